@@ -1,0 +1,224 @@
+"""Reading and writing fundus photographs and masks: PNG, JPEG, TIFF and BMP by Pillow, NIfTI by nibabel.
+
+Values are scaled by the bit depth of the file, never stretched per image: the colour of a retina carries the
+diagnosis. Whatever cannot be read without a guess is an `ImageFileError` that names the file and the way out.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monai_retina_gen.data.nifti_io import decode_nifti, encode_nifti, is_nifti
+from monai_retina_gen.data.raster_io import decode_raster, encode_jpeg, encode_png, png_text
+from monai_retina_gen.errors import ImageFileError, ImageValueError
+
+__all__ = ["MAX_PIXELS", "read_image", "read_mask", "read_text", "write_image", "write_mask"]
+
+PathLike = str | os.PathLike[str]
+MAX_PIXELS = 178_956_970
+"""Default limit on H x W: where Pillow itself refuses a file as a decompression bomb."""
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
+    """Read a photograph as RGB.
+
+    8-bit files are divided by 255, 16-bit files by 65535; floating-point files must lie in [0, 1]. The EXIF
+    orientation is applied. Grey, 1-bit, palette and CMYK files become RGB; an alpha channel must be opaque
+    and is dropped. NIfTI files are read as (W, H[, 1][, 3]) whatever their affine.
+
+    Args:
+        path: a PNG, JPEG, TIFF, BMP, `.nii` or `.nii.gz` file. The content decides, except for NIfTI.
+        max_pixels: refuse files of more than this many pixels (H x W) before decoding them.
+
+    Returns:
+        Tensor (3, H, W), float32 in [0, 1].
+
+    Raises:
+        ImageFileError: the file is missing, a directory, empty, truncated, corrupt, too large or transparent, holds
+            several pictures, NaN or floats outside [0, 1], or has a depth without a defined white.
+
+    Example:
+        >>> import tempfile, torch
+        >>> file = f"{tempfile.mkdtemp()}/eye.png"
+        >>> write_image(file, torch.full((3, 4, 6), 0.2))
+        >>> read_image(file).shape, round(read_image(file).max().item() * 255)
+        (torch.Size([3, 4, 6]), 51)
+    """
+    pixels, _ = _decode(Path(path), max_pixels)
+    values = _to_unit_range(pixels, Path(path))
+    if values.ndim == 2:
+        values = np.repeat(values[..., np.newaxis], 3, axis=2)
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+
+
+def read_mask(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
+    """Read a mask: 0 outside, 1 inside, fractions for soft masks.
+
+    Integer files whose largest value is 1 are label masks (0/1) and read as they are; all others are divided
+    by 255 or 65535. Coloured masks count by their brightest channel (the official IDRiD masks are red on black).
+
+    Args:
+        path: a PNG, TIFF, BMP, `.nii` or `.nii.gz` file.
+        max_pixels: refuse files of more than this many pixels (H x W) before decoding them.
+
+    Returns:
+        Tensor (1, H, W), float32 in [0, 1].
+
+    Raises:
+        ImageFileError: as for `read_image`; also for JPEG, whose compression blurs the edges of a mask.
+
+    Example:
+        >>> import tempfile, torch
+        >>> file = f"{tempfile.mkdtemp()}/ex.png"
+        >>> write_mask(file, torch.eye(3)[None])
+        >>> read_mask(file)[0, 0]
+        tensor([1., 0., 0.])
+    """
+    pixels, file_format = _decode(Path(path), max_pixels)
+    if file_format in ("JPEG", "MPO"):
+        raise ImageFileError(f"{path}: JPEG changes the values of a mask; threshold it and save it as PNG")
+    if pixels.ndim == 3:
+        pixels = pixels.max(axis=2)
+    if pixels.dtype.kind in "ui" and pixels.max() == 1:
+        pixels = pixels.astype(bool)
+    return torch.from_numpy(np.ascontiguousarray(_to_unit_range(pixels, Path(path))))[None]
+
+
+def write_image(
+    path: PathLike, image: torch.Tensor, *, text: dict[str, str] | None = None, xmp: str | None = None
+) -> None:
+    """Write a photograph with 8 bits per channel, in the format that the suffix names.
+
+    The file appears complete or not at all (temporary file in the same folder, then a rename), and the same
+    input gives the same bytes with the same library versions. NIfTI holds uint8 (W, H, 1, 3), affine
+    diag(-1, -1, 1, 1), which nibabel and MONAI's `LoadImage` read as it lies.
+
+    Args:
+        path: ends in `.png`, `.jpg`, `.jpeg` (quality 95, 4:4:4), `.nii` or `.nii.gz`; the folder must exist.
+        image: (3, H, W), floating point in [0, 1]; the file holds `round(255 * image)`.
+        text: keyword and text of iTXt chunks; PNG only.
+        xmp: an XMP packet, kept in the iTXt chunk `XML:com.adobe.xmp`; PNG only.
+
+    Raises:
+        ImageFileError: unknown suffix, missing folder, or text for a format that keeps none.
+        ImageValueError: shape, type or values outside the convention.
+
+    Example:
+        >>> import tempfile, torch
+        >>> file = f"{tempfile.mkdtemp()}/eye.png"
+        >>> write_image(file, torch.zeros(3, 8, 8), text={"seed": "7"})
+        >>> read_text(file)
+        {'seed': '7'}
+    """
+    path, pixels = Path(path), _to_bytes(image, channels=3)
+    suffix = path.suffix.lower()
+    if (text or xmp is not None) and suffix != ".png":
+        raise ImageFileError(f"{path}: text and XMP are kept in PNG files only; end the name in .png or leave them out")
+    if suffix == ".png":
+        _write_atomically(path, encode_png(pixels, text=text or {}, xmp=xmp))
+    elif suffix in _JPEG_SUFFIXES:
+        _write_atomically(path, encode_jpeg(pixels))
+    elif is_nifti(path):
+        _write_atomically(path, encode_nifti(pixels, compress=suffix == ".gz"))
+    else:
+        raise ImageFileError(f"{path}: unknown suffix; end the name in .png, .jpg, .jpeg, .nii or .nii.gz")
+
+
+def write_mask(path: PathLike, mask: torch.Tensor) -> None:
+    """Write a mask: PNG with 8 bits (`round(255 * mask)`), or NIfTI with the exact float32 values, (W, H, 1).
+
+    Args:
+        path: ends in `.png`, `.nii` or `.nii.gz`; the folder must exist.
+        mask: (1, H, W), bool or floating point in [0, 1].
+
+    Raises:
+        ImageFileError: unknown suffix or missing folder.
+        ImageValueError: shape, type or values outside the convention, or a PNG of a mask so faint that its
+            largest value is 1/255: `read_mask` would take it for a 0/1 mask.
+    """
+    path = Path(path)
+    mask = mask.float() if mask.dtype == torch.bool else mask
+    pixels = _to_bytes(mask, channels=1)[..., 0]
+    if path.suffix.lower() == ".png":
+        if pixels.max() == 1:
+            raise ImageValueError("mask: its largest value is 1/255, read back as 1; threshold it or write NIfTI")
+        _write_atomically(path, encode_png(pixels, text={}, xmp=None))
+    elif is_nifti(path):
+        values = mask.detach().cpu().float().numpy()[0]
+        _write_atomically(path, encode_nifti(values, compress=path.suffix.lower() == ".gz"))
+    else:
+        raise ImageFileError(f"{path}: unknown suffix for a mask; end the name in .png, .nii or .nii.gz")
+
+
+def read_text(path: PathLike) -> dict[str, str]:
+    """Text chunks of a PNG file, an XMP packet under `XML:com.adobe.xmp`; empty where there is none.
+
+    Raises:
+        ImageFileError: the file is missing, not PNG, or corrupt.
+    """
+    _check_is_file(Path(path))
+    return png_text(path)
+
+
+def _decode(path: Path, max_pixels: int) -> tuple[np.ndarray, str]:
+    _check_is_file(path)
+    if is_nifti(path):
+        return decode_nifti(path, max_pixels=max_pixels), "NIfTI"
+    return decode_raster(path, max_pixels=max_pixels)
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise ImageFileError(f"{path}: is a folder, wanted an image file")
+    if not path.exists():
+        raise ImageFileError(f"{path}: no such file; check the datalist and its base folder (now in {Path.cwd()})")
+
+
+def _to_unit_range(pixels: np.ndarray, path: Path) -> np.ndarray:
+    if pixels.dtype == bool:
+        return pixels.astype(np.float32)
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    if pixels.dtype.kind != "f":
+        raise ImageFileError(
+            f"{path}: {pixels.dtype} pixels have no defined white; store uint8, uint16 or floats in [0, 1]"
+        )
+    if not np.isfinite(pixels).all():
+        raise ImageFileError(f"{path}: holds NaN or infinite values; repair or leave out the file")
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise ImageFileError(
+            f"{path}: floating-point values from {pixels.min():g} to {pixels.max():g}, wanted [0, 1]; "
+            "divide by the camera's white value and store it again"
+        )
+    return pixels.astype(np.float32)
+
+
+def _to_bytes(image: torch.Tensor, *, channels: int) -> np.ndarray:
+    if not isinstance(image, torch.Tensor) or not image.is_floating_point():
+        came = image.dtype if isinstance(image, torch.Tensor) else type(image).__name__
+        raise ImageValueError(f"image: {came} came, wanted a floating-point tensor in [0, 1]; divide uint8 by 255")
+    if image.ndim != 3 or image.shape[0] != channels or 0 in image.shape:
+        raise ImageValueError(f"image: shape {tuple(image.shape)} came, wanted ({channels}, H, W)")
+    values = image.detach().cpu().float().numpy()
+    if not (values.min() >= 0 and values.max() <= 1):  # also catches NaN
+        raise ImageValueError(
+            f"image: values from {values.min():g} to {values.max():g} came, wanted [0, 1]; clamp or rescale"
+        )
+    return np.ascontiguousarray(np.rint(values * 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    if not path.parent.is_dir():
+        raise ImageFileError(f"{path}: the folder {path.parent} does not exist; create it first")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""Metrics of generated photographs, of their diversity and copying, and of grading.
+
+Each is a pure function on tensors and, where it accumulates over batches, an Ignite `Metric` that attaches to
+any engine. A feature network comes in as an argument: this room knows nothing of weights.
+"""
+
+from __future__ import annotations
+
+from monai_retina_gen.metrics.accuracy import GradeAccuracy, accuracy_from_confusion, grade_accuracy
+from monai_retina_gen.metrics.authenticity import authenticity_share
+from monai_retina_gen.metrics.bootstrap import (
+    BootstrapInterval,
+    bootstrap_interval,
+    paired_bootstrap_difference,
+)
+from monai_retina_gen.metrics.confusion import GradeConfusionMatrix, GradeMetric, grade_confusion_matrix
+from monai_retina_gen.metrics.data_copying import CopyingTest, data_copying_test, mann_whitney_z
+from monai_retina_gen.metrics.density_coverage import (
+    DensityCoverage,
+    DensityCoverageResult,
+    density_coverage,
+)
+from monai_retina_gen.metrics.diversity import Diversity, pair_diversity
+from monai_retina_gen.metrics.evaluation import FeatureEvaluation, evaluate_features
+from monai_retina_gen.metrics.features import FeatureExtractor, FeatureMetric, extract_features
+from monai_retina_gen.metrics.frechet import FrechetDistance, frechet_distance, is_rank_deficient
+from monai_retina_gen.metrics.kappa import (
+    QuadraticWeightedKappa,
+    kappa_from_confusion,
+    quadratic_weighted_kappa,
+)
+from monai_retina_gen.metrics.kernel import (
+    KernelDistance,
+    KernelDistanceResult,
+    kernel_distance,
+    kernel_permutation_p_value,
+)
+from monai_retina_gen.metrics.laplacian_pyramid import laplacian_pyramid
+from monai_retina_gen.metrics.ms_ssim import (
+    FieldOfViewMsSsim,
+    MsSsimDiversity,
+    field_of_view_ms_ssim,
+    inscribed_square,
+    ms_ssim_diversity,
+)
+from monai_retina_gen.metrics.nearest_ratio import copied_share, nearest_ratio
+from monai_retina_gen.metrics.neighbours import nearest_distance, neighbour_radii
+from monai_retina_gen.metrics.perceptual_distance import (
+    LpipsDistance,
+    LpipsDiversity,
+    lpips_distance,
+    lpips_diversity,
+)
+from monai_retina_gen.metrics.precision_recall import (
+    PrecisionRecall,
+    PrecisionRecallResult,
+    precision_recall,
+)
+from monai_retina_gen.metrics.realism import Realism, realism_score
+from monai_retina_gen.metrics.reconstruction import (
+    ReconstructionPsnr,
+    ReconstructionSsim,
+    reconstruction_psnr,
+    reconstruction_ssim,
+)
+from monai_retina_gen.metrics.result import MetricResult
+from monai_retina_gen.metrics.sensitivity import (
+    GradeSensitivity,
+    sensitivity_from_confusion,
+    sensitivity_per_grade,
+)
+from monai_retina_gen.metrics.sliced_wasserstein import (
+    SlicedWasserstein,
+    sliced_wasserstein_distance,
+)
+
+__all__ = [
+    "BootstrapInterval",
+    "CopyingTest",
+    "DensityCoverage",
+    "DensityCoverageResult",
+    "Diversity",
+    "FeatureEvaluation",
+    "FeatureExtractor",
+    "FeatureMetric",
+    "FieldOfViewMsSsim",
+    "FrechetDistance",
+    "GradeAccuracy",
+    "GradeConfusionMatrix",
+    "GradeMetric",
+    "GradeSensitivity",
+    "KernelDistance",
+    "KernelDistanceResult",
+    "LpipsDistance",
+    "LpipsDiversity",
+    "MetricResult",
+    "MsSsimDiversity",
+    "PrecisionRecall",
+    "PrecisionRecallResult",
+    "QuadraticWeightedKappa",
+    "Realism",
+    "ReconstructionPsnr",
+    "ReconstructionSsim",
+    "SlicedWasserstein",
+    "accuracy_from_confusion",
+    "authenticity_share",
+    "bootstrap_interval",
+    "copied_share",
+    "data_copying_test",
+    "density_coverage",
+    "evaluate_features",
+    "extract_features",
+    "field_of_view_ms_ssim",
+    "frechet_distance",
+    "grade_accuracy",
+    "grade_confusion_matrix",
+    "inscribed_square",
+    "is_rank_deficient",
+    "kappa_from_confusion",
+    "kernel_distance",
+    "kernel_permutation_p_value",
+    "laplacian_pyramid",
+    "lpips_distance",
+    "lpips_diversity",
+    "mann_whitney_z",
+    "ms_ssim_diversity",
+    "nearest_distance",
+    "nearest_ratio",
+    "neighbour_radii",
+    "pair_diversity",
+    "paired_bootstrap_difference",
+    "precision_recall",
+    "quadratic_weighted_kappa",
+    "realism_score",
+    "reconstruction_psnr",
+    "reconstruction_ssim",
+    "sensitivity_from_confusion",
+    "sensitivity_per_grade",
+    "sliced_wasserstein_distance",
+]

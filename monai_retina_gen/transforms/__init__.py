@@ -1,0 +1,43 @@
+"""MONAI transforms: loading and cropping fundus photographs, and generative augmentation in all its forms.
+
+Array and dictionary forms come in pairs as in MONAI (`LoadFundus`, `LoadFundusd` with the aliases `LoadFundusD`
+and `LoadFundusDict`). All take and return RGB images in [0, 1] and know the order of their axes.
+"""
+
+from __future__ import annotations
+
+from .crop_field_of_view import (
+    CropToFieldOfView,
+    CropToFieldOfViewD,
+    CropToFieldOfViewd,
+    CropToFieldOfViewDict,
+)
+from .generative_augment import (
+    GenerativeAugment,
+    GenerativeAugmentD,
+    GenerativeAugmentd,
+    GenerativeAugmentDict,
+)
+from .generative_batch import BatchGenerativeAugment, GenerativeAugmentHandler, GenerativePrepareBatch
+from .image_order import check_image, resolve_image_order
+from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
+
+__all__ = [
+    "BatchGenerativeAugment",
+    "CropToFieldOfView",
+    "CropToFieldOfViewD",
+    "CropToFieldOfViewDict",
+    "CropToFieldOfViewd",
+    "GenerativeAugment",
+    "GenerativeAugmentD",
+    "GenerativeAugmentDict",
+    "GenerativeAugmentHandler",
+    "GenerativeAugmentd",
+    "GenerativePrepareBatch",
+    "LoadFundus",
+    "LoadFundusD",
+    "LoadFundusDict",
+    "LoadFundusd",
+    "check_image",
+    "resolve_image_order",
+]

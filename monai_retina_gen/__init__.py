@@ -1,0 +1,36 @@
+"""Label-preserving generative augmentation of retinal photographs for MONAI.
+
+Three ways in: a transform (`GenerativeAugmentd`) in a MONAI pipeline, the bundle command line
+(`python -m monai.bundle run`), and the model zoo. Not for clinical use.
+"""
+
+from __future__ import annotations
+
+import re
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "check_version"]
+
+
+def check_version(minimum: str) -> None:
+    """Raise where this package is older than `minimum`: the first line of every bundle's `imports`.
+
+    Args:
+        minimum: a version such as `"0.1"`.
+
+    Raises:
+        RuntimeError: if an upgrade is needed.
+
+    Example:
+        >>> check_version("0.1")
+    """
+
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+    if numbers(__version__) < numbers(minimum):
+        raise RuntimeError(
+            f"this bundle needs monai_retina_gen {minimum} or newer, found {__version__}: "
+            "pip install --upgrade monai-retina-gen"
+        )

@@ -1,0 +1,109 @@
+"""Photographs listed in a CSV table of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item, existing_folder, make_datalist
+from monai_retina_gen.data.photographs import group_identical_files, require_items
+from monai_retina_gen.data.problems import Problems
+from monai_retina_gen.data.splitting import FRACTIONS, split_by_group
+from monai_retina_gen.data.tables import note_repeated, parse_grade, read_table
+
+__all__ = ["csv_datalist"]
+
+SPLIT_NAMES = {"train": "training", "val": "validation", "valid": "validation"} | {name: name for name in SECTIONS}
+
+
+def csv_datalist(
+    csv: str | os.PathLike[str],
+    dataset_dir: str | os.PathLike[str],
+    image_column: str = "image",
+    label_column: str | None = "grade",
+    group_column: str | None = None,
+    split_column: str | None = None,
+    *,
+    mask_columns: Mapping[str, str] | None = None,
+    image_suffix: str = "",
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 0,
+) -> Datalist:
+    """Read a CSV table with one row per photograph.
+
+    Args:
+        csv: the table, UTF-8, with a header row.
+        dataset_dir: folder that the paths in the table are relative to.
+        image_column: column with the path of the photograph.
+        label_column: column with the grade 0-4, empty where there is none; None where nothing is graded.
+        group_column: column with the patient; without it photographs with identical bytes form one group.
+        split_column: column with `train`, `val` or `test` (or the sections' names); without it the
+            photographs are split by group, with the grades spread evenly.
+        mask_columns: column with the path of a mask, by mask key, for example `{"ex": "exudates"}`.
+        image_suffix: what to add to `image_column`, for example `.png` where it holds an id.
+        fractions: shares of training, validation and test.
+        seed: seed of the split.
+
+    Returns:
+        Datalist with absolute paths.
+
+    Raises:
+        DatalistError: an unreadable table, a missing column (with those that there are), a missing or
+            repeated file, a grade outside 0-4, an unknown split, or one group in two sections.
+    """
+    folder = existing_folder(dataset_dir, "csv_datalist")
+    masks = dict(mask_columns or {})
+    named = [image_column, label_column, group_column, split_column, *masks.values()]
+    rows = read_table(csv, [column for column in named if column is not None])
+    require_items(rows, csv, "one row per photograph")
+    problems = Problems(str(csv))
+    items = [_item(row, folder, row[image_column] + image_suffix, masks, problems) for row in rows]
+    note_repeated((item["image"] for item in items), "file in two rows", problems)
+    for item, row in zip(items, rows, strict=True):
+        # the path as the table has it, so that the split is the same wherever the photographs lie
+        item["group"] = row[group_column] if group_column else os.path.splitext(row[image_column])[0]
+        if not item["group"]:
+            problems.add(f"no value in column {group_column or image_column}", item["image"])
+        if label_column and row[label_column]:
+            item["grade"] = parse_grade(row[label_column], item["image"], problems)
+    problems.raise_any("Correct the table or the files.")
+    if group_column is None:
+        group_identical_files(items)
+    sections = _split(items, rows, split_column, csv) if split_column else split_by_group(items, fractions, seed=seed)
+    how = f"by column {split_column}" if split_column else f"by group, seed {seed}"
+    description = f"Photographs of {Path(csv).name}, split {how}."
+    return make_datalist(
+        sections,
+        name=Path(csv).stem,
+        description=description,
+        licence="unknown: that of the photographs",
+        patients_known=group_column is not None,
+    )
+
+
+def _item(row: Mapping[str, str], folder: Path, image: str, masks: Mapping[str, str], problems: Problems) -> Item:
+    paths = {"image": image, **{key: row[column] for key, column in masks.items() if row[column]}}
+    item: Item = {key: os.path.abspath(os.path.join(folder, path)) for key, path in paths.items()}
+    for key, path in item.items():
+        if not os.path.isfile(path):
+            problems.add(f"missing file of key '{key}'", path)
+    return item
+
+
+def _split(
+    items: Sequence[Item], rows: Sequence[Mapping[str, str]], column: str, csv: str | os.PathLike[str]
+) -> dict[str, list[Item]]:
+    sections: dict[str, list[Item]] = {section: [] for section in SECTIONS}
+    problems = Problems(str(csv))
+    section_of: dict[str, str] = {}
+    for item, row in zip(items, rows, strict=True):
+        section = SPLIT_NAMES.get(row[column].lower())
+        if section is None:
+            problems.add("split is not train, val or test", f"{item['image']}: {row[column]!r}")
+        elif section_of.setdefault(item["group"], section) != section:
+            problems.add("group in several sections", item["group"])
+        else:
+            sections[section].append(item)
+    problems.raise_any("Correct the table.")
+    return sections

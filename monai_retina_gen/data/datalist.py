@@ -1,0 +1,157 @@
+"""Loading and saving datalists: by the name of a data set, from its folder, from JSON or CSV."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.data.checking import check_datalist
+from monai_retina_gen.data.datalist_format import MASK_KEYS, PATH_KEYS, SECTIONS, Datalist, Item, iterate_items
+from monai_retina_gen.data.grades import apply_grade_map
+from monai_retina_gen.data.known_sets import KNOWN_SETS, read_folder, read_known_set, read_standard_csv
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["load_datalist", "save_datalist"]
+
+PathLike = str | os.PathLike[str]
+
+
+def load_datalist(
+    datalist: PathLike | Mapping[str, Any],
+    dataset_dir: PathLike | None = None,
+    *,
+    require_grade: bool = False,
+    grade_map: str | Mapping[Any, int] | None = None,
+    canonical_only: bool = True,
+    size: int = 512,
+) -> Datalist:
+    """Load and check a datalist, whatever form it comes in.
+
+    Args:
+        datalist: the name of a data set (`idrid`, `idrid_official`, `aptos2019`, `eyepacs`, `odir5k`, `hrf`,
+            `chasedb1`, `folder`), the folder of one (recognised by its layout), a JSON datalist, a CSV table
+            with the columns `image` and, where there are any, `grade`, `group`, `split` and mask keys, or a
+            dict.
+        dataset_dir: folder of the data set for a name, and the folder that relative paths start from
+            otherwise (by default that of the JSON or CSV file). Not used where `datalist` is a folder.
+        require_grade: leave ungraded photographs out.
+        grade_map: a name of `GRADE_MAPS` or `{grade: new grade}`, applied after the check of grades 0-4.
+        canonical_only: one file per photograph, for data sets that list copies (IDRiD).
+        size: side of the images for data sets prepared at several sizes (IDRiD, HRF, CHASE_DB1).
+
+    Returns:
+        A dict with `training`, `validation` and `test` (lists of items with absolute paths) and the metadata.
+
+    Raises:
+        DatalistError: an unknown name or layout, unreadable files, or what `check_datalist` finds.
+
+    Example:
+        >>> load_datalist("my_eyes.json")
+        Traceback (most recent call last):
+        ...
+        monai_retina_gen.errors.DatalistError: datalist='my_eyes.json': no such file or folder, ...
+    """
+    loaded = _read(datalist, dataset_dir, canonical_only=canonical_only, size=size)
+    check_datalist(loaded)
+    for section in SECTIONS:
+        items = [item for item in loaded[section] if "grade" in item or not require_grade]
+        loaded[section] = items if grade_map is None else apply_grade_map(items, grade_map)
+    if require_grade and not any(loaded[section] for section in SECTIONS):
+        raise DatalistError(f"datalist={datalist!r}: require_grade=True, but no photograph in it has a grade.")
+    return loaded
+
+
+def _read(
+    datalist: PathLike | Mapping[str, Any], dataset_dir: PathLike | None, *, canonical_only: bool, size: int
+) -> Datalist:
+    options = {"canonical_only": canonical_only, "size": size}
+    if isinstance(datalist, Mapping):
+        return _complete(datalist, dataset_dir or os.getcwd(), "datalist")
+    path = Path(datalist).expanduser()
+    if path.suffix.lower() == ".json" and path.is_file():
+        return _complete(_read_json(path), dataset_dir or path.parent, str(path))
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return read_standard_csv(path, dataset_dir or path.parent)
+    if path.is_dir() and not (datalist in KNOWN_SETS and dataset_dir):
+        return read_folder(path, options)
+    return read_known_set(str(datalist), dataset_dir, options)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise DatalistError(f"{path} cannot be read as JSON: {error}. Write it with save_datalist.") from error
+
+
+def _complete(content: Any, base: PathLike, name: str) -> Datalist:
+    present = [section for section in SECTIONS if isinstance(content, Mapping) and section in content]
+    if not present or any(not isinstance(content[section], list) for section in present):
+        raise DatalistError(f"{name}: lists of items under {', '.join(SECTIONS)} are wanted (at least one of them).")
+    metadata = {"name": name, "description": "", "licence": "unknown", "patients": "unknown"}
+    loaded = {**metadata, **dict.fromkeys(SECTIONS, ()), **copy.deepcopy(dict(content))}
+    for section in SECTIONS:
+        loaded[section] = [_absolute(item, base, name) for item in loaded[section]]
+    return loaded
+
+
+def _absolute(entry: Any, base: PathLike, name: str) -> Item:
+    # the decathlon form lists test photographs as bare paths
+    item = {"image": entry} if isinstance(entry, str) else entry
+    if not isinstance(item, dict) or not isinstance(item.get("image"), str):
+        raise DatalistError(f"{name}: an item is a dict with the path of its 'image', but one is {entry!r}.")
+    item.setdefault("group", os.path.splitext(item["image"])[0])
+    for key in (key for key in MASK_KEYS if not isinstance(item.get(key, ""), str)):
+        raise DatalistError(f"{name}: '{key}' of {item['image']} is {item[key]!r}; one path is wanted.")
+    for key in PATH_KEYS:
+        if key in item:
+            item[key] = os.path.abspath(os.path.join(os.path.expanduser(base), item[key]))
+    return item
+
+
+def save_datalist(datalist: Mapping[str, Any], path: PathLike, dataset_dir: PathLike | None = None) -> None:
+    """Write a datalist as JSON that `load_datalist` and MONAI's `load_decathlon_datalist` read.
+
+    Paths become relative to `dataset_dir`, with forward slashes. Empty sections are left out, because MONAI
+    fails on an empty test section. The file appears at once or not at all.
+
+    Args:
+        datalist: datalist with absolute paths.
+        path: the JSON file; its folder is made where it does not exist.
+        dataset_dir: folder that paths are relative to; by default that of the JSON file.
+
+    Raises:
+        DatalistError: content that JSON cannot hold.
+    """
+    target = Path(os.path.abspath(Path(path).expanduser()))
+    base = os.path.abspath(os.path.expanduser(dataset_dir)) if dataset_dir else str(target.parent)
+    content = {key: value for key, value in datalist.items() if key not in SECTIONS}
+    for section, item in iterate_items(datalist):
+        content.setdefault(section, []).append(_relative(item, base))
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise DatalistError(f"{path}: the datalist holds what JSON cannot hold: {error}.") from error
+    _write_atomically(target, text)
+
+
+def _relative(item: Item, base: str) -> Item:
+    paths = {key: Path(os.path.relpath(item[key], base)).as_posix() for key in PATH_KEYS if key in item}
+    return {**item, **paths}
+
+
+def _write_atomically(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open(part, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""The form that every reader returns: MONAI's decathlon datalist with training, validation and test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["MASK_KEYS", "PATH_KEYS", "SECTIONS", "Datalist", "Item", "iterate_items", "make_datalist"]
+
+Item = dict[str, Any]
+Datalist = dict[str, Any]
+
+SECTIONS = ("training", "validation", "test")
+MASK_KEYS = ("ma", "he", "ex", "se", "od", "vessel", "vessel2", "fov")
+PATH_KEYS = ("image", *MASK_KEYS)
+
+
+def make_datalist(
+    sections: Mapping[str, Sequence[Item]], *, name: str, description: str, licence: str, patients_known: bool
+) -> Datalist:
+    """Build a datalist whose metadata says where it comes from and whether its split is by patient.
+
+    Args:
+        sections: items by section name; sections that are not given are empty.
+        name: name of the data set.
+        description: what it is and how it was split.
+        licence: licence of the photographs.
+        patients_known: whether `group` names patients; otherwise it names photographs only.
+
+    Returns:
+        A dict with `name`, `description`, `licence`, `patients` (`"known"` or `"unknown"`) and the three
+        sections.
+    """
+    unknown = " Patients are unknown: the split is by photograph, two eyes of one patient can fall on both sides."
+    return {
+        "name": name,
+        "description": description if patients_known else description + unknown,
+        "licence": licence,
+        "patients": "known" if patients_known else "unknown",
+        **{section: list(sections.get(section, ())) for section in SECTIONS},
+    }
+
+
+def iterate_items(datalist: Mapping[str, Any]) -> Iterator[tuple[str, Item]]:
+    """Yield `(section, item)` over the sections that a datalist has."""
+    for section in SECTIONS:
+        for item in datalist.get(section, ()):
+            yield section, item
+
+
+def existing_folder(root: str | os.PathLike[str], what: str) -> Path:
+    """Absolute path of a data set's folder; a `DatalistError` that names it where it is absent."""
+    folder = Path(os.path.abspath(Path(root).expanduser()))
+    if not folder.is_dir():
+        raise DatalistError(f"{what}: no such folder: {folder}. Give the folder that holds the data set.")
+    return folder

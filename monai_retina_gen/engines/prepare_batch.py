@@ -1,0 +1,88 @@
+"""What engines read from a batch of this package's items (`image`, `grade`...)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.engines import PrepareBatch
+from torch import Tensor
+
+__all__ = ["PrepareGradingBatch", "PrepareReconstructionBatch", "PrepareSamplingBatch"]
+
+
+class PrepareGradingBatch(PrepareBatch):
+    """Image and grade, for graders.
+
+    Args:
+        image_key: key of the images `(B, 3, H, W)`.
+        label_key: key of the grades `(B,)`.
+
+    Returns:
+        `(image, grade)` on the device.
+    """
+
+    def __init__(self, *, image_key: str = "image", label_key: str = "grade") -> None:
+        self.image_key, self.label_key = image_key, label_key
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        image = _plain(batchdata[self.image_key]).to(device=device, non_blocking=non_blocking)
+        return image, batchdata[self.label_key].long().to(device=device, non_blocking=non_blocking)
+
+
+class PrepareReconstructionBatch(PrepareBatch):
+    """Image as input and target, and the grade as keyword `grade`, for autoencoders.
+
+    Args:
+        unknown_grade: index that stands for "grade unknown".
+        drop_grade: share of grades replaced by it, so that the network also learns photographs without a grade.
+            0 for evaluation.
+
+    Returns:
+        `(image, image, (), {"grade": grade})` on the device.
+    """
+
+    def __init__(self, *, unknown_grade: int = 5, drop_grade: float = 0.0) -> None:
+        self.unknown_grade, self.drop_grade = unknown_grade, drop_grade
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Tensor]]:
+        image = _plain(batchdata["image"]).to(device=device, non_blocking=non_blocking)
+        grade = batchdata["grade"].long().to(device=device)
+        if self.drop_grade > 0:
+            grade = grade.masked_fill(torch.rand(grade.shape, device=grade.device) < self.drop_grade, self.unknown_grade)
+        return image, image, (), {"grade": grade}
+
+
+class PrepareSamplingBatch(PrepareBatch):
+    """Grades and seeds, for generators that run as evaluators.
+
+    Returns:
+        `(grade, grade, (), {"seeds": list of int})`.
+    """
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
+        grade = batchdata["grade"].long().to(device=device)
+        return grade, grade, (), {"seeds": batchdata["seed"].tolist()}
+
+
+def _plain(image: Tensor) -> Tensor:
+    return image.as_tensor() if isinstance(image, MetaTensor) else image

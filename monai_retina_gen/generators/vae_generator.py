@@ -1,0 +1,108 @@
+"""`retina_vae` as a generator: samples for grades, and reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
+from monai_retina_gen.networks import FundusVAE, PerGradeVAE
+
+__all__ = ["VAEGenerator"]
+
+
+class VAEGenerator(RetinaGenerator):
+    """Samples and reconstructions of a class-conditional variational autoencoder.
+
+    Args:
+        network: the trained network.
+        temperature: scale of the latent's deviation from the grade's mean; below 1 is safer and less diverse.
+        batch_size: images per forward pass.
+
+    Example:
+        >>> generator = VAEGenerator(FundusVAE(image_size=64, latent_dim=8, channels=(8, 8, 8, 8)))
+        >>> batch = generator.sample([0, 4], seeds=[1, 2])
+        >>> batch.image.shape, batch.records[1].grade
+        (torch.Size([2, 3, 64, 64]), 4)
+    """
+
+    modes = frozenset({"sample", "reconstruct"})
+    network: FundusVAE | PerGradeVAE
+
+    def __init__(self, network: FundusVAE | PerGradeVAE, *, temperature: float = 1.0, batch_size: int = 32) -> None:
+        super().__init__(network)
+        if temperature < 0:
+            raise ValueError(f"temperature must not be negative, got {temperature}")
+        self.image_size, self.num_classes = network.image_size, network.num_classes
+        self.temperature, self.batch_size = temperature, batch_size
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        grades: Sequence[int] | Tensor,
+        *,
+        seeds: Sequence[int],
+        temperature: float | None = None,
+        **options: Any,
+    ) -> GeneratedBatch:
+        """Images for grades.
+
+        Args:
+            grades: `B` grades.
+            seeds: `B` integers; a sample depends on its seed, its grade and the temperature alone.
+            temperature: replaces the generator's.
+            options: none are known; any raises `TypeError`.
+
+        Returns:
+            `B` images of `image_size`.
+        """
+        _no_options(options)
+        grade, scale = self.check_grades(grades), self.temperature if temperature is None else temperature
+        if len(seeds) != len(grade):
+            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        latent = latents_from_seeds(seeds, self.network.latent_dim).to(self.device) * scale
+        images = [
+            self.network.decode(self.network.prior(z, g), g).float().cpu()
+            for z, g in zip(latent.split(self.batch_size), grade.split(self.batch_size), strict=True)
+        ]
+        used = {"temperature": scale}
+        records = [self.record("sample", g, s, options=used) for g, s in zip(grade.tolist(), seeds, strict=True)]
+        return GeneratedBatch(_join(images, self.image_size).to(self.device), grade, records)
+
+    @torch.inference_mode()
+    def reconstruct(
+        self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None, **options: Any
+    ) -> GeneratedBatch:
+        """The photographs through encoder and decoder: what the generator's texture alone does to an image.
+
+        Args:
+            images: `(B, 3, image_size, image_size)` in [0, 1].
+            grades: `B` grades.
+            sources: identifiers of the photographs for the records.
+            options: none are known; any raises `TypeError`.
+        """
+        _no_options(options)
+        images, grade = self.check_images(images), self.check_grades(grades)
+        parts = zip(images.split(self.batch_size), grade.split(self.batch_size), strict=True)
+        outputs = [self.network.decode(self.network.encode(x, g)[0], g).float() for x, g in parts]
+        names = sources or [""] * len(grade)
+        records = [self.record("reconstruct", g, 0, source=n) for g, n in zip(grade.tolist(), names, strict=True)]
+        return GeneratedBatch(_join(outputs, self.image_size).to(self.device), grade, records)
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor, grades: Sequence[int] | Tensor | None = None) -> Tensor:
+        """Posterior means `(B, latent_dim)`; `grades=None` encodes as grade unknown."""
+        grade = None if grades is None else self.check_grades(grades)
+        return self.network.encode(self.check_images(images), grade)[0]
+
+
+def _join(images: list[Tensor], size: int) -> Tensor:
+    return torch.cat(images).clamp(0, 1) if images else torch.empty(0, 3, size, size)
+
+
+def _no_options(options: dict[str, Any]) -> None:
+    if options:
+        raise TypeError(f"unknown options {sorted(options)} for this generator")

@@ -1,0 +1,46 @@
+"""Fits a variational autoencoder's prior to its aggregate posterior before weights are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from monai_retina_gen.networks import FundusVAE, PerGradeVAE
+
+__all__ = ["FitPriorHandler"]
+
+
+class FitPriorHandler:
+    """Encodes the training photographs and calls `fit_prior`, every `interval` epochs and at the end.
+
+    Attach it before the handlers that validate and save, so that what they see has the prior of its weights.
+
+    Args:
+        vae: the network.
+        data: batches with `image` and `grade`: the training batches themselves, mirrored as the network saw them.
+        interval: epochs between fits.
+    """
+
+    def __init__(self, *, vae: FundusVAE | PerGradeVAE, data: Iterable[dict[str, Any]], interval: int = 1) -> None:
+        self.vae, self.data, self.interval = vae, data, interval
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
+
+    @torch.no_grad()
+    def __call__(self, engine: Engine) -> None:
+        training, device = self.vae.training, next(self.vae.parameters()).device
+        self.vae.eval()
+        means, variances, grades = [], [], []
+        for batch in self.data:
+            grade = batch["grade"].long().to(device)
+            mean, log_variance = self.vae.encode(torch.as_tensor(batch["image"]).to(device), grade)
+            means.append(mean)
+            variances.append(log_variance.exp())
+            grades.append(grade)
+        self.vae.fit_prior(torch.cat(means), torch.cat(variances), torch.cat(grades))
+        self.vae.train(training)

@@ -1,0 +1,76 @@
+"""Sample grids from fixed latents during training: one row a grade, as PNG and in TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+from monai_retina_gen.data import write_image
+
+__all__ = ["SampleGridHandler", "image_grid"]
+
+
+def image_grid(images: Tensor, columns: int) -> Tensor:
+    """Images side by side.
+
+    Args:
+        images: `(N, 3, H, W)`, N a multiple of `columns`.
+        columns: images in a row.
+
+    Returns:
+        `(3, N / columns * H, columns * W)`.
+
+    Example:
+        >>> image_grid(torch.zeros(6, 3, 4, 4), columns=3).shape
+        torch.Size([3, 8, 12])
+    """
+    rows = images.unflatten(0, (-1, columns))
+    return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+
+
+class SampleGridHandler:
+    """Writes `samples_<epoch>.png` every `interval` epochs and at the end, always from the same seeds.
+
+    Args:
+        generator: a generator that samples; its network is put into evaluation mode meanwhile.
+        output_dir: folder of the pictures.
+        interval: epochs between grids.
+        grades: one row each.
+        columns: samples a grade.
+        writer: TensorBoard's `SummaryWriter`, or `None`.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: Any,
+        output_dir: str,
+        interval: int = 10,
+        grades: Sequence[int] = (0, 1, 2, 3, 4),
+        columns: int = 8,
+        writer: Any = None,
+    ) -> None:
+        self.generator, self.folder, self.interval, self.writer = generator, Path(output_dir), interval, writer
+        self.grades = [g for g in grades for _ in range(columns)]
+        self.seeds, self.columns = list(range(len(self.grades))), columns
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
+
+    @torch.no_grad()
+    def __call__(self, engine: Engine) -> None:
+        network = self.generator.network
+        training = network.training
+        network.eval()
+        grid = image_grid(self.generator.sample(self.grades, seeds=self.seeds).image.cpu(), self.columns)
+        network.train(training)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_image(self.folder / f"samples_{engine.state.epoch:04d}.png", grid)
+        if self.writer is not None:
+            self.writer.add_image("samples", grid, engine.state.epoch)

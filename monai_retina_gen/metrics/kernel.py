@@ -1,0 +1,158 @@
+"""Kernel distance of features (KID; Binkowski et al. 2018, arXiv:1801.01401), with a permutation test."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.metrics.features import FeatureExtractor, FeatureMetric, check_features
+
+__all__ = ["KernelDistance", "KernelDistanceResult", "kernel_distance", "kernel_permutation_p_value"]
+
+
+class KernelDistanceResult(NamedTuple):
+    """Mean and standard deviation over subsets; the latter is nan where one subset is the whole of both."""
+
+    mean: Tensor
+    std: Tensor
+
+
+def kernel_distance(
+    real: Tensor, generated: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> KernelDistanceResult:
+    r"""Unbiased squared maximum mean discrepancy with the kernel :math:`k(x,y) = (x \cdot y / d + 1)^3`.
+
+    Being unbiased it can be negative, and its expectation is 0 for two samples of one distribution at any n.
+
+    Args:
+        real: (n, d) features of real images.
+        generated: (m, d) features of generated images.
+        subsets: number of random subsets that are averaged.
+        subset_size: rows of each subset, drawn without replacement; min(subset_size, n, m) are used. If that
+            is the whole of both sets, the figure is computed once.
+        seed: of the subsets.
+
+    Returns:
+        `KernelDistanceResult(mean, std)`, float64 scalars.
+
+    Raises:
+        ValueError: with fewer than two rows in a set, unequal d, NaN or infinite features, or less than one
+            subset of two rows.
+
+    Example:
+        >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
+        >>> kernel_distance(x, y).mean.item()  # k(0, 1) + k(0, 2) - (1 + 1 + 1 + 27) / 2
+        -13.0
+    """
+    real, generated = check_features(real, generated)
+    size = min(subset_size, len(real), len(generated))
+    if subsets < 1 or size < 2:
+        raise ValueError(f"subsets = {subsets}, subset_size = {subset_size}: pass at least 1 subset of 2 rows")
+    if size == len(real) == len(generated):
+        return KernelDistanceResult(_mmd2(real, generated), real.new_full((), float("nan")))
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.stack(
+        [_mmd2(_draw(real, size, generator), _draw(generated, size, generator)) for _ in range(subsets)]
+    )
+    return KernelDistanceResult(values.mean(), values.std(correction=0))
+
+
+def kernel_permutation_p_value(
+    real: Tensor, generated: Tensor, *, permutations: int = 1000, max_samples: int = 1000, seed: int = 0
+) -> float:
+    """P-value of "both sets come from one distribution" by permuting which row is real.
+
+    Rows are exchanged singly: give one photograph a patient, or read the p-value as too small.
+
+    Args:
+        real: (n, d) features of real images.
+        generated: (m, d) features of generated images.
+        permutations: number of random relabellings; the smallest p-value is 1 / (permutations + 1).
+        max_samples: of a larger set a random subset of this size is tested, so that memory stays bounded.
+        seed: of subset and permutations.
+
+    Returns:
+        (1 + relabellings with at least the observed distance) / (1 + permutations).
+
+    Raises:
+        ValueError: as `kernel_distance`.
+
+    Example:
+        >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+        >>> kernel_permutation_p_value(x, x + 3.0, permutations=99)
+        0.01
+    """
+    real, generated = check_features(real, generated)
+    generator = torch.Generator().manual_seed(seed)
+    real, generated = (_draw(x, min(max_samples, len(x)), generator) for x in (real, generated))
+    kernel = _kernel(pooled := torch.cat([real, generated]), pooled)
+    labels = torch.zeros(permutations + 1, len(pooled), dtype=kernel.dtype, device=kernel.device)
+    labels[0, : len(real)] = 1  # row 0: as observed
+    for row in labels[1:]:
+        row[torch.randperm(len(pooled), generator=generator)[: len(real)].to(row.device)] = 1
+    values = _mmd2_of_labels(kernel, labels, len(real))
+    # Relabellings equal to the observed one differ from it in rounding only and must count.
+    reached = int((values[1:] >= values[0] - 1e-9 * kernel.abs().mean()).sum())
+    return (1 + reached) / (1 + permutations)
+
+
+def _draw(features: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    return features[torch.randperm(len(features), generator=generator)[:size].to(features.device)]
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def _mean_off_diagonal(kernel: Tensor) -> Tensor:
+    n = len(kernel)
+    return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
+
+
+def _mmd2(x: Tensor, y: Tensor) -> Tensor:
+    return _mean_off_diagonal(_kernel(x, x)) + _mean_off_diagonal(_kernel(y, y)) - 2 * _kernel(x, y).mean()
+
+
+def _mmd2_of_labels(kernel: Tensor, labels: Tensor, n: int) -> Tensor:
+    """MMD^2 of every 0/1 labelling (rows of `labels`, n ones each) of the pooled kernel matrix."""
+    m = len(kernel) - n
+    rows = labels @ kernel
+    within_real, diagonal_real = (rows * labels).sum(dim=1), labels @ kernel.diagonal()
+    across = rows.sum(dim=1) - within_real
+    within_generated = kernel.sum() - within_real - 2 * across
+    diagonal_generated = kernel.diagonal().sum() - diagonal_real
+    return (
+        (within_real - diagonal_real) / (n * (n - 1))
+        + (within_generated - diagonal_generated) / (m * (m - 1))
+        - 2 * across / (n * m)
+    )
+
+
+class KernelDistance(FeatureMetric):
+    """Ignite metric of `kernel_distance`: its mean over subsets.
+
+    Args:
+        feature_extractor: see `FeatureMetric`.
+        subsets: see `kernel_distance`.
+        subset_size: see `kernel_distance`.
+        seed: see `kernel_distance`.
+        **kwargs: `output_transform` and `device` of `FeatureMetric`.
+    """
+
+    def __init__(
+        self,
+        *,
+        feature_extractor: FeatureExtractor,
+        subsets: int = 100,
+        subset_size: int = 1000,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
+        super().__init__(feature_extractor=feature_extractor, **kwargs)
+
+    def _from_features(self, real: Tensor, generated: Tensor) -> float:
+        options = {"subsets": self.subsets, "subset_size": self.subset_size, "seed": self.seed}
+        return float(kernel_distance(real, generated, **options).mean)

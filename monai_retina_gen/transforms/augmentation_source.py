@@ -1,0 +1,200 @@
+"""Carrying out drawn augmentations: one forward pass for a batch of them, with bounded retries under a gate.
+
+All forms of `GenerativeAugment` come through here; the array form is a batch of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.data.record import GenerationRecord
+from monai_retina_gen.editing import Gate, resolve_gate
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.generators import GeneratorHandle, RetinaGenerator
+from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
+from monai_retina_gen.transforms.image_bank import ImageBank
+
+__all__ = ["AugmentationSource", "Augmented"]
+
+_FROM_IMAGE = ("edit", "reconstruct")
+
+
+@dataclass
+class Augmented:
+    """Outcome of one plan: an image with its record, or the reason why the real image stays.
+
+    Args:
+        image: `(3, H, W)` in [0, 1], or `None` where every try was refused.
+        record: its record.
+        masks: masks that were made with it.
+        refused: reason, `""` where the image was made.
+    """
+
+    image: Tensor | None
+    record: GenerationRecord | None
+    masks: dict[str, Tensor]
+    refused: str = ""
+
+
+class AugmentationSource:
+    """Where augmented images come from: a generator, or a bank of its images.
+
+    Args:
+        generator: bundle name, folder or generator object; may be left out with `bank`.
+        bank: folder that `expand` wrote; serves the mode `sample` only.
+        device: where the generator runs.
+        trust_code: see `load_generator`.
+        gate: `None`, `"label"`, or an object with `Gate`'s method.
+        max_retries: further tries with other seeds after a refusal, before the real image is kept.
+        allow_upsampling: allow a generator's image to be enlarged to a larger item.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: str | os.PathLike[str] | RetinaGenerator | None = None,
+        bank: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        trust_code: bool = False,
+        gate: str | Gate | None = None,
+        max_retries: int = 3,
+        allow_upsampling: bool = False,
+    ) -> None:
+        if generator is None and bank is None:
+            raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
+        self.handle = None if generator is None else GeneratorHandle(generator, device=device, trust_code=trust_code)
+        self.bank = None if bank is None else ImageBank(bank)
+        self.gate = resolve_gate(gate)
+        self.max_retries, self.allow_upsampling = max_retries, allow_upsampling
+
+    def check_modes(self, modes: Sequence[str]) -> None:
+        """Raise `UnsupportedModeError` or `ValueError` where a mode cannot be served; loads no bank's generator."""
+        if self.bank is not None and set(modes) != {"sample"}:
+            raise ValueError(f"a bank holds samples, so mode must be 'sample'; got {list(modes)}")
+        if self.bank is None and self.handle is not None:
+            for mode in modes:
+                self.handle.get().check_mode(mode)
+
+    def apply(
+        self,
+        plans: Sequence[AugmentationPlan],
+        images: Tensor,
+        masks: Mapping[str, Tensor] | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> list[Augmented]:
+        """Carry out plans.
+
+        Args:
+            plans: `B` plans.
+            images: `(B, 3, H, W)` real images in [0, 1], H = W.
+            masks: name to `(B, 1, H, W)`, for `synthesize`.
+            sources: identifiers of the real images, for records.
+
+        Returns:
+            `B` outcomes whose images have the size of `images`.
+        """
+        results: list[Augmented | None] = [None] * len(plans)
+        names = list(sources or [""] * len(plans))
+        reasons = [""] * len(plans)
+        for attempt in range(self.max_retries + 1 if self.gate else 1):
+            open_rows = [i for i, result in enumerate(results) if result is None]
+            for rows in _by_mode(plans, open_rows):
+                tries = [plans[i].retry(attempt) for i in rows]
+                made = self._make(tries, images[rows], _rows(masks, rows), [names[i] for i in rows])
+                for i, outcome in zip(rows, self._judge(made, images[rows], tries), strict=True):
+                    results[i] = None if outcome.refused else outcome
+                    reasons[i] = outcome.refused
+        refused = (Augmented(None, None, {}, reason) for reason in reasons)
+        return [r if r is not None else empty for r, empty in zip(results, refused, strict=True)]
+
+    def _make(
+        self,
+        plans: list[AugmentationPlan],
+        images: Tensor,
+        masks: Mapping[str, Tensor],
+        sources: list[str],
+    ) -> list[Augmented]:
+        mode, size = plans[0].mode, tuple(images.shape[-2:])
+        if self.bank is not None:
+            picked = [self.bank.pick(p.grade, p.seed) for p in plans]
+            return [Augmented(self._fit(image[None], size)[0].to(images), r, {}) for image, r in picked]
+        assert self.handle is not None
+        batch = self.handle.call(mode, **self._arguments(mode, plans, images, masks, sources))
+        made = batch.image if mode == "edit" else self._fit(batch.image, size)
+        made = made.to(images)
+        kept = {k: self._fit(m, size).to(images) for k, m in batch.masks.items()}
+        return [
+            Augmented(made[i], record, {k: m[i] for k, m in kept.items()}) for i, record in enumerate(batch.records)
+        ]
+
+    def _arguments(
+        self,
+        mode: str,
+        plans: list[AugmentationPlan],
+        images: Tensor,
+        masks: Mapping[str, Tensor],
+        sources: list[str],
+    ) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"grades": [p.grade for p in plans]}
+        if mode in ("sample", "synthesize"):
+            arguments["seeds"] = [p.seed for p in plans]
+        if mode == "synthesize":
+            arguments["masks"] = masks
+        if mode in _FROM_IMAGE:
+            arguments |= {"images": images.float().clamp(0, 1), "sources": sources}
+        if mode == "edit":
+            arguments |= {"lesion": [p.lesion for p in plans], "strength": [p.strength for p in plans]}
+        if mode == "reconstruct" and self.handle is not None:
+            arguments["images"] = _shrink(arguments["images"], self.handle.get().image_size)
+        return arguments
+
+    def _judge(self, made: list[Augmented], images: Tensor, plans: list[AugmentationPlan]) -> list[Augmented]:
+        if self.gate is None:
+            return made
+        generated = torch.stack([m.image for m in made if m.image is not None])
+        originals = images if plans[0].mode in _FROM_IMAGE else None
+        verdict = self.gate.check(generated, [p.grade for p in plans], originals)
+        for outcome, reason in zip(made, verdict.reasons, strict=True):
+            outcome.refused = reason
+            if outcome.record is not None:
+                outcome.record = replace(outcome.record, label=f"verified by {verdict.judge}")
+        return made
+
+    def _fit(self, image: Tensor, size: tuple[int, ...]) -> Tensor:
+        have = tuple(image.shape[-2:])
+        if have == size:
+            return image
+        if size[0] != size[1]:
+            raise ImageValueError(
+                f"items of {size[0]} x {size[1]} cannot take a generated square image; crop them with "
+                "CropToFieldOfView[d](size=...) first"
+            )
+        if size[0] > have[0] and not self.allow_upsampling:
+            raise ImageValueError(
+                f"items of {size[0]} px are larger than the generator's {have[0]} px, whose images would be enlarged to "
+                f"blur: resize the items to {have[0]} px before this transform, or pass allow_upsampling=True"
+            )
+        return _resize(image, size)
+
+
+def _resize(image: Tensor, size: tuple[int, ...]) -> Tensor:
+    return torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def _shrink(images: Tensor, size: int) -> Tensor:
+    return images if images.shape[-1] == size else _resize(images, (size, size))
+
+
+def _by_mode(plans: Sequence[AugmentationPlan], rows: Sequence[int]) -> list[list[int]]:
+    modes = dict.fromkeys(plans[i].mode for i in rows)
+    return [[i for i in rows if plans[i].mode == mode] for mode in modes]
+
+
+def _rows(masks: Mapping[str, Tensor] | None, rows: list[int]) -> dict[str, Tensor]:
+    return {name: mask[rows] for name, mask in (masks or {}).items()}

@@ -1,0 +1,83 @@
+"""A bank of generated images, made ahead by `expand` and picked from at training time.
+
+The fastest placement, and the only one that works with any number of workers of any kind.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.data import read_image, read_manifest
+from monai_retina_gen.data.record import GenerationRecord
+from monai_retina_gen.data.synthetic import verify_file
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["ImageBank"]
+
+_OPENED: dict[tuple[int, str], _OpenBank] = {}
+_LOCK = threading.Lock()
+
+
+class ImageBank:
+    """Specification of a bank; opened lazily, once per process, and shared by copies.
+
+    Args:
+        folder: what `expand` wrote.
+        cache_mb: decoded images kept in memory per process, in megabytes; 0 reads files every time.
+
+    Raises:
+        DatalistError: on first use, if the folder has no manifest, a picked file was changed, or a grade has no image.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, cache_mb: int = 512) -> None:
+        self.folder, self.cache_mb = os.fspath(folder), cache_mb
+
+    def pick(self, grade: int, seed: int) -> tuple[Tensor, GenerationRecord]:
+        """The image of `grade` that `seed` chooses, `(3, H, W)` in [0, 1], and its record."""
+        key = (os.getpid(), self.folder)
+        with _LOCK:
+            if key not in _OPENED:
+                _OPENED[key] = _OpenBank(self.folder, self.cache_mb)
+            bank = _OPENED[key]
+        return bank.pick(grade, seed)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ImageBank:
+        return self
+
+
+class _OpenBank:
+    def __init__(self, folder: str, cache_mb: int) -> None:
+        self.folder = folder
+        self.by_grade: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for entry in read_manifest(folder):
+            self.by_grade[entry["grade"]].append(entry)
+        self.cache: dict[str, Tensor] = {}
+        self.room = cache_mb * 2**20
+
+    def pick(self, grade: int, seed: int) -> tuple[Tensor, GenerationRecord]:
+        entries = self.by_grade.get(grade)
+        if not entries:
+            raise DatalistError(
+                f"bank {self.folder} has no image of grade {grade} (it has grades {sorted(self.by_grade)}); run "
+                "`expand` for that grade or set its `prob` to 0"
+            )
+        entry = entries[seed % len(entries)]
+        return self._read(entry), GenerationRecord(**entry["record"])
+
+    def _read(self, entry: dict[str, Any]) -> Tensor:
+        path = entry["image"]
+        if path in self.cache:
+            return self.cache[path].float() / 255
+        verify_file(entry)
+        image = torch.as_tensor(read_image(path))
+        size = image.numel()
+        if size <= self.room:  # images are 8-bit on disk, so nothing is lost
+            self.cache[path] = (image * 255).round().to(torch.uint8)
+            self.room -= size
+        return image

@@ -1,0 +1,114 @@
+"""Loading and saving state dicts: `weights_only=True`, a pinned sha256, atomic writes, half precision."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.errors import WeightsError
+
+__all__ = ["latest_checkpoint", "load_initial_weights", "load_state", "load_weights", "save_state", "sha256_file"]
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Hex sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+
+
+def _sha256(file) -> str:  # type: ignore[no-untyped-def]  # Python 3.10 has no file_digest
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def load_state(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read a bare state dict.
+
+    Args:
+        path: the file.
+        sha256: the hash that its bytes must have; `None` skips the check.
+
+    Returns:
+        Names and tensors, on the CPU.
+
+    Raises:
+        WeightsError: if the file is missing, has another hash, is truncated, holds anything but tensors (a pickle
+            of objects is never executed), or holds NaN.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path.absolute()}")
+    if sha256 is not None and (found := sha256_file(path)) != sha256:
+        raise WeightsError(f"{path} has sha256 {found}, but {sha256} is pinned: the file was changed or is incomplete")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is not a state dict that loads with weights_only=True: {error}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds a {type(state).__name__} that is not a bare state dict (name: tensor)")
+    bad = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise WeightsError(f"{path} holds NaN or infinite values in {', '.join(bad[:5])}")
+    return dict(state)
+
+
+def load_weights(network: nn.Module, path: str | os.PathLike[str], *, sha256: str | None = None) -> nn.Module:
+    """Load a state dict into `network` (float32 stays float32 when the file is in half precision).
+
+    Raises:
+        WeightsError: as `load_state`, and if names or shapes differ from the network's.
+    """
+    state = load_state(path, sha256=sha256)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit {type(network).__name__}: {str(error)[:800]}") from error
+    return network
+
+
+def load_initial_weights(network: nn.Module, path: str | None) -> nn.Module:
+    """Start training from `path` (fine-tuning), or from the network's own initialisation where it is empty."""
+    return load_weights(network, path) if path else network
+
+
+def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, half: bool = False) -> None:
+    """Write a state dict atomically: a reader sees the old file or the new one, never a part.
+
+    Args:
+        state: names and tensors.
+        path: the file to write.
+        half: store floating-point tensors in half precision.
+    """
+    path = Path(path)
+    tensors = {k: v.detach().cpu().clone() for k, v in state.items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(tensors, file)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state") -> str:
+    """Newest `<prefix>_*.pt` in a folder: where a training run is resumed from.
+
+    Raises:
+        WeightsError: if there is none.
+    """
+    found = sorted(Path(folder).glob(f"{prefix}_*.pt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise WeightsError(f"nothing to resume in {Path(folder).absolute()}: no {prefix}_*.pt; start without resume")
+    return str(found[-1])

@@ -1,0 +1,125 @@
+"""Time and peak memory of the metrics: `python tests/benchmarks/bench_metrics.py [case ...] [--threads 2]`.
+
+Each case runs in its own process, so that its peak memory is its own; ratios are of one run on one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+
+Row = tuple[str, float]
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _features(n: int, d: int = 2048) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, d, generator=generator), torch.randn(n, d, generator=generator) + 0.1
+
+
+def fid() -> list[Row]:
+    """2 x (1000 x 2048) features: ours against MONAI's `FIDMetric`."""
+    from monai.metrics import FIDMetric
+
+    from monai_retina_gen.metrics import frechet_distance
+
+    real, generated = _features(1000)
+    frechet_distance(real[:50], generated[:50])  # the first call loads the linear algebra library
+    values = {}
+    rows = [
+        ("ours", _seconds(lambda: values.update(ours=frechet_distance(real, generated)))),
+        ("MONAI FIDMetric", _seconds(lambda: values.update(monai=FIDMetric()(generated.double(), real.double())))),
+    ]
+    rows.append(("times as fast", rows[1][1] / rows[0][1]))
+    return [*rows, *((f"value, {name}", float(value)) for name, value in values.items())]
+
+
+def fid_tall() -> list[Row]:
+    """2 x (10,000 x 2048) features, more rows than columns."""
+    from monai_retina_gen.metrics import frechet_distance
+
+    return [("seconds", _seconds(lambda: frechet_distance(*_features(10_000))))]
+
+
+def kid() -> list[Row]:
+    """2 x (1000 x 2048) features: the unbiased estimate, and 1000 permutations."""
+    from monai_retina_gen.metrics import kernel_distance, kernel_permutation_p_value
+
+    sets = _features(1000)
+    return [
+        ("estimate", _seconds(lambda: kernel_distance(*sets))),
+        ("permutation test", _seconds(lambda: kernel_permutation_p_value(*sets))),
+    ]
+
+
+def manifold() -> list[Row]:
+    """2 x (10,000 x 2048) features."""
+    from monai_retina_gen.metrics import density_coverage, precision_recall, realism_score
+
+    sets = _features(10_000)
+    return [
+        (function.__name__, _seconds(lambda function=function: function(*sets)))
+        for function in (precision_recall, density_coverage, realism_score)
+    ]
+
+
+def swd() -> list[Row]:
+    """2 x 10,000 images of 64 pixels, 3 levels, 128 patches an image, 64 of the 512 directions."""
+    from monai_retina_gen.metrics import sliced_wasserstein_distance
+
+    generator = torch.Generator().manual_seed(0)
+    shape = (10_000, 3, 64, 64)
+    real, generated = (torch.randint(256, shape, dtype=torch.uint8, generator=generator) for _ in range(2))
+    return [("seconds", _seconds(lambda: sliced_wasserstein_distance(real, generated, directions=64)))]
+
+
+CASES = {case.__name__: case for case in (fid, fid_tall, kid, manifold, swd)}
+
+
+def _run_here(name: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    warnings.simplefilter("ignore")
+    import monai.metrics  # noqa: F401
+
+    import monai_retina_gen.metrics  # noqa: F401
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"\n{name}: {CASES[name].__doc__}")
+    for label, value in CASES[name]():
+        print(f"  {label:24s} {value:12.4f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"  {'peak RSS, MiB':24s} {peak / 1024:12.0f}  ({before / 1024:.0f} after the imports)", flush=True)
+
+
+def main() -> None:
+    """Run the cases named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)}; all by default")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--here", action="store_true", help="run the one case in this process")
+    options = parser.parse_args()
+    if unknown := set(options.cases) - set(CASES):
+        parser.error(f"no case {', '.join(sorted(unknown))}: choose from {', '.join(CASES)}")
+    if options.here:
+        return _run_here(options.cases[0], options.threads)
+    print(f"torch {torch.__version__}, {options.threads} threads; seconds, unless said otherwise", flush=True)
+    for case in options.cases or CASES:
+        command = [sys.executable, __file__, case, "--here", "--threads", str(options.threads)]
+        subprocess.run(command, check=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()
