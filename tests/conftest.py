@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+import torch
+
+from monai_retina_gen.data import write_phantoms
+from monai_retina_gen.networks import FundusVAE
+from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -23,3 +29,35 @@ def mrg_data() -> Path:
 def bundles_dir() -> Path:
     """The repository's bundles."""
     return REPOSITORY / "bundles"
+
+
+VAE_NETWORK = {
+    "_target_": "monai_retina_gen.networks.FundusVAE",
+    "image_size": 64,
+    "latent_dim": 8,
+    "channels": [8, 8, 8, 8],
+}
+
+
+@pytest.fixture(scope="session")
+def vae_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature bundle `tiny_vae` (64 px, untrained) with a pinned hash."""
+    bundle = tmp_path_factory.mktemp("bundles") / "tiny_vae"
+    (bundle / "configs").mkdir(parents=True)
+    torch.manual_seed(0)
+    network = FundusVAE(image_size=64, latent_dim=8, channels=(8, 8, 8, 8))
+    save_state(network.state_dict(), bundle / CHECKPOINT, half=True)
+    generator = {"_target_": "monai_retina_gen.generators.VAEGenerator", "network": "@network_def"}
+    inference = {"bundle_root": ".", "network_def": VAE_NETWORK, "generator": generator}
+    (bundle / "configs" / "inference.json").write_text(json.dumps(inference))
+    pin = {"version": "0.0.1", "weights": {CHECKPOINT: {"sha256": sha256_file(bundle / CHECKPOINT)}}}
+    (bundle / "configs" / "metadata.json").write_text(json.dumps(pin))
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 phantoms at 64 px with their datalist, grades in turn."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder, count=40, size=64, seed=3, masks=False, splits=(0.6, 0.2, 0.2), grades=range(5))
+    return folder

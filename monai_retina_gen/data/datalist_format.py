@@ -15,7 +15,7 @@ Item = dict[str, Any]
 Datalist = dict[str, Any]
 
 SECTIONS = ("training", "validation", "test")
-MASK_KEYS = ("ma", "he", "ex", "se", "od", "vessel", "vessel2", "fov")
+MASK_KEYS = ("ma", "he", "ex", "se", "od", "vessel", "vessel2", "fov", "laser", "membrane")
 PATH_KEYS = ("image", *MASK_KEYS)
 
 

@@ -65,13 +65,15 @@ class GeneratorInferer(SimpleInferer):
     """Runs a generator inside a MONAI evaluator: the inputs are grades, the seeds a keyword.
 
     Args:
-        generator: a `RetinaGenerator` that can sample.
+        generator: a `RetinaGenerator` that can sample. The batch that it made last is `last_batch`.
     """
 
     def __init__(self, generator: Any) -> None:
         super().__init__()
         self.generator = generator
+        self.last_batch: Any = None
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        images: Tensor = self.generator.sample(inputs, **kwargs).image
+        self.last_batch = self.generator.sample(inputs, **kwargs)
+        images: Tensor = self.last_batch.image
         return images

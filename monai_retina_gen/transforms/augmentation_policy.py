@@ -131,6 +131,6 @@ def grade_of(value: Any, name: str = "grade") -> int:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} must be one whole number, got {value!r}") from None
-    if number != int(number) or number < 0:
+    if not number.is_integer() or number < 0:
         raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}; leave ungraded items out")
     return int(number)

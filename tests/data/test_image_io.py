@@ -96,7 +96,7 @@ def test_damaged_files_are_read_or_refused_by_name(tmp_path: Path, data: st.Data
         content[place] = data.draw(st.integers(0, 255))
     file.write_bytes(content)
     try:
-        image = read_image(file)
+        image = read_image(file, max_pixels=100_000)  # a header may now claim any size
     except ImageFileError as error:
         assert str(file) in str(error)  # noqa: PT017
     else:

@@ -51,7 +51,7 @@ def test_matches_scikit_learn(pairs):
 
 def test_kappa_matches_ignite():
     preds, target = _random()
-    oracle = CohenKappa(weights="quadratic", num_classes=5)
+    oracle = CohenKappa(weights="quadratic")
     oracle.update((preds, target))
     assert float(quadratic_weighted_kappa(preds, target)) == pytest.approx(oracle.compute(), abs=1e-12)
 

@@ -48,7 +48,7 @@ def test_array_form_and_metadata(item: dict[str, str]) -> None:
 def test_monai_loads_the_transpose(item: dict[str, str]) -> None:
     theirs = LoadImage(image_only=True, ensure_channel_first=True)(item["image"])
     assert torch.equal(theirs.as_tensor().transpose(1, 2) / 255, IMAGE)
-    with pytest.raises(ImageValueError, match='"CWH".*"CHW"'):
+    with pytest.raises(ImageValueError, match=r'"CWH".*"CHW"'):
         resolve_image_order(theirs)
     assert resolve_image_order(theirs, "CWH") == "CWH"
 
@@ -144,7 +144,7 @@ def test_check_image_accepts_exactly_the_convention(shape: list[int], dtype: tor
     if right_shape and dtype.is_floating_point and -1e-4 <= stored <= 1 + 1e-4:
         assert check_image(image) is image
     else:
-        with pytest.raises(ImageValueError, match="^photo: "):
+        with pytest.raises(ImageValueError, match=r"^photo: "):
             check_image(image, "photo")
 
 

@@ -1,0 +1,217 @@
+"""`expand`: write generated images beside a data set, as a folder with records, checksums and a MONAI datalist.
+
+Images are made in batches by index, each file is written atomically, and a batch is either kept or made again as a whole:
+killed at any moment and started again, the folder ends with exactly the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from monai_retina_gen.data import (
+    RECORD_KEY,
+    GenerationRecord,
+    count_grades,
+    load_datalist,
+    read_text,
+    write_image,
+    write_json,
+    write_manifest,
+)
+from monai_retina_gen.editing import Gate, resolve_gate
+from monai_retina_gen.generators import RetinaGenerator, load_generator
+from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
+from monai_retina_gen.transforms.augmentation_source import AugmentationSource
+
+__all__ = ["add_parser", "balancing_counts", "expand"]
+
+logger = logging.getLogger(__name__)
+SETTINGS = "expand.json"
+
+
+def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
+    """Images that each grade needs to reach the largest grade's count.
+
+    Example:
+        >>> balancing_counts({0: 10, 1: 3})
+        {0: 0, 1: 7}
+    """
+    most = max(counts.values())
+    return {grade: most - number for grade, number in counts.items()}
+
+
+def expand(
+    generator: str | RetinaGenerator,
+    counts: Mapping[int, int],
+    out: str | Path,
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+    gate: str | Gate | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Generate `counts[grade]` images of each grade into `out`.
+
+    Args:
+        generator: a bundle's name or folder, or a generator.
+        counts: images per grade.
+        out: folder; made, or gone on with where it was stopped.
+        seed: base of the images' seeds.
+        batch_size: images per forward pass; part of the settings, since bytes may depend on it.
+        gate: `"label"` keeps only images that the gate accepts, with bounded retries; refused ones are left out.
+        device: where the generator runs.
+        progress: show a bar with the time left.
+
+    Returns:
+        The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`.
+
+    Raises:
+        ValueError: if the folder was begun with other settings.
+    """
+    folder = Path(out)
+    made_by = load_generator(generator, device=device)
+    grades = [grade for grade, number in sorted(counts.items()) for _ in range(number)]
+    _check_settings(folder, made_by, grades, seed, batch_size, gate)
+    source = AugmentationSource(generator=made_by, gate=gate)
+    entries: list[tuple[str, GenerationRecord]] = []
+    starts = range(0, len(grades), batch_size)
+    for start in tqdm(starts, desc=f"expand with {made_by.name}", unit="batch", disable=not progress):
+        batch = grades[start : start + batch_size]
+        entries += _batch(folder, source, made_by.image_size, batch, start, seed)
+    _finish(folder, entries, len(grades))
+    return folder
+
+
+def _check_settings(
+    folder: Path, generator: RetinaGenerator, grades: Sequence[int], seed: int, batch_size: int, gate: Any
+) -> None:
+    settings = {
+        "generator": generator.name,
+        "version": generator.version,
+        "weights_sha256": generator.weights_sha256,
+        "counts": {str(g): grades.count(g) for g in sorted(set(grades))},
+        "seed": seed,
+        "batch_size": batch_size,
+        "gate": gate if isinstance(gate, str) or gate is None else type(resolve_gate(gate)).__name__,
+    }
+    path = folder / SETTINGS
+    if path.is_file() and (found := json.loads(path.read_text())) != settings:
+        changed = sorted(k for k in settings if found.get(k) != settings[k])
+        raise ValueError(
+            f"{folder} was begun with other settings ({', '.join(f'{k}: {found.get(k)}' for k in changed)}); go on with "
+            "those or choose another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(settings, path)
+
+
+def _batch(
+    folder: Path, source: AugmentationSource, size: int, grades: Sequence[int], start: int, seed: int
+) -> list[tuple[str, GenerationRecord]]:
+    """Make one batch, or read it where all of it stands."""
+    done = folder / "batches" / f"{start:07d}.json"
+    if done.is_file():
+        standing = [(name, GenerationRecord(**record)) for name, record in json.loads(done.read_text())]
+        if all((folder / name).is_file() for name, _ in standing):
+            return standing
+    plans = [AugmentationPlan("sample", g, image_seed(seed, start + i)) for i, g in enumerate(grades)]
+    outcomes = source.apply(plans, torch.zeros(len(plans), 3, size, size))
+    entries = []
+    for i, outcome in enumerate(outcomes):
+        if outcome.image is None or outcome.record is None:
+            continue
+        name = f"images/grade{grades[i]}/{start + i:06d}.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = {RECORD_KEY: outcome.record.to_json()}
+        write_image(folder / name, outcome.image, text=text, xmp=outcome.record.to_xmp())
+        entries.append((name, outcome.record))
+    done.parent.mkdir(exist_ok=True)
+    write_json([(name, json.loads(record.to_json())) for name, record in entries], done)
+    return entries
+
+
+def image_seed(seed: int, index: int) -> int:
+    """Seed of image `index` under a base seed: independent streams, equal on every machine.
+
+    Example:
+        >>> image_seed(0, 0) == image_seed(0, 0), image_seed(0, 0) == image_seed(1, 0)
+        (True, False)
+    """
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def _finish(folder: Path, entries: list[tuple[str, GenerationRecord]], wanted: int) -> None:
+    write_manifest(folder, entries)
+    items = [{"image": name, "grade": record.grade, "group": f"generated/{name}"} for name, record in entries]
+    for item in items:  # a file that cannot be traced must not enter a data set
+        if RECORD_KEY not in read_text(folder / str(item["image"])):
+            raise ValueError(f"{folder / str(item['image'])} carries no record")
+    datalist = {
+        "name": f"generated by {entries[0][1].generator}" if entries else "generated",
+        "description": "Generated images, not photographs; labels are what was asked for.",
+        "licence": "see the generator's bundle",
+        "patients": "unknown",
+        "training": items,
+    }
+    write_json(datalist, folder / "datalist.json")
+    if len(entries) < wanted:
+        logger.warning("%d of %d images were refused by the gate and left out", wanted - len(entries), wanted)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "expand",
+        help="write generated images, with a datalist",
+        description="Generates images for the grades of a datalist. Stopped, it goes on where it was.",
+        epilog="example: python -m monai_retina_gen expand --datalist aptos.json --generator retina_vae --balance --out bank",
+    )
+    parser.add_argument("--datalist", help="datalist, data set name or folder whose training grades are filled up")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--generator", required=True, help="bundle name or folder")
+    parser.add_argument("--out", required=True, help="folder to write")
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--balance", action="store_true", help="fill every grade up to the largest")
+    group.add_argument("--per-grade", type=int, help="this many images of every grade")
+    group.add_argument("--counts", help="images per grade, as 2:100,3:200")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--gate", choices=["label"], help="keep only images whose label a grader confirms")
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Work out the counts and expand."""
+    generator = load_generator(args.generator, device=args.device)
+    counts = _counts(args, generator)
+    folder = expand(
+        generator, counts, args.out, seed=args.seed, batch_size=args.batch_size, gate=args.gate, device=args.device
+    )
+    print(f"{folder}: {sum(counts.values())} images asked for, by grade {counts}; datalist {folder / 'datalist.json'}")
+    return 0
+
+
+def _counts(args: argparse.Namespace, generator: RetinaGenerator) -> dict[int, int]:
+    if args.counts:
+        try:
+            pairs = [part.split(":") for part in args.counts.split(",")]
+            return {int(grade): int(number) for grade, number in pairs}
+        except ValueError:
+            raise ValueError(f"--counts {args.counts!r}: want GRADE:NUMBER pairs such as 2:100,3:200") from None
+    if args.per_grade is not None:
+        return dict.fromkeys(range(generator.num_classes), args.per_grade)
+    if not args.datalist:
+        raise ValueError("--balance needs --datalist: the grades that are to be balanced")
+    datalist = load_datalist(args.datalist, args.dataset_dir, require_grade=True)
+    return balancing_counts(count_grades(datalist["training"], num_classes=generator.num_classes))

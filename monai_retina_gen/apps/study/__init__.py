@@ -1,0 +1,1 @@
+"""The study: whether generated images help a grader, shown with intervals or refuted."""

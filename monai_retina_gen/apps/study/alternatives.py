@@ -1,0 +1,126 @@
+"""What replaces a photograph in the arms that use a generator: made ahead, once per generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_retina_gen.apps.expand import expand, image_seed
+from monai_retina_gen.data import SyntheticDataset, read_image
+from monai_retina_gen.generators import RetinaGenerator
+from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan, AugmentationPolicy
+from monai_retina_gen.transforms.augmentation_source import AugmentationSource
+from monai_retina_gen.transforms.box_geometry import resize_square
+
+from .arms import EDITED_GRADES, MASKS
+from .config import StudyConfig
+from .photographs import Photographs, load_masks, to_bytes
+from .texture import match_texture
+
+__all__ = ["Alternatives", "Bank", "make_alternatives", "make_bank"]
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Images that may replace photographs.
+
+    Args:
+        images: `(M, 3, S, S)` uint8.
+        rows: for each photograph the rows of `images` that may replace it; empty where it is never replaced.
+    """
+
+    images: Tensor
+    rows: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Generated images at the study's size: `images` `(M, 3, S, S)` uint8 and their grades."""
+
+    images: Tensor
+    grades: list[int]
+
+
+def make_bank(generator: RetinaGenerator, photographs: Photographs, folder: Path, config: StudyConfig) -> Bank:
+    """Generate `bank_size` images of every grade that the photographs have into `folder`, and read them."""
+    counts = dict.fromkeys(sorted(set(photographs.grades)), config.bank_size)
+    expand(generator, counts, folder, device=config.device)
+    items = SyntheticDataset(folder).data
+    images = [read_image(item["image"]) for item in tqdm(items, desc="reading the bank", leave=False)]
+    size = min(config.image_size, generator.image_size)
+    smaller = torch.stack([to_bytes(resize_square(image, size, "bilinear")) for image in images])
+    return Bank(smaller, [int(item["grade"]) for item in items])
+
+
+def make_alternatives(
+    arm: str, generator: RetinaGenerator, bank: Bank, photographs: Photographs, config: StudyConfig
+) -> Alternatives:
+    """Make the images that replace photographs in an arm."""
+    if arm in ("sample", "sample-uniform"):
+        grades = torch.tensor(bank.grades)
+        by_grade = {g: torch.nonzero(grades == g).flatten() for g in set(bank.grades)}
+        return Alternatives(bank.images, [by_grade[grade] for grade in photographs.grades])
+    if arm == "texture-matched":
+        return _one_each(match_texture(photographs, bank.images, bank.grades, generator.image_size)[0])
+    source = AugmentationSource(generator=generator, device=config.device)
+    if arm == "reconstruct":
+        plans = [AugmentationPlan("reconstruct", grade, 0) for grade in photographs.grades]
+        return _one_each(_carry_out(source, plans, photographs.float_images))
+    if arm == "edit":
+        return _edits(source, photographs, config)
+    return _syntheses(source, photographs, config)
+
+
+def _one_each(images: Tensor) -> Alternatives:
+    return Alternatives(to_bytes(images), [torch.tensor([row]) for row in range(len(images))])
+
+
+def _carry_out(source: AugmentationSource, plans: Sequence[AugmentationPlan], images: Tensor) -> Tensor:
+    made = []
+    for start in tqdm(range(0, len(plans), BATCH), desc=plans[0].mode, leave=False):
+        rows = slice(start, start + BATCH)
+        made += [outcome.image for outcome in source.apply(plans[rows], images[rows])]
+    return torch.stack([image for image in made if image is not None])
+
+
+def _edits(source: AugmentationSource, photographs: Photographs, config: StudyConfig) -> Alternatives:
+    """As many edits per photograph as make `bank_size` images of its grade, each of its own lesion and strength."""
+    policy = AugmentationPolicy(prob=1.0, mode="edit", lesion=config.lesions, strength=config.strength)
+    random = np.random.RandomState(0)
+    times = {g: -(-config.bank_size // photographs.grades.count(g)) for g in set(photographs.grades)}
+    chosen = [
+        row for row, grade in enumerate(photographs.grades) if grade in EDITED_GRADES for _ in range(times[grade])
+    ]
+    plans: list[Any] = [policy.draw(random, photographs.grades[row]) for row in chosen]
+    images = to_bytes(_carry_out(source, plans, photographs.select(chosen).float_images))
+    return Alternatives(images, _rows_of(chosen, len(photographs)))
+
+
+def _syntheses(source: AugmentationSource, photographs: Photographs, config: StudyConfig) -> Alternatives:
+    """Images from the masks of each photograph that has any, `bank_size` per grade in all."""
+    with_masks = [row for row, item in enumerate(photographs.items) if any(mask in item for mask in MASKS)]
+    grades = [photographs.grades[row] for row in with_masks]
+    images, chosen = [], []
+    for row, grade in tqdm(list(zip(with_masks, grades, strict=True)), desc="synthesize", leave=False):
+        times = -(-config.bank_size // grades.count(grade))
+        masks = load_masks(photographs.items[row], MASKS, config.image_size)
+        plans = [AugmentationPlan("synthesize", grade, image_seed(row, i)) for i in range(times)]
+        repeated = {name: mask.expand(times, *mask.shape) for name, mask in masks.items()}
+        outcomes = source.apply(plans, photographs.select([row] * times).float_images, repeated)
+        images += [to_bytes(outcome.image) for outcome in outcomes if outcome.image is not None]
+        chosen += [row] * times
+    return Alternatives(torch.stack(images), _rows_of(chosen, len(photographs)))
+
+
+def _rows_of(chosen: Sequence[int], count: int) -> list[Tensor]:
+    sources = torch.tensor(chosen)
+    return [torch.nonzero(sources == row).flatten() for row in range(count)]

@@ -1,0 +1,108 @@
+"""Arms of a study: which conditions there are, which make no sense and why, and how often an image is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from monai_retina_gen.data import balance_probabilities
+from monai_retina_gen.generators import RetinaGenerator
+
+from .config import StudyConfig
+from .photographs import Photographs
+
+__all__ = ["BASELINE", "CONTROLS", "GENERATIVE", "Condition", "expand_arms", "replacement_probabilities"]
+
+GENERATIVE = ("sample", "sample-uniform", "edit", "synthesize")
+CONTROLS = ("reconstruct", "texture-matched")
+BASELINE = "oversample"
+MASKS = ("vessel", "od", "ma", "he", "ex", "se")
+EDITED_GRADES = (2, 3, 4)  # grade 1 has no exudates yet: Zhao et al. 2023, section 3
+_MODE = {"sample-uniform": "sample", "texture-matched": "sample"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An arm with its generator and ratio, where it has them."""
+
+    arm: str
+    generator: str = ""
+    ratio: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """Name in tables and folders.
+
+        Example:
+            >>> Condition("sample", "retina_vae", 0.5).id
+            'sample--retina_vae--0.5'
+        """
+        return f"{self.arm}--{self.generator}--{self.ratio:g}" if self.generator else self.arm
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every label is drawn equally often."""
+        return self.arm == BASELINE or self.arm in GENERATIVE + CONTROLS
+
+
+def expand_arms(
+    config: StudyConfig, generators: Mapping[str, RetinaGenerator], photographs: Photographs
+) -> tuple[list[Condition], list[str]]:
+    """Conditions to run, and a line for everything that is left out.
+
+    Controls run at the largest ratio only, where an effect of texture is strongest.
+    """
+    conditions, skipped = [], []
+    for arm in config.arms:
+        if arm not in GENERATIVE + CONTROLS:
+            conditions.append(Condition(arm))
+            continue
+        if not generators:
+            skipped.append(f"{arm}: left out, no generator was given")
+        for name, generator in generators.items():
+            reason = _why_not(arm, generator, config, photographs)
+            ratios = sorted(config.ratios) if arm in GENERATIVE else [max(config.ratios)]
+            conditions += [] if reason else [Condition(arm, name, ratio) for ratio in ratios]
+            skipped += [f"{arm} with {name}: left out, {reason}"] if reason else []
+    return conditions, skipped
+
+
+def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photographs: Photographs) -> str:
+    mode = _MODE.get(arm, arm)
+    if mode not in generator.modes:
+        return f"the generator has no mode {mode!r} (it has {', '.join(sorted(generator.modes))})"
+    if generator.image_size < config.image_size and arm != "texture-matched":
+        return (
+            f"its images have {generator.image_size} px and the study {config.image_size} px; enlarged images would be "
+            "told by their blur (use a smaller image_size)"
+        )
+    if max(photographs.grades) >= generator.num_classes:
+        return f"it knows grades 0-{generator.num_classes - 1} only"
+    if arm == "synthesize" and not any(mask in item for item in photographs.items for mask in MASKS):
+        return "the training photographs have no masks"
+    if not any(replacement_probabilities(Condition(arm, "-", 1.0), photographs).values()):
+        return "the grades that it could add are not rarer than the others: nothing would be generated"
+    return ""
+
+
+def replacement_probabilities(condition: Condition, photographs: Photographs) -> dict[int, float]:
+    """Probability, by label, that a drawn photograph is replaced.
+
+    With labels drawn equally often, a replacement with `1 - n_g / max(n)` shows every photograph as often as without
+    balancing and generates the rest; the ratio scales that share. `sample-uniform` spends as many images evenly.
+    """
+    labels = photographs.labels.tolist()
+    counts = {label: labels.count(label) for label in sorted(set(labels))}
+    if condition.arm not in GENERATIVE + CONTROLS:
+        return dict.fromkeys(counts, 0.0)
+    share = {label: condition.ratio * p for label, p in balance_probabilities(counts).items()}
+    if condition.arm == "sample-uniform":
+        return dict.fromkeys(share, sum(share.values()) / len(share))
+    if condition.arm == "edit":
+        edited = {
+            label
+            for label, grade in zip(labels, photographs.grades, strict=True)
+            if grade in EDITED_GRADES
+        }
+        return {label: p if label in edited else 0.0 for label, p in share.items()}
+    return share

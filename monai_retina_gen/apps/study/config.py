@@ -1,0 +1,133 @@
+"""Settings of a study: plain values that are written beside its results and checked when it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from monai_retina_gen.data import GRADE_MAPS
+from monai_retina_gen.networks.fundus_grader import BACKBONES
+
+__all__ = ["ARMS", "StudyConfig"]
+
+ARMS = {
+    "none": "the photographs as they are",
+    "flip": "random flips",
+    "rotate": "random rotation by up to 30 degrees",
+    "color": "random brightness, contrast and saturation",
+    "classic": "flips, rotation, scale, shift and colour",
+    "oversample": "every grade equally often, with classic augmentation: the baseline of all comparisons",
+    "reconstruct": "as `sample`, but the replaced photographs only pass through the generator, unedited",
+    "texture-matched": "as `sample`, but the replaced photographs are only brought to the generator's blur",
+    "sample": "as `oversample`, with the photographs added by oversampling replaced by generated ones",
+    "sample-uniform": "as `sample` with the same number of generated images, but an equal share in every grade",
+    "edit": "as `sample`, with edits of the same eye, grades 2-4",
+    "synthesize": "as `sample`, with images made from the photographs' masks",
+}
+"""Arms by name, with what they do. The last four are generative; the two before them are their controls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Settings of a study.
+
+    Args:
+        datalist: as `load_datalist` takes it: a name, a folder, a JSON or CSV file, or a dictionary.
+        out: folder of the results; made, or gone on with where it was stopped.
+        dataset_dir: folder of a named data set.
+        external: datalists of other data sets; all their graded photographs are judged.
+        grade_map: name in `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4.
+        arms: names in `ARMS`.
+        graders: backbones of `FundusGrader`, trained from scratch.
+        seeds: training runs of every arm and grader, with seeds 0, 1...
+        ratios: shares of the photographs added by balancing that are generated; 1 is all of them.
+        cross_validation: folds over training and validation photographs; 0 keeps the datalist's split.
+        image_size: side of the images in pixels.
+        max_epochs: epochs; the number of optimiser steps is the same in all arms.
+        batch_size: images a step.
+        learning_rate: of AdamW, with a cosine schedule to 0.
+        weight_decay: of AdamW; 0 makes it Adam.
+        label_smoothing: of the cross entropy, which is not weighted: balancing is what the arms differ in.
+        dropout: before the grader's last layer.
+        classic: recipe of the classic augmentations, `default` or `cheng2021`.
+        bank_size: generated images per grade, made ahead.
+        lesions: lesions that the arm `edit` draws from.
+        strength: range of its edit strength, shares of the calibrated range in [-1, 1].
+        amp: train in bfloat16 autocast.
+        device: where graders and generators run.
+        resamples: of the bootstrap.
+        preset: name of the preset that these settings come from, for the record.
+
+    Raises:
+        ValueError: names the setting, what came and what is wanted.
+
+    Example:
+        >>> StudyConfig(datalist="idrid", out="study", arms=("none", "magic"))
+        Traceback (most recent call last):
+        ...
+        ValueError: arms: unknown ['magic']; choose from none, flip, rotate, color, classic, oversample, ...
+    """
+
+    datalist: str | Mapping[str, Any]
+    out: str
+    dataset_dir: str | None = None
+    external: tuple[str, ...] = ()
+    grade_map: str | None = None
+    arms: tuple[str, ...] = ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample")
+    graders: tuple[str, ...] = ("resnet18",)
+    seeds: int = 3
+    ratios: tuple[float, ...] = (1.0,)
+    cross_validation: int = 0
+    image_size: int = 128
+    max_epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    dropout: float = 0.2
+    classic: str = "default"
+    bank_size: int = 200
+    lesions: tuple[str, ...] = ("ex",)
+    strength: tuple[float, float] = (-1.0, 1.0)
+    amp: bool = True
+    device: str = "cpu"
+    resamples: int = 2000
+    preset: str = ""
+
+    def __post_init__(self) -> None:
+        _check_names("arms", self.arms, ARMS)
+        _check_names("graders", self.graders, BACKBONES)
+        _check_names("classic", (self.classic,), ("default", "cheng2021"))
+        _check_names("grade_map", (self.grade_map or "binary",), GRADE_MAPS)
+        if not self.ratios or not all(0 < ratio <= 1 for ratio in self.ratios):
+            raise ValueError(f"ratios: {self.ratios} came, shares above 0 and up to 1 are wanted")
+        for name in ("seeds", "image_size", "max_epochs", "batch_size", "bank_size", "resamples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} came, a whole number from 1 is wanted")
+        if self.cross_validation != 0 and self.cross_validation < 3:
+            raise ValueError(
+                f"cross_validation: {self.cross_validation} came; 0, or at least 3 folds: one judges, one selects, the "
+                "others train"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Labels that the graders learn."""
+        return 5 if self.grade_map is None else max(GRADE_MAPS[self.grade_map].values()) + 1
+
+    def settings(self) -> dict[str, Any]:
+        """All settings as plain values, without the folder, so that equal studies have equal settings."""
+        values = asdict(self)
+        del values["out"]
+        if not isinstance(self.datalist, str):
+            values["datalist"] = self.datalist.get("name", "a dictionary")
+        return values
+
+
+def _check_names(setting: str, names: tuple[str, ...], known: Any) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(f"{setting}: unknown {unknown or 'empty list'}; choose from {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{setting}: {list(names)} names one twice; give each once")

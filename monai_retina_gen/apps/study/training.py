@@ -1,0 +1,179 @@
+"""Training one grader on MONAI's trainer: the same number of steps in every arm, the epoch selected on validation."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from monai.handlers import LrScheduleHandler
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
+
+from monai_retina_gen.data import balanced_sampler
+from monai_retina_gen.engines import AutocastInferer, PrepareGradingBatch
+from monai_retina_gen.handlers import ProgressHandler
+from monai_retina_gen.metrics import quadratic_weighted_kappa
+from monai_retina_gen.networks import FundusGrader
+
+from .alternatives import Alternatives
+from .config import StudyConfig
+from .photographs import Photographs
+
+__all__ = ["SelectOnValidation", "TrainingPhotographs", "predict_grades", "train_grader"]
+
+
+class TrainingPhotographs(Dataset[dict[str, Any]]):
+    """Photographs of which some draws are replaced, then augmented; draws from torch's global random state.
+
+    Args:
+        photographs: the training photographs.
+        transform: classic augmentation.
+        probabilities: probability of a replacement, by label.
+        alternatives: what replaces them; `None` where nothing does.
+    """
+
+    def __init__(
+        self,
+        photographs: Photographs,
+        transform: Callable[[Tensor], Tensor],
+        probabilities: Mapping[int, float],
+        alternatives: Alternatives | None = None,
+    ) -> None:
+        self.photographs, self.transform = photographs, transform
+        self.probabilities, self.alternatives = probabilities, alternatives
+        self.draws = self.replaced = 0
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        label = int(self.photographs.labels[index])
+        image = self._replacement(index, self.probabilities[label])
+        image = self.photographs.images[index] if image is None else image
+        return {"image": self.transform(image.float() / 255).clamp(0, 1), "grade": label}
+
+    def _replacement(self, index: int, probability: float) -> Tensor | None:
+        chosen, which = torch.rand(2).tolist()  # as many draws in every arm, so that arms differ in nothing else
+        self.draws += 1
+        if self.alternatives is None or chosen >= probability or not len(self.alternatives.rows[index]):
+            return None
+        self.replaced += 1
+        rows = self.alternatives.rows[index]
+        return self.alternatives.images[rows[int(which * len(rows))]]
+
+
+@dataclass
+class SelectOnValidation:
+    """Ignite handler: after every epoch the kappa on validation, and the weights of the best epoch.
+
+    Args:
+        network: the grader.
+        validation: photographs that select.
+        config: the study's settings.
+    """
+
+    network: nn.Module
+    validation: Photographs
+    config: StudyConfig
+    epoch: int = 0
+    kappa: float = -math.inf
+    history: list[float | None] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        preds = predict_grades(self.network, self.validation.images, self.config)
+        kappa = float(quadratic_weighted_kappa(preds, self.validation.labels, self.config.num_classes))
+        self.history.append(None if math.isnan(kappa) else kappa)
+        # an undefined kappa is never better; of equals the first epoch stays
+        if not self.weights or kappa > self.kappa:
+            self.kappa = -1.0 if math.isnan(kappa) else kappa
+            self.epoch, self.weights = engine.state.epoch, copy.deepcopy(self.network.state_dict())
+
+
+def train_grader(
+    data: TrainingPhotographs, validation: Photographs, *, balanced: bool, backbone: str, config: StudyConfig, seed: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train a grader from scratch.
+
+    Args:
+        data: training photographs.
+        validation: photographs that select the epoch.
+        balanced: draw every label equally often.
+        backbone: of `FundusGrader`.
+        config: the study's settings.
+        seed: of the weights, the order and all augmentation.
+
+    Returns:
+        The grader with the weights of the selected epoch, and what happened: optimiser steps, epoch, kappa on
+        validation by epoch, share of images replaced.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network: nn.Module = FundusGrader(backbone=backbone, num_classes=config.num_classes, dropout=config.dropout)
+        network = network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        select = SelectOnValidation(network, validation, config)
+        trainer = _trainer(network, _loader(data, balanced, config, seed), select, config)
+        trainer.run()
+    network.load_state_dict(select.weights)
+    return network, {
+        "steps": trainer.state.iteration,
+        "selected_epoch": select.epoch,
+        "validation_kappa": select.kappa,
+        "validation_kappa_by_epoch": select.history,
+        "replaced_share": data.replaced / data.draws,
+    }
+
+
+def _loader(data: TrainingPhotographs, balanced: bool, config: StudyConfig, seed: int) -> DataLoader[Any]:
+    # whole batches only, drawn anew, so that all arms take the same steps on as many images
+    draws = math.ceil(len(data) / config.batch_size) * config.batch_size
+    generator = torch.Generator().manual_seed(seed)
+    sampler: Sampler[int] = RandomSampler(data, num_samples=draws, generator=generator)
+    if balanced:
+        items = [{"grade": label} for label in data.photographs.labels.tolist()]
+        sampler = balanced_sampler(items, num_samples=draws, seed=seed)
+    return DataLoader(data, batch_size=config.batch_size, sampler=sampler)
+
+
+def _trainer(
+    network: nn.Module, loader: DataLoader[Any], select: SelectOnValidation, config: StudyConfig
+) -> SupervisedTrainer:
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.max_epochs)
+    interval = max(1, config.max_epochs // 3)
+    return SupervisedTrainer(
+        device=torch.device(config.device),
+        max_epochs=config.max_epochs,
+        train_data_loader=loader,
+        network=network,
+        optimizer=optimizer,
+        loss_function=nn.CrossEntropyLoss(label_smoothing=config.label_smoothing),
+        inferer=AutocastInferer(config.amp),
+        prepare_batch=PrepareGradingBatch(),
+        train_handlers=[
+            LrScheduleHandler(schedule, print_lr=False),
+            select,
+            ProgressHandler(interval=interval, name="monai_retina_gen.study"),
+        ],
+        decollate=False,
+    )
+
+
+@torch.inference_mode()
+def predict_grades(network: nn.Module, images: Tensor, config: StudyConfig) -> Tensor:
+    """Labels that a grader gives to `(N, 3, S, S)` uint8 images: `(N,)` int64 on the CPU, computed in float32."""
+    network.eval()
+    parts = images.split(config.batch_size)
+    return torch.cat([network(part.to(config.device).float() / 255).argmax(dim=1).cpu() for part in parts])

@@ -1,0 +1,112 @@
+"""FundusVAE and its loss: shapes, gradients, closed forms, the fitted prior."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence as torch_kl
+
+from monai_retina_gen.losses import ELBOLoss, class_weights, kl_divergence
+from monai_retina_gen.networks import FundusVAE, PerGradeVAE
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_default_networks_fit_every_size(size: int) -> None:
+    vae = FundusVAE(image_size=size).eval()
+    assert vae(torch.rand(1, 3, size, size), torch.tensor([2])).shape == (1, 3, size, size)
+
+
+def test_size_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(ValueError, match="100 cannot be halved"):
+        FundusVAE(image_size=100)
+
+
+def test_grade_changes_the_image_and_unknown_is_its_own_grade() -> None:
+    torch.manual_seed(0)
+    vae = FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8)).eval()
+    latent = torch.zeros(1, 4)
+    images = [vae.decode(latent, torch.tensor([g])) for g in range(6)] + [vae.decode(latent)]
+    assert not torch.allclose(images[0], images[4])
+    assert torch.equal(images[5], images[6])
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    vae = FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8))
+    for parameter in vae.parameters():  # zero-initialised modulation would hide the embedding's gradient
+        torch.nn.init.normal_(parameter, std=0.1)
+    mean, log_variance = vae.encode(torch.rand(2, 3, 64, 64), torch.tensor([0, 5]))
+    (vae.decode(mean, torch.tensor([0, 5])).sum() + log_variance.sum()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters())
+
+
+def test_kl_equals_torch_distributions() -> None:
+    mean, log_variance = torch.randn(50), torch.randn(50)
+    oracle = torch_kl(Normal(mean, (0.5 * log_variance).exp()), Normal(torch.zeros(50), torch.ones(50)))
+    torch.testing.assert_close(kl_divergence(mean, log_variance), oracle, rtol=1e-5, atol=1e-6)
+
+
+def test_elbo_terms_add_up() -> None:
+    outputs = {"logits": torch.randn(4, 3, 8, 8), "mean": torch.randn(4, 6), "log_variance": torch.randn(4, 6)}
+    target = torch.rand(4, 3, 8, 8)
+    pixels = -(target * outputs["logits"].sigmoid().log() + (1 - target) * (-outputs["logits"]).sigmoid().log())
+    kl = kl_divergence(outputs["mean"], outputs["log_variance"])
+    expected = pixels.sum() / 4 + 0.5 * kl.sum() / 4
+    torch.testing.assert_close(ELBOLoss(kl_weight=0.5)(outputs, target), expected)
+
+
+def test_free_bits_are_not_penalised() -> None:
+    outputs = {"logits": torch.zeros(2, 3, 4, 4), "mean": torch.full((2, 3), 0.1), "log_variance": torch.zeros(2, 3)}
+    target = torch.zeros(2, 3, 4, 4)
+    difference = ELBOLoss(free_bits=0.5)(outputs, target) - ELBOLoss(kl_weight=0.0)(outputs, target)
+    assert float(difference) == pytest.approx(3 * 0.5)
+
+
+def test_perceptual_switch() -> None:
+    with pytest.raises(ValueError, match="needs `perceptual`"):
+        ELBOLoss(perceptual_weight=1.0)
+
+    class Distance(torch.nn.Module):
+        def forward(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return (image - target).abs().mean(dim=(1, 2, 3))
+
+    outputs = {"logits": torch.zeros(2, 3, 4, 4), "mean": torch.zeros(2, 3), "log_variance": torch.zeros(2, 3)}
+    with_term = ELBOLoss(perceptual=Distance(), perceptual_weight=2.0)(outputs, torch.zeros(2, 3, 4, 4))
+    assert float(with_term - ELBOLoss()(outputs, torch.zeros(2, 3, 4, 4))) == pytest.approx(1.0)
+
+
+def test_fitted_prior_has_the_moments_of_the_latents() -> None:
+    torch.manual_seed(0)
+    vae = FundusVAE(image_size=64, latent_dim=3, channels=(8, 8, 8, 8), num_classes=1)
+    means = torch.randn(4000, 3) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 0.3], [0.0, 0.0, 0.1]]) + 5
+    variances = torch.full_like(means, 0.2)
+    vae.fit_prior(means, variances, torch.zeros(4000, dtype=torch.long), shrinkage=0.0)
+    draws = vae.prior(torch.randn(20000, 3), torch.zeros(20000, dtype=torch.long))
+    torch.testing.assert_close(draws.mean(0), means.mean(0), atol=0.1, rtol=0)
+    torch.testing.assert_close(draws.T.cov(), means.T.cov() + 0.2 * torch.eye(3), atol=0.2, rtol=0)
+
+
+def test_prior_of_a_grade_with_one_photograph_is_defined() -> None:
+    vae = FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8))
+    vae.fit_prior(torch.randn(9, 4), torch.rand(9, 4) + 0.1, torch.tensor([0] * 8 + [1]))
+    assert vae.prior_scale.isfinite().all()
+
+
+def test_per_grade_vae_routes_rows_to_their_network() -> None:
+    torch.manual_seed(0)
+    vae = PerGradeVAE(image_size=64, num_classes=3, latent_dim=4, channels=(8, 8, 8, 8)).eval()
+    image, grade = torch.rand(4, 3, 64, 64), torch.tensor([2, 0, 1, 0])
+    whole = vae(image, grade)
+    for row, g in enumerate(grade.tolist()):
+        torch.testing.assert_close(whole[row], vae.grades[g](image[row : row + 1])[0], atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="needs `grade`"):
+        vae(image)
+
+
+def test_class_weights_average_to_one() -> None:
+    counts = {0: 114, 1: 15, 2: 107, 3: 57, 4: 39}
+    weights = class_weights(counts)
+    mean = sum(float(w) * n for w, n in zip(weights, counts.values(), strict=True)) / sum(counts.values())
+    assert mean == pytest.approx(1.0)
+    assert torch.equal(class_weights({0: 3, 1: 0}) > 0, torch.tensor([True, False]))
+    with pytest.raises(ValueError, match="no photograph"):
+        class_weights({0: 0})
