@@ -1,1 +1,1 @@
-"""What a person runs. Each module is a command: `add_parser` describes it, `run` does it, a plain function serves Python."""
+"""What a person runs: each module is a command, with `add_parser`, `run`, and a plain function for Python."""

@@ -17,7 +17,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Checks a data set and writes its datalist in MONAI's form, split by photograph or patient.",
         epilog="example: python -m monai_retina_gen datalist aptos2019 ~/aptos --out aptos.json",
     )
-    parser.add_argument("name", help="data set (idrid, idrid_official, aptos2019, eyepacs, odir5k, hrf, chasedb1, folder)")
+    parser.add_argument(
+        "name", help="data set (idrid, idrid_official, aptos2019, eyepacs, odir5k, hrf, chasedb1, folder)"
+    )
     parser.add_argument("root", help="its folder")
     parser.add_argument("--out", required=True, help="JSON file to write")
     parser.add_argument("--size", type=int, default=512, help="for sets prepared at several sizes (default 512)")

@@ -1,7 +1,7 @@
 """`expand`: write generated images beside a data set, as a folder with records, checksums and a MONAI datalist.
 
-Images are made in batches by index, each file is written atomically, and a batch is either kept or made again as a whole:
-killed at any moment and started again, the folder ends with exactly the same bytes.
+Images are made in batches by index, each file is written atomically, and a batch is either kept or made again as a
+whole: killed at any moment and started again, the folder ends with exactly the same bytes.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def _check_settings(
     if path.is_file() and (found := json.loads(path.read_text())) != settings:
         changed = sorted(k for k in settings if found.get(k) != settings[k])
         raise ValueError(
-            f"{folder} was begun with other settings ({', '.join(f'{k}: {found.get(k)}' for k in changed)}); go on with "
-            "those or choose another --out"
+            f"{folder} was begun with other settings ({', '.join(f'{k}: {found.get(k)}' for k in changed)}); "
+            "go on with those or choose another --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(settings, path)
@@ -174,7 +174,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "expand",
         help="write generated images, with a datalist",
         description="Generates images for the grades of a datalist. Stopped, it goes on where it was.",
-        epilog="example: python -m monai_retina_gen expand --datalist aptos.json --generator retina_vae --balance --out bank",
+        epilog="example: python -m monai_retina_gen expand --datalist D.json --generator retina_vae --balance --out bank",
     )
     parser.add_argument("--datalist", help="datalist, data set name or folder whose training grades are filled up")
     parser.add_argument("--dataset-dir", help="folder of a named data set")

@@ -82,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "preview",
         help="show what transforms do to one's own photographs",
-        description="Draws photographs before and after a pipeline of transforms (JSON, as in a bundle's configuration).",
+        description="Draws photographs before and after a pipeline of transforms (JSON, as in a bundle).",
         epilog="example: python -m monai_retina_gen preview --datalist aptos.json --transforms my.json --out grid.png",
     )
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder")
@@ -99,7 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Write the picture."""
     datalist = load_datalist(args.datalist, args.dataset_dir, require_grade=True)
-    items = next((datalist[section] for section in SECTIONS if datalist[section]), [])
+    items: list[Item] = next((datalist[section] for section in SECTIONS if datalist[section]), [])
     if not items:
         raise DatalistError(f"{args.datalist} holds no graded photograph")
     step = max(1, len(items) // args.count)

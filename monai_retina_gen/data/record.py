@@ -98,5 +98,7 @@ def read_record(item: Any) -> GenerationRecord | None:
     if isinstance(meta, Mapping):
         meta = meta.get(RECORD_KEY, "")
     if not isinstance(meta, str):
-        raise ImageValueError(f"a {type(item).__name__} carries no record; pass a MetaTensor, its meta or the JSON text")
+        raise ImageValueError(
+            f"a {type(item).__name__} carries no record; pass a MetaTensor, its meta or the JSON text"
+        )
     return GenerationRecord.from_json(meta) if meta else None

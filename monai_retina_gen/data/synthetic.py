@@ -20,11 +20,11 @@ __all__ = ["MANIFEST", "SyntheticDataset", "read_manifest", "verify_file", "writ
 MANIFEST = "manifest.json"
 
 
-def write_json(value: Any, path: str | os.PathLike[str]) -> None:
-    """Write JSON atomically, with sorted keys, so that equal values give equal bytes."""
+def write_json(value: Any, path: str | os.PathLike[str], *, sort_keys: bool = True) -> None:
+    """Write JSON atomically; with sorted keys equal values give equal bytes."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(value, indent=4, sort_keys=sort_keys) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -64,7 +64,9 @@ def verify_file(entry: dict[str, Any]) -> None:
     if not path.is_file():
         raise DatalistError(f"{path} is in the manifest and not on disk; run `expand` again")
     if _sha256(path) != entry["sha256"]:
-        raise DatalistError(f"{path} was changed after it was generated (sha256 differs); delete it and run `expand` again")
+        raise DatalistError(
+            f"{path} was changed after it was generated (sha256 differs); delete it and run `expand` again"
+        )
 
 
 class SyntheticDataset(Dataset[Any]):

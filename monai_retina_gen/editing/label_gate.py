@@ -1,7 +1,8 @@
 """Label gate: does a generated image still carry the label that it was made for?
 
-A grader judges each image; an image is accepted where the grader agrees with the grade asked for. The judge is the shipped
-`retina_grader`, a single network: it is not cross-fitted, so it may recognise the photographs that it was trained on.
+A grader judges each image; an image is accepted where the grader agrees with the grade asked for. The judge is the
+shipped `retina_grader`, a single network: it is not cross-fitted, so it may recognise the photographs that it was
+trained on.
 """
 
 from __future__ import annotations

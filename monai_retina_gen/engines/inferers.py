@@ -37,8 +37,9 @@ class AutocastInferer(SimpleInferer):
 
 
 class LatentOutputs(nn.Module):
-    """A variational autoencoder that returns what its loss needs, as one `forward`, so that it can be wrapped for
-    several processes.
+    """A variational autoencoder that returns what its loss needs.
+
+    All in one `forward`, so that it can be wrapped for several processes.
 
     Args:
         vae: the network; its state dict is what is saved.

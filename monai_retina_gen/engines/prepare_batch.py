@@ -62,7 +62,9 @@ class PrepareReconstructionBatch(PrepareBatch):
         image = _plain(batchdata["image"]).to(device=device, non_blocking=non_blocking)
         grade = batchdata["grade"].long().to(device=device)
         if self.drop_grade > 0:
-            grade = grade.masked_fill(torch.rand(grade.shape, device=grade.device) < self.drop_grade, self.unknown_grade)
+            grade = grade.masked_fill(
+                torch.rand(grade.shape, device=grade.device) < self.drop_grade, self.unknown_grade
+            )
         return image, image, (), {"grade": grade}
 
 

@@ -76,8 +76,8 @@ def regenerate(
     generator = load_generator(bundle or record.generator, device=device)
     if generator.weights_sha256 != record.weights_sha256:
         raise WeightsError(
-            f"the record names {record.generator} {record.version} with weights {record.weights_sha256[:12]}, but found "
-            f"{generator.version} with {generator.weights_sha256[:12]}"
+            f"the record names {record.generator} {record.version} with weights {record.weights_sha256[:12]}, but "
+            f"{generator.version} was found, with {generator.weights_sha256[:12]}"
         )
     if record.mode != "sample":
         raise ValueError(f"an image of mode {record.mode!r} needs its source ({record.source!r}); only samples do not")

@@ -6,4 +6,11 @@ from monai_retina_gen.handlers.progress import ProgressHandler
 from monai_retina_gen.handlers.sample_grid import SampleGridHandler, image_grid
 from monai_retina_gen.handlers.save_generated import SaveGeneratedHandler
 
-__all__ = ["EpochShuffleHandler", "FitPriorHandler", "ProgressHandler", "SampleGridHandler", "SaveGeneratedHandler", "image_grid"]
+__all__ = [
+    "EpochShuffleHandler",
+    "FitPriorHandler",
+    "ProgressHandler",
+    "SampleGridHandler",
+    "SaveGeneratedHandler",
+    "image_grid",
+]

@@ -49,5 +49,6 @@ class ProgressHandler:
         seconds = (time.monotonic() - self._started) / max(epoch - self._first_epoch, 1)
         left = seconds * (total - epoch)
         self.logger.info(
-            f"epoch {epoch}/{total}: loss {loss:.4g}, {seconds:.1f} s an epoch, {int(left // 60)} min {int(left % 60)} s left"
+            f"epoch {epoch}/{total}: loss {loss:.4g}, {seconds:.1f} s an epoch, "
+            f"{int(left // 60)} min {int(left % 60)} s left"
         )

@@ -61,7 +61,9 @@ class ELBOLoss(nn.Module):
     ) -> None:
         super().__init__()
         if perceptual_weight > 0 and perceptual is None:
-            raise ValueError(f"perceptual_weight={perceptual_weight} needs `perceptual`, a network that compares images")
+            raise ValueError(
+                f"perceptual_weight={perceptual_weight} needs `perceptual`, a network that compares images"
+            )
         self.kl_weight, self.free_bits = kl_weight, free_bits
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
 

@@ -1,7 +1,7 @@
 """Grader of diabetic retinopathy: a torchvision backbone with a linear head.
 
-Sources: the five papers grade with ResNet-50 (Zhao et al., Zhou et al.), VGG16 and Inception-v3 (Zhao et al.), ResNet-101 and
-DenseNet-121 (Cheng and Ye). Any of torchvision's backbones listed in `BACKBONES` is taken by its name.
+Sources: the five papers grade with ResNet-50 (Zhao et al., Zhou et al.), VGG16 and Inception-v3 (Zhao et al.),
+ResNet-101 and DenseNet-121 (Cheng and Ye). Any of torchvision's backbones listed in `BACKBONES` is taken by its name.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class FundusGrader(nn.Module):
         >>> FundusGrader(backbone="resnet18").eval()(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 5])
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,

@@ -66,6 +66,9 @@ class FundusVAE(nn.Module):
         torch.Size([3, 3, 64, 64])
     """
 
+    prior_mean: Tensor
+    prior_scale: Tensor
+
     def __init__(
         self,
         *,

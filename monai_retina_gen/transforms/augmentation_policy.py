@@ -100,7 +100,9 @@ class AugmentationPolicy:
         if mode != "edit":
             return AugmentationPlan(mode, grade, seed)
         low, high = self.strength
-        return AugmentationPlan(mode, grade, seed, self.lesions[int(which * len(self.lesions))], low + share * (high - low))
+        return AugmentationPlan(
+            mode, grade, seed, self.lesions[int(which * len(self.lesions))], low + share * (high - low)
+        )
 
 
 def _probabilities(prob: Any, counts: Mapping[Any, int] | None) -> float | dict[int, float]:

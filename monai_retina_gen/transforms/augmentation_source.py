@@ -177,14 +177,16 @@ class AugmentationSource:
             )
         if size[0] > have[0] and not self.allow_upsampling:
             raise ImageValueError(
-                f"items of {size[0]} px are larger than the generator's {have[0]} px, whose images would be enlarged to "
-                f"blur: resize the items to {have[0]} px before this transform, or pass allow_upsampling=True"
+                f"items of {size[0]} px are larger than the generator's {have[0]} px, whose images would be enlarged "
+                f"to blur: resize the items to {have[0]} px before this transform, or pass allow_upsampling=True"
             )
         return _resize(image, size)
 
 
 def _resize(image: Tensor, size: tuple[int, ...]) -> Tensor:
-    return torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+    return torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False).clamp(
+        0, 1
+    )
 
 
 def _shrink(images: Tensor, size: int) -> Tensor:

@@ -1,7 +1,8 @@
 """`GenerativeAugment`: generative augmentation as a MONAI transform, array and dictionary form.
 
-Each call may replace the image by one that a generator made with the same grade. It is random, so MONAI's caching datasets
-stop before it; it carries no weights when pickled or copied; the draws follow MONAI's rules (`set_random_state`).
+Each call may replace the image by one that a generator made with the same grade. It is random, so MONAI's caching
+datasets stop before it; it carries no weights when pickled or copied; the draws follow MONAI's rules
+(`set_random_state`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor, get_track_meta
 from monai.transforms import MapTransform, RandomizableTransform
@@ -125,7 +125,7 @@ class GenerativeAugment(RandomizableTransform):
             self._worker_seed = info.seed
             own = int(self.R.randint(0, 2**32, dtype=np.uint64))
             seed = np.random.SeedSequence([own, info.seed % 2**63]).generate_state(1)[0]
-            self.R = np.random.RandomState(seed)
+            self.set_random_state(state=np.random.RandomState(seed))
 
     def __call__(
         self,
@@ -210,7 +210,9 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
         self.label_key, self.mask_keys = label_key, tuple(mask_keys)
         self.augment = GenerativeAugment(**options)
 
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> GenerativeAugmentd:
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> GenerativeAugmentd:
         """Seed the draws, as MONAI's transforms do."""
         super().set_random_state(seed, state)
         self.augment.set_random_state(seed, state)

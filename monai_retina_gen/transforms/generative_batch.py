@@ -1,7 +1,7 @@
 """Generative augmentation of whole batches, on the generator's device, inside the training loop.
 
-The batch keeps its size; one forward pass makes all the images that were drawn. Three forms of the same thing: a callable on
-collated dictionaries, a wrapper of any `prepare_batch`, and an Ignite handler.
+The batch keeps its size; one forward pass makes all the images that were drawn. Three forms of the same thing: a
+callable on collated dictionaries, a wrapper of any `prepare_batch`, and an Ignite handler.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Building a component from a bundle's configuration without running code that we do not know.
 
-A configuration is code: MONAI evaluates `$` expressions and calls any importable `_target_`. So everything that the wanted
-key refers to is checked before anything is built: without `trust_code=True` only classes pass that are networks or
-transforms of MONAI, or networks, generators or transforms of this package.
+A configuration is code: MONAI evaluates `$` expressions and calls any importable `_target_`. So everything that the
+wanted key refers to is checked before anything is built: without `trust_code=True` only classes pass that are networks
+or transforms of MONAI, or networks, generators or transforms of this package.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.distributions import Normal, kl_divergence as torch_kl
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as torch_kl
 
 from monai_retina_gen.losses import ELBOLoss, class_weights, kl_divergence
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE

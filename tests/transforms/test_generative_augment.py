@@ -310,7 +310,10 @@ def test_workers_draw_different_seeds_and_repeat(
         pipeline = _pipeline(vae_bundle, prob=1.0)
         pipeline.set_random_state(0)
         loader = loader_class(
-            Dataset(items, pipeline), batch_size=5, num_workers=workers, multiprocessing_context="fork" if workers else None
+            Dataset(items, pipeline),
+            batch_size=5,
+            num_workers=workers,
+            multiprocessing_context="fork" if workers else None,
         )
         return [_epoch(loader), _epoch(loader)]
 
@@ -337,7 +340,8 @@ def test_cache_persistent_and_thread_loaders(phantom_folder: Path, vae_bundle: P
         # which keeps no metadata, so the order of the axes has to be stated
         PersistentDataset(items, _pipeline(vae_bundle, prob=1.0, image_order="CHW"), cache_dir=tmp_path),
     ):
-        first, second = _seeds(_epoch(DataLoader(dataset, batch_size=4))), _seeds(_epoch(DataLoader(dataset, batch_size=4)))
+        loader = DataLoader(dataset, batch_size=4)
+        first, second = _seeds(_epoch(loader)), _seeds(_epoch(loader))
         assert set(first).isdisjoint(second)  # the cache ends before the random transform
     cached = CacheDataset(items, _pipeline(vae_bundle, prob=1.0), progress=False)
     assert len(_seeds(_epoch(ThreadDataLoader(cached, batch_size=4, num_workers=0)))) == 6

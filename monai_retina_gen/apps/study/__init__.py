@@ -1,1 +1,14 @@
-"""The study: whether generated images help a grader, shown with intervals or refuted."""
+"""The study: trains graders with and without generated images and says, with intervals, whether they helped.
+
+An arm is a recipe for the training images; everything else, the number of optimiser steps included, is the same in all
+arms.
+"""
+
+from __future__ import annotations
+
+from .command import add_parser, run
+from .config import ARMS, StudyConfig
+from .presets import PRESETS
+from .study import run_study
+
+__all__ = ["ARMS", "PRESETS", "StudyConfig", "add_parser", "run", "run_study"]

@@ -1,1 +1,219 @@
-def analyse(*a): ...
+"""From predictions to a conclusion: figures with intervals, corrected comparisons, and a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from monai_retina_gen.metrics import (
+    accuracy_from_confusion,
+    grade_confusion_matrix,
+    kappa_from_confusion,
+    sensitivity_from_confusion,
+)
+
+from .arms import BASELINE, CONTROLS, GENERATIVE
+from .bootstrap import Gradings, difference_interval, figure_interval, holm
+from .config import StudyConfig
+
+__all__ = ["analyse"]
+
+STATISTICS = {
+    "accuracy": accuracy_from_confusion,
+    "kappa": kappa_from_confusion,
+    "sensitivity": sensitivity_from_confusion,
+}
+LEVEL = 0.05
+ALL = "all"
+Results = Sequence[dict[str, Any]]
+
+
+def analyse(results: Results, config: StudyConfig) -> dict[str, Any]:
+    """Figures of every condition on every set, and the comparisons.
+
+    Args:
+        results: results of the runs.
+        config: the study's settings.
+
+    Returns:
+        `sets`: by set a list of rows (condition, grader or `all`) with accuracy, kappa, sensitivity by label, their
+        differences to `oversample`, each with interval, and the confusion matrix; `validation_kappa` by condition;
+        `comparisons` by set; `primary`; `te_fake`.
+    """
+    conditions = list(dict.fromkeys(_condition(result) for result in results))
+    sets = [name for name in results[0]["predictions"] if name != "validation"]
+    gradings = {
+        name: {condition: _gradings(results, condition, name, config) for condition in conditions} for name in sets
+    }
+    validation = {condition: _validation_kappa(results, condition) for condition in conditions}
+    primary = _primary_pair(validation)
+    comparisons = {name: _comparisons(gradings[name], primary if name == "test" else None, config) for name in sets}
+    return {
+        "validation_kappa": {_id(condition): kappa for condition, kappa in validation.items()},
+        "sets": {name: _rows(gradings[name], config) for name in sets},
+        "comparisons": comparisons,
+        "primary": _primary(primary, comparisons, validation),
+        "te_fake": _te_fake(results, config),
+    }
+
+
+def _condition(result: dict[str, Any]) -> tuple[str, str, float]:
+    run = result["run"]
+    return run["arm"], run["generator"], run["ratio"]
+
+
+def _id(condition: tuple[str, str, float]) -> str:
+    arm, generator, ratio = condition
+    return f"{arm}--{generator}--{ratio:g}" if generator else arm
+
+
+def _gradings(results: Results, condition: tuple[str, str, float], name: str, config: StudyConfig) -> Gradings:
+    """Gradings of a condition on a set; of folds that judge different photographs, a grader is all folds of a seed."""
+    chosen = [result for result in results if _condition(result) == condition]
+    pooled = name == "cross-validation"
+    units: dict[Any, list[dict[str, Any]]] = {}
+    for result in chosen:
+        run = result["run"]
+        unit = (run["grader"], run["seed"], -1 if pooled else run["fold"])
+        units.setdefault(unit, []).append(result["predictions"][name])
+    tables = [_joined(parts) for parts in units.values()]
+    _check_same(tables, name)
+    return Gradings(
+        preds=torch.tensor([[row[-1] for row in table] for table in tables]),
+        target=torch.tensor([row[2] for row in tables[0]]),
+        groups=[row[1] for row in tables[0]],
+        strata=[unit[0] for unit in units],
+        num_classes=config.num_classes,
+    )
+
+
+def _joined(parts: list[dict[str, Any]]) -> list[tuple[str, str, int, int]]:
+    keys = ("image", "group", "target", "pred")
+    rows = [row for part in parts for row in zip(*(part[key] for key in keys), strict=True)]
+    return sorted(rows) if len(parts) > 1 else rows
+
+
+def _check_same(tables: list[list[tuple[str, str, int, int]]], name: str) -> None:
+    if any([row[:3] for row in table] != [row[:3] for row in tables[0]] for table in tables):
+        raise ValueError(f"runs were judged on different photographs of {name!r}; delete the runs and start again")
+
+
+def _validation_kappa(results: Results, condition: tuple[str, str, float]) -> float:
+    kappas = [result["validation_kappa"] for result in results if _condition(result) == condition]
+    return sum(kappas) / len(kappas)
+
+
+def _rows(gradings: dict[tuple[str, str, float], Gradings], config: StudyConfig) -> list[dict[str, Any]]:
+    graders = list(dict.fromkeys(next(iter(gradings.values())).strata))
+    baseline = gradings.get((BASELINE, "", 0.0))
+    rows = []
+    for condition, judged in gradings.items():
+        for grader in [*graders, *([ALL] if len(graders) > 1 else [])]:
+            part = _of_grader(judged, grader)
+            arm, generator, ratio = condition
+            row = {"condition": _id(condition), "arm": arm, "generator": generator, "ratio": ratio, "grader": grader}
+            row |= {name: figure_interval(part, s, resamples=config.resamples) for name, s in STATISTICS.items()}
+            row |= {"confusion": _confusion(part), "n": len(part.target), "graders_trained": len(part.preds)}
+            if baseline is not None and arm != BASELINE:
+                other = _of_grader(baseline, grader)
+                row["difference"] = {
+                    name: difference_interval(part, other, s, resamples=config.resamples)
+                    for name, s in STATISTICS.items()
+                }
+            rows.append(row)
+    return rows
+
+
+def _of_grader(judged: Gradings, grader: str) -> Gradings:
+    if grader == ALL:
+        return judged
+    rows = [row for row, name in enumerate(judged.strata) if name == grader]
+    return Gradings(judged.preds[rows], judged.target, judged.groups, [grader] * len(rows), judged.num_classes)
+
+
+def _confusion(judged: Gradings) -> list[list[int]]:
+    """Summed over the graders: rows are true labels."""
+    matrices = [grade_confusion_matrix(preds, judged.target, judged.num_classes) for preds in judged.preds]
+    counts: list[list[int]] = torch.stack(matrices).sum(0).tolist()
+    return counts
+
+
+def _primary_pair(validation: dict[tuple[str, str, float], float]) -> tuple[Any, Any] | None:
+    """The generative condition with the best kappa on validation, and the baseline; named before any test figure."""
+    generative = {condition: kappa for condition, kappa in validation.items() if condition[0] in GENERATIVE}
+    if not generative or (BASELINE, "", 0.0) not in validation:
+        return None
+    return max(generative, key=generative.__getitem__), (BASELINE, "", 0.0)
+
+
+def _comparisons(
+    gradings: dict[tuple[str, str, float], Gradings], primary: tuple[Any, Any] | None, config: StudyConfig
+) -> list[dict[str, Any]]:
+    """Differences of kappa: all against the baseline, generative arms against the controls of their generator."""
+    baseline = (BASELINE, "", 0.0)
+    pairs = [(a, baseline) for a in gradings if a != baseline and baseline in gradings]
+    pairs += [(a, b) for a in gradings for b in gradings if a[0] in GENERATIVE and b[0] in CONTROLS and a[1] == b[1]]
+    found: list[dict[str, Any]] = []
+    for a, b in pairs:
+        interval = difference_interval(gradings[a], gradings[b], kappa_from_confusion, resamples=config.resamples)
+        found.append({"a": _id(a), "b": _id(b), "kappa": interval, "primary": (a, b) == primary})
+    others = [comparison for comparison in found if not comparison["primary"]]
+    # a difference without a value in any resample proves nothing: p = 1
+    adjusted = holm([1.0 if c["kappa"]["p"] is None else c["kappa"]["p"] for c in others])
+    for comparison, p in zip(others, adjusted, strict=True):
+        comparison["p_holm"] = p
+    for comparison in found:
+        comparison["verdict"] = _verdict(comparison)
+    return found
+
+
+def _verdict(comparison: dict[str, Any]) -> str:
+    kappa = comparison["kappa"]
+    p = kappa["p"] if comparison["primary"] else comparison["p_holm"]
+    if p is None or kappa["value"] is None or p >= LEVEL:
+        return "no conclusion"
+    return "helps" if kappa["value"] > 0 else "harms"
+
+
+def _primary(
+    pair: tuple[Any, Any] | None, comparisons: dict[str, list[Any]], validation: dict[Any, float]
+) -> dict[str, Any]:
+    if pair is None:
+        return {"words": f"No primary comparison: it needs the arm {BASELINE!r} and one of {', '.join(GENERATIVE)}."}
+    comparison = next(c for c in comparisons["test"] if c["primary"])
+    kappa, best = comparison["kappa"], _id(pair[0])
+    if kappa["value"] is None:
+        figures = "kappa is undefined on the test split"
+    else:
+        figures = (
+            f"difference of quadratic weighted kappa on the test split {kappa['value']:+.3f} (95 % interval "
+            f"{kappa['low']:+.3f} to {kappa['high']:+.3f}, p = {kappa['p']:.3f}); smallest difference that this study "
+            f"could have detected (80 % power, 5 % level): {kappa['detectable']:.3f}"
+        )
+    words = (
+        f"Primary comparison: {best} (best generative arm by validation kappa, {validation[pair[0]]:.3f}) against "
+        f"{BASELINE} ({validation[pair[1]]:.3f}): {figures}. Verdict: {comparison['verdict']}."
+    )
+    return {**comparison, "words": words}
+
+
+def _te_fake(results: Results, config: StudyConfig) -> dict[str, Any]:
+    """Figures of graders trained on photographs alone on generated images, by grader and generator."""
+    found: dict[str, Any] = {}
+    for result in results:
+        for name, judged in result["generated"].items():
+            units = found.setdefault(result["run"]["grader"], {}).setdefault(name, [])
+            matrix = grade_confusion_matrix(torch.tensor(judged["pred"]), torch.tensor(judged["target"]), 5)
+            units.append(matrix)
+    return {
+        grader: {name: _means(matrices) for name, matrices in generators.items()}
+        for grader, generators in found.items()
+    }
+
+
+def _means(matrices: list[torch.Tensor]) -> dict[str, Any]:
+    stack = torch.stack(matrices)
+    figures = {name: STATISTICS[name](stack).nanmean() for name in ("accuracy", "kappa")}
+    return {name: None if value.isnan() else float(value) for name, value in figures.items()}

@@ -99,10 +99,6 @@ def replacement_probabilities(condition: Condition, photographs: Photographs) ->
     if condition.arm == "sample-uniform":
         return dict.fromkeys(share, sum(share.values()) / len(share))
     if condition.arm == "edit":
-        edited = {
-            label
-            for label, grade in zip(labels, photographs.grades, strict=True)
-            if grade in EDITED_GRADES
-        }
+        edited = {label for label, grade in zip(labels, photographs.grades, strict=True) if grade in EDITED_GRADES}
         return {label: p if label in edited else 0.0 for label, p in share.items()}
     return share

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from monai.transforms import Compose
 from torch import Tensor
 from tqdm import tqdm
 
@@ -80,8 +79,10 @@ def load_photographs(items: Sequence[Item], size: int, grade_map: str | None, wh
     """
     if not items:
         raise DatalistError(f"{what}: no graded photographs; a study needs some in every section")
-    load = Compose([LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size)])
-    images = torch.stack([to_bytes(load({"image": i["image"]})["image"]) for i in tqdm(items, desc=what, leave=False)])
+    load, crop = LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size)
+    paths = tqdm([item["image"] for item in items], desc=what, leave=False)
+    # not by `Compose`, which hides what is wrong with a file behind "applying transform"
+    images = torch.stack([to_bytes(crop(load({"image": path}))["image"]) for path in paths])
     grades = [int(item["grade"]) for item in items]
     labels = [grade if grade_map is None else GRADE_MAPS[grade_map][grade] for grade in grades]
     return Photographs(images, torch.tensor(labels), grades, list(items))
@@ -90,13 +91,9 @@ def load_photographs(items: Sequence[Item], size: int, grade_map: str | None, wh
 def load_masks(item: Item, names: Sequence[str], size: int) -> dict[str, Tensor]:
     """Masks of an item, `(1, S, S)` in [0, 1], cropped as its photograph is."""
     keys = [name for name in names if name in item]
-    load = Compose(
-        [
-            LoadFundusd(keys="image", mask_keys=keys),
-            CropToFieldOfViewd(keys="image", mask_keys=keys, size=size),
-        ]
-    )
-    loaded = load({key: item[key] for key in ("image", *keys)})
+    load = LoadFundusd(keys="image", mask_keys=keys)
+    crop = CropToFieldOfViewd(keys="image", mask_keys=keys, size=size)
+    loaded = crop(load({key: item[key] for key in ("image", *keys)}))
     return {key: loaded[key].as_tensor() for key in keys}
 
 

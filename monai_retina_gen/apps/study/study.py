@@ -17,13 +17,13 @@ from monai_retina_gen.generators import RetinaGenerator, load_generator
 
 from .analysis import analyse
 from .arms import Condition, expand_arms
+from .cautions import study_warnings
 from .config import StudyConfig
 from .detection import detect_generated
 from .photographs import Photographs, load_photographs
 from .plots import draw_plots
 from .runs import Material, carry_out, list_runs, read_results
 from .tables import write_tables
-from .warnings_ import study_warnings
 
 __all__ = ["run_study"]
 

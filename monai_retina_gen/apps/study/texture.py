@@ -1,7 +1,7 @@
 """Texture of generated images: matching photographs to it, and telling generated images by it.
 
-A generator's blur is a mark. If rare, severe grades are generated more often than others, a grader can learn that blurred
-means severe. `match_texture` gives photographs the same mark without the generator's pathology.
+A generator's blur is a mark. If rare, severe grades are generated more often than others, a grader can learn that
+blurred means severe. `match_texture` gives photographs the same mark without the generator's pathology.
 """
 
 from __future__ import annotations

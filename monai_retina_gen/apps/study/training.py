@@ -91,6 +91,7 @@ class SelectOnValidation:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
+        """Judge the epoch that has just ended."""
         preds = predict_grades(self.network, self.validation.images, self.config)
         kappa = float(quadratic_weighted_kappa(preds, self.validation.labels, self.config.num_classes))
         self.history.append(None if math.isnan(kappa) else kappa)
@@ -148,9 +149,7 @@ def _loader(data: TrainingPhotographs, balanced: bool, config: StudyConfig, seed
 def _trainer(
     network: nn.Module, loader: DataLoader[Any], select: SelectOnValidation, config: StudyConfig
 ) -> SupervisedTrainer:
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.max_epochs)
     interval = max(1, config.max_epochs // 3)
     return SupervisedTrainer(

@@ -1,0 +1,58 @@
+"""The headline figures of an evaluation, and writing them into a bundle's metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.weights import CHECKPOINT, find_bundle, read_metadata, sha256_file
+
+__all__ = ["headline", "write_eval_metrics"]
+
+
+def headline(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures of an evaluation that metadata and model card quote, with what they depend on."""
+    figures: dict[str, Any] = {}
+    for name, metric in result["metrics"].items():
+        figures[name] = metric["value"]
+        figures[f"{name}_real_against_real"] = metric["floor"]
+    figures["kid_p_value"] = result["metrics"]["kid"]["p_value"]
+    figures["swd"] = result["sliced_wasserstein"]["value"]
+    figures["realism_median"] = result["realism"]["median"]
+    return figures | {
+        "n_real": result["data"]["n_real"],
+        "n_generated": result["data"]["n_generated"],
+        "extractor": result["extractor"]["name"],
+        "extractor_sha256": result["extractor"]["sha256"],
+        "weights_sha256": result["generator"]["weights_sha256"],
+        "warnings": sorted({w for metric in result["metrics"].values() for w in metric["warnings"]}),
+    }
+
+
+def write_eval_metrics(result: dict[str, Any], bundle: str | os.PathLike[str]) -> Path:
+    """Write the headline figures into a bundle's `configs/metadata.json`, key `eval_metrics`; the rest stays.
+
+    Raises:
+        WeightsError: if the bundle's weights are not those that were evaluated.
+    """
+    folder = find_bundle(bundle)
+    found, evaluated = sha256_file(folder / CHECKPOINT), result["generator"]["weights_sha256"]
+    if found != evaluated:
+        raise WeightsError(
+            f"{folder} has weights {found[:12]}, but {evaluated[:12] or 'others'} were evaluated: evaluate this bundle"
+        )
+    path = folder / "configs" / "metadata.json"
+    text = json.dumps({**read_metadata(folder), "eval_metrics": headline(result)}, indent=4) + "\n"
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path

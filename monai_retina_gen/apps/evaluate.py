@@ -1,0 +1,213 @@
+"""`evaluate`: how far a generator's samples are from photographs that it has not seen, and how diverse they are.
+
+Each figure stands beside its real-against-real floor, with n, extractor and warnings. None of them says whether the
+images help a grader: that is what `study` is for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.apps.eval_metrics import headline, write_eval_metrics
+from monai_retina_gen.apps.extractor import Extractor, load_extractor
+from monai_retina_gen.apps.image_figures import diversity_figures, sliced_wasserstein_figure
+from monai_retina_gen.apps.image_sets import ImageSet, photographs, read_section, sampled_images, spread
+from monai_retina_gen.apps.pictures import grade_rows, strip
+from monai_retina_gen.data import Item, count_grades, write_image, write_json
+from monai_retina_gen.generators import RetinaGenerator, load_generator
+from monai_retina_gen.metrics import evaluate_features, realism_score
+
+__all__ = ["GeneratorEvaluation", "add_parser", "run"]
+
+METRICS_FILE = "metrics.json"
+SMALLEST = 6
+STRIP = 8
+
+
+class GeneratorEvaluation:
+    """Evaluation of a generator against photographs; for a bundle's `evaluate.json` and for Python.
+
+    Args:
+        generator: a bundle's name or folder, or a generator that samples.
+        items: graded datalist items that the generator has not been trained on.
+        extractor: see `load_extractor`.
+        output_dir: folder for `metrics.json` and the pictures that it names; made where absent.
+        per_grade: feature metrics of each grade as well.
+        count: number of samples, with the grade frequencies of `items`; as many as photographs by default.
+        seed: base of the samples' seeds, and of all splits and permutations.
+        pairs: random pairs of each grade for the diversity figures.
+        lpips: LPIPS diversity too; its network is downloaded by your machine, and without it the figure is left out.
+        batch_size: images per forward pass.
+        device: where generator and extractor run.
+
+    Raises:
+        ValueError: with fewer than six photographs or samples.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: str | RetinaGenerator,
+        items: Sequence[Item],
+        extractor: str | Extractor = "fundus",
+        output_dir: str | os.PathLike[str],
+        per_grade: bool = False,
+        count: int | None = None,
+        seed: int = 0,
+        pairs: int = 200,
+        lpips: bool = True,
+        batch_size: int = 16,
+        device: str = "cpu",
+    ) -> None:
+        self.items = [item for item in items if "grade" in item]
+        self.count = len(self.items) if count is None else count
+        if min(len(self.items), self.count) < SMALLEST:
+            raise ValueError(
+                f"items holds {len(self.items)} graded photographs and count is {self.count}: an evaluation needs at "
+                f"least {SMALLEST} of each"
+            )
+        self.generator = load_generator(generator, device=device)
+        self.extractor = load_extractor(extractor, device=device)
+        self.folder, self.per_grade, self.seed, self.pairs = Path(output_dir), per_grade, seed, pairs
+        self.lpips, self.batch_size = lpips, batch_size
+
+    def run(self) -> dict[str, Any]:
+        """Generate, compare, write `metrics.json`; returns its content."""
+        real = photographs(self.items, self.generator.image_size)
+        grades = sorted(real.grades[i % len(real)] for i in _cycled(len(real), self.count))
+        generated = sampled_images(self.generator, grades, seed=self.seed, batch_size=self.batch_size)
+        features = [images.features(self.extractor) for images in (real, generated)]
+        result = {
+            "kind": "evaluation",
+            "generator": _identity(self.generator),
+            "extractor": self.extractor.as_dict(),
+            "data": _data(real, generated),
+            "settings": {"seed": self.seed, "pairs_per_grade": self.pairs},
+            "metrics": self._feature_metrics(*features),
+            "per_grade": self._per_grade(real, generated, *features) if self.per_grade else {},
+            "sliced_wasserstein": sliced_wasserstein_figure(real, generated, seed=self.seed),
+            "diversity": diversity_figures(real, generated, pairs=self.pairs, seed=self.seed, lpips=self.lpips),
+        }
+        scores = realism_score(*features).tolist()
+        result["realism"] = _realism(scores, generated)
+        result["pictures"] = self._pictures(real, generated, scores)
+        write_json(result, self.folder / METRICS_FILE)
+        return result
+
+    def _feature_metrics(self, real: Any, generated: Any) -> dict[str, Any]:
+        results = evaluate_features(
+            real, generated, extractor=self.extractor.name, extractor_sha256=self.extractor.sha256, seed=self.seed
+        )
+        return {name: result.as_dict() for name, result in results.items()}
+
+    def _per_grade(self, real: ImageSet, generated: ImageSet, fr: Any, fg: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for grade in sorted(set(real.grades)):
+            rows = [[i for i, g in enumerate(images.grades) if g == grade] for images in (real, generated)]
+            if min(map(len, rows)) < SMALLEST:
+                counts = f"{len(rows[0])} real and {len(rows[1])} generated"
+                found[str(grade)] = {"skipped": f"{counts}: fewer than {SMALLEST}"}
+            else:
+                found[str(grade)] = self._feature_metrics(fr[rows[0]], fg[rows[1]])
+        return found
+
+    def _pictures(self, real: ImageSet, generated: ImageSet, scores: Sequence[float]) -> dict[str, str]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        order = sorted(range(len(scores)), key=lambda i: scores[i])
+        pictures = {
+            "grades": grade_rows(real, generated),
+            "best": strip(generated.select(order[::-1][:STRIP])),
+            "worst": strip(generated.select(order[:STRIP])),
+        }
+        for name, picture in pictures.items():
+            write_image(self.folder / f"{name}.png", picture)
+        return {name: f"{name}.png" for name in pictures}
+
+
+def _cycled(photograph_count: int, count: int) -> list[int]:
+    """Rows whose grades the samples take: whole rounds of all photographs, the rest evenly spread."""
+    rounds, rest = divmod(count, photograph_count)
+    return list(range(photograph_count)) * rounds + (spread(photograph_count, rest) if rest else [])
+
+
+def _identity(generator: RetinaGenerator) -> dict[str, Any]:
+    return {
+        "name": generator.name,
+        "version": generator.version,
+        "weights_sha256": generator.weights_sha256,
+        "image_size": generator.image_size,
+    }
+
+
+def _data(real: ImageSet, generated: ImageSet) -> dict[str, Any]:
+    return {
+        "n_real": len(real),
+        "n_generated": len(generated),
+        "real_grades": {str(g): n for g, n in count_grades([{"grade": g} for g in real.grades]).items()},
+        "generated_grades": {str(g): n for g, n in count_grades([{"grade": g} for g in generated.grades]).items()},
+        "image_size": real.size,
+        "preparation": "cropped to the field of view, bilinear antialiased resize, 8 bits per channel",
+    }
+
+
+def _realism(scores: Sequence[float], generated: ImageSet) -> dict[str, Any]:
+    order = sorted(range(len(scores)), key=lambda i: scores[i])
+    finite = [s if math.isfinite(s) else None for s in scores]
+    return {
+        "n": len(scores),
+        "median": finite[order[len(order) // 2]],
+        "share_at_least_1": sum(s >= 1 for s in scores) / len(scores),
+        "best": [{"name": generated.names[i], "score": finite[i]} for i in order[::-1][:STRIP]],
+        "worst": [{"name": generated.names[i], "score": finite[i]} for i in order[:STRIP]],
+    }
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="compare a generator's samples with photographs",
+        description="FID, KID, precision, recall, density, coverage, SWD, diversity and realism, with their floors.",
+        epilog="example: python -m monai_retina_gen evaluate --generator retina_vae --datalist idrid.json --out eval",
+    )
+    parser.add_argument("--generator", required=True, help="bundle name or folder")
+    parser.add_argument("--datalist", required=True, help="datalist, data set name or folder")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--section", default="validation", help="photographs that the generator has not seen")
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--extractor", default="fundus", help="fundus, inception, or a grader's bundle")
+    parser.add_argument("--per-grade", action="store_true", help="figures of each grade as well")
+    parser.add_argument("--count", type=int, help="samples (default: as many as photographs)")
+    parser.add_argument("--pairs", type=int, default=200, help="pairs of each grade for diversity")
+    parser.add_argument("--no-lpips", action="store_true", help="leave out LPIPS, which needs a download")
+    parser.add_argument("--write-metadata", metavar="BUNDLE", help="write headline figures to its metadata")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the headline figures."""
+    result = GeneratorEvaluation(
+        generator=args.generator,
+        items=read_section(f"{args.datalist}:{args.section}", args.dataset_dir),
+        extractor=args.extractor,
+        output_dir=args.out,
+        per_grade=args.per_grade,
+        count=args.count,
+        seed=args.seed,
+        pairs=args.pairs,
+        lpips=not args.no_lpips,
+        device=args.device,
+    ).run()
+    for name, value in headline(result).items():
+        print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+    if args.write_metadata:
+        print(f"wrote {write_eval_metrics(result, args.write_metadata)}")
+    print(f"wrote {Path(args.out) / METRICS_FILE}")
+    return 0

@@ -1,0 +1,150 @@
+"""Feature extractors by name: every figure carries the name, sha256 and dimension of the one that it was taken with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.metrics import extract_features
+from monai_retina_gen.weights import (
+    CHECKPOINT,
+    find_bundle,
+    load_network,
+    load_state,
+    read_inference_config,
+    sha256_file,
+)
+
+__all__ = ["Extractor", "load_extractor"]
+
+FUNDUS_BUNDLE = "retina_grader"
+
+
+class Extractor:
+    """A frozen network that gives features of images, with its identity.
+
+    Args:
+        network: from images to `(B, d)` features.
+        name: name under which figures are reported.
+        sha256: sha256 of the weights' file; empty for a function without weights.
+        input_size: side in pixels that images are resized to (bilinear, antialiased); 0 takes them as they come.
+        device: where the network runs.
+
+    Example:
+        >>> extractor = Extractor(nn.Flatten(), name="pixels", sha256="", input_size=4)
+        >>> extractor(torch.rand(2, 3, 8, 8)).shape, extractor.dimension
+        (torch.Size([2, 48]), 48)
+    """
+
+    def __init__(
+        self, network: nn.Module, *, name: str, sha256: str, input_size: int, device: str | torch.device = "cpu"
+    ) -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.name, self.sha256, self.input_size, self.device = name, sha256, input_size, torch.device(device)
+        side = input_size or 64
+        self.dimension = int(self(torch.zeros(1, 3, side, side)).shape[1])
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """`(B, d)` features, on the CPU, of `(B, 3, H, W)` images in [0, 1]."""
+        seen = images.to(self.device, torch.float32)
+        if self.input_size and tuple(seen.shape[-2:]) != (self.input_size, self.input_size):
+            seen = interpolate(seen, (self.input_size, self.input_size), mode="bilinear", antialias=True).clamp(0, 1)
+        return extract_features(seen, self.network).cpu()
+
+    def as_dict(self) -> dict[str, object]:
+        """Identity as plain values."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "dimension": self.dimension,
+            "input_size": self.input_size,
+            "resize": "bilinear, antialiased" if self.input_size else "by the extractor itself",
+        }
+
+
+class _GraderFeatures(nn.Module):
+    """Pooled features of a grader, before its head."""
+
+    def __init__(self, grader: nn.Module) -> None:
+        super().__init__()
+        self.grader = grader
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.grader.features(images)  # type: ignore[operator]
+        return features
+
+
+class _InceptionFeatures(nn.Module):
+    """torch-fidelity's Inception, which takes bytes and resizes as TensorFlow did."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network((images * 255).round().to(torch.uint8))[0]
+        return features
+
+
+def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device: str = "cpu") -> Extractor:
+    """A feature extractor.
+
+    Args:
+        source: `"fundus"`, the pooled features of the bundle `retina_grader` (the default everywhere);
+            `"inception"`, torch-fidelity's Inception-v3 as in published FIDs, whose weights your machine downloads;
+            or the name or folder of a grader's bundle. An `Extractor` is returned as it is.
+        device: where it runs.
+
+    Raises:
+        BundleNotFoundError: if there is no such bundle.
+        WeightsError: if weights are missing or changed, or the bundle's network has no method `features`.
+    """
+    if isinstance(source, Extractor):
+        return source
+    if source == "inception":
+        return _inception(device)
+    bundle = find_bundle(FUNDUS_BUNDLE if source == "fundus" else source)
+    network, size = load_network(bundle), int(read_inference_config(bundle).get("image_size", 0))
+    if not hasattr(network, "features") or size < 1:
+        raise WeightsError(
+            f"bundle {bundle} is no feature extractor: its network needs a method `features`, and its "
+            "configs/inference.json a key `image_size`"
+        )
+    weights = sha256_file(bundle / CHECKPOINT)
+    return Extractor(_GraderFeatures(network), name=bundle.name, sha256=weights, input_size=size, device=device)
+
+
+def _inception(device: str) -> Extractor:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+    path = _inception_file(URL_INCEPTION_V3)
+    load_state(path)  # torch-fidelity unpickles objects: only a plain state dict gets that far
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    name = "torch-fidelity inception-v3-compat 2048"
+    return Extractor(_InceptionFeatures(network), name=name, sha256=sha256_file(path), input_size=0, device=device)
+
+
+def _inception_file(url: str) -> Path:
+    """The weights in torch's cache, downloaded where they are not there; their name carries the hash's start."""
+    name = Path(urlparse(url).path).name
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path))
+        except OSError as error:
+            raise WeightsError(
+                f"extractor 'inception': {url} could not be downloaded ({error}). Download it on a machine with a "
+                f"network, put it at {path}, and start again; or use the extractor 'fundus'."
+            ) from error
+    prefix, found = Path(name).stem.rsplit("-", 1)[1], sha256_file(path)
+    if not found.startswith(prefix):
+        raise WeightsError(f"{path} has sha256 {found}, but its name asks for {prefix}...: delete it and start again")
+    return path

@@ -1,0 +1,197 @@
+"""`label-check`: do graders see in generated images the grade that was asked for?
+
+Their agreement on photographs held out, under the same rule, stands beside it: graders are no truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.apps.image_sets import (
+    ImageSet,
+    expanded_images,
+    photographs,
+    read_section,
+    resized,
+    sampled_images,
+)
+from monai_retina_gen.data import write_json
+from monai_retina_gen.generators import load_generator
+from monai_retina_gen.metrics import (
+    accuracy_from_confusion,
+    bootstrap_interval,
+    grade_confusion_matrix,
+    kappa_from_confusion,
+    sensitivity_from_confusion,
+)
+from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_network, read_inference_config, sha256_file
+
+__all__ = ["GraderJudge", "add_parser", "label_check", "load_grader", "run"]
+
+LABEL_CHECK_FILE = "label_check.json"
+FEW_OF_A_GRADE = 10
+FIGURES = {
+    "agreement": accuracy_from_confusion,
+    "kappa": kappa_from_confusion,
+    "agreement_per_grade": sensitivity_from_confusion,
+}
+
+
+class GraderJudge:
+    """A grader with its identity.
+
+    Args:
+        network: `(B, 5)` logits of `(B, 3, S, S)` images in [0, 1].
+        name: name in reports.
+        sha256: of its weights.
+        image_size: side of the images that it was trained on; 0 takes them as they come.
+        device: where it runs.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, name: str, sha256: str = "", image_size: int = 0, device: str = "cpu"
+    ) -> None:
+        self.network = network.to(device).eval()
+        self.name, self.sha256, self.image_size, self.device = name, sha256, image_size, device
+
+    @torch.inference_mode()
+    def grades(self, images: ImageSet, batch_size: int = 32) -> Tensor:
+        """Predicted grades, `(N,)`."""
+        size = self.image_size or images.size
+        parts = [resized(images.floats(slice(i, i + batch_size)), size) for i in range(0, len(images), batch_size)]
+        return torch.cat([self.network(part.to(self.device)).argmax(1).cpu() for part in parts])
+
+
+def load_grader(name: str, device: str = "cpu") -> GraderJudge:
+    """The grader of a bundle, with its pinned weights."""
+    bundle = find_bundle(name)
+    size, weights = int(read_inference_config(bundle).get("image_size", 0)), sha256_file(bundle / CHECKPOINT)
+    return GraderJudge(load_network(bundle), name=bundle.name, sha256=weights, image_size=size, device=device)
+
+
+def label_check(
+    generated: ImageSet, real: ImageSet, graders: Sequence[GraderJudge], *, out: str | Path, seed: int = 0
+) -> dict[str, Any]:
+    """Agreement of graders with the grade asked for, over all and per grade, with intervals, beside photographs.
+
+    Args:
+        generated: generated or edited images, with the grades that were asked for.
+        real: photographs that neither graders nor generator have been trained on.
+        graders: the judges. Several are given one by one and pooled, all gradings of an image drawn together.
+        out: folder for `label_check.json`; made where absent.
+        seed: of the bootstrap.
+
+    Returns:
+        What `label_check.json` holds.
+
+    Raises:
+        ValueError: without a grader or images.
+    """
+    if not graders or not len(generated) or not len(real):
+        raise ValueError(
+            f"{len(graders)} graders, {len(generated)} generated images and {len(real)} photographs came; at least one "
+            "of each is wanted"
+        )
+    preds = {
+        name: {number: grader.grades(images) for number, grader in enumerate(graders)}
+        for name, images in (("generated", generated), ("real", real))
+    }
+    result = {
+        "kind": "label_check",
+        "graders": [
+            {"name": g.name, "sha256": g.sha256, "image_size": g.image_size}
+            | {n: _agreement({0: preds[n][i]}, s, seed) for n, s in (("generated", generated), ("real", real))}
+            for i, g in enumerate(graders)
+        ],
+        "generated": _agreement(preds["generated"], generated, seed),
+        "real": _agreement(preds["real"], real, seed),
+        "data": {"n_generated": len(generated), "n_real": len(real), "edits": sum(map(bool, generated.groups))},
+        "warnings": _warnings(generated, real, len(graders)),
+    }
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(result, folder / LABEL_CHECK_FILE)
+    return result
+
+
+def _agreement(preds: Mapping[int, Tensor], images: ImageSet, seed: int) -> dict[str, Any]:
+    target = torch.tensor(images.grades)
+    groups = [group or f"image {i}" for i, group in enumerate(images.groups)]
+    pooled, targets = torch.cat(list(preds.values())), target.repeat(len(preds))
+    figures = {
+        name: bootstrap_interval(pooled, targets, statistic, groups=groups * len(preds), seed=seed).as_dict()
+        for name, statistic in FIGURES.items()
+    }
+    confusion = grade_confusion_matrix(pooled, targets).tolist()
+    return figures | {"confusion": confusion, "per_grade_n": target.bincount(minlength=5).tolist()}
+
+
+def _warnings(generated: ImageSet, real: ImageSet, graders: int) -> list[str]:
+    found = []
+    if graders == 1:
+        found.append(
+            "One grader, not cross-fitted: where it was trained on the generator's photographs it may know them, not "
+            "the label. Several independent graders say more."
+        )
+    for name, images in (("generated images", generated), ("photographs", real)):
+        counts = torch.tensor(images.grades).bincount(minlength=5).tolist()
+        few = [str(grade) for grade, count in enumerate(counts) if count < FEW_OF_A_GRADE]
+        if few:
+            found.append(
+                f"Fewer than {FEW_OF_A_GRADE} {name} of grade {', '.join(few)}: no figure of theirs is reliable."
+            )
+    return found
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "label-check",
+        help="ask graders whether generated images carry the grade asked for",
+        description="Agreement of graders with the grade asked for, per grade, beside photographs held out.",
+        epilog="example: python -m monai_retina_gen label-check --generator retina_vae --datalist idrid.json --out check",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--generator", help="bundle name or folder; its samples are judged")
+    source.add_argument("--images", metavar="DIR", help="folder made by `expand`, judged instead")
+    parser.add_argument("--datalist", required=True, help="photographs held out: DATALIST[:SECTION] (section: test)")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--graders", default="retina_grader", help="bundles of graders, separated by commas")
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--per-grade", type=int, default=40, help="samples of every grade (default 40)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge, and print the agreement per grade."""
+    if args.images:
+        generated = expanded_images(args.images)
+    else:
+        generator = load_generator(args.generator, device=args.device)
+        grades = [grade for grade in range(generator.num_classes) for _ in range(args.per_grade)]
+        generated = sampled_images(generator, grades, seed=args.seed)
+    graders = [load_grader(name.strip(), args.device) for name in args.graders.split(",") if name.strip()]
+    items = read_section(args.datalist, args.dataset_dir, default="test")
+    # each at the size of the generated ones: graders must not tell them apart by resolution
+    real = photographs(items, generated.size, "photographs")
+    result = label_check(generated, real, graders, out=args.out, seed=args.seed)
+    for name in ("generated", "real"):
+        print(f"{name}: {_line(result[name])}")
+    print("\n".join([*result["warnings"], f"wrote {Path(args.out) / LABEL_CHECK_FILE}"]))
+    return 0
+
+
+def _line(agreement: dict[str, Any]) -> str:
+    overall, per_grade = agreement["agreement"], agreement["agreement_per_grade"]["value"]
+    shown = ", ".join(f"grade {g} {v:.2f}" for g, v in enumerate(per_grade) if v is not None)
+    return (
+        f"agreement {overall['value']:.2f} [{overall['low']:.2f}, {overall['high']:.2f}] of n = {overall['n']}; {shown}"
+    )

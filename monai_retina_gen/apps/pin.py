@@ -1,0 +1,64 @@
+"""`pin`: put trained weights into a bundle, in half precision, and pin their sha256 in its metadata."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.data import write_json
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_network, load_state, save_state, sha256_file
+
+__all__ = ["add_parser", "pin"]
+
+LIMIT = 25 * 2**20
+
+
+def pin(bundle: str | Path, weights: str | Path | None = None) -> dict[str, Any]:
+    """Install and pin a bundle's weights.
+
+    Args:
+        bundle: name or folder.
+        weights: trained state dict that becomes `models/model.pt`; `None` pins the file that is there.
+
+    Returns:
+        The pin: sha256 and size in bytes.
+
+    Raises:
+        WeightsError: if the weights do not fit the bundle's network, or the file exceeds 25 MB.
+    """
+    folder = find_bundle(bundle)
+    path, metadata_path = folder / CHECKPOINT, folder / "configs" / "metadata.json"
+    if weights is not None:
+        save_state(load_state(weights), path, half=True)
+    found = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    if found["bytes"] > LIMIT:  # type: ignore[operator]
+        raise WeightsError(f"{path} has {path.stat().st_size / 2**20:.1f} MB; a bundle's weights may have 25")
+    metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
+    metadata["weights"] = {CHECKPOINT: found}
+    # Not sorted: the metadata's own order is for readers.
+    write_json(metadata, metadata_path, sort_keys=False)
+    load_network(folder)
+    return found
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "pin",
+        help="install trained weights in a bundle and pin their sha256",
+        description="Writes models/model.pt in half precision, checks that it fits, and pins its hash.",
+        epilog="example: python -m monai_retina_gen pin bundles/retina_vae --weights output/model.pt",
+    )
+    parser.add_argument("bundle", help="name or folder")
+    parser.add_argument("--weights", help="trained state dict; without it the file that is there is pinned")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pin and print."""
+    found = pin(args.bundle, args.weights)
+    print(f"{args.bundle}: {CHECKPOINT} has {found['bytes']} bytes, sha256 {found['sha256']}")
+    return 0

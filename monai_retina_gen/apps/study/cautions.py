@@ -1,0 +1,47 @@
+"""What a reader of a study's figures has to know: small sets, unknown patients, generators that saw the photographs."""
+
+from __future__ import annotations
+
+from .config import StudyConfig
+from .runs import Material
+
+__all__ = ["study_warnings"]
+
+FEW = 10
+FEW_SEEDS = 3
+
+
+def study_warnings(config: StudyConfig, material: Material, patients: str) -> list[str]:
+    """Lines to be printed with the figures.
+
+    Args:
+        config: the study's settings.
+        material: its photographs.
+        patients: `datalist["patients"]`.
+    """
+    lines = []
+    if patients == "unknown":
+        lines.append(
+            "Patients are unknown: the split is by photograph, two eyes of one patient can fall on both sides, and all "
+            "figures may be too good. Intervals are by photograph."
+        )
+    for name, photographs in {"validation": material.validation, **material.tests}.items():
+        labels = photographs.labels.tolist()
+        few = {label: labels.count(label) for label in range(config.num_classes) if labels.count(label) < FEW}
+        if few:
+            counts = ", ".join(f"{count} of label {label}" for label, count in few.items())
+            lines.append(f"{name}: {len(labels)} photographs, only {counts}: sensitivities of those mean little.")
+    if config.seeds < FEW_SEEDS:
+        lines.append(
+            f"{config.seeds} seed(s) for each arm: how much results vary from training to training is hardly seen."
+        )
+    if config.cross_validation and material.generators:
+        lines.append(
+            "Cross-validation judges photographs that a generator trained on this data set may have seen: its "
+            "generative arms are then too good there. Only the test split and external sets are clean."
+        )
+    if config.preset == "smoke":
+        lines.append(
+            "Preset smoke: phantoms and a handful of steps. The figures show that everything runs and nothing else."
+        )
+    return lines

@@ -1,0 +1,83 @@
+"""Presets: settings of the published evaluations, one for two CPU cores, and one for tests.
+
+What a paper does not give is the default of `StudyConfig`, and `oversample` is in every preset, because the comparison
+that a study is made for is against it; the papers compare with less.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["PRESETS"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Zhao et al. 2023, section 3 "Experimental Settings": VGG16, learning rate 0.001; Table 2: none, flipping, rotation
+    # by 30 degrees, edits of exudates in grades 2-4 with a strength in (-0.6, 0.6). Grades 0-4 as for APTOS; for the
+    # paper's ODIR-5K columns (DR or not) add --grade-map binary. Images have 256 px.
+    "zhao2023": {
+        "arms": ("none", "flip", "rotate", "oversample", "reconstruct", "texture-matched", "sample", "edit"),
+        "graders": ("vgg16",),
+        "image_size": 256,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "lesions": ("ex",),
+        "strength": (-0.6, 0.6),
+    },
+    # Zhou et al., section IV-D and Tables III-V: VGG-16, ResNet-50 and Inception-v3, trained on photographs with and
+    # without synthesised images; flips and rotation are named as the usual augmentation in the abstract. The grader's
+    # hyper-parameters are not given; learning rate and batch are those that section IV-A gives for the generator. The
+    # paper's 1280 px are --image-size 1280 on a GPU.
+    "drgan": {
+        "arms": ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample", "synthesize"),
+        "graders": ("vgg16", "resnet50", "inception_v3"),
+        "image_size": 256,
+        "learning_rate": 1e-4,
+        "batch_size": 16,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+    },
+    # Cheng and Ye, Table 1 and the section on evaluation: ResNet-101 and DenseNet-121, batch 64, learning rate 0.0001,
+    # 40 epochs, 64 px; none, classic, classic + GAN; the recipe of "Classic Data Augmentation".
+    "cheng2021": {
+        "arms": ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample"),
+        "graders": ("resnet101", "densenet121"),
+        "image_size": 64,
+        "max_epochs": 40,
+        "batch_size": 64,
+        "learning_rate": 1e-4,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "classic": "cheng2021",
+    },
+    # Manasa and Morampudi, section V: 100 generated images of every class, used with the photographs; "a CNN" without
+    # any detail. Its data are APTOS, grades 0-4.
+    "manasa": {
+        "arms": ("none", "oversample", "reconstruct", "texture-matched", "sample", "sample-uniform"),
+        "graders": ("resnet18",),
+        "bank_size": 100,
+    },
+    # Hours on two cores.
+    "cpu": {
+        "arms": ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample"),
+        "graders": ("resnet18",),
+        "seeds": 3,
+        "ratios": (1.0,),
+        "image_size": 128,
+        "max_epochs": 30,
+        "batch_size": 32,
+        "bank_size": 200,
+    },
+    # A test that everything runs; its figures mean nothing.
+    "smoke": {
+        "arms": ("none", "oversample", "reconstruct", "texture-matched", "sample", "edit"),
+        "graders": ("resnet18",),
+        "seeds": 2,
+        "image_size": 48,
+        "max_epochs": 1,
+        "batch_size": 16,
+        "bank_size": 6,
+        "resamples": 200,
+    },
+}
+"""Settings by preset; all of them can be overridden."""

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from monai_retina_gen.apps import evaluate, image_figures
+from monai_retina_gen.apps.eval_metrics import headline, write_eval_metrics
+from monai_retina_gen.apps.evaluate import GeneratorEvaluation
+from monai_retina_gen.apps.extractor import Extractor, load_extractor
+from monai_retina_gen.apps.image_sets import ImageSet, photographs, read_section, sampled_images, spread
+from monai_retina_gen.data import load_datalist
+from monai_retina_gen.errors import DatalistError, WeightsError
+from monai_retina_gen.generators import load_generator
+from monai_retina_gen.metrics import frechet_distance
+from monai_retina_gen.weights import CHECKPOINT, load_network, sha256_file
+
+
+@pytest.fixture(scope="module")
+def result(vae_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_path_factory: Any) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("evaluation")
+    evaluation = GeneratorEvaluation(
+        generator=str(vae_bundle),
+        items=load_datalist(phantom_list)["validation"],
+        extractor=str(grader_bundle),
+        output_dir=folder,
+        per_grade=True,
+        pairs=2,
+        lpips=False,
+    )
+    return {**evaluation.run(), "folder": folder}
+
+
+def test_extractor_is_the_graders_features(grader_bundle: Path) -> None:
+    extractor = load_extractor(grader_bundle)
+    images = torch.rand(2, 3, 48, 48)
+    torch.testing.assert_close(extractor(images), load_network(grader_bundle).features(images))
+    assert (extractor.name, extractor.dimension, extractor.input_size) == ("tiny_grader", 512, 48)
+    assert extractor.sha256 == sha256_file(grader_bundle / CHECKPOINT)
+    assert extractor(torch.rand(2, 3, 80, 80)).shape == (2, 512)
+    assert load_extractor(extractor) is extractor
+
+
+def test_extractor_needs_features(vae_bundle: Path) -> None:
+    with pytest.raises(WeightsError, match="no feature extractor"):
+        load_extractor(vae_bundle)
+
+
+def test_inception_offline_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def offline(url: str, path: str) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(WeightsError, match=r"put it at .*6726825d\.pth"):
+        load_extractor("inception")
+
+
+def test_inception_of_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth").write_bytes(b"other")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(WeightsError, match=r"its name asks for 6726825d"):
+        load_extractor("inception")
+
+
+def test_figures_are_those_of_the_metrics(
+    result: dict[str, Any], vae_bundle: Path, grader_bundle: Path, phantom_list: Path
+) -> None:
+    real = photographs(read_section(f"{phantom_list}:validation"), 64)
+    generated = sampled_images(load_generator(vae_bundle), sorted(real.grades), seed=0)
+    extractor = load_extractor(grader_bundle)
+    with pytest.warns(UserWarning, match="rank-deficient"):
+        expected = frechet_distance(real.features(extractor), generated.features(extractor))
+    fid = result["metrics"]["fid"]
+    assert fid["value"] == pytest.approx(float(expected), rel=1e-4)
+    assert (fid["n_real"], fid["n_generated"], fid["dimension"]) == (12, 12, 512)
+    assert fid["extractor_sha256"] == extractor.sha256
+    assert any("rank-deficient" in w for w in fid["warnings"])
+    assert any("under 50" in w for w in fid["warnings"])
+
+
+def test_everything_is_written(result: dict[str, Any]) -> None:
+    written = json.loads((result["folder"] / "metrics.json").read_text())
+    assert written == {k: v for k, v in result.items() if k != "folder"}
+    assert all((result["folder"] / name).is_file() for name in written["pictures"].values())
+    assert written["data"]["real_grades"] == written["data"]["generated_grades"]
+    assert written["diversity"]["lpips"] == {"skipped": "not asked for"}
+    assert written["diversity"]["ms_ssim"]["window"] == 3
+    assert all("fewer than 6" in found["skipped"] for found in written["per_grade"].values())
+    assert written["sliced_wasserstein"]["floor"] > 0
+    assert len(written["realism"]["best"]) == len(written["realism"]["worst"]) == 8
+
+
+def test_metadata_gets_the_headline(result: dict[str, Any], vae_bundle: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "tiny_vae"
+    shutil.copytree(vae_bundle, bundle)
+    before = json.loads((bundle / "configs" / "metadata.json").read_text())
+    path = write_eval_metrics(result, bundle)
+    after = json.loads(path.read_text())
+    assert after.pop("eval_metrics") == headline(result)
+    assert after == before
+    assert not list(path.parent.glob(".*"))
+    with pytest.raises(WeightsError, match="evaluated"):
+        write_eval_metrics({**result, "generator": {"weights_sha256": "0" * 64}}, bundle)
+
+
+def test_command(vae_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: Any) -> None:
+    parser = argparse.ArgumentParser()
+    evaluate.add_parser(parser.add_subparsers())
+    words = ["evaluate", "--generator", str(vae_bundle), "--datalist", str(phantom_list), "--out", str(tmp_path / "e")]
+    words += ["--extractor", str(grader_bundle), "--section", "test", "--count", "6", "--pairs", "1", "--no-lpips"]
+    args = parser.parse_args(words)
+    assert args.run(args) == 0
+    assert "fid:" in capsys.readouterr().out
+
+
+def test_lpips_offline_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline() -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(image_figures, "_lpips_network", offline)
+    images = ImageSet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), [0, 0], ["a", "b"], ["", ""])
+    found = image_figures.diversity_figures(images, images, pairs=1)
+    assert "could not be downloaded" in found["lpips"]["skipped"]
+    assert "too small" in found["ms_ssim"]["skipped"]
+
+
+def test_few_photographs_are_refused(vae_bundle: Path, tmp_path: Path) -> None:
+    extractor = Extractor(torch.nn.Flatten(), name="pixels", sha256="", input_size=4)
+    with pytest.raises(ValueError, match="at least 6"):
+        GeneratorEvaluation(generator=str(vae_bundle), items=[], extractor=extractor, output_dir=tmp_path)
+
+
+def test_sections(phantom_list: Path) -> None:
+    assert len(read_section(str(phantom_list))) == 12
+    assert len(read_section(f"{phantom_list}:test")) == 8
+    with pytest.raises(DatalistError, match="no such"):
+        read_section(f"{phantom_list}:elsewhere")
+
+
+def test_samples_depend_on_seed_and_index_alone(vae_bundle: Path) -> None:
+    generator = load_generator(vae_bundle)
+    few, many = sampled_images(generator, [0, 1]), sampled_images(generator, [0, 1, 2, 3], batch_size=3)
+    assert (few.images.int() - many.images[:2].int()).abs().max() <= 1
+    assert few.names == many.names[:2]
+
+
+def test_spread_is_even_and_complete() -> None:
+    assert spread(5, None) == [0, 1, 2, 3, 4]
+    assert spread(100, 4) == [0, 25, 50, 75]

@@ -1,0 +1,133 @@
+"""Every bundle: layout, metadata, network in and out, properties, inference, training by MONAI's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+
+import monai_retina_gen
+from monai_retina_gen.data import read_manifest, read_text
+from monai_retina_gen.generators import load_generator
+from monai_retina_gen.weights import CHECKPOINT, load_network, pinned_sha256, sha256_file
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUNDLES = sorted(path.name for path in (REPOSITORY / "bundles").iterdir() if (path / "configs").is_dir())
+GENERATORS = ["retina_vae"]
+SCHEMA = Path(monai_retina_gen.__file__).parent / "zoo" / "schemas" / "meta_schema_20240725.json"
+# training state, and what a user's run writes, are not part of a bundle
+FILES = ["LICENSE", "configs/metadata.json", "configs/train.json", "configs/evaluate.json", "configs/inference.json"]
+FILES += ["configs/multi_gpu_train.json", "configs/logging.conf", "docs/README.md", "docs/data_license.txt", CHECKPOINT]
+
+
+@pytest.fixture(params=BUNDLES)
+def bundle(request: pytest.FixtureRequest) -> Path:
+    return REPOSITORY / "bundles" / str(request.param)
+
+
+def test_layout_and_pin(bundle: Path) -> None:
+    assert [f for f in FILES if not (bundle / f).is_file()] == []
+    assert pinned_sha256(bundle, CHECKPOINT) == sha256_file(bundle / CHECKPOINT)
+    assert (bundle / CHECKPOINT).stat().st_size < 25 * 2**20
+
+
+def test_metadata(bundle: Path) -> None:
+    path = bundle / "configs" / "metadata.json"
+    verify_metadata(meta_file=str(path), filepath=str(SCHEMA))
+    metadata = json.loads(path.read_text())
+    assert metadata["version"] in metadata["changelog"]
+    assert metadata["eval_metrics"]
+    schema = json.loads(SCHEMA.read_text())
+    with pytest.raises(jsonschema.ValidationError):  # the schema does refuse
+        jsonschema.validate({**metadata, "network_data_format": {"inputs": {}}}, schema)
+
+
+def test_network_in_and_out(bundle: Path) -> None:
+    configs = bundle / "configs"
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / "inference.json"),
+        n=2,
+        device="cpu",
+    )
+
+
+@pytest.mark.parametrize("workflow", ["train", "inference"])
+def test_required_properties(bundle: Path, workflow: str) -> None:
+    configs = bundle / "configs"
+    found = ConfigWorkflow(
+        workflow_type=workflow,
+        config_file=str(configs / f"{workflow}.json"),
+        meta_file=str(configs / "metadata.json"),
+        logging_file=str(configs / "logging.conf"),
+    )
+    assert not found.check_properties()
+
+
+def test_no_machine_paths(bundle: Path) -> None:
+    for path in (bundle / "configs").iterdir():
+        assert "/home/" not in path.read_text()
+        assert "/work/" not in path.read_text()
+
+
+def test_scripted_network_gives_the_same(bundle: Path) -> None:
+    network = load_network(bundle)
+    size = 64 if bundle.name == "retina_grader" else network.image_size
+    image = torch.rand(2, 3, int(size), int(size))
+    exported = torch.export.export(network, (image,))
+    torch.testing.assert_close(exported.module()(image), network(image), atol=1e-4, rtol=1e-4)
+    traced = torch.jit.trace(network, image)
+    torch.testing.assert_close(traced(image), network(image), atol=1e-4, rtol=1e-4)
+
+
+def _run(bundle: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "monai.bundle", "run", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GENERATORS)
+def test_inference_writes_images(name: str, tmp_path: Path) -> None:
+    arguments = ["--output_dir", str(tmp_path / "made"), "--num_samples", "1", "--device", "cpu"]
+    _run(REPOSITORY / "bundles" / name, "--config_file", "configs/inference.json", *arguments)
+    entries = read_manifest(tmp_path / "made")
+    assert sorted(entry["grade"] for entry in entries) == [0, 1, 2, 3, 4]
+    assert "generated" in read_text(entries[0]["image"])
+
+
+@pytest.mark.slow
+def test_train_resume_and_use_on_another_datalist(bundle: Path, tmp_path: Path, phantom_folder: Path) -> None:
+    copied = tmp_path / bundle.name
+    shutil.copytree(bundle, copied, ignore=shutil.ignore_patterns("output", "training"))
+    own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
+    own += ["--image_size", "64", "--val_interval", "1", "--device", "cpu", "--batch_size", "8"]
+    train = ["--config_file", "configs/train.json", *own]
+    _run(copied, *train, "--max_epochs", "1")
+    best = copied / "output" / "model.pt"
+    assert best.is_file()
+    _run(copied, *train, "--max_epochs", "2", "--resume", "true", "--init_weights", str(best))
+    states = [path.name for path in (copied / "output").glob("state_*.pt")]
+    assert len(states) == 1
+    state = torch.load(copied / "output" / states[0], weights_only=True)
+    assert state["trainer"]["iteration"] == 2 * 3  # 24 training phantoms in batches of 8
+
+
+def test_shipped_generator_makes_plausible_eyes() -> None:
+    """Colour and field of view of samples lie where photographs have them: black corners, red over green over blue."""
+    for name in GENERATORS:
+        images = load_generator(REPOSITORY / "bundles" / name).sample([0, 1, 2, 3, 4] * 4, seeds=range(20)).image
+        assert images[:, :, :4, :4].mean() < 0.05
+        middle = images[:, :, 40:-40, 40:-40].mean(dim=(0, 2, 3))
+        assert middle[0] > middle[1] > middle[2]
+        assert images.std(dim=0).mean() > 0.02  # they are not one image
