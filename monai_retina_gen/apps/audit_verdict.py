@@ -45,8 +45,8 @@ def _of_space(name: str, figures: dict[str, Any]) -> tuple[str, str]:
     generated, holdout = figures["generated"], figures["holdout"]
     p_value = flagged_more_often(generated, holdout)
     sentence = (
-        f"In {name} {generated['near']} of {generated['n']} images ({generated['near_share']:.1%}) lie less than {NEAR} "
-        f"times as far from a training photograph as from one held out; of the photographs held out "
+        f"In {name} {generated['near']} of {generated['n']} images ({generated['near_share']:.1%}) lie less than "
+        f"{NEAR} times as far from a training photograph as from one held out; of the photographs held out "
         f"themselves {holdout['near']} of {holdout['n']} ({holdout['near_share']:.1%}) do (p = {p_value:.2g})."
     )
     if generated["near"] and p_value < SIGNIFICANT:

@@ -174,7 +174,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "expand",
         help="write generated images, with a datalist",
         description="Generates images for the grades of a datalist. Stopped, it goes on where it was.",
-        epilog="example: python -m monai_retina_gen expand --datalist D.json --generator retina_vae --balance --out bank",
+        epilog="example: python -m monai_retina_gen expand --datalist D --generator retina_vae --balance --out bank",
     )
     parser.add_argument("--datalist", help="datalist, data set name or folder whose training grades are filled up")
     parser.add_argument("--dataset-dir", help="folder of a named data set")

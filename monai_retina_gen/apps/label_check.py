@@ -155,7 +155,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "label-check",
         help="ask graders whether generated images carry the grade asked for",
         description="Agreement of graders with the grade asked for, per grade, beside photographs held out.",
-        epilog="example: python -m monai_retina_gen label-check --generator retina_vae --datalist idrid.json --out check",
+        epilog="example: python -m monai_retina_gen label-check --generator retina_vae --datalist d.json --out check",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--generator", help="bundle name or folder; its samples are judged")

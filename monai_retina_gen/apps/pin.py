@@ -9,7 +9,15 @@ from typing import Any
 
 from monai_retina_gen.data import write_json
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_network, load_state, save_state, sha256_file
+from monai_retina_gen.weights import (
+    CHECKPOINT,
+    build_from_bundle,
+    find_bundle,
+    load_state,
+    load_weights,
+    save_state,
+    sha256_file,
+)
 
 __all__ = ["add_parser", "pin"]
 
@@ -32,15 +40,15 @@ def pin(bundle: str | Path, weights: str | Path | None = None) -> dict[str, Any]
     folder = find_bundle(bundle)
     path, metadata_path = folder / CHECKPOINT, folder / "configs" / "metadata.json"
     if weights is not None:
+        load_weights(build_from_bundle(folder, "network_def"), weights)  # before anything is overwritten
         save_state(load_state(weights), path, half=True)
-    found = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
-    if found["bytes"] > LIMIT:  # type: ignore[operator]
+    found: dict[str, Any] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    if found["bytes"] > LIMIT:
         raise WeightsError(f"{path} has {path.stat().st_size / 2**20:.1f} MB; a bundle's weights may have 25")
     metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
     metadata["weights"] = {CHECKPOINT: found}
     # Not sorted: the metadata's own order is for readers.
     write_json(metadata, metadata_path, sort_keys=False)
-    load_network(folder)
     return found
 
 

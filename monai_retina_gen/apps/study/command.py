@@ -91,7 +91,7 @@ def _settings(args: argparse.Namespace) -> tuple[StudyConfig, dict[str, Any]]:
         raise ValueError(f"--generators {','.join(args.generators)}: two of them have the same name")
     if args.preset == "smoke" and not args.datalist:
         values["datalist"] = smoke_phantoms(Path(args.out) / "phantoms")
-        generators = generators or {"untrained": smoke_generator(values["datalist"])}
+        generators = generators or {"untrained": smoke_generator()}
     if not values.get("datalist"):
         raise ValueError("--datalist is wanted: the photographs to train on (only the preset smoke has its own)")
     return StudyConfig(**{**values, "preset": args.preset}), generators

@@ -1,0 +1,134 @@
+"""`reader-study`: a blinded page on which a clinician says real or generated, and the scoring of the answers.
+
+Scored as in Zhao et al. 2023, Table 1 (accuracy, precision, recall, F1 of readers) and in Zhou et al. 2020 (DR-GAN),
+Table I (mean realism of real and of generated images).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_retina_gen.apps.image_sets import (
+    ImageSet,
+    expanded_images,
+    photographs,
+    read_section,
+    sampled_images,
+    spread,
+)
+from monai_retina_gen.apps.reader_page import reader_page
+from monai_retina_gen.apps.reader_score import read_answers, read_key, score_answers
+from monai_retina_gen.data import write_json
+from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.generators import load_generator
+
+__all__ = ["add_parser", "reader_study", "run"]
+
+PAGE, KEY, SCORE = "reader_study.html", "key.csv", "score.json"
+
+
+def reader_study(real: ImageSet, generated: ImageSet, *, out: str | Path, seed: int = 0) -> Path:
+    """Write the blinded page and its key.
+
+    Every image is shown at the same size and encoded in the same way, without names or metadata; the page holds no answer.
+
+    Args:
+        real: photographs.
+        generated: generated images of the same size.
+        out: folder for `reader_study.html`, for the reader, and `key.csv`, which the reader must not have.
+        seed: of the order.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        DatalistError: for sets without images or of different sizes.
+    """
+    if not len(real) or not len(generated) or real.size != generated.size:
+        raise DatalistError(
+            f"{len(real)} photographs of {real.size} and {len(generated)} generated images of {generated.size} pixels came; "
+            "some of each, of one size, are wanted: size would give the class away"
+        )
+    entries = [(s, i) for s in (real, generated) for i in range(len(s))]
+    order = np.random.default_rng(seed).permutation(len(entries))
+    shuffled = [entries[i] for i in order]
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["id", "class", "grade", "name"])
+    for number, (images, i) in enumerate(shuffled, 1):
+        writer.writerow([number, "real" if images is real else "generated", images.grades[i], images.names[i]])
+    (folder / KEY).write_text(table.getvalue(), encoding="utf-8")
+    (folder / PAGE).write_text(reader_page([images.images[i] for images, i in shuffled]), encoding="utf-8")
+    return folder / PAGE
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "reader-study",
+        help="a blinded page for clinicians, and the scoring of their answers",
+        description="Writes one page that opens without a network, and its key; later scores the exported answers.",
+        epilog="example: python -m monai_retina_gen reader-study --real idrid.json --generated bank --n 100 --out readers; "
+        "then: python -m monai_retina_gen reader-study --score answers.csv --key readers/key.csv",
+    )
+    parser.add_argument("--real", help="photographs: DATALIST[:SECTION] (section: test)")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--generated", help="folder made by `expand`, or a generator's bundle")
+    parser.add_argument("--n", type=int, default=100, help="images in all, half of them generated (default 100)")
+    parser.add_argument("--out", help="folder to write (for --score: by default that of the answers)")
+    parser.add_argument("--score", nargs="+", metavar="CSV", help="answers exported by readers")
+    parser.add_argument("--key", help="key.csv of the study")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page, or score answers."""
+    if args.score:
+        return _score(args)
+    missing = [name for name in ("real", "generated", "out") if not getattr(args, name)]
+    if missing:
+        raise ValueError(f"--{missing[0]} is missing: give --real, --generated and --out, or --score and --key")
+    if args.n < 2:
+        raise ValueError(f"--n is {args.n}: at least one photograph and one generated image are wanted")
+    items = read_section(args.real, args.dataset_dir, default="test")
+    items = [items[i] for i in spread(len(items), args.n - args.n // 2)]
+    grades = [int(item["grade"]) for item in items]
+    generated = _generated(args.generated, grades, args.n // 2, args.seed)
+    page = reader_study(photographs(items, generated.size), generated, out=args.out, seed=args.seed)
+    print(f"wrote {page}: {len(items)} photographs, {len(generated)} generated images.")
+    print(f"Give the reader {page.name} alone; {KEY} holds the answers.")
+    return 0
+
+
+def _generated(source: str, grades: list[int], count: int, seed: int) -> ImageSet:
+    """As many as wanted, with the photographs' grades where a generator makes them."""
+    if (Path(source) / "manifest.json").is_file():
+        images = expanded_images(source)
+        return images.select(spread(len(images), count))
+    wanted = [grades[i % len(grades)] for i in range(count)]
+    return sampled_images(load_generator(source), wanted, seed=seed)
+
+
+def _score(args: argparse.Namespace) -> int:
+    if not args.key:
+        raise ValueError("--key is missing: scoring needs the study's key.csv")
+    key = read_key(args.key)
+    result: dict[str, Any] = score_answers([read_answers(path, key) for path in args.score], key, seed=args.seed)
+    target = Path(args.out or Path(args.score[0]).parent)
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(result, target / SCORE)
+    for name, figure in result["figures"].items():
+        value = "undefined" if figure["value"] is None else f"{figure['value']:.3f}"
+        interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+        print(f"{name}: {value}{interval}")
+    print(f"wrote {target / SCORE}")
+    return 0

@@ -1,0 +1,153 @@
+"""expand: counts, records, killed and started again, refused settings; preview; pin; the command line's errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.data import load_decathlon_datalist
+
+from monai_retina_gen.__main__ import main
+from monai_retina_gen.apps.expand import balancing_counts, expand
+from monai_retina_gen.apps.pin import pin
+from monai_retina_gen.apps.preview import preview, read_transforms
+from monai_retina_gen.data import GenerationRecord, SyntheticDataset, load_datalist, read_image, read_text
+from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
+from monai_retina_gen.generators import load_generator, regenerate
+from monai_retina_gen.weights import CHECKPOINT
+
+
+def _digest(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_counts_files_and_records(vae_bundle: Path, tmp_path: Path) -> None:
+    folder = expand(str(vae_bundle), {0: 0, 1: 3, 4: 5}, tmp_path / "bank", batch_size=4, progress=False)
+    dataset = SyntheticDataset(folder)
+    assert [item["grade"] for item in dataset] == [1] * 3 + [4] * 5
+    record = GenerationRecord.from_json(dataset[5]["generated"])
+    again = regenerate(record, bundle=vae_bundle).image[0]
+    assert (torch.as_tensor(read_image(dataset[5]["image"])) - again).abs().max() <= 1.01 / 255
+    text = read_text(dataset[0]["image"])
+    assert GenerationRecord.from_json(text["generated"]).grade == 1
+    assert "trainedAlgorithmicMedia" in str(text)
+    own = load_datalist(folder / "datalist.json")["training"]
+    monai = load_decathlon_datalist(str(folder / "datalist.json"), False, "training", str(folder))
+    assert [item["image"] for item in own] == [os.path.realpath(item["image"]) for item in monai]
+
+
+def test_balancing_counts_fill_up() -> None:
+    counts = {0: 114, 1: 15, 2: 107, 3: 57, 4: 39}
+    assert {g: n + counts[g] for g, n in balancing_counts(counts).items()} == dict.fromkeys(range(5), 114)
+
+
+def test_killed_and_started_again_gives_the_same_bytes(vae_bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monai_retina_gen", "expand", "--generator", str(vae_bundle)]
+    command += ["--per-grade", "60", "--batch-size", "4", "--out", str(tmp_path / "killed")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(list((tmp_path / "killed").glob("images/*/*.png"))) < 10 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    begun = len(list((tmp_path / "killed").glob("images/*/*.png")))
+    assert 10 <= begun < 300  # it was killed in the middle
+    next((tmp_path / "killed").glob("images/*/*.png")).unlink()  # and a file was lost
+    expand(str(vae_bundle), dict.fromkeys(range(5), 60), tmp_path / "killed", batch_size=4, progress=False)
+    expand(str(vae_bundle), dict.fromkeys(range(5), 60), tmp_path / "whole", batch_size=4, progress=False)
+    assert _digest(tmp_path / "killed") == _digest(tmp_path / "whole")
+
+
+def test_other_settings_are_refused(vae_bundle: Path, tmp_path: Path) -> None:
+    expand(str(vae_bundle), {1: 1}, tmp_path, progress=False)
+    with pytest.raises(ValueError, match="begun with other settings"):
+        expand(str(vae_bundle), {1: 1}, tmp_path, seed=1, progress=False)
+
+
+def test_a_changed_file_is_refused(vae_bundle: Path, tmp_path: Path) -> None:
+    folder = expand(str(vae_bundle), {1: 1}, tmp_path, progress=False)
+    picture = next(folder.glob("images/*/*.png"))
+    picture.write_bytes(picture.read_bytes() + b"x")
+    with pytest.raises(DatalistError, match="was changed"):
+        SyntheticDataset(folder)
+    picture.unlink()
+    with pytest.raises(DatalistError, match="not on disk"):
+        SyntheticDataset(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["images"][0]["image"] = "../../etc/passwd"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DatalistError, match="outside its folder"):
+        SyntheticDataset(folder)
+
+
+def test_gate_leaves_refused_images_out(vae_bundle: Path, tmp_path: Path) -> None:
+    class Never:
+        def check(self, images: Any, grades: Any, originals: Any) -> GateVerdict:
+            return GateVerdict(["no" if g == 3 else "" for g in grades], "Never")
+
+    folder = expand(load_generator(vae_bundle), {2: 2, 3: 2}, tmp_path, gate=Never(), progress=False)
+    dataset = SyntheticDataset(folder)
+    assert [item["grade"] for item in dataset] == [2, 2]
+    assert GenerationRecord.from_json(dataset[0]["generated"]).label == "verified by Never"
+
+
+def test_preview_shows_before_and_after(phantom_folder: Path, vae_bundle: Path, tmp_path: Path) -> None:
+    steps = [
+        {"_target_": "LoadFundusd", "keys": "image"},
+        {"_target_": "RandFlipd", "keys": "image", "prob": 1.0},
+        {"_target_": "GenerativeAugmentd", "keys": "image", "generator": str(vae_bundle), "prob": {"4": 1.0}},
+    ]
+    (tmp_path / "my.json").write_text(json.dumps(steps))
+    arguments = ["--datalist", str(phantom_folder / "datalist.json"), "--transforms", str(tmp_path / "my.json")]
+    assert main(["preview", *arguments, "--out", str(tmp_path / "grid.png"), "--count", "2", "--size", "64"]) == 0
+    assert tuple(read_image(tmp_path / "grid.png").shape) == (3, 2 * 64, 4 * 64)
+    items = load_datalist(phantom_folder / "datalist.json")["training"][:1]
+    (tmp_path / "bad.json").write_text(json.dumps([*steps[:1], {"_target_": "NormalizeIntensityd", "keys": "image"}]))
+    with pytest.raises(ImageValueError, match="leave out the normalisation"):
+        preview(items, read_transforms(str(tmp_path / "bad.json")), size=32)
+    with pytest.raises(ValueError, match="--transforms"):
+        read_transforms(str(tmp_path / "absent.json"))
+
+
+def test_pin_installs_half_precision_and_refuses_foreign_weights(vae_bundle: Path, tmp_path: Path) -> None:
+    import shutil
+
+    bundle = tmp_path / "tiny_vae"
+    shutil.copytree(vae_bundle, bundle)
+    network = load_generator(bundle).network
+    torch.save({k: v + 0.5 if k == "stem.bias" else v for k, v in network.state_dict().items()}, tmp_path / "new.pt")
+    pin(bundle, tmp_path / "new.pt")
+    assert load_generator(bundle).weights_sha256 != load_generator(vae_bundle).weights_sha256
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "foreign.pt")
+    before = _digest(bundle)
+    with pytest.raises(WeightsError, match="does not fit"):
+        pin(bundle, tmp_path / "foreign.pt")
+    assert _digest(bundle) == before  # nothing was lost
+    assert (bundle / CHECKPOINT).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["expand", "--generator", "no_such", "--per-grade", "1", "--out", "x"], "was not found"),
+        (["expand", "--generator", "BUNDLE", "--counts", "a:b", "--out", "x"], "GRADE:NUMBER"),
+        (["expand", "--generator", "BUNDLE", "--balance", "--out", "x"], "needs --datalist"),
+        (["datalist", "folder", "no_such_folder", "--out", "x.json"], "no_such_folder"),
+    ],
+)
+def test_errors_are_one_line(
+    arguments: list[str], message: str, vae_bundle: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    filled = [str(vae_bundle) if a == "BUNDLE" else str(tmp_path / a) if a.startswith("x") else a for a in arguments]
+    assert main(filled) == 2
+    assert message in capsys.readouterr().err
