@@ -104,19 +104,25 @@ def _excluded(sets: dict[str, ImageSet]) -> tuple[Tensor, Tensor]:
     return masks[0], masks[1]
 
 
+def _rows(images: ImageSet, rows: list[int] | None) -> ImageSet:
+    return images if rows is None else images.select(rows)
+
+
 def _feature_space(sets: dict[str, ImageSet], extractor: Extractor) -> Space:
-    variants = {
-        name: torch.stack([f.features(extractor) for f in map(images.with_images, flipped(images.images))])
-        for name, images in sets.items()
-    }
-    plain = {name: variants[name][0] for name in ("train", "holdout")}
-    return make_space(variants, plain, *_excluded(sets))
+    def variants(name: str, rows: list[int] | None) -> Tensor:
+        images = _rows(sets[name], rows)
+        return torch.stack([images.with_images(x).features(extractor) for x in flipped(images.images)])
+
+    plain = {name: sets[name].features(extractor) for name in ("train", "holdout")}
+    return make_space(variants, plain, _excluded(sets))
 
 
 def _pixel_space(sets: dict[str, ImageSet]) -> Space:
-    variants = {name: pixel_descriptors(images.floats(), moved=True) for name, images in sets.items()}
+    def variants(name: str, rows: list[int] | None) -> Tensor:
+        return pixel_descriptors(_rows(sets[name], rows).floats(), moved=True)
+
     plain = {name: pixel_descriptors(sets[name].floats()) for name in ("train", "holdout")}
-    return make_space(variants, plain, *_excluded(sets))
+    return make_space(variants, plain, _excluded(sets))
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -7,7 +7,7 @@ that copies nothing would give: each figure stands beside theirs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from monai_retina_gen.metrics import mann_whitney_z
 from monai_retina_gen.metrics.neighbours import distance_blocks
 
-__all__ = ["NEAR", "Space", "copying_figures", "distances", "flagged_more_often"]
+__all__ = ["NEAR", "Space", "copying_figures", "distances", "flagged_more_often", "make_space", "same_source"]
 
 NEAR = 0.5
 """Ratio of distances below which an image is taken for a possible copy."""
@@ -66,24 +66,25 @@ def distances(queries: Tensor, references: Tensor) -> Tensor:
 
 
 def make_space(
-    variants: dict[str, Tensor], plain: dict[str, Tensor], excluded: Tensor, holdout_excluded: Tensor
+    variants: Callable[[str, list[int] | None], Tensor], plain: dict[str, Tensor], excluded: tuple[Tensor, Tensor]
 ) -> Space:
     """Distances of a space.
 
     Args:
-        variants: `(V, n, d)` of `train`, `holdout` and `generated`.
+        variants: gives `(V, n, d)` of the rows (all for None) of the set `train`, `holdout` or `generated`.
         plain: `(n, d)` of `train` and `holdout`.
-        excluded: (generated, train) booleans: an edit and its own source.
-        holdout_excluded: (generated, holdout) booleans, the same.
+        excluded: booleans (generated, train) and (generated, holdout): an edit and its own source.
     """
-    to_train = distances(variants["generated"], plain["train"]).masked_fill(excluded, math.inf)
-    holdout_to_train = distances(variants["holdout"], plain["train"])
+    generated, holdout = variants("generated", None), variants("holdout", None)
+    to_train = distances(generated, plain["train"]).masked_fill(excluded[0], math.inf)
+    holdout_to_train = distances(holdout, plain["train"])
+    # variants of all training photographs would not fit into memory for large sets
     chosen = torch.cat([to_train.argmin(1), holdout_to_train.argmin(1)]).unique()
-    within_train = distances(variants["train"][:, chosen], plain["train"])
+    within_train = distances(variants("train", chosen.tolist()), plain["train"])
     within_train[torch.arange(len(chosen)), chosen] = math.inf
     nearest = torch.full((len(plain["train"]),), -1).index_put((chosen,), torch.arange(len(chosen)))
-    within = distances(variants["holdout"], plain["holdout"]).fill_diagonal_(math.inf)
-    to_holdout = distances(variants["generated"], plain["holdout"]).masked_fill(holdout_excluded, math.inf)
+    within = distances(holdout, plain["holdout"]).fill_diagonal_(math.inf)
+    to_holdout = distances(generated, plain["holdout"]).masked_fill(excluded[1], math.inf)
     return Space(to_train, to_holdout, holdout_to_train, within, within_train, nearest)
 
 

@@ -39,9 +39,11 @@ _PAGE = """<!doctype html>
 body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:0 auto;padding:1rem}
 img{display:block;width:min(100%,60vh);aspect-ratio:1;object-fit:contain;margin:0 auto;background:#000}
 fieldset{border:1px solid var(--b);border-radius:.5rem;margin:.75rem 0;display:flex;gap:.5rem;flex-wrap:wrap}
-button{font:inherit;padding:.5rem .9rem;border:1px solid var(--b);border-radius:.5rem;background:transparent;flex:1;color:inherit}
+button{font:inherit;padding:.5rem .9rem;border:1px solid var(--b);border-radius:.5rem;background:transparent;flex:1;
+  color:inherit}
 button[aria-pressed=true]{background:var(--a);color:#fff}button:disabled{opacity:.4}
-progress{width:100%}nav{display:flex;gap:.5rem;flex-wrap:wrap}kbd{border:1px solid var(--b);border-radius:.2rem;padding:0 .25rem}
+progress{width:100%}nav{display:flex;gap:.5rem;flex-wrap:wrap}
+kbd{border:1px solid var(--b);border-radius:.2rem;padding:0 .25rem}
 small{opacity:.8}
 </style></head><body>
 <h1>Real or generated?</h1>

@@ -36,7 +36,8 @@ PAGE, KEY, SCORE = "reader_study.html", "key.csv", "score.json"
 def reader_study(real: ImageSet, generated: ImageSet, *, out: str | Path, seed: int = 0) -> Path:
     """Write the blinded page and its key.
 
-    Every image is shown at the same size and encoded in the same way, without names or metadata; the page holds no answer.
+    Every image is shown at the same size and encoded in the same way, without names or metadata; the page holds no
+    answer.
 
     Args:
         real: photographs.
@@ -52,8 +53,8 @@ def reader_study(real: ImageSet, generated: ImageSet, *, out: str | Path, seed: 
     """
     if not len(real) or not len(generated) or real.size != generated.size:
         raise DatalistError(
-            f"{len(real)} photographs of {real.size} and {len(generated)} generated images of {generated.size} pixels came; "
-            "some of each, of one size, are wanted: size would give the class away"
+            f"{len(real)} photographs of {real.size} and {len(generated)} generated images of {generated.size} pixels "
+            "came; some of each, of one size, are wanted: size would give the class away"
         )
     entries = [(s, i) for s in (real, generated) for i in range(len(s))]
     order = np.random.default_rng(seed).permutation(len(entries))
@@ -76,7 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "reader-study",
         help="a blinded page for clinicians, and the scoring of their answers",
         description="Writes one page that opens without a network, and its key; later scores the exported answers.",
-        epilog="example: python -m monai_retina_gen reader-study --real idrid.json --generated bank --n 100 --out readers; "
+        epilog="example: python -m monai_retina_gen reader-study --real idrid.json --generated bank --out readers; "
         "then: python -m monai_retina_gen reader-study --score answers.csv --key readers/key.csv",
     )
     parser.add_argument("--real", help="photographs: DATALIST[:SECTION] (section: test)")

@@ -63,10 +63,12 @@ class VAEGenerator(RetinaGenerator):
         grade, scale = self.check_grades(grades), self.temperature if temperature is None else temperature
         if len(seeds) != len(grade):
             raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
-        latent = latents_from_seeds(seeds, self.network.latent_dim).to(self.device) * scale
+        # One number more than the latent has: its sign chooses the side of the eye.
+        drawn = latents_from_seeds(seeds, self.network.latent_dim + 1).to(self.device)
+        noise, side = drawn[:, :-1] * scale, (drawn[:, -1] > 0).long()
+        parts = (x.split(self.batch_size) for x in (noise, grade, side))
         images = [
-            self.network.decode(self.network.prior(z, g), g).float().cpu()
-            for z, g in zip(latent.split(self.batch_size), grade.split(self.batch_size), strict=True)
+            self.network.decode(self.network.prior(z, g, s), g).float().cpu() for z, g, s in zip(*parts, strict=True)
         ]
         used = {"temperature": scale}
         records = [self.record("sample", g, s, options=used) for g, s in zip(grade.tolist(), seeds, strict=True)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from torch import Tensor
 
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 
@@ -14,7 +15,7 @@ __all__ = ["FitPriorHandler"]
 
 
 class FitPriorHandler:
-    """Encodes the training photographs and calls `fit_prior`, every `interval` epochs and at the end.
+    """Encodes the training photographs and their mirror images and calls `fit_prior`, every `interval` epochs and at the end.
 
     Attach it before the handlers that validate and save, so that what they see has the prior of its weights.
 
@@ -35,12 +36,11 @@ class FitPriorHandler:
     def __call__(self, engine: Engine) -> None:
         training, device = self.vae.training, next(self.vae.parameters()).device
         self.vae.eval()
-        means, variances, grades = [], [], []
+        columns: list[tuple[Tensor, ...]] = []
         for batch in self.data:
-            grade = batch["grade"].long().to(device)
-            mean, log_variance = self.vae.encode(torch.as_tensor(batch["image"]).to(device), grade)
-            means.append(mean)
-            variances.append(log_variance.exp())
-            grades.append(grade)
-        self.vae.fit_prior(torch.cat(means), torch.cat(variances), torch.cat(grades))
+            image, grade = torch.as_tensor(batch["image"]).to(device), batch["grade"].long().to(device)
+            mean, log_variance = self.vae.encode(image, grade)
+            mirrored, _ = self.vae.encode(image.flip(-1), grade)
+            columns.append((mean, mirrored, log_variance.exp(), grade))
+        self.vae.fit_prior(*(torch.cat(column) for column in zip(*columns, strict=True)))
         self.vae.train(training)

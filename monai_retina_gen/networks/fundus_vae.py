@@ -98,9 +98,9 @@ class FundusVAE(nn.Module):
         self.up_blocks = nn.ModuleList(_Residual(c, condition_dim) for c in up)
         self.up = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(up, [*up[1:], up[-1]], strict=True))
         self.head = nn.Sequential(nn.GroupNorm(8, up[-1]), nn.SiLU(), nn.Conv2d(up[-1], 3, 3, padding=1))
-        # Gaussian per grade that `sample` draws from: N(0, I) until fitted to the aggregate posterior.
-        self.register_buffer("prior_mean", torch.zeros(num_classes + 1, latent_dim))
-        self.register_buffer("prior_scale", torch.eye(latent_dim).repeat(num_classes + 1, 1, 1))
+        # Gaussians per grade and side that samples are drawn from: N(0, I) until fitted to the aggregate posterior.
+        self.register_buffer("prior_mean", torch.zeros(num_classes + 1, 2, latent_dim))
+        self.register_buffer("prior_scale", torch.eye(latent_dim).repeat(num_classes + 1, 2, 1, 1))
 
     def _condition(self, grade: Tensor | None, batch: int) -> Tensor:
         if grade is None:
@@ -117,33 +117,49 @@ class FundusVAE(nn.Module):
         # A cap keeps exp() finite in bfloat16 at the start of training.
         return mean, log_variance.clamp(-12.0, 6.0)
 
-    def prior(self, noise: Tensor, grade: Tensor) -> Tensor:
-        """Standard normal noise `(B, latent_dim)` as latents of the grade's prior."""
-        return self.prior_mean[grade] + torch.einsum("bij,bj->bi", self.prior_scale[grade], noise)
+    def prior(self, noise: Tensor, grade: Tensor, side: Tensor) -> Tensor:
+        """Standard normal noise as latents of the grade's prior.
+
+        Args:
+            noise: `(B, latent_dim)`.
+            grade: `(B,)`.
+            side: `(B,)` of 0 and 1: which of the two mirror images of an eye.
+        """
+        return self.prior_mean[grade, side] + torch.einsum("bij,bj->bi", self.prior_scale[grade, side], noise)
 
     @torch.no_grad()
-    def fit_prior(self, means: Tensor, variances: Tensor, grades: Tensor, *, shrinkage: float = 20.0) -> None:
+    def fit_prior(
+        self, means: Tensor, mirrored: Tensor, variances: Tensor, grades: Tensor, *, shrinkage: float = 20.0
+    ) -> None:
         """Fit the prior of each grade to the aggregate posterior (Ghosh et al. 2020, arXiv:1903.12436, section 4).
 
-        Latents of N(0, I) between the encoded photographs decode to blur, where the network never trained. A grade
-        with n photographs keeps its own covariance with weight n / (n + shrinkage), the pooled one otherwise.
+        Latents of N(0, I) between the encoded photographs decode to blur, where the network never trained; and one
+        Gaussian over left and right eyes puts discs on both sides of an eye. So each grade has one Gaussian for either
+        side; sides are told apart by the direction in which mirroring moves latents most. A grade with n photographs
+        keeps its own moments with weight n / (n + shrinkage), those of all grades otherwise.
 
         Args:
             means: posterior means of the training photographs, `(N, latent_dim)`.
+            mirrored: those of the mirrored photographs.
             variances: posterior variances, `(N, latent_dim)`.
             grades: `(N,)`.
             shrinkage: strength of the pooling, in photographs.
         """
-        pooled = _covariance(means, variances)
-        for index in range(self.num_classes + 1):
-            rows = grades == index if index < self.num_classes else torch.ones_like(grades, dtype=torch.bool)
-            own = int(rows.sum()) / (int(rows.sum()) + shrinkage)
-            if own == 0:
-                continue
-            centre = own * means[rows].mean(0) + (1 - own) * means.mean(0)
-            covariance = own * _covariance(means[rows], variances[rows]) + (1 - own) * pooled
-            self.prior_mean[index] = centre
-            self.prior_scale[index] = torch.linalg.cholesky(covariance.double()).to(centre.dtype)
+        direction = torch.linalg.eigh((means - mirrored).T @ (means - mirrored)).eigenvectors[:, -1]
+        latents, noise = torch.cat([means, mirrored]), variances.mean(0)
+        grades = torch.cat([grades, grades])
+        right = latents @ direction > latents.mean(0) @ direction
+        for side in (0, 1):
+            pooled = _moments(latents[right == bool(side)], noise)
+            for grade in range(self.num_classes + 1):
+                rows = (right == bool(side)) & ((grades == grade) | (grade == self.num_classes))
+                number = int(rows.sum())
+                if number == 0:
+                    continue
+                own, moments = number / (number + 2 * shrinkage), _moments(latents[rows], noise)
+                self.prior_mean[grade, side] = own * moments[0] + (1 - own) * pooled[0]
+                covariance = own * moments[1] + (1 - own) * pooled[1]
+                self.prior_scale[grade, side] = torch.linalg.cholesky(covariance.double()).to(noise.dtype)
 
     def decode_logits(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
         """Logits of the pixels' means for latents `(B, latent_dim)`: `(B, 3, image_size, image_size)`."""
@@ -164,9 +180,9 @@ class FundusVAE(nn.Module):
         return self.decode(mean, grade)
 
 
-def _covariance(means: Tensor, variances: Tensor) -> Tensor:
-    centred = means - means.mean(0)
-    return centred.T @ centred / max(len(means), 1) + torch.diag(variances.mean(0))
+def _moments(latents: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    centred = latents - latents.mean(0)
+    return latents.mean(0), centred.T @ centred / len(latents) + torch.diag(noise)
 
 
 class PerGradeVAE(nn.Module):
@@ -207,17 +223,20 @@ class PerGradeVAE(nn.Module):
         rows = [(vae, (grade == g).nonzero().flatten()) for g, vae in enumerate(self.grades)]
         return [(vae, index) for vae, index in rows if len(index)]  # type: ignore[misc]
 
-    def prior(self, noise: Tensor, grade: Tensor) -> Tensor:
-        """Standard normal noise `(B, latent_dim)` as latents of the grade's prior."""
+    def prior(self, noise: Tensor, grade: Tensor, side: Tensor) -> Tensor:
+        """Standard normal noise `(B, latent_dim)` as latents of the grade's prior; see `FundusVAE.prior`."""
         parts = self._by_grade(grade)
         order = torch.cat([index for _, index in parts]).argsort()
-        own = [vae.prior(noise[index], torch.zeros_like(index)) for vae, index in parts]
+        own = [vae.prior(noise[index], torch.zeros_like(index), side[index]) for vae, index in parts]
         return torch.cat(own)[order]
 
-    def fit_prior(self, means: Tensor, variances: Tensor, grades: Tensor, *, shrinkage: float = 0.0) -> None:
+    def fit_prior(
+        self, means: Tensor, mirrored: Tensor, variances: Tensor, grades: Tensor, *, shrinkage: float = 0.0
+    ) -> None:
         """Fit each grade's prior to its own aggregate posterior; see `FundusVAE.fit_prior`."""
         for vae, index in self._by_grade(grades):
-            vae.fit_prior(means[index], variances[index], torch.zeros_like(index), shrinkage=shrinkage)
+            none = torch.zeros_like(index)
+            vae.fit_prior(means[index], mirrored[index], variances[index], none, shrinkage=shrinkage)
 
     def encode(self, image: Tensor, grade: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, each `(B, latent_dim)`, by the network of each row's grade."""

@@ -70,6 +70,7 @@ def test_required_properties(bundle: Path, workflow: str) -> None:
         meta_file=str(configs / "metadata.json"),
         logging_file=str(configs / "logging.conf"),
     )
+    found.initialize()
     assert not found.check_properties()
 
 

@@ -75,20 +75,26 @@ def test_perceptual_switch() -> None:
     assert float(with_term - ELBOLoss()(outputs, torch.zeros(2, 3, 4, 4))) == pytest.approx(1.0)
 
 
-def test_fitted_prior_has_the_moments_of_the_latents() -> None:
+def test_fitted_prior_has_the_moments_of_each_side() -> None:
     torch.manual_seed(0)
     vae = FundusVAE(image_size=64, latent_dim=3, channels=(8, 8, 8, 8), num_classes=1)
-    means = torch.randn(4000, 3) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 0.3], [0.0, 0.0, 0.1]]) + 5
-    variances = torch.full_like(means, 0.2)
-    vae.fit_prior(means, variances, torch.zeros(4000, dtype=torch.long), shrinkage=0.0)
-    draws = vae.prior(torch.randn(20000, 3), torch.zeros(20000, dtype=torch.long))
-    torch.testing.assert_close(draws.mean(0), means.mean(0), atol=0.1, rtol=0)
-    torch.testing.assert_close(draws.T.cov(), means.T.cov() + 0.2 * torch.eye(3), atol=0.2, rtol=0)
+    means = torch.randn(4000, 3) @ torch.tensor([[0.2, 0.1, 0.0], [0.0, 1.0, 0.3], [0.0, 0.0, 0.1]])
+    means[:, 0] += 5  # mirroring an eye changes the sign of the first latent
+    mirrored = means * torch.tensor([-1.0, 1.0, 1.0])
+    zeros = torch.zeros(20000, dtype=torch.long)
+    vae.fit_prior(means, mirrored, torch.full_like(means, 0.2), zeros[:4000], shrinkage=0.0)
+    found = {round(float(vae.prior_mean[0, side, 0])) for side in (0, 1)}
+    assert found == {5, -5}
+    for side in (0, 1):
+        own = means if vae.prior_mean[0, side, 0] > 0 else mirrored
+        draws = vae.prior(torch.randn(20000, 3), zeros, zeros + side)
+        torch.testing.assert_close(draws.mean(0), own.mean(0), atol=0.1, rtol=0)
+        torch.testing.assert_close(draws.T.cov(), own.T.cov() + 0.2 * torch.eye(3), atol=0.1, rtol=0)
 
 
 def test_prior_of_a_grade_with_one_photograph_is_defined() -> None:
     vae = FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8))
-    vae.fit_prior(torch.randn(9, 4), torch.rand(9, 4) + 0.1, torch.tensor([0] * 8 + [1]))
+    vae.fit_prior(torch.randn(9, 4), torch.randn(9, 4), torch.rand(9, 4) + 0.1, torch.tensor([0] * 8 + [1]))
     assert vae.prior_scale.isfinite().all()
 
 

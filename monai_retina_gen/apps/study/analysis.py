@@ -165,7 +165,7 @@ def _comparisons(
     for comparison, p in zip(others, adjusted, strict=True):
         comparison["p_holm"] = p
     for comparison in found:
-        comparison["verdict"] = _verdict(comparison)
+        comparison["verdict"] = _verdict(comparison) if config.seeds > 1 else "no conclusion"
     return found
 
 
@@ -190,13 +190,18 @@ def _primary(
         figures = (
             f"difference of quadratic weighted kappa on the test split {kappa['value']:+.3f} (95 % interval "
             f"{kappa['low']:+.3f} to {kappa['high']:+.3f}, p = {kappa['p']:.3f}); smallest difference that this study "
-            f"could have detected (80 % power, 5 % level): {kappa['detectable']:.3f}"
+            f"could have detected (80 % power, 5 % level): {_detectable(kappa)}"
         )
     words = (
         f"Primary comparison: {best} (best generative arm by validation kappa, {validation[pair[0]]:.3f}) against "
         f"{BASELINE} ({validation[pair[1]]:.3f}): {figures}. Verdict: {comparison['verdict']}."
     )
     return {**comparison, "words": words}
+
+
+def _detectable(kappa: dict[str, Any]) -> str:
+    # two graders that differ in no resample (both always answer the same grade, say) say nothing about power
+    return f"{kappa['detectable']:.3f}" if kappa["detectable"] else "unknown, no resample differs"
 
 
 def _te_fake(results: Results, config: StudyConfig) -> dict[str, Any]:

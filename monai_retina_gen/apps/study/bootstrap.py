@@ -2,7 +2,8 @@
 
 `monai_retina_gen.metrics.bootstrap_interval` says how a figure varies with the photographs of the test; here graders
 are drawn again as well, because another seed gives another grader. Seeds are drawn within each backbone: backbones are
-chosen, not drawn. With S seeds the part that comes from training is too small by a factor of about (S - 1) / S.
+chosen, not drawn. Of S seeds S - 1 are drawn, which makes the variance unbiased where S is small (Rao and Wu 1988,
+J. Am. Stat. Assoc. 83:231-241); of one seed nothing can be known.
 """
 
 from __future__ import annotations
@@ -124,12 +125,14 @@ def _draws(counts: Tensor, gradings: Gradings, resamples: int, seed: int) -> Ite
     ]
     for start in range(0, resamples, CHUNK):
         size = min(CHUNK, resamples - start)
-        groups = _times(torch.arange(counts.shape[1]), counts.shape[1], size, generator)
-        yield groups, torch.stack([_times(rows, len(counts), size, generator) for rows in strata]).sum(0)
+        number = counts.shape[1]
+        groups = _times(torch.arange(number), number, size, generator, draws=number)
+        graders = [_times(rows, len(counts), size, generator, draws=max(1, len(rows) - 1)) for rows in strata]
+        yield groups, torch.stack(graders).sum(0)
 
 
-def _times(rows: Tensor, length: int, size: int, generator: torch.Generator) -> Tensor:
-    drawn = rows[torch.randint(len(rows), (size, len(rows)), generator=generator)]
+def _times(rows: Tensor, length: int, size: int, generator: torch.Generator, *, draws: int) -> Tensor:
+    drawn = rows[torch.randint(len(rows), (size, draws), generator=generator)]
     return torch.zeros(size, length, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
 
 

@@ -50,7 +50,7 @@ def _differences(comparisons: Sequence[dict[str, Any]], name: str) -> Figure:
     labels = [f"{c['a']} - {c['b']}{' (primary)' if c['primary'] else ''}" for c in comparisons]
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel(f"difference of quadratic weighted kappa, {name}, 95 % interval (uncorrected)")
+    axes.set_xlabel(f"difference of kappa, {name}, 95 % interval (uncorrected)")
     return figure
 
 

@@ -1,0 +1,147 @@
+"""`report`: one self-contained HTML page from what the other commands wrote."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.apps.image_sets import photographs, read_section, sampled_images
+from monai_retina_gen.apps.pictures import grade_rows
+from monai_retina_gen.apps.report_html import figure, page, paragraph, section
+from monai_retina_gen.apps.report_plots import read_training, training_plot
+from monai_retina_gen.apps.report_sections import (
+    audit_section,
+    evaluation_section,
+    label_check_section,
+    reader_section,
+    study_section,
+)
+from monai_retina_gen.data.raster_io import encode_png
+from monai_retina_gen.generators import load_generator
+
+__all__ = ["add_parser", "report", "run"]
+
+COLUMNS = 4
+SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], list[str]]]] = {
+    "study": ("sets", study_section),
+    "evaluation": ("sliced_wasserstein", evaluation_section),
+    "label_check": ("graders", label_check_section),
+    "audit": ("spaces", audit_section),
+    "readers": ("n_readers", reader_section),
+}
+"""By part: a key that its JSON must hold, and what makes its section. In the order of the page."""
+
+
+def report(
+    parts: Mapping[str, str | Path],
+    *,
+    out: str | Path,
+    training: str | Path | None = None,
+    samples: bytes | None = None,
+    title: str = "Generated retinal photographs: the evidence",
+) -> Path:
+    """Write the page.
+
+    Args:
+        parts: JSON files by part: `study`, `evaluation`, `label_check`, `audit`, `readers`; any of them.
+        out: HTML file to write.
+        training: TensorBoard folder or file, or CSV log, to plot.
+        samples: PNG of a grid of samples beside photographs, by grade.
+        title: heading of the page.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: without any part, for an unknown part, or for a file that is not what its part is.
+    """
+    unknown = sorted(set(parts) - set(SECTIONS))
+    if unknown or not (parts or training or samples):
+        raise ValueError(f"parts {unknown or 'are missing'}: give at least one of {', '.join(SECTIONS)}, or --training")
+    sections = [section("What this page is", paragraph(_PREFACE))]
+    if samples:
+        caption = "One row a grade, from 0 at the top: photographs at the left, samples at the right."
+        sections.append(section("Samples", figure(samples, caption)))
+    for name, (key, make) in SECTIONS.items():
+        if name in parts:
+            path = Path(parts[name])
+            sections += make(_read(path, name, key), path.parent)
+    if training:
+        plot = training_plot(read_training(training))
+        sections.append(section("Training", figure(plot, "Losses and figures by step or epoch, as logged.")))
+    target = Path(out)
+    temporary = target.with_name(f".{target.name}.part")
+    temporary.write_text(page(title, sections), encoding="utf-8")
+    os.replace(temporary, target)
+    return target
+
+
+_PREFACE = (
+    "Figures taken by monai_retina_gen. Each depends on the number of images and on the extractor beside it, and is "
+    "not comparable with a figure of other n or another extractor. Real against real is the same figure of one half of "
+    "the photographs against the other: no generator is expected to do better. None of the image figures says whether "
+    "the images help a grader; only a study does. The page shows photographs of its data set: hand it on as you would "
+    "them. Not for clinical use."
+)
+
+
+def _read(path: Path, name: str, key: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--{name.replace('_', '-')} {path}: {error}") from error
+    if not isinstance(content, dict) or key not in content:
+        raise ValueError(f"--{name.replace('_', '-')} {path}: holds no `{key}`; is it the JSON of another command?")
+    return content
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "report",
+        help="one HTML page from what the other commands wrote",
+        description="Puts any of evaluation, audit, label check, study, reader study and training log on one page.",
+        epilog="example: python -m monai_retina_gen report --evaluation eval/metrics.json --audit audit/audit.json "
+        "--out report.html",
+    )
+    parser.add_argument("--evaluation", metavar="JSON", help="metrics.json of `evaluate`")
+    parser.add_argument("--audit", metavar="JSON", help="audit.json of `audit`")
+    parser.add_argument("--label-check", metavar="JSON", help="label_check.json of `label-check`")
+    parser.add_argument("--study", metavar="JSON", help="study.json of `study`, in its folder")
+    parser.add_argument("--readers", metavar="JSON", help="score.json of `reader-study --score`")
+    parser.add_argument("--training", metavar="LOG", help="TensorBoard folder or file, or a CSV log")
+    parser.add_argument("--generator", help="bundle whose samples are shown by grade; needs --datalist")
+    parser.add_argument("--datalist", help="DATALIST[:SECTION] with the photographs beside them (section: validation)")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--out", required=True, help="HTML file to write")
+    parser.add_argument("--title", default="Generated retinal photographs: the evidence")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page."""
+    if bool(args.generator) != bool(args.datalist):
+        raise ValueError("--generator and --datalist go together: samples are shown beside photographs")
+    samples = _samples(args) if args.generator else None
+    parts = {name: getattr(args, name) for name in SECTIONS if getattr(args, name)}
+    print(f"wrote {report(parts, out=args.out, training=args.training, samples=samples, title=args.title)}")
+    return 0
+
+
+def _samples(args: argparse.Namespace) -> bytes:
+    """Grid of samples and photographs, a few of each grade."""
+    generator = load_generator(args.generator)
+    by_grade: dict[int, list[Any]] = {}
+    for item in read_section(args.datalist, args.dataset_dir):
+        by_grade.setdefault(int(item["grade"]), []).append(item)
+    items = [item for grade in sorted(by_grade) for item in by_grade[grade][:COLUMNS]]
+    real = photographs(items, generator.image_size)
+    grades = [grade for grade in range(generator.num_classes) for _ in range(COLUMNS)]
+    grid = grade_rows(real, sampled_images(generator, grades, seed=args.seed), columns=COLUMNS)
+    pixels = (grid * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    return encode_png(pixels, text={}, xmp=None)

@@ -1,0 +1,350 @@
+"""The study: analysis on planted predictions, resuming, arms, and the whole of it on phantoms."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+from monai_retina_gen.apps.study import ARMS, PRESETS, StudyConfig, add_parser, run_study
+from monai_retina_gen.apps.study.analysis import analyse
+from monai_retina_gen.apps.study.arms import Condition, expand_arms, replacement_probabilities
+from monai_retina_gen.apps.study.bootstrap import Gradings, difference_interval, figure_interval, holm
+from monai_retina_gen.apps.study.classic import classic_transform
+from monai_retina_gen.apps.study.detection import auc, cross_fitted_scores
+from monai_retina_gen.apps.study.photographs import Photographs
+from monai_retina_gen.apps.study.runs import _folds
+from monai_retina_gen.apps.study.smoke import smoke_generator
+from monai_retina_gen.apps.study.texture import _blur, match_texture
+from monai_retina_gen.data import phantom_fundus
+from monai_retina_gen.metrics import accuracy_from_confusion, kappa_from_confusion
+
+GRADES = [0] * 60 + [1] * 10 + [2] * 60 + [3] * 40 + [4] * 30
+
+
+def photographs(grades: list[int], size: int = 32) -> Photographs:
+    images = (torch.rand(len(grades), 3, size, size, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
+    items = [{"image": f"/somewhere/{i}.png", "group": f"eye{i}", "grade": g} for i, g in enumerate(grades)]
+    return Photographs(images, torch.tensor(grades), grades, items)
+
+
+def planted(arm: str, right: float, seed: int, validation: float, generator: str = "") -> dict[str, Any]:
+    """Result of a run that grades right with the given probability and by chance otherwise."""
+    random = torch.Generator().manual_seed(1000 * list(ARMS).index(arm) + seed)
+    target = torch.tensor(GRADES)
+    guess = torch.randint(5, target.shape, generator=random)
+    pred = torch.where(torch.rand(target.shape, generator=random) < right, target, guess)
+    names = [f"{i}.png" for i in range(len(GRADES))]
+    judged = {"image": names, "group": names, "target": GRADES, "pred": pred.tolist()}
+    run = {"id": arm, "arm": arm, "generator": generator, "ratio": 1.0 if generator else 0.0}
+    return {
+        "run": {**run, "grader": "resnet18", "seed": seed, "fold": -1},
+        "validation_kappa": validation,
+        "predictions": {"validation": judged, "test": judged},
+        "generated": {},
+    }
+
+
+def planted_study(generative: float, baseline: float = 0.5) -> dict[str, Any]:
+    results = []
+    for seed in range(3):
+        results += [
+            planted("none", 0.4, seed, 0.3),
+            planted("oversample", baseline, seed, 0.4),
+            planted("texture-matched", baseline, seed, 0.9, "vae"),
+            planted("sample", generative, seed, 0.5, "vae"),
+            planted("sample-uniform", 0.1, seed, 0.2, "vae"),
+        ]
+    return analyse(results, StudyConfig(datalist="-", out="-", resamples=500))
+
+
+def test_planted_gain_is_found_and_named_by_validation() -> None:
+    primary = planted_study(generative=0.85)["primary"]
+    assert (primary["a"], primary["b"]) == ("sample--vae--1", "oversample")  # a control never is the primary arm
+    assert primary["verdict"] == "helps"
+    assert 0 < primary["kappa"]["low"] < primary["kappa"]["value"] < primary["kappa"]["high"]
+    assert primary["kappa"]["detectable"] == pytest.approx(2.8 * primary["kappa"]["standard_error"])
+
+
+def test_planted_harm_is_found() -> None:
+    assert planted_study(generative=0.15)["primary"]["verdict"] == "harms"
+
+
+def test_no_effect_is_no_conclusion() -> None:
+    study = planted_study(generative=0.5)
+    assert study["primary"]["verdict"] == "no conclusion"
+    assert "no conclusion" in study["primary"]["words"]
+    assert "could have detected" in study["primary"]["words"]
+
+
+def test_comparisons_hold_the_controls_and_are_corrected() -> None:
+    comparisons = planted_study(generative=0.85)["comparisons"]["test"]
+    pairs = {(c["a"], c["b"]) for c in comparisons}
+    assert ("sample--vae--1", "texture-matched--vae--1") in pairs
+    others = [c for c in comparisons if not c["primary"]]
+    assert [c["p_holm"] for c in others] == holm([c["kappa"]["p"] for c in others])
+    assert sum(c["primary"] for c in comparisons) == 1
+
+
+def test_without_generative_arms_there_is_no_primary_comparison() -> None:
+    results = [planted("none", 0.4, 0, 0.3), planted("oversample", 0.5, 0, 0.4)]
+    study = analyse(results, StudyConfig(datalist="-", out="-", resamples=50))
+    assert study["primary"]["words"].startswith("No primary comparison")
+
+
+def test_figures_agree_with_scikit_learn() -> None:
+    results = [planted("none", 0.6, seed, 0.3) for seed in range(3)]
+    row = analyse(results, StudyConfig(datalist="-", out="-", resamples=50))["sets"]["test"][0]
+    kappas = [cohen_kappa_score(r["predictions"]["test"]["pred"], GRADES, weights="quadratic") for r in results]
+    assert row["kappa"]["value"] == pytest.approx(sum(kappas) / 3)
+    assert sum(map(sum, row["confusion"])) == 3 * len(GRADES)
+
+
+def test_holm_by_hand() -> None:
+    # smallest 0.005 * 4, then 0.01 * 3, then 0.03 * 2, then 0.04 * 1 raised to the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_raw_and_bonferroni(p_values: list[float]) -> None:
+    for raw, adjusted in zip(p_values, holm(p_values), strict=True):
+        assert raw <= adjusted <= 1
+    smallest = min(range(len(p_values)), key=p_values.__getitem__)
+    assert holm(p_values)[smallest] == min(1.0, len(p_values) * p_values[smallest])
+
+
+def gradings(preds: torch.Tensor, target: torch.Tensor) -> Gradings:
+    groups = [str(i) for i in range(len(target))]
+    return Gradings(preds, target, groups, ["resnet18"] * len(preds), 5)
+
+
+def test_bootstrap_error_of_accuracy_is_the_binomial_one() -> None:
+    target = torch.arange(400) % 5
+    preds = torch.where(torch.arange(400) % 4 == 0, (target + 1) % 5, target)  # accuracy 0.75
+    interval = figure_interval(gradings(preds[None], target), accuracy_from_confusion, resamples=2000)
+    assert interval["value"] == 0.75
+    assert interval["standard_error"] == pytest.approx((0.75 * 0.25 / 400) ** 0.5, rel=0.08)
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    target = torch.arange(400) % 5
+    good, bad = target, torch.zeros_like(target)
+    one = figure_interval(gradings(torch.stack([good, good]), target), accuracy_from_confusion, resamples=300)
+    two = figure_interval(gradings(torch.stack([good, bad]), target), accuracy_from_confusion, resamples=300)
+    assert two["high"] - two["low"] > 0.5 > one["high"] - one["low"]
+
+
+def test_variance_of_the_mean_of_few_seeds_is_unbiased() -> None:
+    target = torch.zeros(100, dtype=torch.long)
+    rates = torch.tensor([0.2, 0.5, 0.8])  # all photographs are alike, so that only the seeds vary
+    preds = (torch.arange(100)[None] >= 100 * rates[:, None]).long()
+    groups = ["one eye"] * 100
+    judged = Gradings(preds, target, groups, ["resnet18"] * 3, 5)
+    interval = figure_interval(judged, accuracy_from_confusion, resamples=4000)
+    assert interval["standard_error"] == pytest.approx(float(rates.std() / 3**0.5), rel=0.05)
+
+
+def test_one_seed_concludes_nothing() -> None:
+    results = [planted("oversample", 0.3, 0, 0.3), planted("sample", 0.9, 0, 0.5, "vae")]
+    primary = analyse(results, StudyConfig(datalist="-", out="-", resamples=100, seeds=1))["primary"]
+    assert primary["kappa"]["low"] > 0
+    assert primary["verdict"] == "no conclusion"
+
+
+def test_difference_of_equal_gradings_is_nothing() -> None:
+    target = torch.arange(50) % 5
+    same = gradings(target.roll(1)[None], target)
+    difference = difference_interval(same, same, kappa_from_confusion, resamples=100)
+    assert (difference["value"], difference["low"], difference["high"], difference["p"]) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_difference_refuses_other_photographs() -> None:
+    target = torch.arange(50) % 5
+    with pytest.raises(ValueError, match="same photographs"):
+        difference_interval(
+            gradings(target[None], target), gradings(target[None], target.flip(0)), kappa_from_confusion, resamples=10
+        )
+
+
+def test_probabilities_keep_real_showings_and_the_synthetic_total() -> None:
+    real = photographs(GRADES, size=8)
+    sample = replacement_probabilities(Condition("sample", "vae", 1.0), real)
+    # grade g is drawn 1/5 of the time; what stays real is then in proportion to its photographs
+    assert [1 - sample[g] for g in range(5)] == pytest.approx([GRADES.count(g) / 60 for g in range(5)])
+    uniform = replacement_probabilities(Condition("sample-uniform", "vae", 1.0), real)
+    assert len(set(uniform.values())) == 1
+    assert sum(uniform.values()) == pytest.approx(sum(sample.values()))
+    half = replacement_probabilities(Condition("reconstruct", "vae", 0.5), real)
+    assert half == pytest.approx({g: p / 2 for g, p in sample.items()})
+    edit = replacement_probabilities(Condition("edit", "vae", 1.0), real)
+    assert edit[0] == edit[1] == 0
+    assert edit[4] == sample[4]
+    assert not any(replacement_probabilities(Condition("oversample"), real).values())
+
+
+def test_arms_that_make_no_sense_are_left_out_with_a_reason() -> None:
+    generator = smoke_generator()
+    config = StudyConfig(datalist="-", out="-", arms=tuple(ARMS), image_size=64, ratios=(0.5, 1.0))
+    conditions, skipped = expand_arms(config, {"vae": generator}, photographs(GRADES, size=8))
+    assert [c.ratio for c in conditions if c.arm == "sample"] == [0.5, 1.0]
+    assert [c.ratio for c in conditions if c.arm == "reconstruct"] == [1.0]
+    assert len(skipped) == 2
+    assert "no mode 'edit'" in skipped[0]
+    assert "no mode 'synthesize'" in skipped[1]
+    larger = StudyConfig(datalist="-", out="-", arms=("none", "sample"), image_size=128)
+    assert "64 px" in expand_arms(larger, {"vae": generator}, photographs(GRADES, size=8))[1][0]
+    assert "no generator" in expand_arms(config, {}, photographs(GRADES, size=8))[1][0]
+    assert "not rarer" in expand_arms(config, {"vae": generator}, photographs([0, 1, 2, 3, 4], size=8))[1][0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("arms", ("magic",)),
+        ("arms", ("none", "none")),
+        ("graders", ()),
+        ("ratios", (0.0,)),
+        ("seeds", 0),
+        ("cross_validation", 2),
+        ("grade_map", "good"),
+    ],
+)
+def test_bad_settings_are_named(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=setting):
+        StudyConfig(datalist="-", out="-", **{setting: value})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_valid_and_have_the_baseline(preset: str) -> None:
+    config = StudyConfig(**{"datalist": "-", "out": "-", **PRESETS[preset]})
+    assert "oversample" in config.arms
+    assert json.loads(json.dumps(config.settings()))["graders"] == list(config.graders)
+
+
+@pytest.mark.parametrize(
+    ("arm", "recipe"), itertools.product(("none", "flip", "rotate", "color", "sample"), ("default", "cheng2021"))
+)
+def test_classic_augmentation_keeps_shape(arm: str, recipe: str) -> None:
+    image = torch.rand(3, 24, 24)
+    changed = classic_transform(arm, recipe)(image)
+    assert changed.shape == image.shape
+    assert torch.equal(changed, image) or arm != "none"
+
+
+def test_texture_matching_finds_a_planted_blur() -> None:
+    images = torch.stack([phantom_fundus(seed=s, size=64).image for s in range(4)])
+    real = Photographs((images * 255).to(torch.uint8), torch.zeros(4).long(), [0] * 4, [{}] * 4)
+    blurred = (_blur(real.float_images, 1.5) * 255).round().to(torch.uint8)
+    matched, sigma = match_texture(real, blurred, [0] * 4, 64)
+    assert sigma == pytest.approx(1.5, abs=0.1)
+    assert (matched - blurred / 255).abs().max() < 0.05
+    assert match_texture(real, real.images, [0] * 4, 64)[1] == 0.0
+
+
+def test_detection_separates_what_differs_and_not_what_is_equal() -> None:
+    random = torch.Generator().manual_seed(0)
+    features, truth = torch.randn(400, 6, generator=random), (torch.arange(400) % 2).float()
+    grades, groups = torch.zeros(400, dtype=torch.long), [str(i) for i in range(400)]
+    equal = auc(cross_fitted_scores(features, truth, grades, groups), truth)
+    assert equal == pytest.approx(0.5, abs=0.1)
+    features[:, 0] += 3 * truth
+    scores = cross_fitted_scores(features, truth, grades, groups)
+    assert auc(scores, truth) == pytest.approx(roc_auc_score(truth, scores), abs=1e-3)
+    assert auc(scores, truth) > 0.9
+
+
+def test_folds_cover_all_and_keep_groups_together() -> None:
+    real = photographs(GRADES, size=8)
+    items = [{**item, "group": f"patient{i // 2}"} for i, item in enumerate(real.items)]
+    folds = _folds(Photographs(real.images, real.labels, real.grades, items), 5, seed=1)
+    assert [folds[i] for i in range(0, 200, 2)] == [folds[i] for i in range(1, 200, 2)]
+    assert all(30 <= folds.count(fold) <= 50 for fold in range(5))
+    assert folds != _folds(real, 5, seed=2)
+
+
+def tiny(phantom_list: Path, out: Path, **changes: Any) -> StudyConfig:
+    few = {"arms": ("none", "oversample", "sample"), "seeds": 1, "image_size": 48, "max_epochs": 1, "batch_size": 10}
+    return StudyConfig(
+        **{"datalist": str(phantom_list), "out": str(out), "bank_size": 3, "resamples": 50, **few, **changes}
+    )
+
+
+@pytest.fixture(scope="module")
+def unbalanced_list(phantom_list: Path) -> Path:
+    """The session's phantoms without half of grade 4 in training, so that there is something to balance."""
+    datalist = json.loads(phantom_list.read_text())
+    rare = [item for item in datalist["training"] if item["grade"] == 4]
+    datalist["training"] = [item for item in datalist["training"] if item not in rare[1:]]
+    path = phantom_list.with_name("unbalanced.json")
+    path.write_text(json.dumps(datalist))
+    return path
+
+
+def without_times(path: Path) -> bytes:
+    study = json.loads(path.read_text())
+    del study["timing"]
+    return json.dumps(study, sort_keys=True).encode()
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bytes(unbalanced_list: Path, tmp_path: Path) -> None:
+    generators = {"vae": smoke_generator()}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    study = run_study(tiny(unbalanced_list, whole), generators)
+    assert {run["steps"] for run in study["runs"]} == {2}
+    shares = {run["run"]["arm"]: run["replaced_share"] for run in study["runs"]}
+    assert shares["none"] == shares["oversample"] == 0 < shares["sample"]
+    shutil.copytree(whole, killed)
+    for lost in ("runs/sample--vae--1--resnet18--seed0", "tables", "plots"):
+        shutil.rmtree(killed / lost)
+    (killed / "study.json").unlink()
+    untouched = (killed / "runs/none--resnet18--seed0/result.json").stat().st_mtime_ns
+    run_study(tiny(unbalanced_list, killed), generators)
+    assert without_times(killed / "study.json") == without_times(whole / "study.json")
+    assert (killed / "runs/none--resnet18--seed0/result.json").stat().st_mtime_ns == untouched
+    with pytest.raises(ValueError, match="max_epochs: 1 there, 2 now"):
+        run_study(tiny(unbalanced_list, killed, max_epochs=2), generators)
+    assert not list(whole.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_cross_validation_and_external_sets(unbalanced_list: Path, tmp_path: Path) -> None:
+    config = tiny(
+        unbalanced_list, tmp_path / "out", arms=("oversample", "sample"), cross_validation=3, grade_map="referable",
+        external=(str(unbalanced_list.with_name("datalist.json")),),
+    )  # fmt: skip
+    study = run_study(config, {"vae": smoke_generator()})
+    assert len(study["runs"]) == 6
+    assert set(study["sets"]) == {"test", "phantom fundus", "cross-validation"}
+    pooled = study["sets"]["cross-validation"][0]
+    assert (pooled["n"], pooled["graders_trained"]) == (29, 1)
+    assert len(pooled["confusion"]) == 2
+    assert any("may have seen" in line for line in study["warnings"])
+
+
+@pytest.mark.slow
+def test_smoke_preset_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    arguments = parser.parse_args(["study", "--preset", "smoke", "--seeds", "1", "--out", str(tmp_path)])
+    assert arguments.run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "Primary comparison: sample--untrained--1" in printed
+    assert "edit with untrained: left out" in printed
+    assert "AUC" in printed
+    for name in ("zhao2023_table2", "drgan_table3", "drgan_table4", "drgan_table5", "cheng2021_table1"):
+        assert (tmp_path / "tables" / f"{name}.csv").stat().st_size > 20
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "test_figures.png", "test_confusion.png", "test_differences.png", "validation.png"
+    }  # fmt: skip
