@@ -12,7 +12,19 @@ from monai_retina_gen import __version__
 
 __all__ = ["main"]
 
-COMMANDS = ("demo", "datalist", "expand", "preview", "study", "evaluate", "audit", "label_check", "reader_study", "report", "pin")
+COMMANDS = (
+    "demo",
+    "datalist",
+    "expand",
+    "preview",
+    "study",
+    "evaluate",
+    "audit",
+    "label_check",
+    "reader_study",
+    "report",
+    "pin",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

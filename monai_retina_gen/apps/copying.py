@@ -57,12 +57,8 @@ class Space:
 
 def distances(queries: Tensor, references: Tensor) -> Tensor:
     """Smallest Euclidean distance of any variant: `(V, n, d)` queries and `(m, d)` references give `(n, m)`."""
-    references = references.double()
-    nearest = torch.full((queries.shape[1], len(references)), math.inf, dtype=torch.float64)
-    for variant in queries:
-        for rows, block in distance_blocks(variant.double(), references):
-            nearest[rows] = torch.minimum(nearest[rows], block)
-    return nearest
+    flat = [block for _, block in distance_blocks(queries.flatten(0, 1).double(), references.double())]
+    return torch.cat(flat).unflatten(0, queries.shape[:2]).amin(dim=0)
 
 
 def make_space(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -44,26 +44,27 @@ def pixel_descriptors(images: Tensor, *, moved: bool = False) -> Tensor:
         True
     """
     small = interpolate(images.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
-    if not moved:
-        return _standardised(small)
-    return torch.stack([_standardised(s) for f in flipped(small) for s in _shifted(f)])
-
-
-def _shifted(images: Tensor) -> Iterator[Tensor]:
-    reach = max(SHIFTS)
-    padded = pad(images, (reach,) * 4, mode="replicate")
-    for down in SHIFTS:
-        for right in SHIFTS:
-            yield padded[..., reach - down :, reach - right :][..., :SIDE, :SIDE]
-
-
-def _standardised(small: Tensor) -> Tensor:
     smooth = avg_pool2d(small, 3, stride=1, padding=1, count_include_pad=False)
-    inside = smooth[..., _disc()]  # (N, 3, pixels)
-    luminance = (inside * torch.tensor(_LUMINANCE)[:, None]).sum(1, keepdim=True)
-    channels = torch.cat([luminance, inside[:, :1] - luminance, inside[:, 2:] - luminance], dim=1)
-    deviation = luminance.std(dim=2, keepdim=True).clamp(min=1e-4)  # a picture of one colour stays finite
-    return ((channels - channels.mean(dim=2, keepdim=True)) / deviation).flatten(1)
+    if not moved:
+        return _standardised(smooth, (0,))[0]
+    return torch.cat([_standardised(x, SHIFTS) for x in flipped(smooth)])
+
+
+def _standardised(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
+    """Descriptors of all shifts down and right, `(V, N, d)`."""
+    inside = _shifted_discs(smooth, shifts)  # (V, N, 3, pixels)
+    luminance = (inside * torch.tensor(_LUMINANCE)[:, None]).sum(2, keepdim=True)
+    channels = torch.cat([luminance, inside[:, :, :1] - luminance, inside[:, :, 2:] - luminance], dim=2)
+    deviation = luminance.std(dim=3, keepdim=True).clamp(min=1e-4)  # a picture of one colour stays finite
+    return ((channels - channels.mean(dim=3, keepdim=True)) / deviation).flatten(2)
+
+
+def _shifted_discs(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
+    reach = max(SHIFTS)
+    padded = pad(smooth, (reach,) * 4, mode="replicate")
+    rows, columns = _disc().nonzero(as_tuple=True)
+    parts = [padded[:, :, rows + reach - down, columns + reach - right] for down in shifts for right in shifts]
+    return torch.stack(parts)
 
 
 def _disc() -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from monai_retina_gen.apps.report_sections import (
     reader_section,
     study_section,
 )
+from monai_retina_gen.data import Item
 from monai_retina_gen.data.raster_io import encode_png
-from monai_retina_gen.generators import load_generator
+from monai_retina_gen.generators import RetinaGenerator, load_generator
 
-__all__ = ["add_parser", "report", "run"]
+__all__ = ["add_parser", "report", "run", "sample_rows"]
 
 COLUMNS = 4
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], list[str]]]] = {
@@ -134,14 +135,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _samples(args: argparse.Namespace) -> bytes:
-    """Grid of samples and photographs, a few of each grade."""
-    generator = load_generator(args.generator)
-    by_grade: dict[int, list[Any]] = {}
-    for item in read_section(args.datalist, args.dataset_dir):
+    return sample_rows(load_generator(args.generator), read_section(args.datalist, args.dataset_dir), seed=args.seed)
+
+
+def sample_rows(generator: RetinaGenerator, photographed: Sequence[Item], *, seed: int = 0) -> bytes:
+    """PNG of a few photographs of each grade beside samples of that grade, for the page.
+
+    Args:
+        generator: a generator that samples.
+        photographed: graded datalist items.
+        seed: base of the samples' seeds.
+    """
+    by_grade: dict[int, list[Item]] = {}
+    for item in photographed:
         by_grade.setdefault(int(item["grade"]), []).append(item)
     items = [item for grade in sorted(by_grade) for item in by_grade[grade][:COLUMNS]]
     real = photographs(items, generator.image_size)
     grades = [grade for grade in range(generator.num_classes) for _ in range(COLUMNS)]
-    grid = grade_rows(real, sampled_images(generator, grades, seed=args.seed), columns=COLUMNS)
+    grid = grade_rows(real, sampled_images(generator, grades, seed=seed), columns=COLUMNS)
     pixels = (grid * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     return encode_png(pixels, text={}, xmp=None)

@@ -18,5 +18,5 @@ def test_demo_on_given_photographs(phantom_folder: Path, tmp_path: Path, capsys:
     assert "report.html" in printed
     assert "python -m monai_retina_gen study" in printed
     study = json.loads((tmp_path / "study" / "study.json").read_text())
-    assert {row["arm"] for row in study["sets"]["test"]} == {"none", "oversample", "sample"}
+    assert {row["arm"] for row in study["sets"]["test"]} == {"oversample", "sample"}
     assert "<html" in (tmp_path / "report.html").read_text()[:500]

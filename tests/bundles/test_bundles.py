@@ -17,7 +17,7 @@ from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 import monai_retina_gen
 from monai_retina_gen.data import read_manifest, read_text
 from monai_retina_gen.generators import load_generator
-from monai_retina_gen.weights import CHECKPOINT, load_network, pinned_sha256, sha256_file
+from monai_retina_gen.weights import CHECKPOINT, latest_checkpoint, load_network, pinned_sha256, sha256_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.name for path in (REPOSITORY / "bundles").iterdir() if (path / "configs").is_dir())
@@ -62,13 +62,17 @@ def test_network_in_and_out(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", ["train", "inference"])
-def test_required_properties(bundle: Path, workflow: str) -> None:
+def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path) -> None:
     configs = bundle / "configs"
     found = ConfigWorkflow(
         workflow_type=workflow,
         config_file=str(configs / f"{workflow}.json"),
         meta_file=str(configs / "metadata.json"),
         logging_file=str(configs / "logging.conf"),
+        bundle_root=str(bundle),
+        datalist=str(phantom_folder / "datalist.json"),
+        dataset_dir=str(phantom_folder),
+        **({"image_size": 64} if workflow == "train" else {}),
     )
     found.initialize()
     assert not found.check_properties()
@@ -118,9 +122,7 @@ def test_train_resume_and_use_on_another_datalist(bundle: Path, tmp_path: Path, 
     best = copied / "output" / "model.pt"
     assert best.is_file()
     _run(copied, *train, "--max_epochs", "2", "--resume", "true", "--init_weights", str(best))
-    states = [path.name for path in (copied / "output").glob("state_*.pt")]
-    assert len(states) == 1
-    state = torch.load(copied / "output" / states[0], weights_only=True)
+    state = torch.load(latest_checkpoint(copied / "output"), weights_only=True)
     assert state["trainer"]["iteration"] == 2 * 3  # 24 training phantoms in batches of 8
 
 
