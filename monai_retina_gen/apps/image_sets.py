@@ -69,7 +69,8 @@ class ImageSet:
 
     def features(self, extractor: Extractor, batch_size: int = 32) -> Tensor:
         """`(N, d)` features."""
-        parts = [extractor(self.floats(slice(i, i + batch_size))) for i in range(0, len(self), batch_size)]
+        starts = tqdm(range(0, len(self), batch_size), desc="features", unit="batch", leave=False)
+        parts = [extractor(self.floats(slice(i, i + batch_size))) for i in starts]
         return torch.cat(parts)
 
 

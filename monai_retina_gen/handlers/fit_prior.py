@@ -15,7 +15,7 @@ __all__ = ["FitPriorHandler"]
 
 
 class FitPriorHandler:
-    """Encodes the training photographs and their mirror images and calls `fit_prior`, every `interval` epochs and at the end.
+    """Fits the prior from the training photographs and their mirror images, every `interval` epochs and at the end.
 
     Attach it before the handlers that validate and save, so that what they see has the prior of its weights.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from monai_retina_gen.apps import audit as audit_module
 from monai_retina_gen.apps.audit import audit
+from monai_retina_gen.apps.audit_verdict import verdict
 from monai_retina_gen.apps.copying import distances
 from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.apps.extractor import Extractor
@@ -128,6 +129,19 @@ def test_distances_are_the_smallest_of_the_variants() -> None:
 def test_brightness_does_not_change_the_descriptor(gain: float, offset: float, seed: int) -> None:
     image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(seed)) / 2
     assert torch.allclose(pixel_descriptors(image), pixel_descriptors(image * gain + offset), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("near", "held_out", "outcome"), [(0, 0, "no copies found"), (1, 0, "suspicious"), (6, 7, "no copies found")]
+)
+def test_verdict_weighs_images_against_the_holdout(near: int, held_out: int, outcome: str) -> None:
+    figures = {
+        "generated": {"near": near, "n": 60, "near_share": near / 60},
+        "holdout": {"near": held_out, "n": 116, "near_share": held_out / 116},
+        "data_copying": {"generated": 0.0},
+    }
+    data = {"n_train": 300, "n_holdout": 116, "n_generated": 60}
+    assert verdict({"spaces": {"pixels": figures}, "data": data, "edits": 0})["outcome"] == outcome
 
 
 def test_constant_images_stay_finite() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from monai.data import CacheDataset, DataLoader
 from monai.engines import SupervisedTrainer
-from monai.transforms import Compose
+from monai.transforms import Compose, SelectItemsd
 
 from monai_retina_gen.data import balanced_sampler, count_grades, load_datalist
 from monai_retina_gen.engines import AutocastInferer, PrepareGradingBatch
@@ -52,7 +52,7 @@ def item_costs(item: dict[str, Any], bank: str, generator: str, size: int) -> di
 
 def epoch_times(items: list[dict[str, Any]], bank: str, size: int, repeats: int) -> dict[str, list[float]]:
     """Seconds of a training epoch of a ResNet-18, without and with images from the bank."""
-    loading = [LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size)]
+    loading = [LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size), SelectItemsd(("image", "grade"))]
     counts = count_grades(items)
     augment = GenerativeAugmentd(keys="image", label_key="grade", bank=bank, prob="balance", counts=counts)
     network = FundusGrader(backbone="resnet18").to(memory_format=torch.channels_last)
