@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from monai_retina_gen.errors import ImageValueError
@@ -64,7 +64,7 @@ class GenerationRecord:
 
     def to_json(self) -> str:
         """The record as one line of JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(vars(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> GenerationRecord:

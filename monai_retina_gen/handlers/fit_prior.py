@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
@@ -42,5 +43,7 @@ class FitPriorHandler:
             mean, log_variance = self.vae.encode(image, grade)
             mirrored, _ = self.vae.encode(image.flip(-1), grade)
             columns.append((mean, mirrored, log_variance.exp(), grade))
-        self.vae.fit_prior(*(torch.cat(column) for column in zip(*columns, strict=True)))
+        # Every process has encoded its share of the photographs; all fit the same prior to the whole.
+        gathered = [idist.all_gather(torch.cat(column)) for column in zip(*columns, strict=True)]
+        self.vae.fit_prior(*(torch.as_tensor(column) for column in gathered))
         self.vae.train(training)

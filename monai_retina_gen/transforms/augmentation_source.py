@@ -106,8 +106,9 @@ class AugmentationSource:
             open_rows = [i for i, result in enumerate(results) if result is None]
             for rows in _by_mode(plans, open_rows):
                 tries = [plans[i].retry(attempt) for i in rows]
-                made = self._make(tries, images[rows], _rows(masks, rows), [names[i] for i in rows])
-                for i, outcome in zip(rows, self._judge(made, images[rows], tries), strict=True):
+                real = images if len(rows) == len(plans) else images[rows]
+                made = self._make(tries, real, _rows(masks, rows), [names[i] for i in rows])
+                for i, outcome in zip(rows, self._judge(made, real, tries), strict=True):
                     results[i] = None if outcome.refused else outcome
                     reasons[i] = outcome.refused
         refused = (Augmented(None, None, {}, reason) for reason in reasons)

@@ -154,7 +154,8 @@ class GenerativeAugment(RandomizableTransform):
         if randomize:
             self.randomize(grade)
         order = resolve_image_order(img, self.image_order)
-        image = check_image(convert_to_tensor(img, track_meta=get_track_meta()))
+        image = convert_to_tensor(img, track_meta=get_track_meta())
+        check_image(_plain(image))  # plain tensors skip MetaTensor's bookkeeping of every operation
         outcome = self._apply(image, order, masks)
         if outcome.image is not None:
             image = _take_over(image, _reorder(outcome.image, order))
