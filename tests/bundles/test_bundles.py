@@ -62,7 +62,7 @@ def test_network_in_and_out(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", ["train", "inference"])
-def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path) -> None:
+def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path, tmp_path: Path) -> None:
     configs = bundle / "configs"
     found = ConfigWorkflow(
         workflow_type=workflow,
@@ -72,6 +72,7 @@ def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path) 
         bundle_root=str(bundle),
         datalist=str(phantom_folder / "datalist.json"),
         dataset_dir=str(phantom_folder),
+        output_dir=str(tmp_path),
         **({"image_size": 64} if workflow == "train" else {}),
     )
     found.initialize()
