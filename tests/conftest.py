@@ -15,6 +15,10 @@ from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Tests are small and run side by side; several threads each would only wait for one another.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session")
 def mrg_data() -> Path:
