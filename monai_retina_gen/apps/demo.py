@@ -35,8 +35,8 @@ def demo(
     data: str | None = None,
     dataset_dir: str | None = None,
     image_size: int = 64,
-    vae_epochs: int = 20,
-    grader_epochs: int = 15,
+    vae_epochs: int = 40,
+    grader_epochs: int = 20,
     seeds: int = 2,
     device: str = "cpu",
 ) -> dict[str, Any]:
@@ -81,14 +81,15 @@ def demo(
     result = run_study(config, {"quick_vae": generator})
     samples = sample_rows(generator, datalist["validation"] or datalist["training"])
     parts = {"study": folder / "study" / "study.json"}
-    report(parts, out=folder / "report.html", samples=samples, title="Demo: graders with and without generated images")
+    title = f"Demo on {datalist['name']}: graders with and without generated images"
+    report(parts, out=folder / "report.html", samples=samples, title=title)
     return result
 
 
 def _phantoms(folder: Path, size: int) -> Path:
     datalist = folder / "phantoms" / "datalist.json"
     if not datalist.is_file():
-        write_phantoms(folder / "phantoms", count=PHANTOMS, size=size, seed=0, masks=False, splits=(0.5, 0.2, 0.3))
+        write_phantoms(folder / "phantoms", count=PHANTOMS, size=size, seed=0, masks=False, splits=(0.6, 0.2, 0.2))
     return datalist
 
 
@@ -122,8 +123,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", default="retina_demo", help="folder to write (default %(default)s)")
     parser.add_argument("--image-size", type=int, default=64, help="side in pixels: 64, 128 or 256 (default 64)")
-    parser.add_argument("--vae-epochs", type=int, default=20)
-    parser.add_argument("--grader-epochs", type=int, default=15)
+    parser.add_argument("--vae-epochs", type=int, default=40)
+    parser.add_argument("--grader-epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=2, help="graders per arm (default 2)")
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)

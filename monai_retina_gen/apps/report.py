@@ -65,7 +65,7 @@ def report(
         raise ValueError(f"parts {unknown or 'are missing'}: give at least one of {', '.join(SECTIONS)}, or --training")
     sections = [section("What this page is", paragraph(_PREFACE))]
     if samples:
-        caption = "One row a grade, from 0 at the top: photographs at the left, samples at the right."
+        caption = "One row a grade, from 0 at the top: images of the data set at the left, samples at the right."
         sections.append(section("Samples", figure(samples, caption)))
     for name, (key, make) in SECTIONS.items():
         if name in parts:

@@ -68,6 +68,7 @@ class GenerativeAugment(RandomizableTransform):
         BundleNotFoundError: on first use, if there is no such bundle.
 
     Example:
+        >>> import torch
         >>> from monai_retina_gen.generators import VAEGenerator
         >>> from monai_retina_gen.networks import FundusVAE
         >>> vae = VAEGenerator(FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8)))
@@ -186,6 +187,7 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
     The item gains `<key>_generated`: the record as JSON, `""` for a real image. Grades and all other keys stay.
 
     Example:
+        >>> import torch
         >>> from monai_retina_gen.generators import VAEGenerator
         >>> from monai_retina_gen.networks import FundusVAE
         >>> vae = VAEGenerator(FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8)))

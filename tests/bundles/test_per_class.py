@@ -20,7 +20,16 @@ def test_per_class_preset_trains(tmp_path: Path, bundles_dir: Path, phantom_fold
     shutil.copytree(bundles_dir / "retina_vae", bundle, ignore=shutil.ignore_patterns("output", "models"))
     command = [sys.executable, "-m", "monai.bundle", "run"]
     command += ["--config_file", "['configs/train.json','configs/per_class.json']", "--max_epochs", "1"]
-    command += ["--datalist", str(phantom_folder / "datalist.json"), "--image_size", "64", "--val_interval", "1"]
+    command += [
+        "--datalist",
+        str(phantom_folder / "datalist.json"),
+        "--dataset_dir",
+        str(phantom_folder),
+        "--image_size",
+        "64",
+        "--val_interval",
+        "1",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]

@@ -145,7 +145,8 @@ def miniature(tmp_path, write_photograph, write_table):
     write_photograph(tmp_path / "512" / "masks" / "ex" / "0.png")
     masks = {key: "masks/ex/0.png" if key == "ex" else "" for key in MASK_KEYS}
     labels = [
-        [name, "1", *(masks.values() if i == 0 else [""] * 8), "IDRiD", i, i, "grading"] for i, name in enumerate(names)
+        [name, "1", *(masks.values() if i == 0 else [""] * len(MASK_KEYS)), "IDRiD", i, i, "grading"]
+        for i, name in enumerate(names)
     ]
     splits = [[names[0], "a", "train", 1, 1], [names[1], "a", "train", 1, 0], [names[2], "b", "val", "", 1]]
 
