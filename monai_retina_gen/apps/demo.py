@@ -35,8 +35,8 @@ def demo(
     data: str | None = None,
     dataset_dir: str | None = None,
     image_size: int = 64,
-    vae_epochs: int = 40,
-    grader_epochs: int = 20,
+    vae_epochs: int = 25,
+    grader_epochs: int = 12,
     seeds: int = 2,
     device: str = "cpu",
 ) -> dict[str, Any]:
@@ -123,8 +123,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", default="retina_demo", help="folder to write (default %(default)s)")
     parser.add_argument("--image-size", type=int, default=64, help="side in pixels: 64, 128 or 256 (default 64)")
-    parser.add_argument("--vae-epochs", type=int, default=40)
-    parser.add_argument("--grader-epochs", type=int, default=20)
+    parser.add_argument("--vae-epochs", type=int, default=25)
+    parser.add_argument("--grader-epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=2, help="graders per arm (default 2)")
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)
