@@ -82,7 +82,7 @@ def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path, 
 def test_no_machine_paths(bundle: Path) -> None:
     for path in (bundle / "configs").iterdir():
         assert "/home/" not in path.read_text()
-        assert "/work/" not in path.read_text()
+        assert str(REPOSITORY) not in path.read_text()
 
 
 def test_scripted_network_gives_the_same(bundle: Path) -> None:
