@@ -11,6 +11,7 @@ __all__ = [
     "DatalistError",
     "ImageFileError",
     "ImageValueError",
+    "TrainingDivergedError",
     "UnsupportedModeError",
     "UntrustedConfigError",
     "WeightsError",
@@ -43,3 +44,7 @@ class UntrustedConfigError(RuntimeError):
 
 class UnsupportedModeError(RuntimeError):
     """A generator was asked for a mode that it lacks; names the generators which have it."""
+
+
+class TrainingDivergedError(RuntimeError):
+    """A training whose loss is NaN or infinite; names the iteration and the last good checkpoint."""

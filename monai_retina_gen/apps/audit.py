@@ -6,13 +6,17 @@ An audit can find copies; it cannot prove that there are none, and it is no meas
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from monai_retina_gen.apps.audit_verdict import LIMITS, closest_pairs, verdict
+from monai_retina_gen.apps.audit_cells import data_copying_figures
+from monai_retina_gen.apps.audit_rule import dealt_anew, ratio_tests
+from monai_retina_gen.apps.audit_verdict import LIMITS, RULE, closest_pairs, verdict
 from monai_retina_gen.apps.copying import Space, copying_figures, make_space, same_source
 from monai_retina_gen.apps.extractor import Extractor, load_extractor
 from monai_retina_gen.apps.image_sets import (
@@ -28,6 +32,7 @@ from monai_retina_gen.apps.pixel_descriptor import flipped, pixel_descriptors
 from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators import load_generator
+from monai_retina_gen.metrics import kernel_permutation_p_value
 
 __all__ = ["add_parser", "audit", "run"]
 
@@ -42,21 +47,22 @@ def audit(
     """Search for copies of training photographs, in feature and in pixel space, with flips and shifts.
 
     An image counts as near where its distance to the nearest training photograph is below half of that to the nearest
-    photograph held out. The larger of the two sets is compared in parts as large as the smaller one, and the smallest
-    ratio of all parts counts; how often photographs held out come out near by the same rule stands beside it.
+    photograph held out; how often photographs held out come out near by the same rule stands beside it. What the
+    figures justify is decided by `audit_rule`, which see, and said in `verdict`.
 
     Args:
         generated: images under audit; those with a source in `groups` are edits and are not compared with it.
         train: photographs that the generator was trained on.
         holdout: photographs of the same kind that it has not seen.
-        extractor: features of the feature space.
+        extractor: features of the feature space, best from a network that saw neither.
         out: folder for `audit.json` and the pictures of the closest pairs, which show training photographs.
 
     Returns:
         What `audit.json` holds.
 
     Raises:
-        DatalistError: if a set has fewer than four images, or a photograph stands in both training and hold-out.
+        DatalistError: if a set has fewer than four images (photographs: patients), or a photograph or patient stands
+            in both training and hold-out.
     """
     _check(generated, train, holdout)
     folder = Path(out)
@@ -71,23 +77,26 @@ def audit(
         "pictures": {},
         "pairs": {},
     }
-    for name, space in (("features", _feature_space(sets, extractor)), ("pixels", _pixel_space(sets))):
-        result["spaces"][name] = copying_figures(space)
+    labels = dealt_anew(train, holdout)
+    for name, (space, alike) in (("features", _feature_space(sets, extractor)), ("pixels", _pixel_space(sets))):
+        found = {"data_copying": data_copying_figures(space), "tests": ratio_tests(space, labels), "alike": alike}
+        result["spaces"][name] = copying_figures(space) | found
         pairs = closest_pairs(space, generated, train, holdout, PAIRS)
         result["pairs"][name] = [{k: v for k, v in pair.items() if k != "rows"} for pair in pairs]
         result["pictures"][name] = f"closest_{name}.png"
         columns = [s.floats([pair["rows"][i] for pair in pairs]) for i, s in enumerate((generated, train, holdout))]
         write_image(folder / result["pictures"][name], rows_of(columns))
-    result["verdict"] = verdict(result)
-    result["limits"] = LIMITS
+    result |= {"verdict": verdict(result), "rule": RULE, "limits": LIMITS}
     write_json(result, folder / AUDIT_FILE)
     return result
 
 
 def _check(generated: ImageSet, train: ImageSet, holdout: ImageSet) -> None:
     for name, images in (("generated", generated), ("train", train), ("holdout", holdout)):
-        if len(images) < SMALLEST:
-            raise DatalistError(f"{name} has {len(images)} images; an audit needs at least {SMALLEST} of each")
+        count = len(images) if name == "generated" else len(set(images.groups))
+        if count < SMALLEST:
+            kind = "images" if name == "generated" else "photographs or patients"
+            raise DatalistError(f"{name} has {count} {kind}; an audit needs at least {SMALLEST} of each")
     shared = sorted(set(train.groups) & set(holdout.groups))
     if shared:
         raise DatalistError(
@@ -108,21 +117,30 @@ def _rows(images: ImageSet, rows: list[int] | None) -> ImageSet:
     return images if rows is None else images.select(rows)
 
 
-def _feature_space(sets: dict[str, ImageSet], extractor: Extractor) -> Space:
+def _feature_space(sets: dict[str, ImageSet], extractor: Extractor) -> tuple[Space, float]:
+    plain = {name: images.features(extractor) for name, images in sets.items()}
+
     def variants(name: str, rows: list[int] | None) -> Tensor:
-        images = _rows(sets[name], rows)
-        return torch.stack([images.with_images(x).features(extractor) for x in flipped(images.images)])
+        images, own = _rows(sets[name], rows), plain[name] if rows is None else plain[name][rows]
+        turned = islice(flipped(images.images), 1, None)  # the first is the image as it is
+        return torch.stack([own, *(images.with_images(x).features(extractor) for x in turned)])
 
-    plain = {name: sets[name].features(extractor) for name in ("train", "holdout")}
-    return make_space(variants, plain, _excluded(sets))
+    return _space(sets, variants, plain)
 
 
-def _pixel_space(sets: dict[str, ImageSet]) -> Space:
+def _pixel_space(sets: dict[str, ImageSet]) -> tuple[Space, float]:
     def variants(name: str, rows: list[int] | None) -> Tensor:
         return pixel_descriptors(_rows(sets[name], rows).floats(), moved=True)
 
-    plain = {name: pixel_descriptors(sets[name].floats()) for name in ("train", "holdout")}
-    return make_space(variants, plain, _excluded(sets))
+    return _space(sets, variants, {name: pixel_descriptors(images.floats()) for name, images in sets.items()})
+
+
+def _space(
+    sets: dict[str, ImageSet], variants: Callable[[str, list[int] | None], Tensor], plain: dict[str, Tensor]
+) -> tuple[Space, float]:
+    """Distances, and the p-value that training photographs and those held out are alike in this space."""
+    space = make_space(variants, plain, _excluded(sets), sets["holdout"].groups)
+    return space, kernel_permutation_p_value(plain["train"], plain["holdout"])
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,7 +1,7 @@
 """Whether generated images copy training photographs: distances in one space, and the figures drawn from them.
 
-All distances are the smallest over variants (flips, shifts) of an image. The photographs held out are what a generator
-that copies nothing would give: each figure stands beside theirs.
+All distances are the smallest over variants (flips, shifts) of an image. Each figure stands beside that of the
+photographs held out, which is what copying nothing would give if generated images were as varied as photographs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.stats import fisher_exact
 from torch import Tensor
 
-from monai_retina_gen.metrics import mann_whitney_z
+from monai_retina_gen.metrics.data_copying import training_cells
 from monai_retina_gen.metrics.neighbours import distance_blocks
 
-__all__ = ["NEAR", "Space", "copying_figures", "distances", "flagged_more_often", "make_space", "same_source"]
+__all__ = [
+    "CELL_IMAGES",
+    "NEAR",
+    "Space",
+    "copying_figures",
+    "distances",
+    "make_space",
+    "nearest_ratios",
+    "same_source",
+]
 
 NEAR = 0.5
 """Ratio of distances below which an image is taken for a possible copy."""
+CELLS = 3
+CELL_IMAGES = 20
+"""Images of each kind that a cell needs, after Meehan et al."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +43,10 @@ class Space:
         to_train: generated images to training photographs.
         to_holdout: generated images to photographs held out.
         holdout_to_train: photographs held out to training photographs.
-        within_holdout: among photographs held out, infinite on the diagonal.
+        within_holdout: among photographs held out, infinite between those of one patient or photograph.
         within_train: those training photographs that are `nearest` of something, to all others.
         nearest: rows of `within_train` by training photograph; -1 where it is nobody's nearest.
+        cells: k-means cell of each training photograph, photograph held out and generated image.
     """
 
     to_train: Tensor
@@ -43,33 +55,42 @@ class Space:
     within_holdout: Tensor
     within_train: Tensor
     nearest: Tensor
+    cells: tuple[Tensor, Tensor, Tensor]
 
     @property
     def ratios(self) -> Tensor:
         """Distance to the nearest training photograph over that to the nearest one held out, of generated images."""
-        return _ratio(self.to_train, self.to_holdout)
+        return nearest_ratios(self.to_train, self.to_holdout)
 
     @property
     def holdout_ratios(self) -> Tensor:
-        """The same of photographs held out, each compared with the others."""
-        return _ratio(self.holdout_to_train, self.within_holdout)
+        """The same of photographs held out, each compared with those of other patients."""
+        return nearest_ratios(self.holdout_to_train, self.within_holdout)
 
 
 def distances(queries: Tensor, references: Tensor) -> Tensor:
     """Smallest Euclidean distance of any variant: `(V, n, d)` queries and `(m, d)` references give `(n, m)`."""
-    flat = [block for _, block in distance_blocks(queries.flatten(0, 1).double(), references.double())]
-    return torch.cat(flat).unflatten(0, queries.shape[:2]).amin(dim=0)
+    references = references.double()
+    best = torch.full((queries.shape[1], len(references)), math.inf, dtype=torch.float64)
+    for variant in queries:  # one after the other: a hundred variants of all would not fit into memory
+        for rows, block in distance_blocks(variant.double(), references):
+            best[rows] = torch.minimum(best[rows], block)
+    return best
 
 
 def make_space(
-    variants: Callable[[str, list[int] | None], Tensor], plain: dict[str, Tensor], excluded: tuple[Tensor, Tensor]
+    variants: Callable[[str, list[int] | None], Tensor],
+    plain: dict[str, Tensor],
+    excluded: tuple[Tensor, Tensor],
+    holdout_groups: Sequence[str],
 ) -> Space:
     """Distances of a space.
 
     Args:
         variants: gives `(V, n, d)` of the rows (all for None) of the set `train`, `holdout` or `generated`.
-        plain: `(n, d)` of `train` and `holdout`.
+        plain: `(n, d)` of `train`, `holdout` and `generated`.
         excluded: booleans (generated, train) and (generated, holdout): an edit and its own source.
+        holdout_groups: patient or photograph behind each photograph held out.
     """
     generated, holdout = variants("generated", None), variants("holdout", None)
     to_train = distances(generated, plain["train"]).masked_fill(excluded[0], math.inf)
@@ -79,24 +100,26 @@ def make_space(
     within_train = distances(variants("train", chosen.tolist()), plain["train"])
     within_train[torch.arange(len(chosen)), chosen] = math.inf
     nearest = torch.full((len(plain["train"]),), -1).index_put((chosen,), torch.arange(len(chosen)))
-    within = distances(holdout, plain["holdout"]).fill_diagonal_(math.inf)
+    # one held out stands for a new patient: its own other photographs must not count
+    same_patient = same_source(holdout_groups, [[group] for group in holdout_groups]).fill_diagonal_(True)
+    within = distances(holdout, plain["holdout"]).masked_fill(same_patient, math.inf)
     to_holdout = distances(generated, plain["holdout"]).masked_fill(excluded[1], math.inf)
-    return Space(to_train, to_holdout, holdout_to_train, within, within_train, nearest)
+    return Space(to_train, to_holdout, holdout_to_train, within, within_train, nearest, _cells(plain))
+
+
+def _cells(plain: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    sets = [plain[name].double() for name in ("train", "holdout", "generated")]
+    few = min(map(len, sets)) < CELLS * CELL_IMAGES
+    train, holdout, generated = training_cells(sets, 1 if few else CELLS)
+    return train, holdout, generated
 
 
 def copying_figures(space: Space) -> dict[str, Any]:
-    """Ratio below 0.5, authenticity and C_T of generated images, each beside the value of photographs held out."""
+    """Ratio below 0.5 and authenticity of generated images, each beside the value of photographs held out."""
     return {
         "generated": _figures(space, space.to_train, space.ratios),
         "holdout": _figures(space, space.holdout_to_train, space.holdout_ratios),
-        "data_copying": _data_copying(space),
     }
-
-
-def flagged_more_often(generated: dict[str, Any], holdout: dict[str, Any]) -> float:
-    """p-value (Fisher, one-sided) that ratios below 0.5 are no more frequent than among photographs held out."""
-    table = [[f["near"], f["n"] - f["near"]] for f in (generated, holdout)]
-    return float(fisher_exact(table, alternative="greater")[1])
 
 
 def _figures(space: Space, to_train: Tensor, ratios: Tensor) -> dict[str, Any]:
@@ -112,25 +135,12 @@ def _figures(space: Space, to_train: Tensor, ratios: Tensor) -> dict[str, Any]:
     }
 
 
-def _data_copying(space: Space) -> dict[str, float]:
-    """C_T (global form): below 0 where generated images lie nearer to training than photographs held out do.
+def nearest_ratios(to_train: Tensor, to_holdout: Tensor) -> Tensor:
+    """Distance to the nearest training photograph over that to the nearest one held out; 1 where both are equal.
 
-    Smooth images lie near everything: `towards_holdout`, the same with the two sets exchanged, then falls as well. The
-    value of photographs held out is that of one half of them against the other.
+    Takes `(..., n, columns)` distances, gives `(..., n)`.
     """
-    generated, holdout = (x.min(dim=1).values for x in (space.to_train, space.holdout_to_train))
-    exchanged = [x.min(dim=1).values for x in (space.to_holdout, space.holdout_to_train.T)]
-    order = torch.randperm(len(holdout), generator=torch.Generator().manual_seed(0))
-    first, second = holdout[order[::2]], holdout[order[1::2]]
-    return {
-        "generated": mann_whitney_z(generated, holdout),
-        "towards_holdout": mann_whitney_z(exchanged[0], exchanged[1]),
-        "holdout": mann_whitney_z(first, second),
-    }
-
-
-def _ratio(to_train: Tensor, to_holdout: Tensor) -> Tensor:
-    a, b = to_train.min(dim=1).values, to_holdout.min(dim=1).values
+    a, b = to_train.amin(dim=-1), to_holdout.amin(dim=-1)
     return torch.where(a == b, 1.0, a / b)
 
 

@@ -43,6 +43,7 @@ class GeneratorEvaluation:
         pairs: random pairs of each grade for the diversity figures.
         lpips: LPIPS diversity too; its network is downloaded by your machine, and without it the figure is left out.
         batch_size: images per forward pass.
+        sample_options: options of the generator's `sample`, such as `{"curated": False}`.
         device: where generator and extractor run.
 
     Raises:
@@ -62,8 +63,10 @@ class GeneratorEvaluation:
         pairs: int = 200,
         lpips: bool = True,
         batch_size: int = 16,
+        sample_options: dict[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
+        self.sample_options = dict(sample_options or {})
         self.items = [item for item in items if "grade" in item]
         self.count = len(self.items) if count is None else count
         if min(len(self.items), self.count) < SMALLEST:
@@ -80,14 +83,16 @@ class GeneratorEvaluation:
         """Generate, compare, write `metrics.json`; returns its content."""
         real = photographs(self.items, self.generator.image_size)
         grades = sorted(real.grades[i % len(real)] for i in _cycled(len(real), self.count))
-        generated = sampled_images(self.generator, grades, seed=self.seed, batch_size=self.batch_size)
+        generated = sampled_images(
+            self.generator, grades, seed=self.seed, batch_size=self.batch_size, **self.sample_options
+        )
         features = [images.features(self.extractor) for images in (real, generated)]
         result = {
             "kind": "evaluation",
             "generator": _identity(self.generator),
             "extractor": self.extractor.as_dict(),
             "data": _data(real, generated),
-            "settings": {"seed": self.seed, "pairs_per_grade": self.pairs},
+            "settings": {"seed": self.seed, "pairs_per_grade": self.pairs, "sample_options": self.sample_options},
             "metrics": self._feature_metrics(*features),
             "per_grade": self._per_grade(real, generated, *features) if self.per_grade else {},
             "sliced_wasserstein": sliced_wasserstein_figure(real, generated, seed=self.seed),

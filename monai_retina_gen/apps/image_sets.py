@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.transforms import Compose
@@ -121,13 +122,13 @@ def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> 
 
 
 def sampled_images(
-    generator: RetinaGenerator, grades: Sequence[int], *, seed: int = 0, batch_size: int = 16
+    generator: RetinaGenerator, grades: Sequence[int], *, seed: int = 0, batch_size: int = 16, **options: Any
 ) -> ImageSet:
-    """Samples of a generator: the seed of each depends on `seed` and its index alone, as in `expand`."""
+    """Samples of a generator, with options of its `sample`; seeds depend on `seed` and index alone, as in `expand`."""
     seeds = [image_seed(seed, index) for index in range(len(grades))]
     starts = range(0, len(grades), batch_size)
     images = [
-        generator.sample(grades[i : i + batch_size], seeds=seeds[i : i + batch_size]).image.cpu()
+        generator.sample(grades[i : i + batch_size], seeds=seeds[i : i + batch_size], **options).image.cpu()
         for i in tqdm(starts, desc=f"sample {generator.name}", unit="batch", leave=False)
     ]
     names = [f"grade {grade}, seed {number}" for grade, number in zip(grades, seeds, strict=True)]

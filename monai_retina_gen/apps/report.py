@@ -11,10 +11,10 @@ from typing import Any
 
 from monai_retina_gen.apps.image_sets import photographs, read_section, sampled_images
 from monai_retina_gen.apps.pictures import grade_rows
+from monai_retina_gen.apps.report_audit import audit_section
 from monai_retina_gen.apps.report_html import figure, page, paragraph, section
 from monai_retina_gen.apps.report_plots import read_training, training_plot
 from monai_retina_gen.apps.report_sections import (
-    audit_section,
     evaluation_section,
     label_check_section,
     reader_section,
@@ -31,7 +31,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], list[str]]]] = {
     "study": ("sets", study_section),
     "evaluation": ("sliced_wasserstein", evaluation_section),
     "label_check": ("graders", label_check_section),
-    "audit": ("spaces", audit_section),
+    "audit": ("rule", audit_section),
     "readers": ("n_readers", reader_section),
 }
 """By part: a key that its JSON must hold, and what makes its section. In the order of the page."""
@@ -73,7 +73,7 @@ def report(
             sections += make(_read(path, name, key), path.parent)
     if training:
         plot = training_plot(read_training(training))
-        sections.append(section("Training", figure(plot, "Losses and figures by step or epoch, as logged.")))
+        sections.append(section("Training", figure(plot, "Losses and figures by step or epoch, as logged.", plot=True)))
     target = Path(out)
     temporary = target.with_name(f".{target.name}.part")
     temporary.write_text(page(title, sections), encoding="utf-8")
@@ -96,7 +96,9 @@ def _read(path: Path, name: str, key: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"--{name.replace('_', '-')} {path}: {error}") from error
     if not isinstance(content, dict) or key not in content:
-        raise ValueError(f"--{name.replace('_', '-')} {path}: holds no `{key}`; is it the JSON of another command?")
+        raise ValueError(
+            f"--{name.replace('_', '-')} {path}: holds no `{key}`; is it the JSON of another command or version?"
+        )
     return content
 
 

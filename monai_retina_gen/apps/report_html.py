@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-__all__ = ["Cell", "figure", "number", "page", "paragraph", "section", "table", "warnings"]
+__all__ = ["Cell", "figure", "number", "page", "paragraph", "picture", "section", "table", "warnings"]
 
 Cell = str | float | int | None
+WIDE = 10
+"""Columns above which a table is set smaller."""
 
 
 def number(value: Cell, digits: int = 3) -> str:
@@ -43,7 +45,7 @@ def warnings(lines: Sequence[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str = "") -> str:
-    """A table; on a narrow screen each row becomes a card with the column's name beside every value."""
+    """A table that scrolls by itself; on a narrow screen each row becomes a card with the column beside every value."""
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
         "<tr>"
@@ -52,15 +54,31 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str = ""
         for row in rows
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{title}<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>\n'
+    kind = "scroll wide" if len(head) > WIDE else "scroll"
+    label = escape(caption or "table")
+    return (
+        f'<div class="{kind}" tabindex="0" role="region" aria-label="{label}"><table>{title}<thead><tr>{cells}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>\n"
+    )
 
 
-def figure(png: bytes | Path, caption: str) -> str:
-    """A picture, embedded."""
+def figure(png: bytes | Path, caption: str, *, plot: bool = False) -> str:
+    """A picture, embedded; a plot keeps a size at which its text can be read on a narrow screen, and scrolls there."""
     data = png.read_bytes() if isinstance(png, Path) else png
     uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     text = escape(caption)
-    return f'<figure><img src="{uri}" alt="{text}"><figcaption>{text}</figcaption></figure>\n'
+    image = f'<img src="{uri}" alt="{text}">'
+    if plot:
+        image = f'<div class="scroll plot" tabindex="0" role="region" aria-label="{text}">{image}</div>'
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>\n"
+
+
+def picture(folder: Path, name: str | None, caption: str) -> str:
+    """A figure from a file that a JSON beside it names; a line that says so where it is missing."""
+    # nothing outside that JSON's folder is embedded
+    if not name or Path(name).name != name or not (folder / name).is_file():
+        return paragraph(f"(missing picture: {caption})")
+    return figure(folder / name, caption)
 
 
 def page(title: str, sections: Sequence[str]) -> str:
@@ -91,11 +109,13 @@ caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{overflow-wrap:normal;text-align:left;vertical-align:top;
 padding:.35rem .6rem;border-bottom:1px solid var(--line)}
 th{background:var(--soft)}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto}.scroll:focus-visible{outline:2px solid var(--warn)}
+.wide table{font-size:.8rem}.wide th,.wide td{padding:.3rem .35rem}
 figure{margin:1rem 0}img{max-width:100%;height:auto;border-radius:.3rem;background:#fff;display:block}
 figcaption{font-size:.9rem;opacity:.85;margin-top:.3rem;max-width:70ch}
 .warn{margin:1rem 0;padding:.7rem 1rem .7rem 2rem;background:var(--warnground);color:var(--warn);border-radius:.4rem}
 @media(max-width:640px){
+.plot img{max-width:40rem}.wide table{font-size:.92rem}
 thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 table,caption,tbody,tr,td{display:block;width:100%}
 tr{border:1px solid var(--line);border-radius:.4rem;margin:.6rem 0;padding:.2rem 0}

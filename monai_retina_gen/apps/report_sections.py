@@ -6,10 +6,10 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.apps.report_html import Cell, figure, paragraph, section, table, warnings
-from monai_retina_gen.apps.report_plots import agreement_plot, audit_plot
+from monai_retina_gen.apps.report_html import Cell, figure, paragraph, picture, section, table, warnings
+from monai_retina_gen.apps.report_plots import agreement_plot
 
-__all__ = ["audit_section", "evaluation_section", "label_check_section", "reader_section", "study_section"]
+__all__ = ["evaluation_section", "label_check_section", "reader_section", "study_section"]
 
 Result = dict[str, Any]
 _BETTER = {"fid": "lower", "kid": "lower", "swd": "lower"}
@@ -43,49 +43,8 @@ def evaluation_section(result: Result, folder: Path) -> list[str]:
             f"{_shown(realism['median'])}, at least 1 for {realism['share_at_least_1']:.0%}."
         )
     )
-    parts += [_picture(folder, result["pictures"].get(name), caption) for name, caption in pictures]
+    parts += [picture(folder, result["pictures"].get(name), caption) for name, caption in pictures]
     return [section("Image quality", *parts)]
-
-
-def audit_section(result: Result, folder: Path) -> list[str]:
-    """Verdict, figures, plot and closest pairs of `audit`."""
-    head = ["space", "images", "n", "ratio below 0.5", "median ratio", "authentic", "C_T", "C_T towards hold-out"]
-    rows: list[list[Cell]] = []
-    for space, found in result["spaces"].items():
-        for kind in ("generated", "holdout"):
-            f, copying = found[kind], found["data_copying"]
-            exchanged = copying["towards_holdout"] if kind == "generated" else None
-            rows.append(
-                [
-                    space,
-                    kind,
-                    f["n"],
-                    f["near_share"],
-                    f["ratio_median"],
-                    f["authentic_share"],
-                    copying[kind],
-                    exchanged,
-                ]
-            )
-    data, extractor = result["data"], result["extractor"]
-    told = (
-        f"{data['n_generated']} images against {data['n_train']} training photographs and {data['n_holdout']} held "
-        "out. "
-        f"Feature space: {extractor['name']} (sha256 {extractor['sha256'][:12] or 'none'}, d = "
-        f"{extractor['dimension']}); pixel space: luminance and colour at 32 x 32, with flips and shifts."
-    )
-    caption = "Closest pairs in {}: generated, nearest training photograph, nearest photograph held out."
-    return [
-        section(
-            "Copying audit",
-            *(paragraph(sentence) for sentence in result["verdict"]["sentences"]),
-            paragraph(told),
-            table(head, rows),
-            figure(audit_plot(result["spaces"]), "Shares of generated images and of photographs held out."),
-            *(_picture(folder, name, caption.format(space)) for space, name in result["pictures"].items()),
-            warnings(result["limits"]),
-        )
-    ]
 
 
 def label_check_section(result: Result, folder: Path) -> list[str]:
@@ -100,7 +59,7 @@ def label_check_section(result: Result, folder: Path) -> list[str]:
             named: list[Cell] = [grader["name"], grader["sha256"][:12], kind, found["agreement"]["n"]]
             rows.append([*named, agreement, kappa, *per_grade])
     head = ["grader", "sha256", "images", "n", "agreement", "kappa", *(f"grade {g}" for g in range(5))]
-    plot = figure(agreement_plot(result), "Agreement with the grade asked for, beside that on photographs.")
+    plot = figure(agreement_plot(result), "Agreement with the grade asked for, beside that on photographs.", plot=True)
     return [section("Label check", warnings(result["warnings"]), table(head, rows), plot)]
 
 
@@ -123,9 +82,22 @@ def study_section(result: Result, folder: Path) -> list[str]:
             with open(path, newline="", encoding="utf-8") as file:
                 head, *rows = csv.reader(file)
             parts.append(table(head, rows, path.stem.capitalize()))
-    parts += [figure(path, path.stem.replace("_", " ")) for path in sorted((folder / "plots").glob("*.png"))]
+    parts += [figure(path, _study_caption(path.stem), plot=True) for path in sorted((folder / "plots").glob("*.png"))]
     parts.append(warnings([f"Left out: {line}" for line in result.get("skipped", [])]))
     return [section("Does it help a grader?", *parts)]
+
+
+_STUDY_PLOTS = {
+    "confusion": "Confusion matrices of each arm and grader on {}: true grades in rows, predicted grades in columns.",
+    "differences": "Differences of kappa between arms on {}, with intervals: right of 0 the first is better.",
+    "figures": "Accuracy and kappa of each arm and grader on {}, with intervals.",
+    "validation": "Mean kappa on the validation photographs by epoch, one curve an arm.",
+}
+
+
+def _study_caption(stem: str) -> str:
+    name, _, kind = stem.rpartition("_")
+    return _STUDY_PLOTS.get(kind, stem).format(f"the set {name}")
 
 
 def _metric_table(metrics: list[Result], caption: str) -> str:
@@ -194,13 +166,6 @@ def _merged(lines: list[str]) -> list[str]:
         name, text = line.split(": ", 1)
         by_text.setdefault(text, []).append(name)
     return [f"{', '.join(names)}: {text}" for text, names in by_text.items()]
-
-
-def _picture(folder: Path, name: str | None, caption: str) -> str:
-    # the name comes from a file: nothing outside that file's folder is embedded
-    if not name or Path(name).name != name or not (folder / name).is_file():
-        return paragraph(f"(missing picture: {caption})")
-    return figure(folder / name, caption)
 
 
 def _shown(value: float | None) -> str:

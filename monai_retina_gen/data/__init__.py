@@ -19,9 +19,12 @@ from .image_io import MAX_PIXELS, read_image, read_mask, read_text, write_image,
 from .odir import odir5k_datalist
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
 from .record import RECORD_KEY, GenerationRecord, read_record
+from .resumable import ResumableSampler, SeededDataset
 from .sampling import balance_probabilities, balanced_sampler
+from .selection_rate import SelectionRateFilter, selection_rate
 from .splitting import split_by_group
 from .synthetic import SyntheticDataset, read_manifest, write_json, write_manifest
+from .votes import votes_datalist
 
 __all__ = [
     "GRADE_MAPS",
@@ -35,6 +38,9 @@ __all__ = [
     "Item",
     "PhantomDataset",
     "PhantomFundus",
+    "ResumableSampler",
+    "SeededDataset",
+    "SelectionRateFilter",
     "SyntheticDataset",
     "apply_grade_map",
     "aptos2019_datalist",
@@ -60,7 +66,9 @@ __all__ = [
     "read_record",
     "read_text",
     "save_datalist",
+    "selection_rate",
     "split_by_group",
+    "votes_datalist",
     "write_image",
     "write_json",
     "write_manifest",

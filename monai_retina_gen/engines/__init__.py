@@ -1,17 +1,51 @@
-"""What trainers and evaluators on MONAI's engines need: batches, inferers, and (later) the adversarial trainer."""
+"""What trainers and evaluators on MONAI's engines need: batches, inferers, and the adversarial trainer."""
 
+from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
+from monai_retina_gen.engines.alternating_trainer import AlternatingTrainer, GenerativeEvents
+from monai_retina_gen.engines.calibration import expected_calibration_error, fit_temperature
+from monai_retina_gen.engines.cross_fitting import CrossFittedGraders, fold_of_group, training_folds
+from monai_retina_gen.engines.discriminator_augment import AUGMENTATION_PRESETS, DiscriminatorAugment
+from monai_retina_gen.engines.distributed import average_gradients, broadcast_state, world
+from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segmenter
+from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
+from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
+    PrepareComparisonBatch,
     PrepareGradingBatch,
     PrepareReconstructionBatch,
     PrepareSamplingBatch,
 )
+from monai_retina_gen.engines.segmentation_data import load_segmentation_data
+from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 
 __all__ = [
+    "AUGMENTATION_PRESETS",
+    "AlternatingTrainer",
     "AutocastInferer",
+    "ClipGradientNorm",
+    "CrossFittedGraders",
+    "DiscriminatorAugment",
+    "FiniteGradients",
+    "FlippedWindowInferer",
+    "FundusSegmenter",
+    "GenerativeEvents",
     "GeneratorInferer",
     "LatentOutputs",
+    "Phase",
+    "PrepareAdversarialBatch",
+    "PrepareComparisonBatch",
     "PrepareGradingBatch",
     "PrepareReconstructionBatch",
     "PrepareSamplingBatch",
+    "average_gradients",
+    "broadcast_state",
+    "expected_calibration_error",
+    "fit_temperature",
+    "fold_of_group",
+    "load_segmentation_data",
+    "load_segmenter",
+    "phase_at",
+    "training_folds",
+    "world",
 ]

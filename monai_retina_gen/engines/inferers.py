@@ -67,14 +67,15 @@ class GeneratorInferer(SimpleInferer):
 
     Args:
         generator: a `RetinaGenerator` that can sample. The batch that it made last is `last_batch`.
+        options: options of its `sample`.
     """
 
-    def __init__(self, generator: Any) -> None:
+    def __init__(self, generator: Any, options: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator, self.options = generator, dict(options or {})
         self.last_batch: Any = None
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        self.last_batch = self.generator.sample(inputs, **kwargs)
+        self.last_batch = self.generator.sample(inputs, **self.options, **kwargs)
         images: Tensor = self.last_batch.image
         return images

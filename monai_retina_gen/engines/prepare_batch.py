@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from torch import Tensor
 
-__all__ = ["PrepareGradingBatch", "PrepareReconstructionBatch", "PrepareSamplingBatch"]
+__all__ = ["PrepareComparisonBatch", "PrepareGradingBatch", "PrepareReconstructionBatch", "PrepareSamplingBatch"]
 
 
 class PrepareGradingBatch(PrepareBatch):
@@ -84,6 +84,32 @@ class PrepareSamplingBatch(PrepareBatch):
     ) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
         grade = batchdata["grade"].long().to(device=device)
         return grade, grade, (), {"seeds": batchdata["seed"].tolist()}
+
+
+class PrepareComparisonBatch(PrepareBatch):
+    """Grades and seeds as input and photographs as target, for evaluators that compare samples with photographs.
+
+    Args:
+        samples: samples for each photograph; that of photograph i begins with seed `i * samples`.
+
+    Returns:
+        `(grade, image, (), {"seeds": list of int})`, with `samples` times as many grades and seeds as images.
+    """
+
+    def __init__(self, *, samples: int = 1) -> None:
+        self.samples = samples
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
+        image = _plain(batchdata["image"]).to(device=device, non_blocking=non_blocking)
+        grade = batchdata["grade"].long().repeat_interleave(self.samples).to(device=device)
+        seeds = [int(s) * self.samples + i for s in batchdata["seed"] for i in range(self.samples)]
+        return grade, image, (), {"seeds": seeds}
 
 
 def _plain(image: Tensor) -> Tensor:

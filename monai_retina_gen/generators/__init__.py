@@ -1,17 +1,20 @@
 """One interface over every trained model: sample, reconstruct, edit, synthesize, encode."""
 
 from monai_retina_gen.generators.base import MODES, GeneratedBatch, RetinaGenerator, latents_from_seeds
+from monai_retina_gen.generators.gan_generator import GANGenerator, load_critic
 from monai_retina_gen.generators.handle import GeneratorHandle
 from monai_retina_gen.generators.loading import load_generator, regenerate
 from monai_retina_gen.generators.vae_generator import VAEGenerator
 
 __all__ = [
     "MODES",
+    "GANGenerator",
     "GeneratedBatch",
     "GeneratorHandle",
     "RetinaGenerator",
     "VAEGenerator",
     "latents_from_seeds",
+    "load_critic",
     "load_generator",
     "regenerate",
 ]

@@ -21,7 +21,7 @@ MODES = {
     "synthesize": "an eye from masks and a grade",
 }
 _BUNDLES_WITH = {
-    "sample": "retina_vae",
+    "sample": "retina_vae, retina_wgan, retina_wgan_gp",
     "reconstruct": "retina_vae",
     "edit": "no shipped bundle yet",
     "synthesize": "no shipped bundle yet",

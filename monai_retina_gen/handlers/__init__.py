@@ -1,14 +1,22 @@
-"""Ignite handlers: progress, sample grids, saving what was generated, fitting priors."""
+"""Ignite handlers: progress, sample grids, saving, fitting priors, and those of adversarial training."""
 
+from monai_retina_gen.handlers.adaptive_augment import AdaptiveAugmentHandler
 from monai_retina_gen.handlers.epoch_shuffle import EpochShuffleHandler
 from monai_retina_gen.handlers.fit_prior import FitPriorHandler
+from monai_retina_gen.handlers.generator_ema import GeneratorEMAHandler
+from monai_retina_gen.handlers.metrics_file import MetricsFileHandler
+from monai_retina_gen.handlers.nan_guard import NaNGuardHandler
 from monai_retina_gen.handlers.progress import ProgressHandler
 from monai_retina_gen.handlers.sample_grid import SampleGridHandler, image_grid
 from monai_retina_gen.handlers.save_generated import SaveGeneratedHandler
 
 __all__ = [
+    "AdaptiveAugmentHandler",
     "EpochShuffleHandler",
     "FitPriorHandler",
+    "GeneratorEMAHandler",
+    "MetricsFileHandler",
+    "NaNGuardHandler",
     "ProgressHandler",
     "SampleGridHandler",
     "SaveGeneratedHandler",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
+import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
@@ -16,13 +18,17 @@ class ProgressHandler:
 
     Args:
         interval: epochs between lines.
+        keys: losses in the engine's output whose means are logged.
         name: name of the logger.
     """
 
-    def __init__(self, *, interval: int = 1, name: str = "monai_retina_gen.training") -> None:
-        self.interval, self.logger = interval, logging.getLogger(name)
+    def __init__(
+        self, *, interval: int = 1, keys: Sequence[str] = ("loss",), name: str = "monai_retina_gen.training"
+    ) -> None:
+        self.interval, self.keys, self.logger = interval, tuple(keys), logging.getLogger(name)
         self._started, self._first_epoch = 0.0, 0
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._sums: dict[str, Tensor | float] = {}
+        self._counts: dict[str, Tensor | int] = {}
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer whose output holds `loss`."""
@@ -36,19 +42,24 @@ class ProgressHandler:
     def _add(self, engine: Engine) -> None:
         output = engine.state.output
         output = output[0] if isinstance(output, list) else output
-        loss = output["loss"]  # summed on its device; read once an epoch
-        self._loss_sum = self._loss_sum + (loss.detach() if isinstance(loss, Tensor) else loss)  # type: ignore[assignment]
-        self._loss_count += 1
+        for key in self.keys:
+            if key in output:  # sums stay on the device and are read once an epoch
+                value = torch.as_tensor(output[key]).detach()
+                known = (
+                    value.isfinite()
+                )  # a penalty is not there at every step, nor a generator's loss before its first
+                self._sums[key] = self._sums.get(key, 0.0) + torch.where(known, value, 0.0)
+                self._counts[key] = self._counts.get(key, 0) + known
 
     def _report(self, engine: Engine) -> None:
-        loss = float(self._loss_sum) / max(self._loss_count, 1)
-        self._loss_sum, self._loss_count = 0.0, 0
+        means = {key: float(total) / max(int(self._counts[key]), 1) for key, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
         epoch, total = engine.state.epoch, engine.state.max_epochs or engine.state.epoch
         if epoch % self.interval and epoch != total:
             return
         seconds = (time.monotonic() - self._started) / max(epoch - self._first_epoch, 1)
         left = seconds * (total - epoch)
+        losses = ", ".join(f"{key} {value:.4g}" for key, value in means.items())
         self.logger.info(
-            f"epoch {epoch}/{total}: loss {loss:.4g}, {seconds:.1f} s an epoch, "
-            f"{int(left // 60)} min {int(left % 60)} s left"
+            f"epoch {epoch}/{total}: {losses}, {seconds:.1f} s an epoch, {int(left // 60)} min {int(left % 60)} s left"
         )

@@ -43,6 +43,7 @@ class SampleGridHandler:
         grades: one row each.
         columns: samples a grade.
         writer: TensorBoard's `SummaryWriter`, or `None`.
+        options: options of the generator's `sample`.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class SampleGridHandler:
         grades: Sequence[int] = (0, 1, 2, 3, 4),
         columns: int = 8,
         writer: Any = None,
+        options: dict[str, Any] | None = None,
     ) -> None:
+        self.options = dict(options or {})
         self.generator, self.folder, self.interval, self.writer = generator, Path(output_dir), interval, writer
         self.grades = [g for g in grades for _ in range(columns)]
         self.seeds, self.columns = list(range(len(self.grades))), columns
@@ -68,7 +71,9 @@ class SampleGridHandler:
         network = self.generator.network
         training = network.training
         network.eval()
-        grid = image_grid(self.generator.sample(self.grades, seeds=self.seeds).image.cpu(), self.columns)
+        grid = image_grid(
+            self.generator.sample(self.grades, seeds=self.seeds, **self.options).image.cpu(), self.columns
+        )
         network.train(training)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_image(self.folder / f"samples_{engine.state.epoch:04d}.png", grid)

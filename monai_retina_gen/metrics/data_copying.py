@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from monai_retina_gen.metrics.features import check_features
 from monai_retina_gen.metrics.neighbours import nearest_distance
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["CopyingTest", "data_copying_test", "mann_whitney_z"]
+__all__ = ["CopyingTest", "celled_statistic", "data_copying_test", "mann_whitney_z", "training_cells"]
 
 KMEANS_STEPS = 100
 
@@ -95,23 +96,78 @@ def data_copying_test(
     holdout, _ = check_features(holdout.to(train.device), generated, minimum=1)
     if not 1 <= cells <= len(train):
         raise ValueError(f"cells = {cells} with {len(train)} training images: pass a number in [1, {len(train)}]")
-    centres = _kmeans(train, cells, seed)
-    in_cell = [nearest_distance(x, centres)[1] for x in (train, holdout, generated)]
+    assigned, in_holdout, in_generated = training_cells([train, holdout, generated], cells, seed=seed)
+    return celled_statistic(
+        _distance_in_cell(generated, in_generated, train, assigned),
+        _distance_in_cell(holdout, in_holdout, train, assigned),
+        in_generated,
+        in_holdout,
+        cells=cells,
+        min_images=min_images,
+    )
+
+
+def celled_statistic(
+    generated: Tensor,
+    holdout: Tensor,
+    generated_cells: Tensor,
+    holdout_cells: Tensor,
+    *,
+    cells: int,
+    min_images: int = 20,
+) -> CopyingTest:
+    """C_T of distances that are known already, to the nearest training image of the same cell.
+
+    Args:
+        generated: (g,) distances of generated images; infinite where their cell has no training image.
+        holdout: (m,) distances of real images that the generator has not seen.
+        generated_cells: (g,) cell of each.
+        holdout_cells: (m,) cell of each.
+        cells: number of cells.
+        min_images: see `data_copying_test`.
+
+    Example:
+        >>> near, far, cell = torch.zeros(20), torch.ones(20), torch.zeros(20, dtype=torch.long)
+        >>> round(celled_statistic(near, far, cell, cell, cells=1).statistic, 2)
+        -6.24
+    """
     scores, weights = [], []
     for cell in range(cells):
-        parts = [x[index == cell] for x, index in zip((train, holdout, generated), in_cell, strict=True)]
-        scores.append(_cell_z(parts, min_images))
-        weights.append(0.0 if math.isnan(scores[-1]) else len(parts[1]) / len(holdout))
-    tested = sum(weights)
+        first, second = generated[generated_cells == cell], holdout[holdout_cells == cell]
+        tested = min(len(first), len(second)) >= max(min_images, 1) and bool(second.isfinite().all())
+        scores.append(mann_whitney_z(first, second) if tested else math.nan)
+        weights.append(len(second) / len(holdout) if tested else 0.0)
+    share = sum(weights)
     weighted = sum(w * z for w, z in zip(weights, scores, strict=True) if w)
-    return CopyingTest(weighted / tested if tested else math.nan, scores, tested)
+    return CopyingTest(weighted / share if share else math.nan, scores, share)
 
 
-def _cell_z(parts: list[Tensor], min_images: int) -> float:
-    train, holdout, generated = parts
-    if len(train) == 0 or min(len(holdout), len(generated)) < max(min_images, 1):
-        return math.nan
-    return mann_whitney_z(nearest_distance(generated, train)[0], nearest_distance(holdout, train)[0])
+def training_cells(sets: Sequence[Tensor], cells: int, *, seed: int = 0) -> list[Tensor]:
+    """Cells of k-means on the first set, the training images: the index of the nearest centre for each set's rows.
+
+    Args:
+        sets: (n, d) float64 features, those of the training images first.
+        cells: number of cells, at most as many as training images.
+        seed: of k-means.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [9.0]], dtype=torch.float64)
+        >>> low, high = training_cells([x, x[1:]], 2)[1].tolist()
+        >>> low != high
+        True
+    """
+    centres = _kmeans(sets[0], cells, seed)
+    return [nearest_distance(x, centres)[1] for x in sets]
+
+
+def _distance_in_cell(images: Tensor, cells: Tensor, train: Tensor, train_cells: Tensor) -> Tensor:
+    """Distance to the nearest training image of the same cell, (n,); infinite where there is none."""
+    distances = images.new_full((len(images),), math.inf)
+    for cell in cells.unique().tolist():
+        own = train[train_cells == cell]
+        if len(own):
+            distances[cells == cell] = nearest_distance(images[cells == cell], own)[0]
+    return distances
 
 
 def _kmeans(features: Tensor, cells: int, seed: int) -> Tensor:

@@ -1,6 +1,39 @@
 """Architectures: tensors in and out, one per file; no files, no devices, nothing of the rooms above."""
 
+from monai_retina_gen.networks.activation_map import ActivationMapClassifier
+from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
+from monai_retina_gen.networks.grading_space import GradingSpace
+from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
+from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
+from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
+from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
+from monai_retina_gen.networks.stylegan3 import StyleGAN3
+from monai_retina_gen.networks.stylegan3_import import convert_stylegan3_state
+from monai_retina_gen.networks.stylegan3_style_space import StyleSpace
+from monai_retina_gen.networks.wgan import DeconvolutionGenerator, StridedCritic
 
-__all__ = ["BACKBONES", "FundusGrader", "FundusVAE", "PerGradeVAE"]
+__all__ = [
+    "BACKBONES",
+    "LATENT_DISTRIBUTIONS",
+    "RESIDUAL_CHANNELS",
+    "STRUCTURES",
+    "ActivationMapClassifier",
+    "CuratedLatents",
+    "DeconvolutionGenerator",
+    "FilteredLeakyReLU",
+    "FundusGrader",
+    "FundusVAE",
+    "GradingSpace",
+    "LesionSegmenter",
+    "PerGradeVAE",
+    "ResidualCritic",
+    "ResidualGenerator",
+    "StridedCritic",
+    "StyleDiscriminator",
+    "StyleGAN3",
+    "StyleSpace",
+    "convert_stylegan3_state",
+    "draw_latents",
+]

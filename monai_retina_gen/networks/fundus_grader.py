@@ -2,45 +2,59 @@
 
 Sources: the five papers grade with ResNet-50 (Zhao et al., Zhou et al.), VGG16 and Inception-v3 (Zhao et al.),
 ResNet-101 and DenseNet-121 (Cheng and Ye). Any of torchvision's backbones listed in `BACKBONES` is taken by its name.
+With `backbone="vgg16", num_classes=2` (grade 0 against 1-4) it is the network behind LPIPS_DR (Zhao et al., Eq. 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["BACKBONES", "FundusGrader"]
 
-BACKBONES = ("resnet18", "resnet50", "resnet101", "vgg16", "densenet121", "inception_v3")
+BACKBONES = ("resnet18", "resnet50", "resnet101", "vgg16", "vgg16_bn", "densenet121", "inception_v3")
+VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
 
 class FundusGrader(nn.Module):
     """Logits of the grade for photographs in [0, 1].
 
     Args:
-        backbone: one of `BACKBONES`; `resnet50` as in the papers, `resnet18` is what ships.
+        backbone: one of `BACKBONES`; `resnet50` as in the papers, `resnet18` is what ships. `vgg16_bn` has batch
+            normalisation, without which sixteen layers hardly train from scratch.
         num_classes: number of grades.
         pretrained: start from torchvision's ImageNet weights. They are downloaded by your machine; if that fails the
             error says so, and the network never starts from scratch instead.
         dropout: probability before the linear head.
+        width: share of the published channels, for VGG16 only: 0.5 has 3.7 M parameters instead of 14.7 M.
+
+    Attributes:
+        temperature: divisor of the logits in `probabilities`; 1 until it was fitted (see `fit_temperature`). It is
+            saved with the weights.
+        layers: names that `features_at` knows, in order; the five max-pools `pool1` to `pool5` of a VGG16.
 
     Shape:
         - image: `(B, 3, H, W)` in [0, 1]; the normalisation with ImageNet's mean and deviation is inside.
-        - output: `(B, num_classes)` logits.
+        - output: `(B, num_classes)` logits, not divided by the temperature.
 
     Raises:
-        ValueError: for an unknown backbone.
+        ValueError: for an unknown backbone, or a width that the backbone cannot have.
         RuntimeError: if the ImageNet weights cannot be had.
 
     Example:
         >>> FundusGrader(backbone="resnet18").eval()(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 5])
+        >>> small = FundusGrader(backbone="vgg16", width=0.25, num_classes=2).eval()
+        >>> [tuple(x.shape[1:]) for x in small.features_at(torch.rand(1, 3, 64, 64), ["pool1", "pool5"]).values()]
+        [(16, 32, 32), (128, 2, 2)]
     """
 
     mean: Tensor
     std: Tensor
+    temperature: Tensor
 
     def __init__(
         self,
@@ -49,13 +63,20 @@ class FundusGrader(nn.Module):
         num_classes: int = 5,
         pretrained: bool = False,
         dropout: float = 0.0,
+        width: float = 1.0,
     ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
+        if not 0 < width <= 1 or (width < 1 and (pretrained or not backbone.startswith("vgg"))):
+            raise ValueError(f"width={width}: want 1, or less for vgg16 and vgg16_bn with pretrained=False")
         self.num_classes = num_classes
-        self.backbone, self.feature_dim = _torchvision_features(backbone, pretrained)
+        build = _vgg_features if backbone.startswith("vgg") else _torchvision_features
+        self.backbone, self.feature_dim = build(backbone, pretrained, width)
+        self._layer_paths = _named_layers(self.backbone, backbone)
+        self.layers = tuple(self._layer_paths)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.feature_dim, num_classes))
+        self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
@@ -63,30 +84,107 @@ class FundusGrader(nn.Module):
         """Pooled features before the head: `(B, feature_dim)`, for distances between sets of images."""
         return self.backbone((image - self.mean) / self.std)
 
+    def features_at(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Feature maps `(B, C, h, w)` at named layers.
+
+        Args:
+            image: `(B, 3, H, W)` in [0, 1]; gradients flow back to it.
+            layers: any of the attribute `layers`.
+
+        Raises:
+            ValueError: for a layer that the backbone lacks.
+        """
+        unknown = [name for name in layers if name not in self._layer_paths]
+        if unknown:
+            raise ValueError(f"layers {unknown}: this backbone has {', '.join(self.layers)}")
+        found: dict[str, Tensor] = {}
+        hooks = [
+            self.backbone.get_submodule(self._layer_paths[name]).register_forward_hook(_keep(found, name))
+            for name in layers
+        ]
+        try:
+            self.features(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {name: found[name] for name in layers}
+
     def forward(self, image: Tensor) -> Tensor:
         return self.head(self.features(image))
 
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Calibrated probabilities `(B, num_classes)`: softmax of the logits over the temperature."""
+        return torch.softmax(self(image).float() / self.temperature, dim=1)
 
-def _torchvision_features(name: str, pretrained: bool) -> tuple[nn.Module, int]:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # Weights from before calibration have no temperature, which means 1.
+        state_dict.setdefault(f"{prefix}temperature", torch.ones(()))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _keep(found: dict[str, Tensor], name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        found[name] = output
+
+    return hook
+
+
+def _named_layers(network: nn.Module, backbone: str) -> dict[str, str]:
+    """Names for users and paths of the modules behind them."""
+    if backbone.startswith("vgg"):
+        pools = [path for path, module in network.named_modules() if isinstance(module, nn.MaxPool2d)]
+        return {f"pool{i}": path for i, path in enumerate(pools, 1)}
+    if backbone == "densenet121":
+        return {f"denseblock{i}": f"features.denseblock{i}" for i in range(1, 5)}
+    if backbone == "inception_v3":
+        return {name: name for name in ("Mixed_5d", "Mixed_6e", "Mixed_7c")}
+    return {f"layer{i}": f"layer{i}" for i in range(1, 5)}
+
+
+def _vgg_features(name: str, pretrained: bool, width: float) -> tuple[nn.Module, int]:
+    """The convolutions of VGG16, pooled: the papers' 4096-wide layers hold 120 M parameters."""
+    from torchvision.models.vgg import make_layers
+
+    if pretrained:
+        convolutions: nn.Module = _imagenet(name).features  # type: ignore[assignment]
+    else:
+        channels: list[str | int] = [x if isinstance(x, str) else round(x * width) for x in VGG16]
+        convolutions = make_layers(channels, batch_norm=name.endswith("bn"))
+        for module in convolutions.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    network = nn.Sequential()
+    network.add_module("features", convolutions)
+    network.add_module("avgpool", nn.AdaptiveAvgPool2d(1))
+    network.add_module("flatten", nn.Flatten())
+    return network, round(512 * width)
+
+
+def _torchvision_features(name: str, pretrained: bool, width: float) -> tuple[nn.Module, int]:
     # torchvision takes a second to import and only graders need it.
     from torchvision import models
 
     # Inception's auxiliary head returns a tuple in training; the papers do not use it.
-    options = {"aux_logits": False} if name == "inception_v3" and not pretrained else {}
+    options = {"aux_logits": False} if name == "inception_v3" else {}
+    build: Callable[..., nn.Module] = getattr(models, name)
+    network = _imagenet(name) if pretrained else build(weights=None, **options)
+    if name == "inception_v3":
+        network.AuxLogits, network.aux_logits = None, False  # type: ignore[assignment]
+    head = "classifier" if name == "densenet121" else "fc"
+    dimension = int(getattr(network, head).in_features)
+    setattr(network, head, nn.Identity())
+    return network, dimension
+
+
+def _imagenet(name: str) -> nn.Module:
+    from torchvision import models
+
     build: Callable[..., nn.Module] = getattr(models, name)
     try:
-        network = build(weights="DEFAULT" if pretrained else None, **options)
+        return build(weights="DEFAULT")
     except OSError as error:
         raise RuntimeError(
             f"ImageNet weights of {name} could not be downloaded ({error}). Put torchvision's file into "
             "$TORCH_HOME/hub/checkpoints, or pass pretrained=False to train from scratch."
         ) from error
-    if name == "inception_v3":
-        network.AuxLogits, network.aux_logits = None, False  # type: ignore[assignment]
-    head = {"vgg16": "classifier", "densenet121": "classifier"}.get(name, "fc")
-    if name == "vgg16":  # the papers' 4096-wide layers hold 120 M parameters; pooling keeps 512 features
-        network.avgpool, dimension = nn.AdaptiveAvgPool2d(1), 512
-    else:
-        dimension = int(getattr(network, head).in_features)
-    setattr(network, head, nn.Identity())
-    return network, dimension

@@ -20,6 +20,7 @@ from .generative_augment import (
 )
 from .generative_batch import BatchGenerativeAugment, GenerativeAugmentHandler, GenerativePrepareBatch
 from .image_order import check_image, resolve_image_order
+from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
 
 __all__ = [
@@ -38,6 +39,9 @@ __all__ = [
     "LoadFundusD",
     "LoadFundusDict",
     "LoadFundusd",
+    "RandLesionCropd",
+    "StackMasksd",
+    "UnpackMasksd",
     "check_image",
     "resolve_image_order",
 ]

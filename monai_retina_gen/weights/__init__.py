@@ -15,6 +15,7 @@ from monai_retina_gen.weights.state_files import (
     save_state,
     sha256_file,
 )
+from monai_retina_gen.weights.training_state import save_training_state, start_networks
 from monai_retina_gen.weights.trusted_config import (
     CHECKPOINT,
     build_from_bundle,
@@ -36,6 +37,8 @@ __all__ = [
     "read_inference_config",
     "read_metadata",
     "save_state",
+    "save_training_state",
     "sha256_file",
+    "start_networks",
     "user_cache",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pickle
 import tempfile
@@ -102,13 +103,44 @@ def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, hal
         Path(temporary).unlink(missing_ok=True)
 
 
-def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state") -> str:
-    """Newest `<prefix>_*.pt` in a folder: where a training run is resumed from.
+def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state", *, finite: bool = False) -> str:
+    """Newest readable `<prefix>_*.pt` in a folder: where a training run is resumed from.
+
+    A file that does not load with `weights_only=True`, as one that was cut off while it was written, is refused with a
+    warning, and the one before it is taken.
+
+    Args:
+        folder: where the checkpoints lie.
+        prefix: start of their names.
+        finite: refuse those that hold NaN or infinite values too.
 
     Raises:
-        WeightsError: if there is none.
+        WeightsError: if none is left.
     """
-    found = sorted(Path(folder).glob(f"{prefix}_*.pt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise WeightsError(f"nothing to resume in {Path(folder).absolute()}: no {prefix}_*.pt; start without resume")
-    return str(found[-1])
+    found = sorted(Path(folder).glob(f"{prefix}_*.pt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    refused = []
+    for path in found:
+        problem = _checkpoint_problem(path, finite)
+        if not problem:
+            return str(path)
+        refused.append(f"{path.name}: {problem}")
+        logging.getLogger(__name__).warning(f"checkpoint {path} is refused ({problem}); trying the one before it")
+    reason = f"none of {'; '.join(refused)} can be used" if refused else f"no {prefix}_*.pt"
+    raise WeightsError(f"nothing to resume in {Path(folder).absolute()}: {reason}; start without resume")
+
+
+def _checkpoint_problem(path: Path, finite: bool) -> str:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        return f"it does not load: {str(error).splitlines()[0][:200]}"
+    if finite and not all(x.isfinite().all() for x in _tensors(state) if x.is_floating_point()):
+        return "it holds NaN or infinite values"
+    return ""
+
+
+def _tensors(value: object) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return [tensor for child in children for tensor in _tensors(child)]

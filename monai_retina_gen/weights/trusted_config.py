@@ -29,25 +29,26 @@ _TRUSTED_MODULES = re.compile(r"^(monai_retina_gen\.(networks|generators|transfo
 _REFERENCE = re.compile(r"@([\w:#]+)")
 
 
-def read_inference_config(bundle: Path) -> dict[str, Any]:
-    """`configs/inference.json` of a bundle; `WeightsError` where it is missing or not JSON."""
-    path = bundle / "configs" / "inference.json"
+def read_inference_config(bundle: Path, name: str = "inference") -> dict[str, Any]:
+    """`configs/inference.json` of a bundle (or another by name); `WeightsError` where it is missing or not JSON."""
+    path = bundle / "configs" / f"{name}.json"
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WeightsError(f"bundle {bundle} has no configs/inference.json") from None
+        raise WeightsError(f"bundle {bundle} has no configs/{name}.json") from None
     except json.JSONDecodeError as error:
         raise WeightsError(f"{path} is not valid JSON: {error}") from error
     return config
 
 
-def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False) -> Any:
+def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False, config_name: str = "inference") -> Any:
     """Build what `key` of a bundle's `configs/inference.json` describes.
 
     Args:
         bundle: the bundle's folder.
         key: top-level key, such as `generator` or `network_def`.
         trust_code: allow any code. Only for bundles whose author you trust.
+        config_name: another configuration, such as `train`.
 
     Raises:
         UntrustedConfigError: if the key needs an expression or another component than those we know.
@@ -55,7 +56,7 @@ def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False) -> An
     """
     from monai.bundle import ConfigParser
 
-    config, path = read_inference_config(bundle), bundle / "configs" / "inference.json"
+    config, path = read_inference_config(bundle, config_name), bundle / "configs" / f"{config_name}.json"
     if key not in config:
         raise WeightsError(f"{path} has no key `{key}`: the bundle does not describe one")
     if not trust_code:

@@ -111,6 +111,26 @@ def test_each_part_alone(name: str, parts: dict[str, Path], tmp_path: Path) -> N
     assert Page(report({name: parts[name]}, out=tmp_path / "r.html").read_text()).tags.count("section") == 2
 
 
+def test_the_audits_rule_and_tests_are_shown(parts: dict[str, Path], tmp_path: Path) -> None:
+    words = Page(report({"audit": parts["audit"]}, out=tmp_path / "r.html").read_text()).words
+    for shown in ("The rule: Copies found", "near images", "smallest ratio", "mean ratio", "global form"):
+        assert shown in words
+
+
+def test_plots_and_tables_scroll_and_speak(tmp_path: Path) -> None:
+    plots = tmp_path / "plots"
+    plots.mkdir()
+    for name in ("test_confusion", "all_2_differences", "test_figures", "validation"):
+        (plots / f"{name}.png").write_bytes(b"png")
+    (tmp_path / "study.json").write_text(json.dumps({"sets": {}}))
+    text = report({"study": tmp_path / "study.json"}, out=tmp_path / "r.html").read_text()
+    assert 'alt="Confusion matrices of each arm and grader on the set test:' in text
+    assert 'alt="Differences of kappa between arms on the set all_2,' in text
+    assert text.count('class="scroll plot" tabindex="0"') == 4
+    assert 'class="scroll wide"' in table([str(i) for i in range(12)], [], "Wide")
+    assert 'aria-label="Small"' in table(["a"], [[1]], "Small")
+
+
 def test_pictures_outside_the_folder_are_not_embedded(parts: dict[str, Path], tmp_path: Path) -> None:
     content = json.loads(parts["evaluation"].read_text())
     content["pictures"] = {"grades": "../evaluation/grades.png", "best": "/etc/hostname", "worst": "nothing.png"}

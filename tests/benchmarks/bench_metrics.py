@@ -78,17 +78,31 @@ def manifold() -> list[Row]:
     ]
 
 
-def swd() -> list[Row]:
-    """2 x 10,000 images of 64 pixels, 3 levels, 128 patches an image, 64 of the 512 directions."""
+def swd_2000() -> list[Row]:
+    """2 x 2,000 images of 128 pixels, 4 levels, 128 patches an image, all 512 directions."""
+    return _swd(2_000)
+
+
+def swd_4000() -> list[Row]:
+    """2 x 4,000 images, otherwise the same."""
+    return _swd(4_000)
+
+
+def swd_10000() -> list[Row]:
+    """2 x 10,000 images, otherwise the same."""
+    return _swd(10_000)
+
+
+def _swd(count: int) -> list[Row]:
     from monai_retina_gen.metrics import sliced_wasserstein_distance
 
     generator = torch.Generator().manual_seed(0)
-    shape = (10_000, 3, 64, 64)
+    shape = (count, 3, 128, 128)
     real, generated = (torch.randint(256, shape, dtype=torch.uint8, generator=generator) for _ in range(2))
-    return [_timed("64 directions", lambda: sliced_wasserstein_distance(real, generated, directions=64))]
+    return [_timed("512 directions", lambda: sliced_wasserstein_distance(real, generated))]
 
 
-CASES = {case.__name__: case for case in (fid, fid_tall, kid, manifold, swd)}
+CASES = {case.__name__: case for case in (fid, fid_tall, kid, manifold, swd_2000, swd_4000, swd_10000)}
 
 
 def _run_here(name: str, threads: int) -> None:

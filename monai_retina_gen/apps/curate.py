@@ -1,0 +1,220 @@
+"""`curate`: give a generator without grades images for grades, by drawing many and keeping the good ones.
+
+After Cheng and Ye, "Application of Generative Adversarial Networks in augmentation of medical image datasets", section
+"Data and Implementation", where 443 of about 2000 generated images were chosen and sorted into five grades by hand.
+Here images are kept by their realism score (Kynkaanniemi et al. 2019, arXiv:1904.06991, Eq. 3) and labelled by graders
+where these are confident, and what was refused is counted and shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from monai_retina_gen.apps.curate_candidates import CandidatePool, is_unconditional
+from monai_retina_gen.apps.curate_graders import GradeJudge, resolve_graders
+from monai_retina_gen.apps.curate_images import write_kept
+from monai_retina_gen.apps.curate_reference import score_photographs
+from monai_retina_gen.apps.curate_report import distribution, lines, outcome, pictures, statement, warnings_of
+from monai_retina_gen.apps.curate_selection import Selection, select
+from monai_retina_gen.apps.curate_store import check_store, store
+from monai_retina_gen.apps.extractor import Extractor, load_extractor
+from monai_retina_gen.apps.image_sets import photographs, read_section
+from monai_retina_gen.data import SECTIONS, Item, write_json
+from monai_retina_gen.generators import RetinaGenerator, load_generator
+
+__all__ = ["Curation", "add_parser", "curate", "run"]
+
+CURATION_FILE = "curation.json"
+K = 3
+
+
+@dataclass(frozen=True)
+class Curation:
+    """Outcome of `curate`.
+
+    Args:
+        folder: where the kept images, `manifest.json`, `datalist.json` and `curation.json` are.
+        selection: which candidates were kept, and why the others were not.
+        report: what `curation.json` holds.
+        latents: per grade `(n, latent_dim)`; empty for a generator that takes grades.
+    """
+
+    folder: Path
+    selection: Selection
+    report: dict[str, Any]
+    latents: list[Tensor]
+
+    @property
+    def kept(self) -> dict[int, int]:
+        """Number of images kept of each grade."""
+        return {int(grade): counts["kept"] for grade, counts in self.report["grades"].items()}
+
+
+def curate(
+    generator: str | RetinaGenerator,
+    items: Sequence[Item],
+    out: str | Path,
+    *,
+    candidates: int = 2000,
+    per_grade: int = 100,
+    realism: float = 1.0,
+    confidence: float = 0.5,
+    graders: Sequence[str] | GradeJudge = ("retina_grader",),
+    extractor: str | Extractor = "fundus",
+    store_in: str | Path | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Curation:
+    """Draw candidates, keep those that are realistic and clearly of a grade, up to a number per grade.
+
+    Stopped and started again it goes on and gives the same bytes. In the same folder, other thresholds, numbers per
+    grade and more candidates make another choice among the candidates that are already drawn.
+
+    Args:
+        generator: a bundle's name or folder, or a generator. One that takes grades is filtered: grades are asked for
+            in turn, and an image is kept only where the graders confirm the grade.
+        items: graded datalist items of the photographs that realism is measured against.
+        out: folder to write, or to go on with.
+        candidates: images drawn, from consecutive seeds.
+        per_grade: images kept of each grade at most. Fewer are no error: the report says how many are lacking.
+        realism: smallest realism score; 1 is the border of the photographs' estimated manifold.
+        confidence: smallest probability that the graders give to their grade, in (0, 1].
+        graders: bundles of graders whose probabilities are averaged, or an object with their method.
+        extractor: see `load_extractor`.
+        store_in: bundle whose weights get the kept latents, so that it samples by grade; pinned anew.
+        seed: of the first candidate.
+        batch_size: images per forward pass; part of the settings, since bytes may depend on it.
+        device: where generator, extractor and graders run.
+        progress: show bars with the time left.
+
+    Returns:
+        The outcome; `out` is a data set as `expand` writes it.
+
+    Raises:
+        ValueError: for a number or threshold outside its range, fewer than four photographs, a folder that holds
+            candidates of another generator, or a bundle that cannot take the latents (see `check_store`).
+    """
+    _check_numbers(candidates=candidates, per_grade=per_grade, batch_size=batch_size)
+    _check_thresholds(realism, confidence, len(items))
+    made_by = load_generator(generator, device=device)
+    bundle = check_store(store_in, made_by, per_grade) if store_in else None
+    folder = Path(out)
+    pool = CandidatePool(
+        folder / "candidates",
+        made_by,
+        load_extractor(extractor, device=device),
+        resolve_graders(graders, device),
+        seed=seed,
+        batch_size=batch_size,
+    )
+    reference = score_photographs(pool, photographs(items, made_by.image_size), k=K)
+    features, probabilities = pool.draw(candidates, progress)
+    scores, sureness = reference.realism(features), probabilities.max(dim=1).values
+    selection = select(
+        scores,
+        reference.copies(features),
+        probabilities,
+        None if is_unconditional(made_by) else [record.grade for record in pool.records()],
+        per_grade=per_grade,
+        min_realism=realism,
+        confidence=confidence,
+    )
+    classes = range(probabilities.shape[1])
+    latents = [pool.latents(selection.rows(grade=grade)) for grade in classes] if is_unconditional(made_by) else []
+    stored = store(bundle, latents) if bundle and any(map(len, latents)) else None
+    label = f"seen by {pool.graders.name} with a probability of at least {confidence}"
+    write_kept(folder, pool, selection, label=label, stored=stored)
+    report = {
+        "kind": "curation",
+        **statement(pool, stored),
+        "data": {"n_photographs": len(items), "photographs_sha256": reference.sha256, "n_candidates": candidates},
+        "settings": {"per_grade": per_grade, "k": K, "seed": seed, "batch_size": batch_size},
+        **outcome(selection, len(classes), per_grade),
+        "realism": {
+            "threshold": realism,
+            **distribution(scores, realism),
+            "photographs": reference.realistic(realism),
+        },
+        "confidence": {
+            "threshold": confidence,
+            **distribution(sureness, confidence),
+            "photographs": reference.confident(confidence),
+        },
+        "seeds": {str(grade): [seed + row for row in selection.rows(grade=grade)] for grade in classes},
+        "warnings": warnings_of(pool, len(items)),
+    }
+    report["pictures"] = pictures(folder, pool, selection, report["grades"])
+    write_json(report, folder / CURATION_FILE)
+    return Curation(folder, selection, report, latents)
+
+
+def _check_numbers(candidates: int, per_grade: int, batch_size: int) -> None:
+    for name, value in (("candidates", candidates), ("per_grade", per_grade), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: at least 1 is wanted")
+
+
+def _check_thresholds(realism: float, confidence: float, photographs: int) -> None:
+    if not 0 < confidence <= 1:
+        raise ValueError(f"confidence={confidence}: a probability in (0, 1] is wanted")
+    if not realism >= 0:
+        raise ValueError(f"realism={realism}: a score of at least 0 is wanted; 1 is the border of the manifold")
+    if photographs < K + 1:
+        raise ValueError(f"items holds {photographs} photographs: realism with k = {K} needs at least {K + 1}")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "curate",
+        help="choose and label images of a generator that knows no grades",
+        description="Draws many images, keeps those that are realistic and that graders are sure of, up to a number "
+        "per grade, and reports what was kept and refused with pictures. Stopped, it goes on where it was.",
+        epilog="example: python -m monai_retina_gen curate --generator retina_wgan --datalist idrid --dataset-dir D "
+        "--out curated --store bundles/retina_wgan",
+    )
+    parser.add_argument("--generator", required=True, help="bundle name or folder")
+    parser.add_argument("--datalist", required=True, help="datalist, data set name or folder")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--section", default="training", choices=SECTIONS, help="photographs that realism is against")
+    parser.add_argument("--out", required=True, help="folder to write, or to go on with")
+    parser.add_argument("--candidates", type=int, default=2000, help="images drawn (default 2000)")
+    parser.add_argument("--per-grade", type=int, default=100, help="images kept of each grade (default 100)")
+    parser.add_argument("--realism", type=float, default=1.0, help="smallest realism score (default 1)")
+    parser.add_argument("--confidence", type=float, default=0.5, help="smallest probability of the grade (default 0.5)")
+    parser.add_argument("--grader", nargs="+", default=["retina_grader"], help="bundles; probabilities are averaged")
+    parser.add_argument("--extractor", default="fundus", help="fundus, inception, or a grader's bundle")
+    parser.add_argument("--store", metavar="BUNDLE", help="write the kept latents into its weights and pin them")
+    parser.add_argument("--seed", type=int, default=0, help="of the first candidate")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Curate and print what was kept and refused."""
+    curation = curate(
+        args.generator,
+        read_section(f"{args.datalist}:{args.section}", args.dataset_dir),
+        args.out,
+        candidates=args.candidates,
+        per_grade=args.per_grade,
+        realism=args.realism,
+        confidence=args.confidence,
+        graders=args.grader,
+        extractor=args.extractor,
+        store_in=args.store,
+        seed=args.seed,
+        batch_size=args.batch_size,
+        device=args.device,
+    )
+    print("\n".join([*lines(curation.report), f"wrote {curation.folder / CURATION_FILE}"]))
+    return 0

@@ -1,0 +1,119 @@
+"""`grading_space`: fit normal distributions of grader features per grade, store them, and plot them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.apps.extractor import Extractor, load_extractor
+from monai_retina_gen.apps.image_sets import ImageSet, photographs, read_section
+from monai_retina_gen.data import write_json
+from monai_retina_gen.networks import GradingSpace
+from monai_retina_gen.weights import save_state
+
+__all__ = ["add_parser", "fit_grading_space", "plot_grading_space"]
+
+STATE, SETTINGS, PLOT = "grading_space.pt", "grading_space.json", "grading_space.png"
+
+
+def fit_grading_space(
+    images: ImageSet, extractor: Extractor, out: str | Path, *, num_classes: int = 5, rank: int = 0
+) -> GradingSpace:
+    """Fit a grading space to photographs and write it.
+
+    Args:
+        images: training photographs with their grades.
+        extractor: features, those of a grader.
+        out: folder for `grading_space.pt` (a bare state dict), `grading_space.json` (arguments of `GradingSpace`,
+            extractor, photographs per grade) and `grading_space.png`.
+        num_classes: number of grades.
+        rank: see `GradingSpace`.
+
+    Returns:
+        The fitted space.
+
+    Raises:
+        ValueError: as `GradingSpace`.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    features, grades = images.features(extractor), torch.tensor(images.grades)
+    space = GradingSpace(dimension=features.shape[1], num_classes=num_classes, rank=rank)
+    space.fit(features, grades)
+    save_state(space.state_dict(), folder / STATE)
+    arguments = {"dimension": space.dimension, "num_classes": num_classes, "rank": rank}
+    write_json({**arguments, "extractor": extractor.as_dict(), "photographs": space.count.tolist()}, folder / SETTINGS)
+    plot_grading_space(space, features, grades, folder / PLOT)
+    return space
+
+
+def plot_grading_space(space: GradingSpace, features: Tensor, grades: Tensor, path: str | Path) -> None:
+    """Features and the ellipses of one and two deviations per grade, in the plane that varies most.
+
+    Args:
+        space: fitted to `features`.
+        features: `(n, dimension)`.
+        grades: `(n,)`.
+        path: PNG file to write.
+    """
+    from matplotlib.figure import Figure
+
+    middle = features.mean(0)
+    plane = torch.linalg.svd(features - middle, full_matrices=False).Vh[:2]
+    points = (features - middle) @ plane.T
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    for grade in range(space.num_classes):
+        chosen, colour = points[grades == grade], f"C{grade}"
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=12, color=colour, label=f"grade {grade} (n = {len(chosen)})")
+        if space.count[grade] >= 2:
+            for deviations in (1, 2):
+                outline = _ellipse(space, grade, plane, deviations) + (space.mean[grade] - middle) @ plane.T
+                axes.plot(outline[:, 0], outline[:, 1], color=colour, linewidth=1.5 / deviations)
+    axes.set(xlabel="first principal direction", ylabel="second principal direction", title="Grader features")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def _ellipse(space: GradingSpace, grade: int, plane: Tensor, deviations: int) -> Tensor:
+    covariance = (plane @ space.covariance(grade) @ plane.T).double()
+    angles = torch.linspace(0, 2 * torch.pi, 100, dtype=torch.float64)
+    circle = torch.stack([angles.cos(), angles.sin()], 1)
+    values, vectors = torch.linalg.eigh(covariance)
+    return (deviations * circle * values.clamp(min=0).sqrt() @ vectors.T).float()
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "grading_space",
+        help="fit distributions of grader features per grade, with a plot",
+        description="Mean and covariance of a grader's features per grade: the codes of DR-GAN's grades.",
+        epilog="example: python -m monai_retina_gen grading_space --train idrid --dataset-dir IDRID --out space",
+    )
+    parser.add_argument("--train", required=True, help="DATALIST[:SECTION] (section: training)")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--extractor", default="fundus", help="fundus, inception, or a grader's bundle")
+    parser.add_argument("--rank", type=int, default=0, help="directions besides the diagonal (default 0, as published)")
+    parser.add_argument("--image-size", type=int, help="side of the photographs (default: that of the extractor)")
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit and write."""
+    extractor = load_extractor(args.extractor, device=args.device)
+    size = args.image_size or extractor.input_size
+    if not size:
+        raise ValueError(f"--image-size is needed: the extractor {args.extractor!r} takes images of any size")
+    images = photographs(read_section(args.train, args.dataset_dir, default="training"), size, "training")
+    classes = max(5, max(images.grades) + 1)
+    space = fit_grading_space(images, extractor, args.out, num_classes=classes, rank=args.rank)
+    counts: dict[int, Any] = dict(enumerate(space.count.tolist()))
+    print(f"{Path(args.out) / STATE}: {space.dimension} features, photographs by grade {counts}")
+    return 0

@@ -1,0 +1,227 @@
+"""`segment`: write masks of lesions, optic disc and vessels for any photographs, at each photograph's own size.
+
+Each mask is written atomically and kept where it stands: stopped at any moment and started again, the command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_retina_gen.apps.image_sets import spread
+from monai_retina_gen.apps.segment_overlay import overlay_sheet
+from monai_retina_gen.data import (
+    SECTIONS,
+    Datalist,
+    Item,
+    load_datalist,
+    read_image,
+    read_mask,
+    save_datalist,
+    write_image,
+    write_json,
+    write_mask,
+)
+from monai_retina_gen.data.tables import IMAGE_SUFFIXES
+from monai_retina_gen.engines import FundusSegmenter, load_segmenter
+from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
+
+__all__ = ["add_parser", "photograph_names", "segment", "segment_photograph", "with_masks"]
+
+SETTINGS, DATALIST, OVERLAYS = "segment.json", "datalist.json", "overlays.png"
+SUFFIXES = {"png": ".png", "nifti": ".nii.gz"}
+FAINTEST = 0.01  # a probability below a hundredth is written as 0: 1/255 alone could be read back as 1
+IN_SHEET = 12
+
+
+def segment_photograph(
+    image: Tensor, segmenter: FundusSegmenter, *, soft: bool = False, allow_upsampling: bool = False
+) -> dict[str, Tensor]:
+    """Masks of one photograph, of its own size.
+
+    The photograph is cropped to the field of view and resized to the size that the network was trained at; the
+    probabilities are put back and resized before they become masks.
+
+    Args:
+        image: `(3, H, W)` in [0, 1] with metadata, as `LoadFundus` gives it.
+        segmenter: see `load_segmenter`.
+        soft: probabilities instead of masks; below 0.01 they are 0.
+        allow_upsampling: take photographs whose field of view is smaller than the network's.
+
+    Returns:
+        `(1, H, W)` float32 in [0, 1] by name of the structure.
+
+    Raises:
+        ImageValueError: for an image without a retina, or one that is too small.
+    """
+    cropper = CropToFieldOfView(size=segmenter.image_size, allow_upsampling=allow_upsampling)
+    crop = cropper(image)
+    found = segmenter.probabilities(crop.as_tensor()[None])
+    stack = MetaTensor(torch.cat([found[name][0] for name in segmenter.structures]))
+    whole = cropper.inverse(stack.copy_meta_from(crop)).as_tensor()
+    if soft:
+        planes = torch.where(whole < FAINTEST, 0.0, whole)
+    else:
+        limits = torch.tensor([segmenter.thresholds[name] for name in segmenter.structures])
+        planes = (whole >= limits[:, None, None]).float()
+    return {name: planes[[i]] for i, name in enumerate(segmenter.structures)}
+
+
+def segment(
+    datalist: Mapping[str, Any],
+    segmenter: FundusSegmenter,
+    out: str | os.PathLike[str],
+    *,
+    file_format: str = "png",
+    soft: bool = False,
+    overlays: bool = False,
+    allow_upsampling: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Write masks for all photographs of a datalist, and a datalist that names them.
+
+    Args:
+        datalist: as `load_datalist` gives it.
+        segmenter: see `load_segmenter`.
+        out: folder; made, or gone on with where it was stopped.
+        file_format: `png` or `nifti`.
+        soft: write probabilities instead of masks.
+        overlays: write a sheet of photographs with outlines.
+        allow_upsampling: see `segment_photograph`.
+        progress: show a bar with the time left.
+
+    Returns:
+        The folder: `masks/<structure>/<photograph>`, `datalist.json` (all keys of the items; masks are the predicted
+        ones, also where an item had annotated ones) and `overlays.png`.
+
+    Raises:
+        DatalistError: for a datalist without photographs.
+        ValueError: for another format, or a folder that was begun with other settings.
+    """
+    if file_format not in SUFFIXES:
+        raise ValueError(f"file_format={file_format!r}: want one of {', '.join(SUFFIXES)}")
+    folder, items = Path(out), [item for section in SECTIONS for item in datalist.get(section, ())]
+    if not items:
+        raise DatalistError("the datalist holds no photograph")
+    settings = {"segmenter": segmenter.name, "thresholds": segmenter.thresholds, "format": file_format, "soft": soft}
+    _check_settings(folder, settings)
+    names = photograph_names([item["image"] for item in items])
+    files = {
+        path: {key: folder / "masks" / key / f"{name}{SUFFIXES[file_format]}" for key in segmenter.structures}
+        for path, name in names.items()
+    }
+    for path, targets in tqdm(files.items(), desc="segment", unit="photograph", disable=not progress):
+        if not all(target.is_file() for target in targets.values()):
+            masks = segment_photograph(LoadFundus()(path), segmenter, soft=soft, allow_upsampling=allow_upsampling)
+            for key, target in targets.items():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_mask(target, masks[key])
+    save_datalist(with_masks(datalist, files, segmenter.name), folder / DATALIST)
+    if overlays:
+        write_image(folder / OVERLAYS, _sheet(files))
+    return folder
+
+
+def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    path = folder / SETTINGS
+    if path.is_file() and (found := json.loads(path.read_text())) != settings:
+        changed = ", ".join(f"{key}: {found.get(key)}" for key in settings if found.get(key) != settings[key])
+        raise ValueError(
+            f"{folder} was begun with other settings ({changed}); go on with those or choose another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(settings, path)
+
+
+def photograph_names(paths: Iterable[str]) -> dict[str, str]:
+    """A name for every file: its path below the folder that all have in common, without the suffix."""
+    listed = sorted(set(paths))
+    base = os.path.commonpath([os.path.dirname(path) for path in listed])
+    names = {path: Path(os.path.relpath(path, base)).as_posix() for path in listed}
+    short = {path: name.removesuffix(".gz").rsplit(".", 1)[0] for path, name in names.items()}
+    # left.png beside left.jpg: the suffix stays part of the name
+    twice = {name for name in short.values() if list(short.values()).count(name) > 1}
+    return {path: names[path].replace(".", "_") if name in twice else name for path, name in short.items()}
+
+
+def with_masks(datalist: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]], judge: str) -> Datalist:
+    """The datalist with the files of predicted masks under their keys, and whose they are in its description."""
+    described = f"{datalist.get('description', '')} Masks predicted by {judge}, not annotated.".strip()
+    sections = {
+        section: [{**item, **{k: os.path.abspath(p) for k, p in files[item["image"]].items()}} for item in items]
+        for section in SECTIONS
+        if (items := datalist.get(section))
+    }
+    return {**{k: v for k, v in datalist.items() if k not in SECTIONS}, "description": described, **sections}
+
+
+def _sheet(files: Mapping[str, Mapping[str, Path]]) -> Tensor:
+    paths = list(files)
+    chosen = [paths[i] for i in spread(len(paths), IN_SHEET)]
+    return overlay_sheet([(read_image(p), {k: read_mask(f) for k, f in files[p].items()}) for p in chosen])
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "segment",
+        help="write masks of lesions, optic disc and vessels, with a datalist",
+        description="Masks at each photograph's own size. Stopped, it goes on where it was. Not for clinical use.",
+        epilog="example: python -m monai_retina_gen segment --images photographs --out masks --overlays",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--datalist", help="datalist, data set name or folder of a data set")
+    source.add_argument("--images", nargs="+", metavar="PATH", help="photographs, or folders to search for them")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--bundle", default="retina_lesion_segmentation", help="bundle of the segmenter")
+    parser.add_argument("--format", choices=sorted(SUFFIXES), default="png", help="of the masks (default png)")
+    parser.add_argument("--soft", action="store_true", help="write probabilities instead of masks")
+    parser.add_argument("--overlays", action="store_true", help=f"write {OVERLAYS}: {IN_SHEET} photographs, outlined")
+    parser.add_argument("--no-flips", action="store_true", help="no average over flips: a quarter of the time")
+    parser.add_argument("--amp", action="store_true", help="bfloat16")
+    parser.add_argument("--allow-upsampling", action="store_true", help="take photographs below the network's size")
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the masks."""
+    if args.images:
+        datalist: Datalist = load_datalist({"test": _found(args.images), "name": "photographs"})
+    else:
+        datalist = load_datalist(args.datalist, args.dataset_dir)
+    segmenter = load_segmenter(args.bundle, device=args.device, flips=not args.no_flips, amp=args.amp)
+    folder = segment(
+        datalist,
+        segmenter,
+        args.out,
+        file_format=args.format,
+        soft=args.soft,
+        overlays=args.overlays,
+        allow_upsampling=args.allow_upsampling,
+    )
+    print(f"masks of {', '.join(segmenter.structures)} in {folder}; datalist {folder / DATALIST}")
+    return 0
+
+
+def _found(paths: Sequence[str]) -> list[Item]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        else:
+            files.append(path)
+    if not files:
+        raise DatalistError(f"--images {' '.join(paths)}: no photographs ({', '.join(IMAGE_SUFFIXES)}) in there")
+    return [{"image": str(path.absolute()), "group": str(path.absolute())} for path in files]

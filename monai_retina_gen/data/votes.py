@@ -1,0 +1,165 @@
+"""Photographs with the votes of several readers: reference label or majority, and the share of readers who agree."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from monai_retina_gen.data.csv_list import _split as split_by_column
+from monai_retina_gen.data.datalist_format import Datalist, Item, existing_folder, make_datalist
+from monai_retina_gen.data.photographs import group_identical_files, require_items
+from monai_retina_gen.data.problems import Problems
+from monai_retina_gen.data.selection_rate import selection_rate
+from monai_retina_gen.data.splitting import FRACTIONS, split_by_group
+from monai_retina_gen.data.tables import GRADES, note_repeated
+from monai_retina_gen.data.votes_table import REFERENCES, VotedPhotograph, read_votes
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["votes_datalist"]
+
+NUMBER = re.compile(r"[+-]?[0-9]+(\.0+)?", re.ASCII)
+
+
+def votes_datalist(
+    csv: str | os.PathLike[str],
+    dataset_dir: str | os.PathLike[str],
+    *,
+    readers: Sequence[str] | None = None,
+    min_readers: int = 1,
+    graded: bool = True,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 0,
+) -> Datalist:
+    r"""Read a CSV table of readers' votes into a datalist whose items know their selection rate.
+
+    The table has one row per photograph (`image,reader1,reader2,...`, one label a reader, an empty cell where a
+    reader gave none), or one row per vote (`image,reader,label`, or `image,reader,vote`). A column `label` or `grade`
+    with the reference label is optional (in the form `image,reader,label` it is `grade`): without one the majority of
+    the votes is the label. Columns `group` and `split` are read as `csv_datalist` does.
+
+    Labels may be any words: they are sorted and numbered, and an item's `grade` is the number. Where all of them are
+    grades 0-4 they stay what they are.
+
+    Args:
+        csv: the table, UTF-8, with a header row.
+        dataset_dir: folder that the paths in the table are relative to.
+        readers: in a table with one row per photograph, the columns that are readers; by default all but `image`,
+            `label`, `grade`, `group` and `split`.
+        min_readers: a photograph with fewer votes is an error.
+        graded: give the items grades. Without (for a generator without classes) there may be any number of labels.
+        fractions: shares of training, validation and test where the table has no column `split`.
+        seed: seed of that split.
+
+    Returns:
+        Datalist with absolute paths and `classes`, the labels by number. Items have `label`, `votes` (those given, in
+        the order of the readers), `selection_rate` in [0, 1] (share of the votes that agree with the label) and,
+        where graded, `grade`.
+
+    Raises:
+        DatalistError: an unreadable table, missing columns or files, a photograph with fewer votes than
+            `min_readers`, a tie without a reference label, two votes of a reader on one photograph, or more than
+            five classes.
+
+    Example:
+        >>> import pathlib, tempfile, torch
+        >>> from monai_retina_gen.data import write_image
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> write_image(folder / "a.png", torch.rand(3, 8, 8))
+        >>> _ = (folder / "votes.csv").write_text("image,ann,bob,eve\na.png,normal,exotropia,normal\n")
+        >>> item = votes_datalist(folder / "votes.csv", folder)["training"][0]
+        >>> item["label"], item["grade"], round(item["selection_rate"], 2)
+        ('normal', 1, 0.67)
+    """
+    folder = existing_folder(dataset_dir, "votes_datalist")
+    if min_readers < 1:
+        raise DatalistError(f"min_readers={min_readers}: at least 1 is wanted; a rate of no votes is undefined.")
+    photographs = read_votes(csv, readers)
+    problems = Problems(str(csv))
+    items = [_item(photograph, folder, min_readers, problems) for photograph in photographs]
+    require_items(items, csv, "one row per photograph or per vote")
+    note_repeated((item["image"] for item in items), "file in two rows", problems)
+    problems.raise_any("Correct the table or the files.")
+    classes = _number_labels(items, graded, csv)
+    cells = [photograph.cells for photograph in photographs]
+    patients, by_column = "group" in cells[0], "split" in cells[0]
+    if not patients:
+        group_identical_files(items)
+    sections = split_by_column(items, cells, "split", csv) if by_column else split_by_group(items, fractions, seed=seed)
+    datalist = make_datalist(
+        sections,
+        name=Path(csv).stem,
+        description=f"Photographs and readers' votes of {Path(csv).name}, "
+        + ("split by column split." if by_column else f"split by group, seed {seed}."),
+        licence="unknown: that of the photographs",
+        patients_known=patients,
+    )
+    return {**datalist, "classes": classes}
+
+
+def _item(photograph: VotedPhotograph, folder: Path, min_readers: int, problems: Problems) -> Item:
+    path = os.path.abspath(os.path.join(folder, photograph.image))
+    if not photograph.image or not os.path.isfile(path):
+        problems.add("missing file", path)
+    votes = list(photograph.votes.values())
+    if len(votes) < min_readers:
+        problems.add(f"fewer votes than min_readers={min_readers}", f"{photograph.image}: {len(votes)}")
+    label = _reference(photograph, problems)
+    group = photograph.cells.get("group", os.path.splitext(photograph.image)[0])
+    if not group:
+        problems.add("no value in column group", photograph.image)
+    return {"image": path, "group": group, "label": label, "votes": votes}
+
+
+def _reference(photograph: VotedPhotograph, problems: Problems) -> str:
+    """The reference label where the table has one, else the majority."""
+    columns = [name for name in REFERENCES if name in photograph.cells]
+    if len(columns) > 1:
+        problems.add("two reference labels, in columns label and grade", photograph.image)
+    if columns:
+        label = photograph.cells[columns[0]]
+        if not label:
+            problems.add(f"no value in column {columns[0]}", photograph.image)
+        return label
+    counts = Counter(photograph.votes.values()).most_common(2)
+    if len(counts) > 1 and counts[0][1] == counts[1][1]:
+        problems.add("no majority and no column with the reference label", f"{photograph.image}: {dict(counts)}")
+    return counts[0][0] if counts else ""
+
+
+def _number_labels(items: Sequence[Item], graded: bool, csv: str | os.PathLike[str]) -> list[str]:
+    """Number the labels, add grade and selection rate to the items; returns the labels by number."""
+    found = {label for item in items for label in (item["label"], *item["votes"])}
+    if all(NUMBER.fullmatch(label) for label in found):
+        _make_grades(items, found, csv)
+        classes = [str(grade) for grade in GRADES]
+    else:
+        classes = sorted(found)
+    if graded and len(classes) > len(GRADES):
+        raise DatalistError(
+            f"{csv}: {len(classes)} classes ({', '.join(classes[:8])}...); grades go from 0 to 4, so at most "
+            f"{len(GRADES)} fit. Join some, name the readers' columns with readers=, or read it with graded=False for "
+            "a generator without classes."
+        )
+    for item in items:
+        item["selection_rate"] = selection_rate(item["votes"], item["label"])
+        if graded:
+            item["grade"] = classes.index(item["label"])
+    return classes
+
+
+def _make_grades(items: Sequence[Item], found: Collection[str], csv: str | os.PathLike[str]) -> None:
+    """Labels that are numbers are grades, never renumbered: 2 must not become 1 because no photograph has 1."""
+    # "3.0" is what pandas writes for 3 in a column with gaps
+    grades = {label: int(float(label)) for label in found}
+    outside = sorted(label for label, grade in grades.items() if grade not in GRADES)
+    if outside:
+        raise DatalistError(
+            f"{csv}: labels that are numbers are grades 0-4, but {', '.join(outside[:8])} came. Correct them, or use "
+            "words where they are not grades."
+        )
+    for item in items:
+        item["label"] = str(grades[item["label"]])
+        item["votes"] = [str(grades[vote]) for vote in item["votes"]]

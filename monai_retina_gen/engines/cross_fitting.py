@@ -1,0 +1,112 @@
+"""Cross-fitting: networks that judge photographs which they were not trained on.
+
+A network recognises photographs that it was trained on. So gate and label check use a set of networks, one a fold, and
+each photograph, with everything that was made of it, is judged only by those that never saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.data import Item, split_by_group
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["CrossFittedGraders", "fold_of_group", "training_folds"]
+
+
+def fold_of_group(
+    items: Sequence[Item], folds: int = 5, *, seed: int = 0, stratify: str | None = "grade"
+) -> dict[str, int]:
+    """Deal groups (photographs or patients) out to folds with the grades spread evenly.
+
+    Args:
+        items: items with the key `group`.
+        folds: how many.
+        seed: see `split_by_group`.
+        stratify: key whose values are spread evenly, or None.
+
+    Returns:
+        Fold from 0 to `folds - 1` by group.
+
+    Raises:
+        DatalistError: for fewer than two folds, fewer groups than folds, or items without `group`.
+
+    Example:
+        >>> items = [{"group": f"eye{i}", "grade": i % 2} for i in range(10)]
+        >>> sorted(fold_of_group(items).values())
+        [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    """
+    groups = {str(item.get("group")) for item in items}
+    if not 2 <= folds <= len(groups):
+        raise DatalistError(f"folds={folds}: from 2 to the number of groups ({len(groups)}) is wanted")
+    found: dict[str, int] = {}
+    rest = list(items)
+    for fold in range(folds):
+        share = 1 / (folds - fold)
+        sections = split_by_group(rest, (1 - share, share, 0.0), seed=seed, stratify=stratify)
+        found |= {str(item["group"]): fold for item in sections["validation"]}
+        rest = sections["training"]
+    return found
+
+
+def training_folds(items: Sequence[Item], folds: Mapping[str, int]) -> Iterator[tuple[list[Item], list[Item]]]:
+    """For each fold, the items that its network is trained on and those that are held out from it.
+
+    Example:
+        >>> items = [{"group": "a"}, {"group": "b"}]
+        >>> [(len(train), len(held_out)) for train, held_out in training_folds(items, {"a": 0, "b": 1})]
+        [(1, 1), (1, 1)]
+    """
+    for fold in sorted(set(folds.values())):
+        train = [item for item in items if folds[str(item["group"])] != fold]
+        yield train, [item for item in items if folds[str(item["group"])] == fold]
+
+
+class CrossFittedGraders(nn.Module):
+    """Graders of all folds; a photograph is graded by the one that never saw it, another image by all.
+
+    Args:
+        graders: network of fold i at place i, trained without that fold; logits `(B, grades)`.
+        folds: fold by group, as `fold_of_group` gave it.
+        temperature: divisor of the logits, from `fit_temperature` on out-of-fold predictions.
+
+    Example:
+        >>> class Says(nn.Module):
+        ...     def __init__(self, grade):
+        ...         super().__init__()
+        ...         self.grade = grade
+        ...     def forward(self, image):
+        ...         return 9.0 * torch.eye(5)[[self.grade] * len(image)]
+        >>> graders = CrossFittedGraders([Says(0), Says(1)], {"a": 0, "b": 1})
+        >>> graders(torch.zeros(3, 3, 8, 8), ["a", "b", None]).argmax(1).tolist()[:2]
+        [0, 1]
+    """
+
+    def __init__(self, graders: Sequence[nn.Module], folds: Mapping[str, int], *, temperature: float = 1.0) -> None:
+        super().__init__()
+        if not graders or not set(folds.values()) <= set(range(len(graders))) or not temperature > 0:
+            raise ValueError(
+                f"{len(graders)} graders for the folds {sorted(set(folds.values()))}, temperature={temperature}: "
+                "want one grader a fold, and a positive temperature"
+            )
+        self.graders, self.folds, self.temperature = nn.ModuleList(graders), dict(folds), temperature
+
+    def forward(self, image: Tensor, groups: Sequence[str | None]) -> Tensor:
+        """Probabilities `(B, grades)`.
+
+        Args:
+            image: `(B, 3, H, W)` in [0, 1].
+            groups: group of the photograph that each image is, or was made from; None, or a group of no fold, for an
+                image of no photograph: the mean of all graders.
+        """
+        if len(groups) != len(image):
+            raise ValueError(f"{len(groups)} groups for {len(image)} images: give one each")
+        every = torch.stack([torch.softmax(g(image).float() / self.temperature, 1) for g in self.graders])
+        rows = [
+            every[self.folds[group], i] if group in self.folds else every[:, i].mean(0)
+            for i, group in enumerate(groups)
+        ]
+        return torch.stack(rows)

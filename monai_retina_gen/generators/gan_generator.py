@@ -1,0 +1,159 @@
+"""Generative adversarial networks as generators: class-conditional ones, and unconditional ones through curation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.errors import UnsupportedModeError
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.networks import draw_latents
+from monai_retina_gen.weights import build_from_bundle, find_bundle, start_networks
+
+__all__ = ["GANGenerator", "load_critic"]
+
+TRAINING_STATE = "training/state.pt"
+
+
+class GANGenerator(RetinaGenerator):
+    """Samples of a network from latents to images in [-1, 1].
+
+    A network with classes gets the grade. One without knows no grades: its samples come from the latents that `curate`
+    kept for each grade and stored with the weights, seed `s` taking place `s` modulo their number, so that so many
+    consecutive seeds give different images.
+
+    Args:
+        network: the trained network: `latent_dim`, `latent_distribution`, `image_size`, `conditional`, and
+            `forward(latent, grade)`.
+        temperature: scale of the latents; below 1 is safer and less diverse.
+        curated: for unconditional networks, whether samples are taken from the curated latents. `False` gives any
+            image for any grade; its record says that the label means nothing.
+        batch_size: images per forward pass.
+
+    Example:
+        >>> from monai_retina_gen.networks import ResidualGenerator
+        >>> network = ResidualGenerator(image_size=64, channels=(8, 8, 8, 8, 8), latent_dim=4)
+        >>> GANGenerator(network).sample([0, 4], seeds=[1, 2]).image.shape
+        torch.Size([2, 3, 64, 64])
+    """
+
+    modes = frozenset({"sample"})
+    network: Any
+
+    def __init__(
+        self, network: nn.Module, *, temperature: float = 1.0, curated: bool = True, batch_size: int = 32
+    ) -> None:
+        super().__init__(network)
+        if temperature < 0:
+            raise ValueError(f"temperature must not be negative, got {temperature}")
+        self.image_size = int(self.network.image_size)
+        self.conditional = bool(self.network.conditional)
+        self.num_classes = int(self.network.num_classes) or 5
+        self.temperature, self.curated, self.batch_size = temperature, curated, batch_size
+
+    def latents(self, seeds: Sequence[int]) -> Tensor:
+        """`(B, latent_dim)` latents on the CPU, each of its seed alone."""
+        network = self.network
+        rows = [
+            draw_latents(
+                1,
+                network.latent_dim,
+                distribution=network.latent_distribution,
+                generator=torch.Generator().manual_seed(int(seed)),
+            )
+            for seed in seeds
+        ]
+        return torch.cat(rows) if rows else torch.empty(0, network.latent_dim)
+
+    @torch.inference_mode()
+    def images(self, latents: Tensor, grades: Tensor | None = None) -> Tensor:
+        """Images of latents.
+
+        Args:
+            latents: `(B, latent_dim)`.
+            grades: `(B,)`, where the network is conditional; `None` is "unknown".
+
+        Returns:
+            `(B, 3, image_size, image_size)` in [0, 1], on the CPU.
+        """
+        made = []
+        for start in range(0, len(latents), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            grade = None if grades is None else grades[rows].to(self.device)
+            made.append(((self.network(latents[rows].to(self.device), grade).float() + 1) / 2).clamp(0, 1).cpu())
+        return torch.cat(made) if made else torch.empty(0, 3, self.image_size, self.image_size)
+
+    def sample(
+        self,
+        grades: Sequence[int] | Tensor,
+        *,
+        seeds: Sequence[int],
+        temperature: float | None = None,
+        curated: bool | None = None,
+        **options: Any,
+    ) -> GeneratedBatch:
+        """Images for grades.
+
+        Args:
+            grades: `B` grades.
+            seeds: `B` integers; a sample depends on its seed, its grade and the two options alone.
+            temperature: replaces the generator's; curated latents are taken as they were judged.
+            curated: replaces the generator's.
+            options: none are known; any raises `TypeError`.
+
+        Raises:
+            UnsupportedModeError: if curation has kept nothing for one of the grades.
+        """
+        if options:
+            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        grade = self.check_grades(grades)
+        if len(seeds) != len(grade):
+            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        scale = self.temperature if temperature is None else temperature
+        used: dict[str, Any] = {"temperature": scale}
+        if self.conditional:
+            latents = self.latents(seeds) * scale
+        elif self.curated if curated is None else curated:
+            latents, used = self._curated(grade, seeds), {"curated": True}
+        else:
+            latents, used = self.latents(seeds) * scale, {"temperature": scale, "curated": False}
+        images = self.images(latents, grade if self.conditional else None).to(self.device)
+        records = [self.record("sample", g, s, options=used) for g, s in zip(grade.tolist(), seeds, strict=True)]
+        return GeneratedBatch(images, grade, records)
+
+    def _curated(self, grade: Tensor, seeds: Sequence[int]) -> Tensor:
+        counts, table = self.network.curated_counts.cpu(), self.network.curated_latents.cpu()
+        empty = sorted({g for g in grade.tolist() if counts[g] == 0})
+        if empty:
+            raise UnsupportedModeError(
+                f"generator {self.name!r} is unconditional, and curation has kept no image of grades {empty} "
+                f"(kept for 0-{self.num_classes - 1}: {counts.tolist()}). Run `python -m monai_retina_gen curate "
+                f"--generator {self.name} --store ...` with more candidates, or pass curated=False for images of any "
+                "grade."
+            )
+        rows = [table[g, s % int(counts[g])] for g, s in zip(grade.tolist(), seeds, strict=True)]
+        return torch.stack(rows) if rows else torch.empty(0, self.network.latent_dim)
+
+
+def load_critic(bundle: str | os.PathLike[str]) -> nn.Module | None:
+    """The critic that a bundle's generator was trained with, for ranking images; `None` where it was not kept.
+
+    A released bundle has no critic: it lies in `training/`, from which training goes on.
+
+    Args:
+        bundle: name or folder.
+
+    Returns:
+        Network from images in [-1, 1] and grades to scores `(B,)`, in evaluation mode.
+    """
+    folder = find_bundle(bundle)
+    path = folder / TRAINING_STATE
+    if not path.is_file():
+        return None
+    critic: nn.Module = build_from_bundle(folder, "discriminator_def", config_name="train")
+    start_networks({"discriminator": critic}, init_training=str(path))
+    return critic.eval().requires_grad_(False)

@@ -1,0 +1,46 @@
+"""Adversarial losses: Wasserstein (Arjovsky et al. 2017, arXiv:1701.07875), non-saturating (Goodfellow et al. 2014)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+__all__ = ["NonSaturatingLoss", "WassersteinLoss"]
+
+
+class WassersteinLoss:
+    """Estimate of the Wasserstein-1 distance, its sign turned for the critic: the first two terms of Kim et al., Eq. 1.
+
+    Example:
+        >>> import torch
+        >>> loss, real, fake = WassersteinLoss(), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 1.0])
+        >>> loss.discriminator(real, fake).item(), loss.generator(fake).item()
+        (-1.5, -0.5)
+    """
+
+    def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        """`mean D(G(z)) - mean D(x)`, to be minimised over the critic."""
+        return fake_scores.mean() - real_scores.mean()
+
+    def generator(self, fake_scores: Tensor) -> Tensor:
+        """`-mean D(G(z))`, to be minimised over the generator."""
+        return -fake_scores.mean()
+
+
+class NonSaturatingLoss:
+    """Logistic loss with the generator's term that does not saturate.
+
+    Example:
+        >>> import math, torch
+        >>> loss, zero = NonSaturatingLoss(), torch.zeros(4)
+        >>> math.isclose(loss.discriminator(zero, zero).item(), 2 * math.log(2), rel_tol=1e-6)
+        True
+    """
+
+    def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        """`mean softplus(D(G(z))) + mean softplus(-D(x))`."""
+        return softplus(fake_scores).mean() + softplus(-real_scores).mean()
+
+    def generator(self, fake_scores: Tensor) -> Tensor:
+        """`mean softplus(-D(G(z)))`."""
+        return softplus(-fake_scores).mean()

@@ -1,0 +1,103 @@
+"""Class-activation maps: where in a photograph a classifier sees a finding, learned from labels of whole images.
+
+Sources: class-activation mapping, Zhou et al. 2016, arXiv:1512.04150; pooling by log-sum-exp, Pinheiro and Collobert
+2015, arXiv:1411.6228, Eq. 2, since findings may cover a hundredth of the photograph, which an average would hide.
+Zhou et al. (DR-GAN) take such maps of laser marks and proliferative membranes as masks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+__all__ = ["ActivationMapClassifier"]
+
+
+class ActivationMapClassifier(nn.Module):
+    """Classifier whose last layer is a map per finding; the label of the image is the pooled map.
+
+    Args:
+        findings: names of the findings; a photograph may show several.
+        channels: width of every resolution; each halves the size of the one before, so that maps have
+            `H / 2 ** (len(channels) - 1)` rows.
+        sharpness: r of `1/r log mean exp(r s)` over the map s: towards 0 the mean (Zhou et al.), towards infinity the
+            largest value.
+
+    Shape:
+        - image: `(B, 3, H, W)` in [0, 1].
+        - output: `(B, findings)` logits.
+
+    Raises:
+        ValueError: for no findings, no widths, or a sharpness that is not positive.
+
+    Example:
+        >>> network = ActivationMapClassifier(findings=["laser"], channels=(8, 8)).eval()
+        >>> image = torch.rand(2, 3, 32, 32)
+        >>> network(image).shape, network.activation_maps(image).shape
+        (torch.Size([2, 1]), torch.Size([2, 1, 32, 32]))
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        findings: Sequence[str] = ("laser", "membrane"),
+        channels: Sequence[int] = (16, 32, 64, 128),
+        sharpness: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not findings or not channels or not sharpness > 0:
+            raise ValueError(
+                f"findings={tuple(findings)}, channels={tuple(channels)}, sharpness={sharpness}: want at least one "
+                "finding and one width, and a positive sharpness"
+            )
+        self.findings, self.sharpness = tuple(findings), sharpness
+        layers: list[nn.Module] = []
+        for index, width in enumerate(channels):
+            before = channels[index - 1] if index else 3
+            layers += [nn.MaxPool2d(2)] if index else []
+            layers += [_convolution(before, width), _convolution(width, width)]
+        self.body = nn.Sequential(*layers)
+        self.evidence = nn.Conv2d(channels[-1], len(self.findings), 1)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self._pool(self._maps(image))
+
+    @torch.no_grad()
+    def activation_maps(self, image: Tensor) -> Tensor:
+        """Maps `(B, findings, H, W)` in [0, 1]: positive evidence, relative to the strongest place of the image."""
+        maps = self._maps(image).float().relu()
+        strongest = maps.amax((2, 3), keepdim=True).clamp(min=1e-6)
+        resized = interpolate(maps / strongest, image.shape[-2:], mode="bilinear", align_corners=False)
+        return resized.clamp(0, 1)
+
+    @torch.no_grad()
+    def masks(self, image: Tensor, *, threshold: float = 0.4, present: float = 0.5) -> Tensor:
+        """Masks `(B, findings, H, W)`, bool: the maps from `threshold` on, empty where the finding is not seen.
+
+        Args:
+            image: `(B, 3, H, W)` in [0, 1].
+            threshold: share of the strongest evidence of the image; 0.2 in Zhou et al.
+            present: probability from which on a photograph is said to show the finding.
+        """
+        seen = torch.sigmoid(self(image).float()) >= present
+        return (self.activation_maps(image) >= threshold) & seen[:, :, None, None]
+
+    def _maps(self, image: Tensor) -> Tensor:
+        return self.evidence(self.body((image - self.mean) / self.std))
+
+    def _pool(self, maps: Tensor) -> Tensor:
+        scaled = self.sharpness * maps.float().flatten(2)
+        return (torch.logsumexp(scaled, 2) - math.log(scaled.shape[2])) / self.sharpness
+
+
+def _convolution(before: int, after: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())

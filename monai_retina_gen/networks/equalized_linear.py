@@ -1,0 +1,167 @@
+"""Layers with equalised learning rate and the mapping network made of them.
+
+Source: Karras et al., arXiv:1710.10196, section 4.1: weights are drawn from N(0, 1) and scaled by 1 / sqrt(fan in)
+when used, so that an optimiser which normalises its steps moves all layers alike.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["EqualizedConv2d", "EqualizedLinear", "LatentMapping", "check_grade", "scaled_leaky_relu"]
+
+
+def scaled_leaky_relu(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
+    """Leaky ReLU of slope 0.2 times sqrt(2) (which keeps the variance) times `gain`, clamped to `+-clamp * gain`.
+
+    Example:
+        >>> scaled_leaky_relu(torch.tensor([1.0, -1.0])).tolist()
+        [1.4142..., -0.2828...]
+    """
+    x = nn.functional.leaky_relu(x, 0.2) * (math.sqrt(2.0) * gain)
+    return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+
+
+def check_grade(grade: Tensor | None, num_classes: int, batch: int) -> None:
+    """Raise unless `grade` is `(batch,)` integers below `num_classes`, or `None` where there are no classes."""
+    if (grade is None) != (num_classes == 0):
+        wanted = f"(B,) integers below {num_classes}" if num_classes else "None: this network is unconditional"
+        raise ValueError(f"grade must be {wanted}, got {'None' if grade is None else tuple(grade.shape)}")
+    if grade is None or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return
+    if grade.shape != (batch,) or grade.is_floating_point():
+        raise ValueError(f"grade must be ({batch},) integers, got {tuple(grade.shape)} {grade.dtype}")
+    if int(grade.min()) < 0 or int(grade.max()) >= num_classes:
+        raise ValueError(f"grade must lie in 0..{num_classes - 1}, got {sorted(set(grade.tolist()))}")
+
+
+class EqualizedLinear(nn.Module):
+    """Linear layer with equalised learning rate.
+
+    Args:
+        in_features: size of the input vectors.
+        out_features: size of the output vectors.
+        bias_init: initial value of every bias.
+        weight_init: standard deviation of the initial effective weights, times sqrt(in_features).
+        lr_multiplier: share of the optimiser's step that reaches the effective weights.
+
+    Example:
+        >>> EqualizedLinear(in_features=8, out_features=4, bias_init=1.0)(torch.zeros(2, 8)).tolist()[0]
+        [1.0, 1.0, 1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: int,
+        out_features: int,
+        bias_init: float = 0.0,
+        weight_init: float = 1.0,
+        lr_multiplier: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) * (weight_init / lr_multiplier))
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
+        self.weight_gain, self.bias_gain = lr_multiplier / math.sqrt(in_features), lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+
+
+class EqualizedConv2d(nn.Module):
+    """Convolution with equalised learning rate, without activation.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: side of the kernel.
+        stride: step of the kernel.
+        padding: zeros around the input.
+        bias: whether a bias (initially zero) is added.
+
+    Example:
+        >>> EqualizedConv2d(in_channels=3, out_channels=8, kernel_size=3, padding=1)(torch.rand(1, 3, 4, 4)).shape
+        torch.Size([1, 8, 4, 4])
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight * self.weight_gain).to(x.dtype)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.conv2d(x, weight, bias, self.stride, self.padding)
+
+
+def _unit_mean_square(x: Tensor) -> Tensor:
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+class LatentMapping(nn.Module):
+    """Fully connected network from latent and grade to the intermediate latent w.
+
+    Source: Karras et al., arXiv:1812.04948, section 2, with the two layers of StyleGAN3.
+
+    Args:
+        z_dim: size of the latent; 0 maps the grade alone (a discriminator's use).
+        w_dim: size of the output and of the grade's embedding.
+        num_classes: number of grades; 0 makes it unconditional.
+        num_layers: number of fully connected layers.
+        lr_multiplier: see `EqualizedLinear`; 0.01 in the paper.
+
+    Shape:
+        - latent: `(B, z_dim)`, or `None` if `z_dim` is 0; grade: `(B,)` integers, or `None` if `num_classes` is 0.
+        - output: `(B, w_dim)`.
+
+    Raises:
+        ValueError: for a latent of another size, or a grade that is missing or unknown.
+
+    Example:
+        >>> LatentMapping(z_dim=8, w_dim=16, num_classes=5)(torch.randn(2, 8), torch.tensor([0, 4])).shape
+        torch.Size([2, 16])
+    """
+
+    def __init__(
+        self, *, z_dim: int, w_dim: int, num_classes: int = 0, num_layers: int = 2, lr_multiplier: float = 0.01
+    ) -> None:
+        super().__init__()
+        if z_dim == 0 and num_classes == 0:
+            raise ValueError("a mapping needs z_dim > 0 or num_classes > 0: there is nothing to map")
+        self.z_dim, self.num_classes = z_dim, num_classes
+        self.embed = EqualizedLinear(in_features=num_classes, out_features=w_dim) if num_classes else None
+        first = z_dim + (w_dim if num_classes else 0)
+        self.layers = nn.ModuleList(
+            EqualizedLinear(in_features=width, out_features=w_dim, lr_multiplier=lr_multiplier)
+            for width in [first, *[w_dim] * (num_layers - 1)]
+        )
+
+    def forward(self, latent: Tensor | None, grade: Tensor | None = None) -> Tensor:
+        parts = []
+        if latent is not None:
+            if latent.ndim != 2 or latent.shape[1] != self.z_dim:
+                raise ValueError(f"latent must be (B, {self.z_dim}), got {tuple(latent.shape)}")
+            parts.append(_unit_mean_square(latent))
+        check_grade(grade, self.num_classes, (grade if latent is None else latent).shape[0])  # type: ignore[union-attr]
+        if self.embed is not None and grade is not None:
+            one_hot = (grade[:, None] == torch.arange(self.num_classes, device=grade.device)).to(self.embed.weight)
+            parts.append(_unit_mean_square(self.embed(one_hot)))
+        x = torch.cat(parts, dim=1)
+        for layer in self.layers:
+            x = scaled_leaky_relu(layer(x))
+        return x

@@ -1,0 +1,192 @@
+"""The operator of `FilteredLeakyReLU`, its derivative and the derivative's derivative, as PyTorch operators.
+
+`y = D act(U (x * scale + bias))` with the resamplings U and D on both axes. Around any x this is linear up to a
+constant: `D M U` with a mask M, and its adjoint `U^T M D^T` is the gradient. The derivative of the gradient with
+respect to the incoming gradient is `D M U` again, and the mask is piecewise constant: so two operators serve every
+order of differentiation, and each makes the mask anew from x instead of storing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.networks.banded_resampling import (
+    Banding,
+    Buffers,
+    blocked_columns,
+    blocked_rows,
+    chunk_rows,
+    transposed,
+)
+
+__all__ = ["as_banding", "filtered_leaky_relu"]
+
+
+def as_banding(numbers: Sequence[int]) -> Banding:
+    """Four numbers as a `Banding`, for an operator can take lists only."""
+    up, down, offset, taps = numbers
+    return up, down, offset, taps
+
+
+class _Operator:
+    """The two resamplings on chunks of maps that lie as `(H, maps, W)`; `bands` is up's and down's `Banding`."""
+
+    def __init__(self, x: Tensor, up: Tensor, down: Tensor, weights: Sequence[float], bands: Sequence[int]) -> None:
+        self.up, self.down, self.weights = up, down, weights
+        self.band_up, self.band_down = as_banding(bands[:4]), as_banding(bands[4:])
+        self.middle, self.inner, self.outer = up.shape[0], up.shape[1], down.shape[1]
+        self.maps = x.shape[0] * x.shape[1]
+        self.step = chunk_rows(self.maps, self.middle**2, x.device)
+        self.buffers = Buffers(x, up.dtype)
+
+    def chunks(self) -> Iterator[slice]:
+        return (slice(start, min(start + self.step, self.maps)) for start in range(0, self.maps, self.step))
+
+    def laid_out(self, name: str, maps: Tensor) -> Tensor:
+        """Maps `(n, H, W)` as `(H, n, W)` in this operator's dtype."""
+        return self.buffers.take(name, maps.shape[1], maps.shape[0], maps.shape[2]).copy_(maps.transpose(0, 1))
+
+    def grow(self, name: str, x: Tensor, adjoint: bool) -> Tensor:
+        """To the middle size: upsampling, or the adjoint of the downsampling."""
+        matrices, weights = (self.down.mT, self.weights) if adjoint else (self.up[None], [1.0])
+        band, (height, count, width) = transposed(self.band_down) if adjoint else self.band_up, x.shape
+        middle = self.buffers.take(name, self.middle, count * self.middle)
+        half = self.buffers.take("half", height * count, self.middle)
+        for term, (matrix, weight) in enumerate(zip(matrices, weights, strict=True)):
+            blocked_columns(matrix, band, x.view(height * count, width), half, alpha=weight)
+            blocked_rows(matrix, band, half.view(height, count * self.middle), middle, beta=float(term > 0))
+        return middle
+
+    def shrink(self, name: str, middle: Tensor, adjoint: bool) -> Tensor:
+        """From the middle size: downsampling, or the adjoint of the upsampling; gives `(H, n, W)`."""
+        matrices, weights = (self.up.mT[None], [1.0]) if adjoint else (self.down, self.weights)
+        band, size = (transposed(self.band_up), self.inner) if adjoint else (self.band_down, self.outer)
+        count = middle.shape[1] // self.middle
+        half = self.buffers.take("half", size, count * self.middle)
+        out = self.buffers.take(name, size * count, size)
+        for term, (matrix, weight) in enumerate(zip(matrices, weights, strict=True)):
+            blocked_rows(matrix, band, middle, half, alpha=weight)
+            blocked_columns(matrix, band, half.view(size * count, self.middle), out, beta=float(term > 0))
+        return out.view(size, count, size)
+
+    def biased(self, x: Tensor, scale: Tensor, bias: Tensor, part: slice) -> Tensor:
+        """`x * scale + bias` of a chunk, laid out."""
+        maps = x.reshape(self.maps, self.inner, self.inner)[part].transpose(0, 1)
+        out = self.buffers.take("biased", maps.shape[0], maps.shape[1], maps.shape[2])
+        torch.mul(maps, scale.reshape(1, -1, 1)[:, part], out=out)
+        return out.add_(bias.repeat(x.shape[0]).view(1, -1, 1)[:, part])
+
+
+_ARGUMENTS = (
+    "Tensor x, Tensor scale, Tensor bias, Tensor up, Tensor down, "
+    "float[] weights, int[] bands, float slope, float clamp"
+)
+
+
+@torch.library.custom_op("monai_retina_gen::filtered_leaky_relu", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor")
+def filtered_leaky_relu(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    up: Tensor,
+    down: Tensor,
+    weights: Sequence[float],
+    bands: Sequence[int],
+    slope: float,
+    clamp: float,
+) -> Tensor:
+    """Resample, leaky ReLU, clamp, resample; differentiable twice in `x`, `scale` and `bias`.
+
+    Args:
+        x: `(B, C, H, H)`.
+        scale: `(B, C)`.
+        bias: `(C,)`.
+        up: `(M, H)`, the first resampling of an axis.
+        down: `(rank, H', M)`, the second one, as a sum of separable terms.
+        weights: factor of each term.
+        bands: `Banding` of `up` and of `down`, eight numbers.
+        slope: of the leaky ReLU, above 0.
+        clamp: limit of the absolute value.
+
+    Returns:
+        `(B, C, H', H')` in the dtype of `up`.
+    """
+    operator = _Operator(x, up, down, weights, bands)
+    out = up.new_empty(operator.maps, operator.outer, operator.outer)
+    for part in operator.chunks():
+        middle = operator.grow("middle", operator.biased(x, scale, bias, part), adjoint=False)
+        nn.functional.leaky_relu_(middle, slope).clamp_(-clamp, clamp)
+        out[part] = operator.shrink("out", middle, adjoint=False).transpose(0, 1)
+    return out.view(*x.shape[:2], operator.outer, operator.outer)
+
+
+@filtered_leaky_relu.register_fake
+def _(x: Tensor, scale: Tensor, bias: Tensor, up: Tensor, down: Tensor, *rest: object) -> Tensor:
+    return up.new_empty(*x.shape[:2], down.shape[1], down.shape[1])
+
+
+@torch.library.custom_op(
+    "monai_retina_gen::filtered_leaky_relu_tangent",
+    mutates_args=(),
+    schema=f"(Tensor tangent, {_ARGUMENTS}, bool adjoint) -> Tensor",
+)
+def _tangent(
+    tangent: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    up: Tensor,
+    down: Tensor,
+    weights: Sequence[float],
+    bands: Sequence[int],
+    slope: float,
+    clamp: float,
+    adjoint: bool,
+) -> Tensor:
+    # The linear map that the operator is around x, or its adjoint; piecewise constant in x.
+    operator = _Operator(x, up, down, weights, bands)
+    size = operator.inner if adjoint else operator.outer
+    out, maps = up.new_empty(operator.maps, size, size), tangent.reshape(operator.maps, *tangent.shape[-2:])
+    for part in operator.chunks():
+        middle = operator.grow("middle", operator.biased(x, scale, bias, part), adjoint=False)
+        change = operator.grow("change", operator.laid_out("tangent", maps[part]), adjoint)
+        torch.ops.aten.leaky_relu_backward.grad_input(change, middle, slope, False, grad_input=change)
+        torch.ops.aten.hardtanh_backward.grad_input(change, middle, -clamp / slope, clamp, grad_input=change)
+        out[part] = operator.shrink("out", change, adjoint).transpose(0, 1)
+    return out.view(*x.shape[:2], size, size)
+
+
+@_tangent.register_fake
+def _(tangent: Tensor, x: Tensor, scale: Tensor, bias: Tensor, up: Tensor, down: Tensor, *rest: object) -> Tensor:
+    size = up.shape[1] if rest[-1] else down.shape[1]
+    return up.new_empty(*x.shape[:2], size, size)
+
+
+def _keep(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs[:5])
+    ctx.rest = inputs[5:]
+
+
+def _forward_backward(ctx, grad):  # type: ignore[no-untyped-def]
+    x, scale, bias, up, down = ctx.saved_tensors
+    change = _tangent(grad, x, scale, bias, up, down, *ctx.rest, True)
+    grad_x = (change * scale[:, :, None, None]).to(x.dtype) if ctx.needs_input_grad[0] else None
+    grad_scale = torch.einsum("nchw,nchw->nc", change, x.to(change.dtype)) if ctx.needs_input_grad[1] else None
+    grad_bias = change.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+    return (grad_x, grad_scale, grad_bias, *[None] * 6)
+
+
+def _keep_tangent(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(*inputs[1:6])
+    ctx.rest, ctx.adjoint = inputs[6:-1], inputs[-1]
+
+
+def _tangent_backward(ctx, grad):  # type: ignore[no-untyped-def]
+    return (_tangent(grad, *ctx.saved_tensors, *ctx.rest, not ctx.adjoint), *[None] * 10)
+
+
+filtered_leaky_relu.register_autograd(_forward_backward, setup_context=_keep)
+_tangent.register_autograd(_tangent_backward, setup_context=_keep_tangent)

@@ -1,0 +1,85 @@
+"""Latents of generators: which distribution a network was trained on, drawing from it, and those kept by curation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LATENT_DISTRIBUTIONS", "CuratedLatents", "draw_latents"]
+
+LATENT_DISTRIBUTIONS = ("normal", "uniform")
+
+
+def draw_latents(count: int, dim: int, *, distribution: str = "normal", generator: torch.Generator) -> Tensor:
+    """Latents on the CPU.
+
+    Args:
+        count: number of latents.
+        dim: size of each.
+        distribution: `normal` is N(0, 1); `uniform` is U(-1, 1).
+        generator: source of the randomness, on the CPU, so that all devices see the same numbers.
+
+    Returns:
+        `(count, dim)` float32.
+
+    Raises:
+        ValueError: for another distribution.
+
+    Example:
+        >>> draw_latents(2, 3, distribution="uniform", generator=torch.Generator().manual_seed(0)).abs().max() <= 1
+        tensor(True)
+    """
+    if distribution == "normal":
+        return torch.randn(count, dim, generator=generator)
+    if distribution == "uniform":
+        return torch.rand(count, dim, generator=generator) * 2 - 1
+    raise ValueError(f"latent distribution {distribution!r} is unknown: choose one of {LATENT_DISTRIBUTIONS}")
+
+
+class CuratedLatents(nn.Module):
+    """Base of unconditional generators: a table of latents that stand for each grade.
+
+    Nothing in such a network knows a grade. `curate` draws many images, keeps the realistic ones and lets graders label
+    them; the latents of those are stored here, so that one file holds all that sampling by grade needs.
+
+    Args:
+        latent_dim: size of a latent.
+        classes: grades of the table.
+        places: most latents of a grade.
+
+    Example:
+        >>> table = CuratedLatents(latent_dim=3, classes=2, places=4)
+        >>> table.set_curated([torch.ones(2, 3), torch.zeros(0, 3)])
+        >>> table.curated_counts
+        tensor([2, 0])
+    """
+
+    curated_latents: Tensor
+    curated_counts: Tensor
+
+    def __init__(self, *, latent_dim: int, classes: int = 5, places: int = 100) -> None:
+        super().__init__()
+        self.register_buffer("curated_latents", torch.zeros(classes, places, latent_dim))
+        self.register_buffer("curated_counts", torch.zeros(classes, dtype=torch.long))
+
+    @torch.no_grad()
+    def set_curated(self, latents: Sequence[Tensor]) -> None:
+        """Store the latents of each grade.
+
+        Args:
+            latents: for each grade `(n, latent_dim)`; `n` may be 0.
+
+        Raises:
+            ValueError: for another number of grades, or more latents than there are places.
+        """
+        classes, places = self.curated_latents.shape[:2]
+        if len(latents) != classes or max(map(len, latents)) > places:
+            raise ValueError(
+                f"latents hold {[len(x) for x in latents]}: want {classes} grades with at most {places} each"
+            )
+        self.curated_latents.zero_()
+        for grade, rows in enumerate(latents):
+            self.curated_latents[grade, : len(rows)] = rows
+            self.curated_counts[grade] = len(rows)

@@ -1,0 +1,97 @@
+"""Segmenter of lesions, optic disc and vessels: MONAI's `DynUNet` with one sigmoid channel a structure.
+
+Sources: U-Net, Ronneberger et al. 2015, in the form of nnU-Net (Isensee et al. 2021) with deep supervision; prior of
+the output bias after Lin et al. 2017, section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from monai.networks.nets import DynUNet
+from torch import Tensor, nn
+
+__all__ = ["STRUCTURES", "LesionSegmenter"]
+
+STRUCTURES = ("ma", "he", "ex", "se", "od", "vessel")
+"""Microaneurysms, haemorrhages, hard and soft exudates, optic disc, vessels: the channels, in order."""
+
+PRIOR = 0.01
+
+
+class LesionSegmenter(nn.Module):
+    """Logits of masks; structures may overlap, so that each has its own sigmoid.
+
+    Args:
+        structures: names of the output channels.
+        channels: width of every resolution; each halves the size of the one before.
+        deep_supervision: lower resolutions that also predict while training; 0 for none.
+
+    Shape:
+        - image: `(B, 3, H, W)` in [0, 1], H and W multiples of `2 ** (len(channels) - 1)`; the normalisation with
+          ImageNet's mean and deviation is inside.
+        - output: logits `(B, structures, H, W)`; in training mode with deep supervision
+          `(B, 1 + deep_supervision, structures, H, W)`, the full resolution first.
+
+    Raises:
+        ValueError: for fewer than three widths, more supervised resolutions than there are, or another image size.
+
+    Example:
+        >>> network = LesionSegmenter(channels=(4, 8, 8)).eval()
+        >>> network(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 6, 32, 48])
+        >>> network.train()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 2, 6, 32, 32])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        structures: Sequence[str] = STRUCTURES,
+        channels: Sequence[int] = (24, 48, 96, 160, 224),
+        deep_supervision: int = 1,
+    ) -> None:
+        super().__init__()
+        levels = len(channels)
+        if levels < 3 or not 0 <= deep_supervision <= levels - 2:
+            raise ValueError(
+                f"channels={tuple(channels)}, deep_supervision={deep_supervision}: want at least three widths, and "
+                f"from 0 to {max(levels - 2, 0)} supervised resolutions"
+            )
+        self.structures, self.stride = tuple(structures), 2 ** (levels - 1)
+        self.network = DynUNet(
+            spatial_dims=2,
+            in_channels=3,
+            out_channels=len(self.structures),
+            kernel_size=[3] * levels,
+            strides=[1] + [2] * (levels - 1),
+            upsample_kernel_size=[2] * (levels - 1),
+            filters=list(channels),
+            norm_name="batch",  # statistics of whole photographs, not of the crop, decide what is pale or dark
+            deep_supervision=deep_supervision > 0,
+            deep_supr_num=max(deep_supervision, 1),
+        )
+        self._start_from_prior()
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-1] % self.stride or image.shape[-2] % self.stride:
+            raise ValueError(
+                f"image has size {tuple(image.shape[-2:])}: height and width must be multiples of {self.stride}"
+            )
+        logits = self.network((image - self.mean) / self.std)
+        self.network.heads[:] = [image.new_zeros(1)] * len(self.network.heads)  # DynUNet would keep its last graph
+        return logits
+
+    def _start_from_prior(self) -> None:
+        # Lesions cover a thousandth of a photograph: from sigmoid(0) the first steps would only unlearn them.
+        for name, module in self.network.named_modules():
+            output = name.startswith(("output_block", "deep_supervision_heads"))
+            if output and isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.constant_(module.bias, -math.log((1 - PRIOR) / PRIOR))

@@ -1,0 +1,150 @@
+"""Residual discriminator of StyleGAN2 and StyleGAN3, unconditional or conditional on the grade by projection.
+
+Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", arXiv:1912.04958, section 4.1 and
+Appendix B; minibatch standard deviation: Karras et al., arXiv:1710.10196, section 3; projection: Miyato and Koyama,
+arXiv:1802.05637.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.networks.equalized_linear import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    LatentMapping,
+    check_grade,
+    scaled_leaky_relu,
+)
+
+__all__ = ["StyleDiscriminator"]
+
+_BRANCH_GAIN = math.sqrt(0.5)
+
+
+class _Blur(nn.Module):
+    """The filter [1, 3, 3, 1] along rows and columns, keeping every `stride`-th sample."""
+
+    taps: Tensor
+
+    def __init__(self, stride: int, padding: int) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, padding
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("taps", torch.outer(taps, taps), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        kernel = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
+        return nn.functional.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=channels)
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, the second on blurred maps with stride 2; skip: blurred, halved, 1x1."""
+
+    def __init__(self, in_channels: int, out_channels: int, clamp: float | None, amp: bool) -> None:
+        super().__init__()
+        self.clamp, self.dtype = clamp, torch.bfloat16 if amp else None
+        self.conv0 = EqualizedConv2d(in_channels=in_channels, out_channels=in_channels, kernel_size=3, padding=1)
+        self.conv1 = EqualizedConv2d(in_channels=in_channels, out_channels=out_channels, kernel_size=3, stride=2)
+        self.skip = EqualizedConv2d(in_channels=in_channels, out_channels=out_channels, kernel_size=1, bias=False)
+        self.blur, self.halve = _Blur(stride=1, padding=2), _Blur(stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.dtype is None else x.to(self.dtype)
+        skip = self.skip(self.halve(x)) * _BRANCH_GAIN
+        x = scaled_leaky_relu(self.conv0(x), clamp=self.clamp)
+        x = self.conv1(self.blur(x))
+        x = scaled_leaky_relu(x, gain=_BRANCH_GAIN, clamp=self.clamp)
+        limit = math.inf if self.clamp is None else self.clamp * _BRANCH_GAIN
+        return x + skip.clamp(-limit, limit)
+
+
+def _with_minibatch_deviation(x: Tensor, group_size: int) -> Tensor:
+    """Append a channel with the mean standard deviation over the samples of each group."""
+    batch, _, height, width = x.shape
+    group = min(group_size, batch)
+    if batch % group:
+        raise ValueError(f"a batch of {batch} cannot be split in groups of {group} (group_size={group_size})")
+    grouped = x.reshape(group, batch // group, *x.shape[1:])
+    deviation = (grouped.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    return torch.cat([x, deviation.repeat(group).view(batch, 1, 1, 1).expand(batch, 1, height, width)], dim=1)
+
+
+class StyleDiscriminator(nn.Module):
+    """Scores how real an image is, for its grade.
+
+    Args:
+        image_size: side of the images, a power of two of at least 8.
+        num_classes: number of grades; 0 makes it unconditional.
+        channel_base: channels are `channel_base / resolution`.
+        channel_max: upper limit of the channels.
+        conv_clamp: limit of the absolute values of each layer's output; `None` for no limit.
+        group_size: samples over which the minibatch standard deviation is taken; batches must be a multiple of it,
+            or smaller.
+        mapping_layers: fully connected layers of the grade's mapping network.
+        amp: whether the four highest resolutions compute in bfloat16.
+
+    Shape:
+        - image: `(B, 3, image_size, image_size)`, -1..1; grade: `(B,)` integers, or `None` if `num_classes` is 0.
+        - output: `(B,)` logits, float32.
+
+    Raises:
+        ValueError: for another size of image, a batch that cannot be grouped, or a grade that is missing or unknown.
+
+    Example:
+        >>> network = StyleDiscriminator(image_size=16, num_classes=5, channel_base=128, channel_max=8)
+        >>> network(torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([0, 1, 2, 4])).shape
+        torch.Size([4])
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 256,
+        num_classes: int = 0,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        conv_clamp: float | None = 256.0,
+        group_size: int = 4,
+        mapping_layers: int = 8,
+        amp: bool = False,
+    ) -> None:
+        super().__init__()
+        if image_size < 8 or image_size & (image_size - 1):
+            raise ValueError(f"image_size must be a power of two of at least 8, got {image_size}")
+        self.image_size, self.num_classes = image_size, num_classes
+        self.clamp, self.group_size = conv_clamp, group_size
+        sizes = [image_size >> i for i in range(int(math.log2(image_size)) - 1)]  # down to 4
+        channels = [min(channel_base // size, channel_max) for size in sizes]
+        self.from_rgb = EqualizedConv2d(in_channels=3, out_channels=channels[0], kernel_size=1)
+        self.blocks = nn.ModuleList(
+            _ResidualBlock(channels[i], channels[i + 1], conv_clamp, amp and i < 4) for i in range(len(sizes) - 1)
+        )
+        last = channels[-1]
+        self.conv = EqualizedConv2d(in_channels=last + 1, out_channels=last, kernel_size=3, padding=1)
+        self.hidden = EqualizedLinear(in_features=last * 16, out_features=last)
+        self.out = EqualizedLinear(in_features=last, out_features=last if num_classes else 1)
+        self.grade_mapping = (
+            LatentMapping(z_dim=0, w_dim=last, num_classes=num_classes, num_layers=mapping_layers)
+            if num_classes
+            else None
+        )
+
+    def forward(self, image: Tensor, grade: Tensor | None = None) -> Tensor:
+        wanted = (3, self.image_size, self.image_size)
+        if image.ndim != 4 or tuple(image.shape[1:]) != wanted:
+            raise ValueError(f"image must be (B, 3, {wanted[1]}, {wanted[2]}), got {tuple(image.shape)}")
+        check_grade(grade, self.num_classes, image.shape[0])
+        x = scaled_leaky_relu(self.from_rgb(image), clamp=self.clamp)
+        for block in self.blocks:
+            x = block(x)
+        x = _with_minibatch_deviation(x.to(self.conv.weight.dtype), self.group_size)
+        x = scaled_leaky_relu(self.conv(x), clamp=self.clamp)
+        x = self.out(scaled_leaky_relu(self.hidden(x.flatten(1))))
+        if self.grade_mapping is None:
+            return x.squeeze(1)
+        return (x * self.grade_mapping(None, grade)).sum(1) / math.sqrt(x.shape[1])

@@ -1,0 +1,130 @@
+"""Which frequencies, sampling rates, sizes and channels each layer of StyleGAN3 has.
+
+Source: Karras et al., "Alias-Free Generative Adversarial Networks", arXiv:2106.12423, sections 3.2 and F.1: cutoffs
+grow geometrically from the first layer to the last two, which are critically sampled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from monai_retina_gen.networks.stylegan3_filters import design_lowpass
+
+__all__ = ["LayerPlan", "Signal", "plan_layers"]
+
+NUM_LAYERS = 14
+NUM_CRITICAL = 2
+MARGIN = 10
+FIRST_CUTOFF = 2.0
+FIRST_STOPBAND = 2.0**2.1
+LAST_STOPBAND_RELATIVE = 2.0**0.3
+TAPS_PER_FACTOR = 6
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Maps between two layers: band limits in cycles per image, samples per image, side with margin, channels."""
+
+    cutoff: float
+    stopband: float
+    sampling_rate: int
+    half_width: float
+    size: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer: what it reads and writes, and how it filters in between.
+
+    `up` and `down` are factors, `padding` is each axis's on the grid with zeros inserted. toRGB has no filters.
+    """
+
+    source: Signal
+    target: Signal
+    kernel_size: int
+    to_rgb: bool
+    radial: bool
+    up: int
+    down: int
+    padding: tuple[int, int]
+
+    @property
+    def middle_rate(self) -> int:
+        """Samples per image at the nonlinearity."""
+        return self.source.sampling_rate * self.up
+
+    def filters(self) -> tuple[Tensor | None, Tensor | None]:
+        """The filters before and after the nonlinearity; `None` for toRGB."""
+        if self.to_rgb:
+            return None, None
+        up = design_lowpass(
+            taps=TAPS_PER_FACTOR * self.up,
+            cutoff=self.source.cutoff,
+            width=2 * self.source.half_width,
+            sampling_rate=self.middle_rate,
+        )
+        down = design_lowpass(
+            taps=TAPS_PER_FACTOR * self.down,
+            cutoff=self.target.cutoff,
+            width=2 * self.target.half_width,
+            sampling_rate=self.middle_rate,
+            radial=self.radial,
+        )
+        return up, down
+
+
+def _signal(index: int, image_size: int, channel_base: int, channel_max: int) -> Signal:
+    progress = min(index / (NUM_LAYERS - NUM_CRITICAL), 1.0)
+    last_cutoff = image_size / 2
+    cutoff = FIRST_CUTOFF * (last_cutoff / FIRST_CUTOFF) ** progress
+    stopband = FIRST_STOPBAND * (last_cutoff * LAST_STOPBAND_RELATIVE / FIRST_STOPBAND) ** progress
+    rate = 2 ** math.ceil(math.log2(min(2 * stopband, image_size)))
+    half_width = max(stopband, rate / 2) - cutoff
+    size = image_size if index >= NUM_LAYERS - NUM_CRITICAL + 1 else rate + 2 * MARGIN
+    channels = 3 if index == NUM_LAYERS else round(min(channel_base / 2 / cutoff, channel_max))
+    return Signal(cutoff, stopband, rate, half_width, size, channels)
+
+
+def _padding(source: Signal, target: Signal, kernel_size: int, up: int, down: int) -> tuple[int, int]:
+    taps = TAPS_PER_FACTOR * (up + down)
+    total = (target.size - 1) * down + 1 - (source.size + kernel_size - 1) * up + taps - 2
+    low = (total + up) // 2  # the maps' centre stays where it is
+    return low, total - low
+
+
+def plan_layers(*, image_size: int, config: str, channel_base: int, channel_max: int) -> list[LayerPlan]:
+    """Plans of layers 0 to 13 and of toRGB, the last.
+
+    Args:
+        image_size: side of the images, a power of two of at least 32.
+        config: "t" (translation: 3x3 kernels, separable filters) or "r" (rotation: 1x1 kernels, radial filters).
+        channel_base: channels times cutoff frequency, times 2.
+        channel_max: upper limit of the channels.
+
+    Raises:
+        ValueError: for another size or configuration.
+
+    Example:
+        >>> plans = plan_layers(image_size=256, config="t", channel_base=32768, channel_max=512)
+        >>> [plan.target.size for plan in plans]
+        [36, 36, 36, 52, 52, 84, 84, 148, 148, 148, 276, 276, 276, 256, 256]
+    """
+    if config not in ("t", "r"):
+        raise ValueError(f"config must be 't' or 'r', got {config!r}")
+    if image_size < 32 or image_size & (image_size - 1):
+        raise ValueError(f"image_size must be a power of two of at least 32, got {image_size}")
+    signals = [_signal(i, image_size, channel_base, channel_max) for i in range(NUM_LAYERS + 1)]
+    return [_plan(i, signals[max(i - 1, 0)], signals[i], config) for i in range(NUM_LAYERS + 1)]
+
+
+def _plan(index: int, source: Signal, target: Signal, config: str) -> LayerPlan:
+    to_rgb, critical = index == NUM_LAYERS, index >= NUM_LAYERS - NUM_CRITICAL
+    kernel_size = 3 if config == "t" and not to_rgb else 1
+    middle = 2 * max(source.sampling_rate, target.sampling_rate)
+    up, down = (1, 1) if to_rgb else (middle // source.sampling_rate, middle // target.sampling_rate)
+    padding = (0, 0) if to_rgb else _padding(source, target, kernel_size, up, down)
+    return LayerPlan(source, target, kernel_size, to_rgb, config == "r" and not critical, up, down, padding)

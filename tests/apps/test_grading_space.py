@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from monai_retina_gen.__main__ import main
+from monai_retina_gen.data import read_image
+from monai_retina_gen.networks import GradingSpace
+from monai_retina_gen.weights import load_weights
+
+
+def test_command_writes_a_space_that_loads(grader_bundle: Path, phantom_list: Path, tmp_path: Path) -> None:
+    arguments = ["grading_space", "--train", str(phantom_list), "--extractor", str(grader_bundle), "--rank", "2"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    settings = json.loads((tmp_path / "grading_space.json").read_text())
+    assert settings["photographs"] == [4, 4, 4, 4, 4]
+    assert settings["extractor"]["name"] == "tiny_grader"
+    space = GradingSpace(**{key: settings[key] for key in ("dimension", "num_classes", "rank")})
+    load_weights(space, tmp_path / "grading_space.pt")
+    assert space.sample([0, 4], seeds=[1, 2]).shape == (2, 512)
+    assert read_image(tmp_path / "grading_space.png").std() > 0.05

@@ -1,0 +1,169 @@
+"""The command `segment`, on photographs whose masks a network that looks at colours gives exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import nibabel
+import pytest
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.__main__ import main
+from monai_retina_gen.apps.segment import photograph_names, segment, segment_photograph
+from monai_retina_gen.apps.segment_overlay import overlay, overlay_sheet
+from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, write_image
+from monai_retina_gen.engines import FundusSegmenter, load_segmenter
+from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
+from monai_retina_gen.networks import LesionSegmenter
+from monai_retina_gen.transforms import LoadFundus
+from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
+
+NETWORK = {
+    "_target_": "monai_retina_gen.networks.LesionSegmenter",
+    "structures": "@structures",
+    "channels": [4, 8, 8],
+}
+
+
+class Blue(nn.Module):
+    """Sees structure `a` where blue is above 0.5, and `b` nowhere."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        found = (image[:, 2:] - 0.5) * 200
+        return torch.cat([found, torch.full_like(found, -20)], 1)
+
+
+def segmenter() -> FundusSegmenter:
+    return FundusSegmenter(Blue(), structures=["a", "b"], image_size=64)
+
+
+def photograph(path: Path, height: int = 90, width: int = 130, left: int = 20) -> Path:
+    """A pale circle of 80 pixels with a blue square of 20 in it, not in the middle."""
+    y, x = torch.meshgrid(torch.arange(height) - 44.5, torch.arange(width) - (left + 39.5), indexing="ij")
+    image = (y**2 + x**2 < 40**2) * torch.tensor([0.7, 0.5, 0.3]).view(3, 1, 1)
+    image[2, 30:50, left + 20 : left + 40] = 0.9
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("segmenters") / "tiny_segmenter"
+    (folder / "configs").mkdir(parents=True)
+    torch.manual_seed(0)
+    save_state(LesionSegmenter(structures=["ex", "od"], channels=(4, 8, 8)).state_dict(), folder / CHECKPOINT)
+    config = {"structures": ["ex", "od"], "image_size": 64, "thresholds": {"ex": 0.3}, "network_def": NETWORK}
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    pin = {"version": "0.0.1", "weights": {CHECKPOINT: {"sha256": sha256_file(folder / CHECKPOINT)}}}
+    (folder / "configs" / "metadata.json").write_text(json.dumps(pin))
+    return folder
+
+
+def test_masks_lie_where_the_structure_lies_at_the_photographs_own_size(tmp_path: Path) -> None:
+    image = LoadFundus()(photograph(tmp_path / "eye.png"))
+    masks = segment_photograph(image, segmenter())
+    assert masks["a"].shape == masks["b"].shape == (1, 90, 130)
+    expected = (read_image(tmp_path / "eye.png")[2:] > 0.5).float()
+    dice = 2 * (masks["a"] * expected).sum() / (masks["a"].sum() + expected.sum())
+    assert dice > 0.9  # the square was seen at 64 of 80 pixels
+    assert masks["b"].sum() == 0
+    soft = segment_photograph(image, segmenter(), soft=True)["a"]
+    assert 0 < soft[soft > 0].min() < 0.5 < soft.max() <= 1
+
+
+@pytest.mark.parametrize(("file_format", "suffix"), [("png", ".png"), ("nifti", ".nii.gz")])
+def test_files_datalist_and_overlays(file_format: str, suffix: str, tmp_path: Path) -> None:
+    first, second = (
+        photograph(tmp_path / "in" / "x" / "eye.png"),
+        photograph(tmp_path / "in" / "y" / "eye.png", left=30),
+    )
+    items = {"training": [{"image": str(first), "grade": 3, "dme": 1}], "test": [{"image": str(second), "group": "p"}]}
+    out = segment(
+        load_datalist(items), segmenter(), tmp_path / "out", file_format=file_format, overlays=True, progress=False
+    )
+    written = load_datalist(out / "datalist.json")  # not all keys here are mask keys of a datalist: paths of those stay
+    assert written["training"][0]["grade"] == 3
+    assert written["training"][0]["dme"] == 1
+    assert written["test"][0]["group"] == "p"
+    assert "predicted by Blue" in written["description"]
+    mask = read_mask(out / "masks" / "a" / f"x/eye{suffix}")
+    assert mask.shape == (1, 90, 130)
+    assert mask.unique().tolist() == [0, 1]
+    if file_format == "nifti":
+        assert nibabel.load(out / "masks/a/x/eye.nii.gz").shape == (130, 90, 1)
+    assert read_image(out / "overlays.png").shape[1] > 300
+
+
+def test_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datalist = load_datalist(
+        {"test": [{"image": str(photograph(tmp_path / f"{i}.png", left=20 + i))} for i in range(3)]}
+    )
+    whole = segment(datalist, segmenter(), tmp_path / "whole", progress=False)
+    again = segment(datalist, segmenter(), tmp_path / "again", progress=False)
+    for path in list((again / "masks").rglob("1.png")):
+        path.unlink()
+    standing = again / "masks" / "a" / "0.png"
+    before = standing.stat().st_mtime_ns
+    segment(datalist, segmenter(), again, progress=False)
+    assert standing.stat().st_mtime_ns == before
+    for path in (whole / "masks").rglob("*.png"):
+        assert path.read_bytes() == (again / path.relative_to(whole)).read_bytes()
+    with pytest.raises(ValueError, match=r"other settings \(soft: False\)"):
+        segment(datalist, segmenter(), again, soft=True, progress=False)
+
+
+def test_command(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    write_image(tmp_path / "in" / "eye.png", phantom_fundus(seed=1, size=96).image)
+    arguments = ["segment", "--images", str(tmp_path / "in"), "--bundle", str(bundle)]
+    assert main([*arguments, "--out", str(tmp_path / "out"), "--soft", "--overlays", "--no-flips"]) == 0
+    found = load_datalist(tmp_path / "out" / "datalist.json")["test"][0]
+    assert read_mask(found["ex"]).shape == (1, 96, 96)
+    assert os.path.isabs(found["od"])
+    (tmp_path / "none").mkdir()
+    assert (
+        main(["segment", "--images", str(tmp_path / "none"), "--out", str(tmp_path / "o"), "--bundle", str(bundle)])
+        == 2
+    )
+    assert "no photographs" in capsys.readouterr().err
+    (tmp_path / "small").mkdir()
+    write_image(tmp_path / "small" / "eye.png", phantom_fundus(seed=1, size=32).image)
+    arguments = ["segment", "--images", str(tmp_path / "small" / "eye.png"), "--bundle", str(bundle)]
+    assert main([*arguments, "--out", str(tmp_path / "small_out")]) == 2
+    assert "allow_upsampling" in capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "small_out"), "--allow-upsampling"]) == 0
+
+
+def test_bundle_gives_thresholds_and_refuses_others(bundle: Path, grader_bundle: Path, tmp_path: Path) -> None:
+    loaded = load_segmenter(bundle)
+    assert loaded.thresholds == {"ex": 0.3, "od": 0.5}
+    assert loaded.name == "tiny_segmenter 0.0.1"
+    images = torch.rand(2, 3, 64, 64)
+    p = loaded.probabilities(images)["ex"]
+    assert torch.equal(loaded.masks(images)["ex"], p >= 0.3)
+    with pytest.raises(ImageValueError, match="wanted"):
+        loaded.probabilities(images * 255)
+    with pytest.raises(WeightsError, match="no segmenter"):
+        load_segmenter(grader_bundle)
+
+
+def test_names_never_collide() -> None:
+    names = photograph_names(["/d/a/1.png", "/d/b/1.png", "/d/b/1.jpg", "/d/b/2.nii.gz"])
+    assert names == {"/d/a/1.png": "a/1", "/d/b/1.png": "b/1_png", "/d/b/1.jpg": "b/1_jpg", "/d/b/2.nii.gz": "b/2"}
+
+
+def test_overlay_draws_outlines_only() -> None:
+    image, mask = torch.full((3, 20, 20), 0.5), torch.zeros(1, 20, 20)
+    mask[0, 5:15, 5:15] = 1
+    drawn = overlay(image, {"he": mask, "unknown": mask})
+    changed = (drawn != image).any(0)
+    assert changed.sum() == 36  # the rim of a square of ten
+    assert not changed[8:12, 8:12].any()
+    sheet = overlay_sheet([(image, {"he": mask})] * 4, tile=16, columns=3)
+    assert sheet.shape[1] == 2 * 20
+    with pytest.raises(DatalistError, match="no photograph"):
+        segment({"test": []}, segmenter(), "nowhere")
