@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "docs/transform.md", "docs/data.md"]
+PAGES = [
+    "README.md",
+    "docs/transform.md",
+    "docs/data.md",
+    "docs/engine.md",
+    "docs/curation.md",
+    "docs/selection_rate.md",
+]
 
 
 @pytest.mark.slow

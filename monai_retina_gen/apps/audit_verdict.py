@@ -19,7 +19,7 @@ RULE = (
     "smaller than chance makes it. Suspicious: only the mean ratio is too small, or the space is no fair ground. "
     f"Each p-value is multiplied by {QUESTIONS} and compared with {LEVEL}: a generator that holds no training "
     f"photograph is called suspicious or worse in at most {LEVEL:.0%} of audits. The rule was settled after two "
-    "others had been tried on real data, and without regard to what it says of them."
+    "others had been tried on real data, and before it was tried on them itself."
 )
 LIMITS = [
     "An audit finds copies of whole photographs. It does not find a copied detail, and finding nothing does not prove "

@@ -25,13 +25,14 @@ from monai_retina_gen.apps.curate_selection import Selection, select
 from monai_retina_gen.apps.curate_store import check_store, store
 from monai_retina_gen.apps.extractor import Extractor, load_extractor
 from monai_retina_gen.apps.image_sets import photographs, read_section
-from monai_retina_gen.data import SECTIONS, Item, write_json
+from monai_retina_gen.data import Item, write_json
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
 __all__ = ["Curation", "add_parser", "curate", "run"]
 
 CURATION_FILE = "curation.json"
 K = 3
+SELECTING = ("training", "validation")  # nothing is selected on test photographs
 
 
 @dataclass(frozen=True)
@@ -137,18 +138,9 @@ def curate(
         **statement(pool, stored),
         "data": {"n_photographs": len(items), "photographs_sha256": reference.sha256, "n_candidates": candidates},
         "settings": {"per_grade": per_grade, "k": K, "seed": seed, "batch_size": batch_size},
-        **outcome(selection, len(classes), per_grade),
-        "realism": {
-            "threshold": realism,
-            **distribution(scores, realism),
-            "photographs": reference.realistic(realism),
-        },
-        "confidence": {
-            "threshold": confidence,
-            **distribution(sureness, confidence),
-            "photographs": reference.confident(confidence),
-        },
-        "seeds": {str(grade): [seed + row for row in selection.rows(grade=grade)] for grade in classes},
+        **outcome(selection, len(classes), per_grade, seed),
+        "realism": {**distribution(scores, realism), "photographs": reference.realistic(realism)},
+        "confidence": {**distribution(sureness, confidence), "photographs": reference.confident(confidence)},
         "warnings": warnings_of(pool, len(items)),
     }
     report["pictures"] = pictures(folder, pool, selection, report["grades"])
@@ -184,7 +176,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--generator", required=True, help="bundle name or folder")
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
-    parser.add_argument("--section", default="training", choices=SECTIONS, help="photographs that realism is against")
+    parser.add_argument("--section", default="training", choices=SELECTING, help="photographs that realism is against")
     parser.add_argument("--out", required=True, help="folder to write, or to go on with")
     parser.add_argument("--candidates", type=int, default=2000, help="images drawn (default 2000)")
     parser.add_argument("--per-grade", type=int, default=100, help="images kept of each grade (default 100)")

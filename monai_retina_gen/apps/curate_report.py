@@ -21,11 +21,12 @@ COLUMNS = 10
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def outcome(selection: Selection, num_classes: int, per_grade: int) -> dict[str, Any]:
-    """Counts per grade that the graders see, and refusals in all."""
+def outcome(selection: Selection, num_classes: int, per_grade: int, seed: int) -> dict[str, Any]:
+    """Counts per grade that the graders see, refusals in all, and the seeds of the kept candidates by grade."""
     return {
         "grades": {str(grade): _grade(selection, grade, per_grade) for grade in range(num_classes)},
         "refused": {reason: len(selection.rows(reason=reason)) for reason in REASONS},
+        "seeds": {str(g): [seed + row for row in selection.rows(grade=g)] for g in range(num_classes)},
     }
 
 
@@ -44,6 +45,7 @@ def distribution(values: Tensor, threshold: float) -> dict[str, Any]:
     finite = values[values.isfinite()].double()
     quantiles = finite.quantile(torch.tensor(QUANTILES, dtype=torch.float64)).tolist() if len(finite) else []
     return {
+        "threshold": threshold,
         "share_passing": float((values >= threshold).double().mean()),
         "quantiles": dict(zip(map(str, QUANTILES), quantiles, strict=False)),
     }

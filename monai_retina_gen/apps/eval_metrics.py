@@ -22,12 +22,14 @@ def headline(result: dict[str, Any]) -> dict[str, Any]:
         figures[f"{name}_real_against_real"] = metric["floor"]
     figures["kid_p_value"] = result["metrics"]["kid"]["p_value"]
     figures["swd"] = result["sliced_wasserstein"]["value"]
+    figures["swd_n"] = result["sliced_wasserstein"]["n_real"]
     figures["realism_median"] = result["realism"]["median"]
     return figures | {
         "n_real": result["data"]["n_real"],
         "n_generated": result["data"]["n_generated"],
         "extractor": result["extractor"]["name"],
         "extractor_sha256": result["extractor"]["sha256"],
+        "extractor_dimension": result["extractor"]["dimension"],
         "weights_sha256": result["generator"]["weights_sha256"],
         "warnings": sorted({w for metric in result["metrics"].values() for w in metric["warnings"]}),
     }

@@ -37,11 +37,12 @@ class GeneratorEvaluation:
         items: graded datalist items that the generator has not been trained on.
         extractor: see `load_extractor`.
         output_dir: folder for `metrics.json` and the pictures that it names; made where absent.
-        per_grade: feature metrics of each grade as well.
+        per_grade: feature metrics and SWD of each grade as well, where it has six photographs and six samples.
         count: number of samples, with the grade frequencies of `items`; as many as photographs by default.
         seed: base of the samples' seeds, and of all splits and permutations.
         pairs: random pairs of each grade for the diversity figures.
-        lpips: LPIPS diversity too; its network is downloaded by your machine, and without it the figure is left out.
+        lpips: LPIPS diversity too: torchvision then downloads AlexNet's weights unless they are in torch's cache. A
+            failure is a line in the result.
         batch_size: images per forward pass.
         sample_options: options of the generator's `sample`, such as `{"curated": False}`.
         device: where generator and extractor run.
@@ -61,7 +62,7 @@ class GeneratorEvaluation:
         count: int | None = None,
         seed: int = 0,
         pairs: int = 200,
-        lpips: bool = True,
+        lpips: bool = False,
         batch_size: int = 16,
         sample_options: dict[str, Any] | None = None,
         device: str = "cpu",
@@ -118,7 +119,8 @@ class GeneratorEvaluation:
                 counts = f"{len(rows[0])} real and {len(rows[1])} generated"
                 found[str(grade)] = {"skipped": f"{counts}: fewer than {SMALLEST}"}
             else:
-                found[str(grade)] = self._feature_metrics(fr[rows[0]], fg[rows[1]])
+                swd = sliced_wasserstein_figure(real.select(rows[0]), generated.select(rows[1]), seed=self.seed)
+                found[str(grade)] = {**self._feature_metrics(fr[rows[0]], fg[rows[1]]), "swd": swd}
         return found
 
     def _pictures(self, real: ImageSet, generated: ImageSet, scores: Sequence[float]) -> dict[str, str]:
@@ -185,11 +187,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--section", default="validation", help="photographs that the generator has not seen")
     parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--extractor", default="fundus", help="fundus, inception, or a grader's bundle")
-    parser.add_argument("--per-grade", action="store_true", help="figures of each grade as well")
+    parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
+    parser.add_argument(
+        "--per-grade", action="store_true", help=f"figures of each grade with {SMALLEST} images of each kind as well"
+    )
     parser.add_argument("--count", type=int, help="samples (default: as many as photographs)")
     parser.add_argument("--pairs", type=int, default=200, help="pairs of each grade for diversity")
-    parser.add_argument("--no-lpips", action="store_true", help="leave out LPIPS, which needs a download")
+    parser.add_argument("--lpips", action="store_true", help="LPIPS diversity too; may download AlexNet's weights")
     parser.add_argument("--write-metadata", metavar="BUNDLE", help="write headline figures to its metadata")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -207,7 +211,7 @@ def run(args: argparse.Namespace) -> int:
         count=args.count,
         seed=args.seed,
         pairs=args.pairs,
-        lpips=not args.no_lpips,
+        lpips=args.lpips,
         device=args.device,
     ).run()
     for name, value in headline(result).items():

@@ -210,7 +210,7 @@ def _counts(args: argparse.Namespace, generator: RetinaGenerator) -> dict[int, i
         except ValueError:
             raise ValueError(f"--counts {args.counts!r}: want GRADE:NUMBER pairs such as 2:100,3:200") from None
     if args.per_grade is not None:
-        return dict.fromkeys(range(generator.num_classes), args.per_grade)
+        return dict.fromkeys(sorted(set(range(generator.num_classes)) - generator.missing_grades), args.per_grade)
     if not args.datalist:
         raise ValueError("--balance needs --datalist: the grades that are to be balanced")
     datalist = load_datalist(args.datalist, args.dataset_dir, require_grade=True)

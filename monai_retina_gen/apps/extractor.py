@@ -12,11 +12,13 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.metrics import extract_features
+from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import (
     CHECKPOINT,
     find_bundle,
     load_network,
     load_state,
+    load_weights,
     read_inference_config,
     sha256_file,
 )
@@ -24,6 +26,13 @@ from monai_retina_gen.weights import (
 __all__ = ["Extractor", "load_extractor"]
 
 FUNDUS_BUNDLE = "retina_grader"
+FUNDUS_NAME = "fundus-v1"
+FUNDUS_SHA256 = "c0c10c4cc28ca9a1191e12f1e45935960ebec59b3a160088ca5b6ce4d9bf3ce3"
+FUNDUS_SIZE = 192
+FUNDUS_FILES = (CHECKPOINT, "models/fundus_v1.pt")
+"""Where the weights lie in the bundle: a later grader replaces the first, and keeps them as the second."""
+
+PIXEL_SIDE = 16
 
 
 class Extractor:
@@ -97,20 +106,34 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
     """A feature extractor.
 
     Args:
-        source: `"fundus"`, the pooled features of the bundle `retina_grader` (the default everywhere);
-            `"inception"`, torch-fidelity's Inception-v3 as in published FIDs, whose weights your machine downloads;
-            or the name or folder of a grader's bundle. An `Extractor` is returned as it is.
+        source: `"fundus"` (the default everywhere), today `fundus-v1`: the pooled features, 512 numbers at 192 pixels,
+            of the first weights of the bundle `retina_grader`, pinned by their sha256, so that figures stay comparable
+            when the grader gets better (figures taken before it had a name of its own call it `retina_grader`);
+            `"pixels"`, no network but the colours of a reduction to 16 x 16 pixels, 768 numbers, for data that no
+            fundus network fits; `"inception"`, torch-fidelity's Inception-v3 as in published FIDs, whose weights your
+            machine downloads; or the name or folder of a grader's bundle, whatever its weights. An `Extractor` is
+            returned as it is.
         device: where it runs.
 
     Raises:
         BundleNotFoundError: if there is no such bundle.
-        WeightsError: if weights are missing or changed, or the bundle's network has no method `features`.
+        WeightsError: if weights are missing or changed, the installed `retina_grader` lacks those of `fundus-v1`, or
+            the bundle's network has no method `features`.
+
+    Example:
+        >>> load_extractor("pixels").as_dict()["name"], load_extractor("pixels").dimension
+        ('pixels 16 x 16', 768)
     """
     if isinstance(source, Extractor):
         return source
     if source == "inception":
         return _inception(device)
-    bundle = find_bundle(FUNDUS_BUNDLE if source == "fundus" else source)
+    if source == "pixels":
+        name = f"pixels {PIXEL_SIDE} x {PIXEL_SIDE}"
+        return Extractor(nn.Flatten(), name=name, sha256="", input_size=PIXEL_SIDE, device=device)
+    if source in ("fundus", FUNDUS_NAME):
+        return _fundus(device)
+    bundle = find_bundle(source)
     network, size = load_network(bundle), int(read_inference_config(bundle).get("image_size", 0))
     if not hasattr(network, "features") or size < 1:
         raise WeightsError(
@@ -119,6 +142,27 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
         )
     weights = sha256_file(bundle / CHECKPOINT)
     return Extractor(_GraderFeatures(network), name=bundle.name, sha256=weights, input_size=size, device=device)
+
+
+def _fundus(device: str) -> Extractor:
+    """The architecture is part of `fundus-v1`, not of a bundle that may get another."""
+    network = FundusGrader(backbone="resnet18")
+    load_weights(network, _fundus_file(find_bundle(FUNDUS_BUNDLE)), sha256=FUNDUS_SHA256)
+    features = _GraderFeatures(network)
+    return Extractor(features, name=FUNDUS_NAME, sha256=FUNDUS_SHA256, input_size=FUNDUS_SIZE, device=device)
+
+
+def _fundus_file(bundle: Path) -> Path:
+    found = {name: sha256_file(bundle / name) for name in FUNDUS_FILES if (bundle / name).is_file()}
+    for name, sha256 in found.items():
+        if sha256 == FUNDUS_SHA256:
+            return bundle / name
+    came = ", ".join(f"{name} has {sha256[:12]}" for name, sha256 in found.items()) or "it holds neither file"
+    raise WeightsError(
+        f"extractor 'fundus' is {FUNDUS_NAME}, the weights with sha256 {FUNDUS_SHA256[:12]}..., looked for as "
+        f"{' and '.join(FUNDUS_FILES)} in {bundle}: {came}. Put them at {bundle / FUNDUS_FILES[1]}; or name this "
+        f"bundle, extractor={str(bundle)!r}, and compare its figures with no others; or use 'pixels'."
+    )
 
 
 def _inception(device: str) -> Extractor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
 __all__ = ["ImageSet", "expanded_images", "photographs", "read_section", "sampled_images", "spread"]
+
+_LOGGER = logging.getLogger("monai_retina_gen.images")
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,14 @@ def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> 
 def sampled_images(
     generator: RetinaGenerator, grades: Sequence[int], *, seed: int = 0, batch_size: int = 16, **options: Any
 ) -> ImageSet:
-    """Samples of a generator, with options of its `sample`; seeds depend on `seed` and index alone, as in `expand`."""
+    """Samples of a generator, with options of its `sample`; seeds depend on `seed` and index alone, as in `expand`.
+
+    Samples of grades that the generator lacks are left out, with a line in the log.
+    """
+    lacking = generator.missing_grades if options.get("curated", True) else frozenset()
+    if left_out := sum(grade in lacking for grade in grades):
+        _LOGGER.warning(f"{generator.name} has no image of grades {sorted(lacking)}: {left_out} samples are left out")
+        grades = [grade for grade in grades if grade not in lacking]
     seeds = [image_seed(seed, index) for index in range(len(grades))]
     starts = range(0, len(grades), batch_size)
     images = [

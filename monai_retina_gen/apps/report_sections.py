@@ -125,7 +125,7 @@ def _metric_table(metrics: list[Result], caption: str) -> str:
 
 
 def _grade_table(per_grade: Result) -> str:
-    """One row a grade: each figure with its floor and ratio; the extractor is that of all grades."""
+    """One row a grade: n, extractor, and each figure with its floor and ratio."""
     if not per_grade:
         return ""
     figured = {grade: found for grade, found in per_grade.items() if "skipped" not in found}
@@ -134,9 +134,14 @@ def _grade_table(per_grade: Result) -> str:
     names = list(next(iter(figured.values()), {}))
     rows: list[list[Cell]] = []
     for grade, found in figured.items():
-        counts = f"{found[names[0]]['n_real']} / {found[names[0]]['n_generated']}"
-        rows.append([grade, counts, *(_with_floor(found[name]) for name in names)])
-    made = table(["grade", "n", *names], rows, "By grade: value; real against real; ratio at equal n") if rows else ""
+        first = found[names[0]]
+        extractor = f"{first['extractor']} {first['extractor_sha256'][:8]}".strip()
+        named: list[Cell] = [grade, f"{first['n_real']} / {first['n_generated']}", extractor, first["dimension"]]
+        rows.append([*named, *(_with_floor(found[name]) for name in names)])
+    caption = "By grade: value; real against real; ratio at equal n."
+    if "swd" in names:
+        caption += " SWD takes no extractor but 7x7 patches (d = 147), and as many images of each kind as of the rarer."
+    made = table(["grade", "n", "extractor", "d", *names], rows, caption) if rows else ""
     return warnings(_merged(sorted({*lines, *skipped}))) + made
 
 
@@ -152,7 +157,11 @@ def _diversity(found: Result) -> str:
             skipped.append(f"{name} diversity was left out: {entry['skipped']}.")
         else:
             pairs = sum(entry["generated"]["pairs"].values())
-            with_what = f"window {entry['window']}" if "window" in entry else entry["network"]
+            with_what = (
+                f"window {entry['window']}"
+                if "window" in entry
+                else f"{entry['network']} {entry['network_sha256'][:8]}"
+            )
             rows.append([name, with_what, entry["generated"]["mean"], entry["real"]["mean"], pairs, entry["reading"]])
     head = ["figure", "with", "generated", "photographs", "pairs", "reading"]
     made = table(head, rows, "Diversity within a grade") if rows else ""

@@ -224,4 +224,5 @@ def _found(paths: Sequence[str]) -> list[Item]:
             files.append(path)
     if not files:
         raise DatalistError(f"--images {' '.join(paths)}: no photographs ({', '.join(IMAGE_SUFFIXES)}) in there")
-    return [{"image": str(path.absolute()), "group": str(path.absolute())} for path in files]
+    names = photograph_names(str(path.absolute()) for path in files)
+    return [{"image": path, "group": name} for path, name in names.items()]

@@ -70,7 +70,9 @@ def csv_datalist(
     problems.raise_any("Correct the table or the files.")
     if group_column is None:
         group_identical_files(items)
-    sections = _split(items, rows, split_column, csv) if split_column else split_by_group(items, fractions, seed=seed)
+    sections = (
+        split_by_column(items, rows, split_column, csv) if split_column else split_by_group(items, fractions, seed=seed)
+    )
     how = f"by column {split_column}" if split_column else f"by group, seed {seed}"
     description = f"Photographs of {Path(csv).name}, split {how}."
     return make_datalist(
@@ -91,7 +93,7 @@ def _item(row: Mapping[str, str], folder: Path, image: str, masks: Mapping[str, 
     return item
 
 
-def _split(
+def split_by_column(
     items: Sequence[Item], rows: Sequence[Mapping[str, str]], column: str, csv: str | os.PathLike[str]
 ) -> dict[str, list[Item]]:
     sections: dict[str, list[Item]] = {section: [] for section in SECTIONS}

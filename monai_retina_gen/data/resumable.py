@@ -91,7 +91,7 @@ class SeededDataset(Dataset[Any]):
         if isinstance(self.transform, Randomizable):
             self.transform.set_random_state(seed=seed)
         with torch.random.fork_rng(devices=[]):  # for transforms of torchvision
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU alone: `torch.manual_seed` also looks for devices
             return self.transform(self.dataset[index])
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from monai_retina_gen.data.csv_list import _split as split_by_column
+from monai_retina_gen.data.csv_list import split_by_column
 from monai_retina_gen.data.datalist_format import Datalist, Item, existing_folder, make_datalist
 from monai_retina_gen.data.photographs import group_identical_files, require_items
 from monai_retina_gen.data.problems import Problems

@@ -3,7 +3,7 @@
 from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
 from monai_retina_gen.engines.alternating_trainer import AlternatingTrainer, GenerativeEvents
 from monai_retina_gen.engines.calibration import expected_calibration_error, fit_temperature
-from monai_retina_gen.engines.cross_fitting import CrossFittedGraders, fold_of_group, training_folds
+from monai_retina_gen.engines.cross_fitting import CrossFittedGraders, fold_datalist, fold_of_group, training_folds
 from monai_retina_gen.engines.discriminator_augment import AUGMENTATION_PRESETS, DiscriminatorAugment
 from monai_retina_gen.engines.distributed import average_gradients, broadcast_state, world
 from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segmenter
@@ -42,6 +42,7 @@ __all__ = [
     "broadcast_state",
     "expected_calibration_error",
     "fit_temperature",
+    "fold_datalist",
     "fold_of_group",
     "load_segmentation_data",
     "load_segmenter",

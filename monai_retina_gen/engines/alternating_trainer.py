@@ -165,7 +165,7 @@ class AlternatingTrainer(Trainer):
 
     def _iteration(self, engine: Any, batchdata: Any) -> dict[str, Any]:
         rank, count = world()
-        torch.manual_seed(_seed(self.seed, self.state.iteration, rank))
+        _seed_device(self.state.device, _seed(self.seed, self.state.iteration, rank))
         shared = torch.Generator().manual_seed(_seed(self.seed, self.state.iteration))
         device = self.state.device
         real, condition = self.prepare_batch(batchdata, device, self.non_blocking, **self.to_kwargs)
@@ -328,13 +328,24 @@ def _float(scores: Any) -> Any:
     """Scores of one or several discriminators in float32."""
     if isinstance(scores, Tensor):
         return scores.float()
-    return {k: _float(v) for k, v in scores.items()} if isinstance(scores, dict) else [_float(s) for s in scores]
+    if isinstance(scores, dict):
+        return {name: _float(score) for name, score in scores.items()}
+    return [_float(score) for score in scores]
 
 
 def _detached(scores: Any) -> Any:
     if isinstance(scores, Tensor):
         return scores.detach()
-    return {k: _detached(v) for k, v in scores.items()} if isinstance(scores, dict) else [_detached(s) for s in scores]
+    if isinstance(scores, dict):
+        return {name: _detached(score) for name, score in scores.items()}
+    return [_detached(score) for score in scores]
+
+
+def _seed_device(device: torch.device, seed: int) -> None:
+    """Seed the CPU and this device alone: `torch.manual_seed` formats a stack for every device that is not in use."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _seed(*numbers: int) -> int:

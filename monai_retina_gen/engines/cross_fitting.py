@@ -7,14 +7,15 @@ each photograph, with everything that was made of it, is judged only by those th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.data import Item, split_by_group
+from monai_retina_gen.data import Datalist, Item, split_by_group
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["CrossFittedGraders", "fold_of_group", "training_folds"]
+__all__ = ["CrossFittedGraders", "fold_datalist", "fold_of_group", "training_folds"]
 
 
 def fold_of_group(
@@ -63,6 +64,34 @@ def training_folds(items: Sequence[Item], folds: Mapping[str, int]) -> Iterator[
     for fold in sorted(set(folds.values())):
         train = [item for item in items if folds[str(item["group"])] != fold]
         yield train, [item for item in items if folds[str(item["group"])] == fold]
+
+
+def fold_datalist(datalist: Mapping[str, Any], fold: int, folds: int = 5, *, seed: int = 0) -> Datalist:
+    """The datalist that the grader of one fold is trained with; training and validation are dealt out anew.
+
+    Args:
+        datalist: as `load_datalist` gives it; its test section stays what it is, and out of all folds.
+        fold: which fold is held out.
+        folds: see `fold_of_group`.
+        seed: see `fold_of_group`; the same for all folds.
+
+    Returns:
+        Datalist whose `validation` is the fold and whose `training` is the rest.
+
+    Raises:
+        DatalistError: for a fold outside the range, and as `fold_of_group`.
+
+    Example:
+        >>> items = [{"image": f"{i}.png", "group": f"eye{i}", "grade": i % 2} for i in range(10)]
+        >>> one = fold_datalist({"training": items[:8], "validation": items[8:], "test": []}, 0)
+        >>> len(one["training"]), len(one["validation"])
+        (8, 2)
+    """
+    if not 0 <= fold < folds:
+        raise DatalistError(f"fold={fold}: from 0 to {folds - 1} is wanted")
+    items = [*datalist["training"], *datalist["validation"]]
+    parts = list(training_folds(items, fold_of_group(items, folds, seed=seed)))
+    return {**datalist, "training": parts[fold][0], "validation": parts[fold][1]}
 
 
 class CrossFittedGraders(nn.Module):

@@ -114,6 +114,11 @@ class RetinaGenerator:
         """Latents of photographs."""
         raise UnsupportedModeError(f"generator {self.name!r} has no encoder")
 
+    @property
+    def missing_grades(self) -> frozenset[int]:
+        """Grades that `sample` cannot serve, such as those for which curation has kept nothing."""
+        return frozenset()
+
     def check_mode(self, mode: str) -> None:
         """Raise `UnsupportedModeError` where the generator lacks `mode`, naming who has it."""
         if mode not in self.modes:

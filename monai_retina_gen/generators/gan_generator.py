@@ -55,6 +55,13 @@ class GANGenerator(RetinaGenerator):
         self.num_classes = int(self.network.num_classes) or 5
         self.temperature, self.curated, self.batch_size = temperature, curated, batch_size
 
+    @property
+    def missing_grades(self) -> frozenset[int]:
+        """Grades for which curation has kept nothing; none for conditional networks."""
+        if self.conditional or not self.curated:
+            return frozenset()
+        return frozenset(g for g, count in enumerate(self.network.curated_counts.tolist()) if count == 0)
+
     def latents(self, seeds: Sequence[int]) -> Tensor:
         """`(B, latent_dim)` latents on the CPU, each of its seed alone."""
         network = self.network

@@ -36,6 +36,7 @@ from monai_retina_gen.metrics.kernel import (
     kernel_permutation_p_value,
 )
 from monai_retina_gen.metrics.laplacian_pyramid import laplacian_pyramid
+from monai_retina_gen.metrics.mask_curve import MaskCurve, average_precision, best_threshold, curve_counts
 from monai_retina_gen.metrics.ms_ssim import (
     FieldOfViewMsSsim,
     MsSsimDiversity,
@@ -93,6 +94,7 @@ __all__ = [
     "KernelDistanceResult",
     "LpipsDistance",
     "LpipsDiversity",
+    "MaskCurve",
     "MetricResult",
     "MsSsimDiversity",
     "PrecisionRecall",
@@ -104,8 +106,11 @@ __all__ = [
     "SlicedWasserstein",
     "accuracy_from_confusion",
     "authenticity_share",
+    "average_precision",
+    "best_threshold",
     "bootstrap_interval",
     "copied_share",
+    "curve_counts",
     "data_copying_test",
     "density_coverage",
     "evaluate_features",

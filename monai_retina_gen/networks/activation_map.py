@@ -48,7 +48,7 @@ class ActivationMapClassifier(nn.Module):
         self,
         *,
         findings: Sequence[str] = ("laser", "membrane"),
-        channels: Sequence[int] = (16, 32, 64, 128),
+        channels: Sequence[int] = (16, 32, 64),
         sharpness: float = 1.0,
     ) -> None:
         super().__init__()

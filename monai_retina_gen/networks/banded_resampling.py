@@ -20,11 +20,15 @@ from torch import Tensor
 
 __all__ = [
     "Banding",
+    "Block",
+    "Buffers",
     "band_blocks",
     "blocked_columns",
     "blocked_rows",
+    "chunk_rows",
     "plain_resample",
     "resampling_matrix",
+    "transposed",
 ]
 
 Banding = tuple[int, int, int, int]

@@ -174,7 +174,7 @@ def _forward_backward(ctx, grad):  # type: ignore[no-untyped-def]
     x, scale, bias, up, down = ctx.saved_tensors
     change = _tangent(grad, x, scale, bias, up, down, *ctx.rest, True)
     grad_x = (change * scale[:, :, None, None]).to(x.dtype) if ctx.needs_input_grad[0] else None
-    grad_scale = torch.einsum("nchw,nchw->nc", change, x.to(change.dtype)) if ctx.needs_input_grad[1] else None
+    grad_scale = (change * x).sum((2, 3)).to(scale.dtype) if ctx.needs_input_grad[1] else None
     grad_bias = change.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
     return (grad_x, grad_scale, grad_bias, *[None] * 6)
 

@@ -128,6 +128,8 @@ class StyleGAN3(nn.Module):
         if truncation == 1.0:
             return ws
         cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        if not 0 <= cutoff <= self.num_ws:
+            raise ValueError(f"truncation_cutoff must lie in 0..{self.num_ws}, got {cutoff}")
         return torch.cat([self.w_avg.lerp(ws[:, :cutoff], truncation), ws[:, cutoff:]], dim=1)
 
     def mix_styles(self, ws: Tensor, other: Tensor, *, layers: Iterable[int]) -> Tensor:

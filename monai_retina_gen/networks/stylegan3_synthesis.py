@@ -126,7 +126,7 @@ class StyleGAN3Synthesis(nn.Module):
         """Styles `(B, channels)` of the input and of each layer for `(B, 16, w_dim)`; toRGB's before its gain."""
         if ws.ndim != 3 or ws.shape[1] != self.num_ws:
             raise ValueError(f"ws must be (B, {self.num_ws}, w_dim), got {tuple(ws.shape)}")
-        return [layer.affine(w) for layer, w in zip([self.input, *self.layers], ws.unbind(1), strict=True)]  # type: ignore[operator]
+        return [layer.affine(w) for layer, w in zip([self.input, *self.layers], ws.unbind(1), strict=True)]
 
     def run(
         self,

@@ -99,7 +99,7 @@ class AugmentationSource:
         Returns:
             `B` outcomes whose images have the size of `images`.
         """
-        results: list[Augmented | None] = [None] * len(plans)
+        results: list[Augmented | None] = [self._refuse(plan) for plan in plans]
         names = list(sources or [""] * len(plans))
         reasons = [""] * len(plans)
         for attempt in range(self.max_retries + 1 if self.gate else 1):
@@ -113,6 +113,12 @@ class AugmentationSource:
                     reasons[i] = outcome.refused
         refused = (Augmented(None, None, {}, reason) for reason in reasons)
         return [r if r is not None else empty for r, empty in zip(results, refused, strict=True)]
+
+    def _refuse(self, plan: AugmentationPlan) -> Augmented | None:
+        """The real image, with the reason, where the generator has nothing for the grade."""
+        if self.handle is None or plan.mode != "sample" or plan.grade not in self.handle.get().missing_grades:
+            return None
+        return Augmented(None, None, {}, f"{self.handle.get().name} has no image of grade {plan.grade}")
 
     def _make(
         self,

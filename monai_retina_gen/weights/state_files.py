@@ -98,6 +98,7 @@ def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, hal
     try:
         with os.fdopen(handle, "wb") as file:
             torch.save(tensors, file)
+        os.chmod(temporary, 0o644)  # a temporary file is its owner's alone; weights are for all
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
@@ -133,7 +134,7 @@ def _checkpoint_problem(path: Path, finite: bool) -> str:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        return f"it does not load: {str(error).splitlines()[0][:200]}"
+        return f"it does not load: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"
     if finite and not all(x.isfinite().all() for x in _tensors(state) if x.is_floating_point()):
         return "it holds NaN or infinite values"
     return ""

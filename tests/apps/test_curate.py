@@ -138,6 +138,12 @@ def test_what_is_kept_passes_and_everything_is_counted(wgan_bundle: Path, items:
     assert sum(result.kept.values()) + sum(report["refused"].values()) == 30
     assert all(sum(g["refused"].values()) + g["kept"] == g["candidates"] for g in report["grades"].values())
     assert [report["grades"][str(g)]["lacking"] for g in (3, 4)] == [4, 4]  # the judge never sees them
+    judged = BrightnessJudge().probabilities(photographs(items, 64).floats())
+    sure = [i for i in range(len(items)) if judged[i].max() >= 0.6]
+    beside = report["confidence"]["photographs"]
+    assert beside["share_passing"] == pytest.approx(len(sure) / len(items))
+    right = sum(int(judged[i].argmax()) == items[i]["grade"] for i in sure)
+    assert beside["agreement"] == (pytest.approx(right / len(sure)) if sure else None)
     assert load_datalist(tmp_path / "datalist.json")["training"][0]["grade"] == grades[0]
     assert read_image(tmp_path / "kept.png").shape[1] == 5 * 96
     assert (tmp_path / "refused.png").is_file()
@@ -151,7 +157,7 @@ def test_what_is_kept_passes_and_everything_is_counted(wgan_bundle: Path, items:
 
 def test_stopped_and_started_again_gives_the_same_bytes(wgan_bundle: Path, items: Any, tmp_path: Path) -> None:
     class Stops(BrightnessJudge):
-        left = 2
+        left = 3  # the photographs and two batches
 
         def probabilities(self, images: Tensor) -> Tensor:
             self.left -= 1

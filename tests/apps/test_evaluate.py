@@ -10,15 +10,18 @@ import pytest
 import torch
 
 from monai_retina_gen.apps import evaluate, image_figures
+from monai_retina_gen.apps import extractor as extractor_module
 from monai_retina_gen.apps.eval_metrics import headline, write_eval_metrics
 from monai_retina_gen.apps.evaluate import GeneratorEvaluation
 from monai_retina_gen.apps.extractor import Extractor, load_extractor
 from monai_retina_gen.apps.image_sets import ImageSet, photographs, read_section, sampled_images, spread
+from monai_retina_gen.apps.report_sections import evaluation_section
 from monai_retina_gen.data import load_datalist
 from monai_retina_gen.errors import DatalistError, WeightsError
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.metrics import frechet_distance
-from monai_retina_gen.weights import CHECKPOINT, load_network, sha256_file
+from monai_retina_gen.networks import FundusGrader
+from monai_retina_gen.weights import CHECKPOINT, load_network, load_state, save_state, sha256_file
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,42 @@ def test_extractor_is_the_graders_features(grader_bundle: Path) -> None:
 def test_extractor_needs_features(vae_bundle: Path) -> None:
     with pytest.raises(WeightsError, match="no feature extractor"):
         load_extractor(vae_bundle)
+
+
+def test_fundus_is_frozen_under_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = tmp_path / "retina_grader"
+    (bundle / "configs").mkdir(parents=True)
+    torch.manual_seed(0)
+    grader = FundusGrader(backbone="resnet18")
+    first = bundle / "models" / "fundus_v1.pt"
+    save_state(grader.state_dict(), first, half=True)
+    monkeypatch.setattr(extractor_module, "find_bundle", lambda name: tmp_path / name)
+    with pytest.raises(WeightsError, match=r"fundus-v1, .*c0c10c4cc28c.*fundus_v1\.pt has"):
+        load_extractor("fundus")
+    (bundle / CHECKPOINT).write_bytes(b"a later grader")
+    monkeypatch.setattr(extractor_module, "FUNDUS_SHA256", sha256_file(first))
+    for name in ("fundus", "fundus-v1"):
+        extractor = load_extractor(name)
+        assert (extractor.name, extractor.sha256, extractor.dimension) == ("fundus-v1", sha256_file(first), 512)
+    images = torch.rand(1, 3, 192, 192)
+    weights = {k: v.float() if v.is_floating_point() else v for k, v in load_state(first).items()}
+    grader.load_state_dict(weights)
+    torch.testing.assert_close(extractor(images), grader.eval().features(images))
+
+
+def test_shipped_grader_is_fundus_v1() -> None:
+    shipped = Path(__file__).parents[2] / "bundles" / "retina_grader" / CHECKPOINT
+    if not shipped.is_file():
+        pytest.skip("the repository's bundles are not beside the tests")
+    assert extractor_module.FUNDUS_SHA256 in {sha256_file(path) for path in shipped.parent.glob("*.pt")}
+
+
+def test_pixels_are_colours_of_a_reduction() -> None:
+    extractor = load_extractor("pixels")
+    images = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(extractor(images), images.flatten(1))
+    assert extractor.as_dict()["name"] == "pixels 16 x 16"
+    assert extractor(torch.rand(2, 3, 40, 40)).shape == (2, 768)
 
 
 def test_inception_offline_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -114,21 +153,68 @@ def test_command(vae_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_
     parser = argparse.ArgumentParser()
     evaluate.add_parser(parser.add_subparsers())
     words = ["evaluate", "--generator", str(vae_bundle), "--datalist", str(phantom_list), "--out", str(tmp_path / "e")]
-    words += ["--extractor", str(grader_bundle), "--section", "test", "--count", "6", "--pairs", "1", "--no-lpips"]
+    words += ["--extractor", str(grader_bundle), "--section", "test", "--count", "6", "--pairs", "1"]
     args = parser.parse_args(words)
     assert args.run(args) == 0
     assert "fid:" in capsys.readouterr().out
 
 
-def test_lpips_offline_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline() -> None:
-        raise OSError("no route")
+def _dark_images() -> ImageSet:
+    return ImageSet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), [0, 0], ["a", "b"], ["", ""])
 
-    monkeypatch.setattr(image_figures, "_lpips_network", offline)
-    images = ImageSet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), [0, 0], ["a", "b"], ["", ""])
-    found = image_figures.diversity_figures(images, images, pairs=1)
-    assert "could not be downloaded" in found["lpips"]["skipped"]
+
+@pytest.mark.parametrize("error", [OSError("no route"), ImportError("no lpips"), RuntimeError("bad archive")])
+def test_failure_of_lpips_is_a_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(image_figures, "_lpips_network", failing)
+    images = _dark_images()
+    found = image_figures.diversity_figures(images, images, pairs=1, lpips=True)
+    assert found["lpips"] == {"skipped": f"{type(error).__name__}: {error}"}
     assert "too small" in found["ms_ssim"]["skipped"]
+
+
+def test_lpips_is_not_touched_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_figures, "_lpips_network", lambda: pytest.fail("was loaded"))
+    images = _dark_images()
+    assert image_figures.diversity_figures(images, images, pairs=1)["lpips"] == {"skipped": "not asked for"}
+
+
+def test_lpips_carries_network_and_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Absolute(torch.nn.Module):
+        def __init__(self, weight: float) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor(weight))
+
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return self.weight * (a - b).abs().mean(dim=(1, 2, 3))
+
+    images, hashes = _dark_images(), []
+    for weight in (1.0, 1.0, 2.0):
+        monkeypatch.setattr(image_figures, "_lpips_network", lambda weight=weight: Absolute(weight))
+        found = image_figures.diversity_figures(images, images, pairs=1, lpips=True)["lpips"]
+        assert found["network"] == "lpips 0.1 alex"
+        hashes.append(found["network_sha256"])
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert len(hashes[0]) == 64
+
+
+def test_per_grade_has_swd_with_n(vae_bundle: Path, phantom_list: Path, tmp_path: Path) -> None:
+    sections = load_datalist(phantom_list)
+    items = [item for name in ("training", "validation", "test") for item in sections[name] if item["grade"] == 0]
+    extractor = load_extractor("pixels")
+    evaluation = GeneratorEvaluation(
+        generator=str(vae_bundle), items=items, extractor=extractor, output_dir=tmp_path, per_grade=True, pairs=1
+    )
+    result = evaluation.run()
+    found = result["per_grade"]["0"]
+    assert found["swd"]["value"] == pytest.approx(result["sliced_wasserstein"]["value"])
+    assert found["swd"]["n_real"] == found["fid"]["n_real"] == len(items)
+    html = "".join(evaluation_section(result, tmp_path))
+    assert "pixels 16 x 16" in html
+    assert "By grade" in html
+    assert headline(result)["extractor_dimension"] == 768
 
 
 def test_few_photographs_are_refused(vae_bundle: Path, tmp_path: Path) -> None:

@@ -71,6 +71,22 @@ def test_required_properties(bundle: Path, workflow: str, phantoms: Path, tmp_pa
     assert not found.check_properties()
 
 
+def test_photographs_are_kept_in_memory_as_bytes_and_once(bundle: Path, phantoms: Path, tmp_path: Path) -> None:
+    parser = ConfigParser(ConfigParser.load_config_file(bundle / "configs" / "train.json"))
+    own = {
+        "datalist": [str(phantoms), str(phantoms)],
+        "dataset_dir": None,
+        "image_size": 64,
+        "output_dir": str(tmp_path),
+    }
+    parser.update(own)
+    dataset = parser.get_parsed_content("train#dataset")
+    assert len(dataset) == 2 * 6
+    assert len(dataset._cache) == 6
+    assert all(x["image"].dtype == x["label"].dtype == torch.uint8 for x in dataset._cache)
+    assert dataset[0]["image"].dtype == torch.float32
+
+
 def _run(bundle: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "monai.bundle", "run", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -13,6 +13,7 @@ from monai_retina_gen.engines import (
     CrossFittedGraders,
     expected_calibration_error,
     fit_temperature,
+    fold_datalist,
     fold_of_group,
     training_folds,
 )
@@ -40,6 +41,19 @@ def test_folds_that_cannot_be() -> None:
         fold_of_group([{"group": "a"}, {"group": "b"}], 5)
     with pytest.raises(DatalistError, match="folds=1"):
         fold_of_group([{"group": "a"}, {"group": "b"}], 1)
+
+
+def test_datalists_of_all_folds_cover_everything_once() -> None:
+    items = [{"image": f"{i}.png", "group": f"p{i // 2}", "grade": i % 5} for i in range(60)]
+    whole = {"name": "x", "training": items[:50], "validation": items[50:], "test": [{"image": "t.png", "group": "t"}]}
+    parts = [fold_datalist(whole, fold) for fold in range(5)]
+    assert sorted(i["image"] for part in parts for i in part["validation"]) == sorted(i["image"] for i in items)
+    for part in parts:
+        assert not {i["group"] for i in part["training"]} & {i["group"] for i in part["validation"]}
+        assert part["test"] == whole["test"]
+        assert part["name"] == "x"
+    with pytest.raises(DatalistError, match="fold=5"):
+        fold_datalist(whole, 5)
 
 
 class Says(nn.Module):

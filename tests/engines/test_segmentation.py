@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
 from monai_retina_gen.data import write_phantoms
 from monai_retina_gen.engines import FlippedWindowInferer, load_segmentation_data
 from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.handlers import MetricsFileHandler
 from monai_retina_gen.networks import LesionSegmenter
 
 
@@ -62,3 +65,13 @@ def test_public_sets_join(mrg_data: Path) -> None:
     groups = [{item["group"] for item in data[name]} for name in ("training", "validation", "test")]
     assert not groups[0] & groups[2]
     assert not groups[1] & groups[2]
+
+
+def test_metrics_file_holds_plain_figures(tmp_path: Path) -> None:
+    engine = Engine(lambda engine, batch: None)
+    MetricsFileHandler(path=str(tmp_path / "made" / "metrics.json")).attach(engine)
+    figures = {"kappa": torch.tensor(0.5), "nested": {"a": 1.0}, "counts": torch.arange(2)}
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda e: e.state.metrics.update(figures))
+    engine.run([0])
+    found = json.loads((tmp_path / "made" / "metrics.json").read_text())
+    assert found == {"kappa": 0.5, "nested": {"a": 1.0}, "counts": [0, 1]}

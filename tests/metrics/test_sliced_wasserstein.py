@@ -45,11 +45,44 @@ def test_levels(size, sizes):
 
 def test_projections_match_scipy_wasserstein():
     a, b = (torch.randn(200, 147, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
-    value = module._patch_distance(a, b, 20, torch.Generator().manual_seed(2))
     directions = torch.randn(20, 147, generator=torch.Generator().manual_seed(2))
     directions = directions / directions.norm(dim=1, keepdim=True)
+    value = module._patch_distance(a.split(60), b.split(70), directions)
     oracle = np.mean([wasserstein_distance((a @ d).numpy(), (b @ d).numpy()) for d in directions])
     assert value == pytest.approx(oracle, rel=1e-5)
+
+
+def test_values_beyond_the_bins_count_in_full():
+    a = torch.randn(300, 147, generator=torch.Generator().manual_seed(0)) * 3
+    directions = torch.nn.functional.normalize(torch.randn(7, 147, generator=torch.Generator().manual_seed(1)), dim=1)
+    shifts = directions @ torch.full((147,), 30.0)
+    value = module._patch_distance([a], [a + 30], directions)
+    assert shifts.abs().max() > 16
+    assert value == pytest.approx(float(shifts.abs().mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_patches_are_normalised_and_the_same_at_each_pass(level):
+    generator = torch.Generator().manual_seed(3)
+    patches = module._LevelPatches(_images(40).mul(255).to(torch.uint8), level, 8, generator)
+    first, again = (torch.cat(list(patches)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == (320, 147)
+    std, mean = torch.std_mean(first.reshape(320, 3, 49), dim=(0, 2), correction=0)
+    torch.testing.assert_close((mean, std), (torch.zeros(3), torch.ones(3)), atol=1e-4, rtol=1e-4)
+    left = torch.Generator().manual_seed(3)
+    list(patches._chunks(left))
+    assert torch.equal(left.get_state(), generator.get_state())
+
+
+def test_whole_distance_is_that_of_sorted_projections():
+    real, generated = _images(20, 16), _images(20, 16, seed=1).square()
+    generator = torch.Generator().manual_seed(0)
+    sets = [torch.cat(list(module._LevelPatches(x, 0, 64, generator))) for x in (real, generated)]
+    normals = torch.nn.functional.normalize(torch.randn(16, 147, generator=generator), dim=1)
+    a, b = (np.sort((normals @ x.T).double().numpy(), axis=1) for x in sets)
+    value = sliced_wasserstein_distance(real, generated, patches_per_image=64, directions=16)["swd_mean"]
+    assert value == pytest.approx(1e3 * np.abs(a - b).mean(), rel=1e-3)
 
 
 def test_patches_are_windows_of_their_image():

@@ -132,10 +132,10 @@ def test_conversion_refuses_what_does_not_fit(network: StyleGAN3, reference: dic
     state = original_state(reference)
     with pytest.raises(WeightsError, match=r"has a layer L0_36_16, the network has L0_36_8"):
         convert_stylegan3_state(state, tiny())
-    with pytest.raises(WeightsError, match="'discriminator.b4' is not a parameter"):
+    with pytest.raises(WeightsError, match=r"'discriminator\.b4' is not a parameter"):
         convert_stylegan3_state({"discriminator.b4": torch.zeros(1)}, network)
     rotation = tiny(config="r", z_dim=16, w_dim=16, channel_base=512, channel_max=16)
-    with pytest.raises(WeightsError, match="L0_36_16.down_filter differs"):
+    with pytest.raises(WeightsError, match=r"L0_36_16\.down_filter differs"):
         convert_stylegan3_state(state, rotation)
 
 
@@ -258,8 +258,20 @@ def test_truncation_zero_is_the_mean_and_mixing_takes_layers() -> None:
     mixed = network.mix_styles(first, second, layers=range(8, 16))
     assert torch.equal(mixed[:, :8], first[:, :8])
     assert torch.equal(mixed[:, 8:], second[:, 8:])
+    with pytest.raises(ValueError, match=r"truncation_cutoff must lie in 0..16, got 17"):
+        network.mapping(torch.randn(1, 8), truncation=0.5, truncation_cutoff=17)
     with pytest.raises(ValueError, match=r"layers must lie in 0..15, got 16"):
         network.mix_styles(first, second, layers=[16])
+
+
+def test_several_cotangents_at_once() -> None:
+    network = tiny()
+    styles = [style.detach().requires_grad_() for style in network.styles(network.mapping(torch.randn(1, 8)))]
+    image, masks = network.synthesize_from_styles(styles), torch.rand(3, 1, 3, 32, 32)
+    together = torch.autograd.grad(image, styles, masks, is_grads_batched=True, retain_graph=True)
+    for i, mask in enumerate(masks):
+        for batched, single in zip(together, torch.autograd.grad(image, styles, mask, retain_graph=True), strict=True):
+            torch.testing.assert_close(batched[i], single)
 
 
 @pytest.mark.parametrize("amp", ["conv", "full"])

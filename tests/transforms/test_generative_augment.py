@@ -24,7 +24,8 @@ from monai_retina_gen.data import GenerationRecord, balanced_sampler, count_grad
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.engines import PrepareGradingBatch
 from monai_retina_gen.errors import BundleNotFoundError, DatalistError, ImageValueError, UnsupportedModeError
-from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators import GANGenerator, GeneratedBatch, RetinaGenerator
+from monai_retina_gen.networks import DeconvolutionGenerator
 from monai_retina_gen.transforms import (
     BatchGenerativeAugment,
     GenerativeAugment,
@@ -478,3 +479,16 @@ def test_float_grades_of_a_collated_batch() -> None:
     augment = BatchGenerativeAugment(generator=RecordingGenerator(), prob=1.0, image_order="CHW")
     batch = {"image": torch.zeros(2, 3, 32, 32), "grade": np.array([1.0, 2.0])}
     assert len(augment(batch)["image_generated"]) == 2
+
+
+def test_a_grade_that_the_generator_lacks_stays_real_and_says_so() -> None:
+    network = DeconvolutionGenerator(width=2)
+    network.set_curated([torch.zeros(2, 100), *[torch.zeros(0, 100)] * 4])
+    augment = GenerativeAugmentd(
+        keys="image", label_key="grade", generator=GANGenerator(network), prob=1.0, image_order="CHW"
+    )
+    made, kept = (augment({"image": plain_image(size=64), "grade": grade}) for grade in (0, 1))
+    assert made["image_generated"]
+    assert kept["image_generated"] == ""
+    assert torch.equal(kept["image"].as_tensor(), plain_image(size=64).as_tensor())
+    assert "no image of grade 1" in str(kept["image"].meta)

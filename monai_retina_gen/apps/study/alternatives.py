@@ -51,8 +51,8 @@ class Bank:
 
 
 def make_bank(generator: RetinaGenerator, photographs: Photographs, folder: Path, config: StudyConfig) -> Bank:
-    """Generate `bank_size` images of every grade that the photographs have into `folder`, and read them."""
-    counts = dict.fromkeys(sorted(set(photographs.grades)), config.bank_size)
+    """Generate `bank_size` images of every grade that the photographs and the generator have, and read them."""
+    counts = dict.fromkeys(sorted(set(photographs.grades) - generator.missing_grades), config.bank_size)
     expand(generator, counts, folder, device=config.device)
     items = SyntheticDataset(folder).data
     images = [read_image(item["image"]) for item in tqdm(items, desc="reading the bank", leave=False)]
@@ -68,7 +68,8 @@ def make_alternatives(
     if arm in ("sample", "sample-uniform"):
         grades = torch.tensor(bank.grades)
         by_grade = {g: torch.nonzero(grades == g).flatten() for g in set(bank.grades)}
-        return Alternatives(bank.images, [by_grade[grade] for grade in photographs.grades])
+        none = torch.empty(0, dtype=torch.long)  # a grade that the generator lacks stays real
+        return Alternatives(bank.images, [by_grade.get(grade, none) for grade in photographs.grades])
     if arm == "texture-matched":
         return _one_each(match_texture(photographs, bank.images, bank.grades, generator.image_size)[0])
     source = AugmentationSource(generator=generator, device=config.device)

@@ -60,6 +60,9 @@ def expand_arms(
         if not generators:
             skipped.append(f"{arm}: left out, no generator was given")
         for name, generator in generators.items():
+            lacking = sorted(generator.missing_grades & set(photographs.grades))
+            if lacking and arm in ("sample", "sample-uniform"):
+                skipped.append(f"{arm} with {name}: photographs of grades {lacking} stay, the generator has none")
             reason = _why_not(arm, generator, config, photographs)
             ratios = sorted(config.ratios) if arm in GENERATIVE else [max(config.ratios)]
             conditions += [] if reason else [Condition(arm, name, ratio) for ratio in ratios]

@@ -48,7 +48,8 @@ def match_texture(
         small = [resize_square(image, generator_size, "bilinear") for image in images]
         images = torch.stack([resize_square(image, size, "bilinear") for image in small])
     made = torch.stack([resize_square(image.float() / 255, size, "bilinear") for image in generated])
-    weights = torch.tensor([1.0 / photographs.grades.count(g) for g in photographs.grades])
+    # a grade that was not generated has no say in how sharp generated images are
+    weights = torch.tensor([(g in grades) / photographs.grades.count(g) for g in photographs.grades])
     shares = torch.tensor([1.0 / list(grades).count(g) for g in grades])
     wanted = _fine_energy(made, shares)
     low, high = 0.0, LARGEST_SIGMA
