@@ -94,7 +94,7 @@ def _phantoms(folder: Path, size: int) -> Path:
 
 
 def _grid(generator: RetinaGenerator) -> torch.Tensor:
-    grades = [g for g in range(generator.num_classes) for _ in range(8)]
+    grades = [g for g in range(generator.num_classes) if g not in generator.missing_grades for _ in range(8)]
     return image_grid(generator.sample(grades, seeds=range(len(grades))).image.cpu(), 8)
 
 

@@ -87,8 +87,8 @@ class AlternatingTrainer(Trainer):
     and `ada_p` (strength of the augmentation), all saved with the trainer.
 
     Output of an iteration: `reals`, `fakes`, `latents`, `pred` (the fakes in [0, 1]), `image` (the reals in [0, 1]),
-    `loss` and `d_loss`, `g_loss` (of the last generator step; NaN before the first) and each penalty and term by its
-    name. All are tensors without gradients; none is read, so that a GPU is never waited for.
+    `loss` and `d_loss`, `g_loss` (of the last generator step; not there before the run's first) and each penalty and
+    term by its name. All are tensors without gradients; none is read, so that a GPU is never waited for.
 
     Raises:
         ValueError: for `n_critic` below 1, or names of penalties and terms that occur twice.
@@ -183,7 +183,6 @@ class AlternatingTrainer(Trainer):
             "image": (real + 1) / 2,
             "pred": ((step.fake + 1) / 2).clamp(0, 1),
             "loss": values["d_loss"],
-            "g_loss": values["d_loss"].new_full((), float("nan")),
             **values,
             **self._g_values,
         }

@@ -20,8 +20,7 @@ class NaNGuardHandler:
     """Raises `TrainingDivergedError` where a loss is NaN or infinite.
 
     The check stays on the device; it is read every `interval` iterations and at the end of every epoch. Attach it
-    before the handlers that save, so that nothing is saved after a loss has gone. `g_loss` may be NaN until the
-    generator's first step, and is then not looked at.
+    before the handlers that save, so that nothing is saved after a loss has gone.
 
     Args:
         ckpt_dir: folder of the checkpoints, to name the last good one.
@@ -51,8 +50,8 @@ class NaNGuardHandler:
     def _add(self, engine: Any) -> None:
         output = engine.state.output
         output = output[0] if isinstance(output, list) else output
-        keys = [k for k in self.keys if k in output and not (k == "g_loss" and engine.state.g_steps == 0)]
-        finite = torch.stack([torch.as_tensor(output[k]).detach().isfinite().all() for k in keys]).all()
+        losses = [torch.as_tensor(output[key]).detach() for key in self.keys if key in output]
+        finite = torch.stack([loss.isfinite().all() for loss in losses]).all()
         self._finite = finite if self._finite is None else self._finite & finite
 
     def _look(self, engine: Any) -> None:

@@ -28,7 +28,7 @@ class ProgressHandler:
         self.interval, self.keys, self.logger = interval, tuple(keys), logging.getLogger(name)
         self._started, self._first_epoch = 0.0, 0
         self._sums: dict[str, Tensor | float] = {}
-        self._counts: dict[str, Tensor | int] = {}
+        self._counts: dict[str, int] = {}
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer whose output holds `loss`."""
@@ -43,16 +43,13 @@ class ProgressHandler:
         output = engine.state.output
         output = output[0] if isinstance(output, list) else output
         for key in self.keys:
-            if key in output:  # sums stay on the device and are read once an epoch
-                value = torch.as_tensor(output[key]).detach()
-                known = (
-                    value.isfinite()
-                )  # a penalty is not there at every step, nor a generator's loss before its first
-                self._sums[key] = self._sums.get(key, 0.0) + torch.where(known, value, 0.0)
-                self._counts[key] = self._counts.get(key, 0) + known
+            # A penalty is not there at every step. Sums stay on the device and are read once an epoch.
+            if key in output:
+                self._sums[key] = self._sums.get(key, 0.0) + torch.as_tensor(output[key]).detach()
+                self._counts[key] = self._counts.get(key, 0) + 1
 
     def _report(self, engine: Engine) -> None:
-        means = {key: float(total) / max(int(self._counts[key]), 1) for key, total in self._sums.items()}
+        means = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         epoch, total = engine.state.epoch, engine.state.max_epochs or engine.state.epoch
         if epoch % self.interval and epoch != total:

@@ -1,4 +1,4 @@
-"""Finding bundles: by path, then in `MRG_BUNDLES`, `./bundles` and the user's cache."""
+"""Finding bundles: by path, then in `MRG_BUNDLES`, `./bundles`, beside the bundle one is in, and the user's cache."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ def user_cache() -> Path:
 def bundle_search_path() -> list[Path]:
     """Folders that are searched for a bundle by name, in order. `MRG_BUNDLES` may list several, as `PATH` does.
 
+    MONAI's bundle commands run inside a bundle's folder: there, the bundles beside it are searched as well.
+
     Example:
         >>> Path("bundles") in bundle_search_path()
         True
     """
     named = [Path(p) for p in os.environ.get("MRG_BUNDLES", "").split(os.pathsep) if p]
-    return [*named, Path("bundles"), user_cache()]
+    beside = [Path.cwd().parent] if Path("configs", "metadata.json").is_file() else []
+    return [*named, Path("bundles"), *beside, user_cache()]
 
 
 def find_bundle(name: str | os.PathLike[str]) -> Path:

@@ -102,7 +102,7 @@ def test_guard_without_any_checkpoint_and_with_good_losses(tmp_path: Path) -> No
 
 
 def test_progress_logs_each_loss_over_the_steps_that_had_it(caplog: pytest.LogCaptureFixture) -> None:
-    outputs = [{"d_loss": 1.0, "g_loss": float("nan")}, {"d_loss": 3.0, "g_loss": 5.0, "r1": 7.0}]
+    outputs = [{"d_loss": 1.0}, {"d_loss": 3.0, "g_loss": 5.0, "r1": 7.0}]
     engine = Engine(lambda e, batch: {k: torch.tensor(v) for k, v in batch.items()})
     ProgressHandler(keys=("d_loss", "g_loss", "r1")).attach(engine)
     with caplog.at_level("INFO"):

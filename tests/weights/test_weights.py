@@ -96,9 +96,21 @@ def test_wrong_contents_are_named(tmp_path: Path) -> None:
 def test_latest_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="nothing to resume"):
         latest_checkpoint(tmp_path)
-    (tmp_path / "state_epoch=1.pt").touch()
+    torch.save({}, tmp_path / "state_epoch=1.pt")
     assert latest_checkpoint(tmp_path).endswith("state_epoch=1.pt")
 
 
 def test_checkpoint_constant_matches_bundles(bundles_dir: Path) -> None:
     assert (bundles_dir / "retina_vae" / CHECKPOINT).parent.is_dir()
+
+
+def test_bundles_beside_the_one_that_we_are_in_are_found(
+    bundles_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MRG_BUNDLES", raising=False)
+    monkeypatch.setenv("MRG_CACHE", str(tmp_path))
+    monkeypatch.chdir(bundles_dir / "retina_vae")
+    assert find_bundle("retina_grader") == bundles_dir / "retina_grader"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleNotFoundError):
+        find_bundle("retina_grader")
