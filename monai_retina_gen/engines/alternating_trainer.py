@@ -201,17 +201,11 @@ class AlternatingTrainer(Trainer):
             real_scores = _float(self.discriminator(seen_real, **condition))
             fake_scores = _float(self.discriminator(seen_fake, **condition))
         step = AdversarialStep(
-            real=real,
-            fake=fake,
-            score=lambda images: self.discriminator(images, **condition),
-            augment=self.augment,
             seen_real=seen_real,
             seen_fake=seen_fake,
             real_scores=real_scores,
             fake_scores=fake_scores,
-            mix=self._own_rows(_draw_mix, len(real), shared, condition),
-            latent=latent,
-            condition=condition,
+            **self._step_inputs(real, fake, latent, condition, shared),
         )
         self.state.real_scores = _detached(real_scores)  # for handlers, such as the adaptive augmentation's
         loss = self.adversarial_loss.discriminator(real_scores, fake_scores)
@@ -229,23 +223,31 @@ class AlternatingTrainer(Trainer):
         with self._autocast():
             scores = _float(self.discriminator(seen, **condition))
         step = AdversarialStep(
-            real=real,
-            fake=fake,
-            score=lambda images: self.discriminator(images, **condition),
-            augment=self.augment,
             seen_real=real,
             seen_fake=seen,
             real_scores=None,
             fake_scores=scores,
-            mix=self._own_rows(_draw_mix, len(real), shared, condition),
-            latent=latent,
-            condition=condition,
+            **self._step_inputs(real, fake, latent, condition, shared),
         )
         loss = self.adversarial_loss.generator(scores)
         values = self._update("generator", "g_loss", loss, step, self.state.g_steps + 1)
         for parameter in learns:
             parameter.requires_grad_(True)
         return values
+
+    def _step_inputs(
+        self, real: Tensor, fake: Tensor, latent: Tensor, condition: dict[str, Tensor], shared: torch.Generator
+    ) -> dict[str, Any]:
+        """What the steps of both networks have in common."""
+        return {
+            "real": real,
+            "fake": fake,
+            "score": lambda images: self.discriminator(images, **condition),
+            "augment": self.augment,
+            "mix": self._own_rows(_draw_mix, len(real), shared, condition),
+            "latent": latent,
+            "condition": condition,
+        }
 
     def _update(self, which: str, name: str, loss: Tensor, step: AdversarialStep, count: int) -> dict[str, Tensor]:
         """Terms, penalties, backward pass and optimiser of one network."""

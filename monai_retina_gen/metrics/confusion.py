@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,8 +114,9 @@ class GradeMetric(FundusMetric):
             raise NotComputableError(f"{type(self).__name__} has seen no grades: run an epoch before compute()")
         return self._from_confusion(self._confusion)
 
+    @abstractmethod
     def _from_confusion(self, confusion: Tensor) -> Any:
-        raise NotImplementedError
+        """Figure of the whole confusion matrix."""
 
 
 class GradeConfusionMatrix(GradeMetric):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,5 +132,6 @@ class DiversityMetric(FundusMetric):
         images, groups = self._gather(self._images), self._gather(self._groups)
         return pair_diversity(images, self._per_pair, groups=groups, pairs=self.pairs, seed=self.seed).mean
 
+    @abstractmethod
     def _per_pair(self, preds: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Distances of image pairs, (B,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -102,5 +103,6 @@ class FeatureMetric(FundusMetric):
         real, generated = self._gather(self._real), self._gather(self._generated)
         return self._from_features(real, generated)
 
+    @abstractmethod
     def _from_features(self, real: Tensor, generated: Tensor) -> Any:
-        raise NotImplementedError
+        """Figure of all features, (n, d) and (m, d)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -82,5 +83,6 @@ class PairMetric(FundusMetric):
             raise NotComputableError(f"{type(self).__name__} has seen no images: run an epoch before compute()")
         return float(self._sum / self._count)
 
+    @abstractmethod
     def _per_pair(self, preds: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Figures of image pairs, (B,)."""
