@@ -26,6 +26,7 @@ from monai_retina_gen.apps.curate_store import check_store, store
 from monai_retina_gen.apps.extractor import Extractor, load_extractor
 from monai_retina_gen.apps.image_sets import photographs, read_section
 from monai_retina_gen.data import Item, write_json
+from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
 __all__ = ["Curation", "add_parser", "curate", "run"]
@@ -66,7 +67,7 @@ def curate(
     per_grade: int = 100,
     realism: float = 1.0,
     confidence: float = 0.5,
-    graders: Sequence[str] | GradeJudge = ("retina_grader",),
+    graders: Sequence[str] | GradeJudge = (DEFAULT_GRADERS,),
     extractor: str | Extractor = "fundus",
     store_in: str | Path | None = None,
     seed: int = 0,
@@ -182,7 +183,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--per-grade", type=int, default=100, help="images kept of each grade (default 100)")
     parser.add_argument("--realism", type=float, default=1.0, help="smallest realism score (default 1)")
     parser.add_argument("--confidence", type=float, default=0.5, help="smallest probability of the grade (default 0.5)")
-    parser.add_argument("--grader", nargs="+", default=["retina_grader"], help="bundles; probabilities are averaged")
+    parser.add_argument("--grader", nargs="+", default=[DEFAULT_GRADERS], help="BUNDLE or BUNDLE:CONFIG; averaged")
     parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
     parser.add_argument("--store", metavar="BUNDLE", help="write the kept latents into its weights and pin them")
     parser.add_argument("--seed", type=int, default=0, help="of the first candidate")

@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from monai_retina_gen.apps.image_sets import resized
 from monai_retina_gen.apps.label_check import GraderJudge, load_grader
 
 __all__ = ["GradeJudge", "GraderEnsemble", "resolve_graders"]
@@ -20,8 +19,11 @@ class GradeJudge(Protocol):
 
     name: str
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """`(B, grades)` probabilities, on the CPU, of `(B, 3, S, S)` images in [0, 1]."""
+    def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
+        """`(B, grades)` probabilities, on the CPU, of `(B, 3, S, S)` images in [0, 1].
+
+        `groups`: the photograph that each image is, where it is one; cross-fitted graders judge it out of fold.
+        """
         ...
 
     def as_dict(self) -> list[dict[str, Any]]:
@@ -48,18 +50,13 @@ class GraderEnsemble:
 
     def __init__(self, graders: Sequence[GraderJudge]) -> None:
         if not graders:
-            raise ValueError("graders is empty: name at least one, such as retina_grader")
+            raise ValueError("graders is empty: name at least one, such as retina_grader:cross_fitted")
         self.graders = list(graders)
         self.name = " + ".join(grader.name for grader in graders)
 
-    @torch.inference_mode()
-    def probabilities(self, images: Tensor) -> Tensor:
+    def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
         """See `GradeJudge`."""
-        each = [
-            grader.network(resized(images, grader.image_size or images.shape[-1]).to(grader.device)).softmax(1).cpu()
-            for grader in self.graders
-        ]
-        return torch.stack(each).mean(0)
+        return torch.stack([grader.probabilities(images, groups) for grader in self.graders]).mean(0)
 
     def as_dict(self) -> list[dict[str, Any]]:
         """See `GradeJudge`."""

@@ -74,8 +74,8 @@ def score_photographs(pool: CandidatePool, real: ImageSet, *, k: int, batch_size
     sha256 = hashlib.sha256(real.images.numpy().tobytes()).hexdigest()
     path = pool.folder / f"photographs_{sha256[:12]}.pt"
     if not path.is_file():
-        starts = range(0, len(real), batch_size)
-        seen = [pool.graders.probabilities(real.floats(slice(start, start + batch_size))) for start in starts]
+        slices = [slice(start, start + batch_size) for start in range(0, len(real), batch_size)]
+        seen = [pool.graders.probabilities(real.floats(rows), real.groups[rows]) for rows in slices]
         save_state({"features": real.features(pool.extractor), "grades": torch.cat(seen).float()}, path)
     state = load_state(path)
     return Reference(real.grades, sha256, state["features"], state["grades"], k)

@@ -36,6 +36,7 @@ __all__ = ["add_parser", "balancing_counts", "expand"]
 
 logger = logging.getLogger(__name__)
 SETTINGS = "expand.json"
+GRADES = 5
 
 
 def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
@@ -56,7 +57,7 @@ def expand(
     *,
     seed: int = 0,
     batch_size: int = 16,
-    gate: str | Gate | None = None,
+    gate: str | Gate | None = "label",
     device: str = "cpu",
     progress: bool = True,
 ) -> Path:
@@ -68,7 +69,8 @@ def expand(
         out: folder; made, or gone on with where it was stopped.
         seed: base of the images' seeds.
         batch_size: images per forward pass; part of the settings, since bytes may depend on it.
-        gate: `"label"` keeps only images that the gate accepts, with bounded retries; refused ones are left out.
+        gate: `"label"` keeps only images that `LabelGate` accepts, with bounded retries; refused ones are left out.
+            `None` keeps all, and their records say "label unverified".
         device: where the generator runs.
         progress: show a bar with the time left.
 
@@ -76,7 +78,8 @@ def expand(
         The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`.
 
     Raises:
-        ValueError: if the folder was begun with other settings.
+        ValueError: if the folder was begun with other settings, or the label gate does not know the grades.
+        BundleNotFoundError, WeightsError: if the gate's graders are missing.
     """
     folder = Path(out)
     made_by = load_generator(generator, device=device)
@@ -95,6 +98,11 @@ def expand(
 def _check_settings(
     folder: Path, generator: RetinaGenerator, grades: Sequence[int], seed: int, batch_size: int, gate: Any
 ) -> None:
+    if gate == "label" and generator.num_classes != GRADES:
+        raise ValueError(
+            f"the label gate judges the grades 0 to {GRADES - 1}, and {generator.name} has {generator.num_classes} "
+            "classes: pass gate=None (--gate none), or a gate of your own"
+        )
     settings = {
         "generator": generator.name,
         "version": generator.version,
@@ -186,7 +194,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     group.add_argument("--counts", help="images per grade, as 2:100,3:200")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--gate", choices=["label"], help="keep only images whose label a grader confirms")
+    parser.add_argument(
+        "--gate", choices=["label", "none"], default="label", help="keep only images that keep their label (default)"
+    )
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)
 
@@ -196,7 +206,13 @@ def run(args: argparse.Namespace) -> int:
     generator = load_generator(args.generator, device=args.device)
     counts = _counts(args, generator)
     folder = expand(
-        generator, counts, args.out, seed=args.seed, batch_size=args.batch_size, gate=args.gate, device=args.device
+        generator,
+        counts,
+        args.out,
+        seed=args.seed,
+        batch_size=args.batch_size,
+        gate=None if args.gate == "none" else args.gate,
+        device=args.device,
     )
     print(f"{folder}: {sum(counts.values())} images asked for, by grade {counts}; datalist {folder / 'datalist.json'}")
     return 0

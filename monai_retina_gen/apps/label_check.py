@@ -22,6 +22,7 @@ from monai_retina_gen.apps.image_sets import (
     sampled_images,
 )
 from monai_retina_gen.data import write_json
+from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.metrics import (
     accuracy_from_confusion,
@@ -30,7 +31,15 @@ from monai_retina_gen.metrics import (
     kappa_from_confusion,
     sensitivity_from_confusion,
 )
-from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_network, read_inference_config, sha256_file
+from monai_retina_gen.networks import CrossFittedGraders
+from monai_retina_gen.weights import (
+    find_bundle,
+    load_network,
+    read_inference_config,
+    sha256_file,
+    split_bundle_name,
+    weights_file,
+)
 
 __all__ = ["GraderJudge", "add_parser", "label_check", "load_grader", "run"]
 
@@ -47,7 +56,8 @@ class GraderJudge:
     """A grader with its identity.
 
     Args:
-        network: `(B, 5)` logits of `(B, 3, S, S)` images in [0, 1].
+        network: `(B, 5)` logits of `(B, 3, S, S)` images in [0, 1]; or `CrossFittedGraders`, by which a photograph and
+            its edits are judged out of fold.
         name: name in reports.
         sha256: of its weights.
         image_size: side of the images that it was trained on; 0 takes them as they come.
@@ -60,19 +70,35 @@ class GraderJudge:
         self.network = network.to(device).eval()
         self.name, self.sha256, self.image_size, self.device = name, sha256, image_size, device
 
+    @property
+    def cross_fitted(self) -> bool:
+        """Whether photographs are judged only by networks that never saw them."""
+        return isinstance(self.network, CrossFittedGraders)
+
     @torch.inference_mode()
+    def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
+        """`(B, grades)` probabilities, on the CPU, of `(B, 3, S, S)` images in [0, 1].
+
+        `groups`: the photograph that each is, or was made from, where it is of one.
+        """
+        seen = resized(images, self.image_size or images.shape[-1]).to(self.device)
+        found: Tensor = self.network(seen, groups) if self.cross_fitted else self.network(seen).softmax(1)
+        return found.float().cpu()
+
     def grades(self, images: ImageSet, batch_size: int = 32) -> Tensor:
         """Predicted grades, `(N,)`."""
-        size = self.image_size or images.size
-        parts = [resized(images.floats(slice(i, i + batch_size)), size) for i in range(0, len(images), batch_size)]
-        return torch.cat([self.network(part.to(self.device)).argmax(1).cpu() for part in parts])
+        slices = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
+        return torch.cat([self.probabilities(images.floats(s), images.groups[s]).argmax(1) for s in slices])
 
 
 def load_grader(name: str, device: str = "cpu") -> GraderJudge:
-    """The grader of a bundle, with its pinned weights."""
-    bundle = find_bundle(name)
-    size, weights = int(read_inference_config(bundle).get("image_size", 0)), sha256_file(bundle / CHECKPOINT)
-    return GraderJudge(load_network(bundle), name=bundle.name, sha256=weights, image_size=size, device=device)
+    """The grader of `BUNDLE` or `BUNDLE:CONFIG`, with its pinned weights."""
+    bundle_name, config_name = split_bundle_name(name)
+    bundle = find_bundle(bundle_name)
+    config, network = read_inference_config(bundle, config_name), load_network(bundle, config_name=config_name)
+    called = bundle.name if config_name == "inference" else f"{bundle.name}:{config_name}"
+    sha256, size = sha256_file(bundle / weights_file(config)), int(config.get("image_size", 0))
+    return GraderJudge(network, name=called, sha256=sha256, image_size=size, device=device)
 
 
 def label_check(
@@ -112,7 +138,7 @@ def label_check(
         "generated": _agreement(preds["generated"], generated, seed),
         "real": _agreement(preds["real"], real, seed),
         "data": {"n_generated": len(generated), "n_real": len(real), "edits": sum(map(bool, generated.groups))},
-        "warnings": _warnings(generated, real, len(graders)),
+        "warnings": _warnings(generated, real, graders),
     }
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,9 +158,9 @@ def _agreement(preds: Mapping[int, Tensor], images: ImageSet, seed: int) -> dict
     return figures | {"confusion": confusion, "per_grade_n": target.bincount(minlength=5).tolist()}
 
 
-def _warnings(generated: ImageSet, real: ImageSet, graders: int) -> list[str]:
+def _warnings(generated: ImageSet, real: ImageSet, graders: Sequence[GraderJudge]) -> list[str]:
     found = []
-    if graders == 1:
+    if len(graders) == 1 and not graders[0].cross_fitted:
         found.append(
             "One grader, not cross-fitted: where it was trained on the generator's photographs it may know them, not "
             "the label. Several independent graders say more."
@@ -162,7 +188,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     source.add_argument("--images", metavar="DIR", help="folder made by `expand`, judged instead")
     parser.add_argument("--datalist", required=True, help="photographs held out: DATALIST[:SECTION] (section: test)")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
-    parser.add_argument("--graders", default="retina_grader", help="bundles of graders, separated by commas")
+    parser.add_argument("--graders", default=DEFAULT_GRADERS, help="BUNDLE or BUNDLE:CONFIG, separated by commas")
     parser.add_argument("--out", required=True, help="folder to write")
     parser.add_argument("--per-grade", type=int, default=40, help="samples of every grade (default 40)")
     parser.add_argument("--seed", type=int, default=0)

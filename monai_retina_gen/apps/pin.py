@@ -10,13 +10,14 @@ from typing import Any
 from monai_retina_gen.data import write_json
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights import (
-    CHECKPOINT,
     build_from_bundle,
     find_bundle,
     load_state,
     load_weights,
+    read_inference_config,
     save_state,
     sha256_file,
+    weights_file,
 )
 
 __all__ = ["add_parser", "pin"]
@@ -24,12 +25,14 @@ __all__ = ["add_parser", "pin"]
 LIMIT = 25 * 2**20
 
 
-def pin(bundle: str | Path, weights: str | Path | None = None) -> dict[str, Any]:
+def pin(bundle: str | Path, weights: str | Path | None = None, *, config_name: str = "inference") -> dict[str, Any]:
     """Install and pin a bundle's weights.
 
     Args:
         bundle: name or folder.
         weights: trained state dict that becomes `models/model.pt`; `None` pins the file that is there.
+        config_name: configuration of a further network of the bundle; its key `weights_file` takes the place of
+            `models/model.pt`.
 
     Returns:
         The pin: sha256 and size in bytes.
@@ -38,15 +41,17 @@ def pin(bundle: str | Path, weights: str | Path | None = None) -> dict[str, Any]
         WeightsError: if the weights do not fit the bundle's network, or the file exceeds 25 MB.
     """
     folder = find_bundle(bundle)
-    path, metadata_path = folder / CHECKPOINT, folder / "configs" / "metadata.json"
+    checkpoint = weights_file(read_inference_config(folder, config_name))
+    path, metadata_path = folder / checkpoint, folder / "configs" / "metadata.json"
     if weights is not None:
-        load_weights(build_from_bundle(folder, "network_def"), weights)  # before anything is overwritten
+        # before anything is overwritten
+        load_weights(build_from_bundle(folder, "network_def", config_name=config_name), weights)
         save_state(load_state(weights), path, half=True)
     found: dict[str, Any] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
     if found["bytes"] > LIMIT:
         raise WeightsError(f"{path} has {path.stat().st_size / 2**20:.1f} MB; a bundle's weights may have 25")
     metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
-    metadata["weights"] = {CHECKPOINT: found}
+    metadata["weights"] = metadata.get("weights", {}) | {checkpoint: found}
     # Not sorted: the metadata's own order is for readers.
     write_json(metadata, metadata_path, sort_keys=False)
     return found
@@ -62,11 +67,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("bundle", help="name or folder")
     parser.add_argument("--weights", help="trained state dict; without it the file that is there is pinned")
+    parser.add_argument("--config", default="inference", help="configuration of a further network of the bundle")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Pin and print."""
-    found = pin(args.bundle, args.weights)
-    print(f"{args.bundle}: {CHECKPOINT} has {found['bytes']} bytes, sha256 {found['sha256']}")
+    found = pin(args.bundle, args.weights, config_name=args.config)
+    print(f"{args.bundle}: the file has {found['bytes']} bytes, sha256 {found['sha256']}")
     return 0

@@ -1,23 +1,39 @@
-"""Label gate: does a generated image still carry the label that it was made for?
+"""Label gate: does an edited or generated image still carry its label?
 
-A grader judges each image; an image is accepted where the grader agrees with the grade asked for. The judge is the
-shipped `retina_grader`, a single network: it is not cross-fitted, so it may recognise the photographs that it was
-trained on.
+Cross-fitted graders judge each image; of an edit, a segmenter tells as well whether the vessels are left and whether
+anything changed away from the lesions. The limits come from predictions on photographs that the judging grader was
+not trained on, for a stated rate of false rejections (`python -m monai_retina_gen gate`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from monai_retina_gen.weights import find_bundle, load_network, read_inference_config, read_metadata
+from monai_retina_gen.editing.gate_limits import EDIT_TESTS, GateLimits
+from monai_retina_gen.editing.gate_measures import change_outside, expected_grade, lesion_neighbourhood, vessel_loss
+from monai_retina_gen.engines import FundusSegmenter, load_segmenter
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.weights import find_bundle, load_network, read_inference_config, read_metadata, split_bundle_name
 
-__all__ = ["Gate", "GateVerdict", "LabelGate", "resolve_gate"]
+__all__ = ["DEFAULT_GRADERS", "DEFAULT_SEGMENTER", "Gate", "GateVerdict", "LabelGate", "resolve_gate"]
+
+DEFAULT_GRADERS = "retina_grader:cross_fitted"
+DEFAULT_SEGMENTER = "retina_lesion_segmentation"
+REASONS = {
+    "probability_drop": "the probability of grade {grade} falls by {value:.2f}, more than {limit:.2f}",
+    "grade_shift": "the expected grade moves {value:.2f} away from {grade}, more than {limit:.2f}",
+    "vessel_loss": "the vessels agree to {left:.2f} (Dice), less than {left_limit:.2f}",
+    "outside_change": "the image changes by {value:.4f} away from lesions, more than {limit:.4f}",
+}
+SEGMENTED_SHARE = 0.5
+"""Images below this share of the segmenter's size show no vessel that could be compared."""
 
 
 @dataclass
@@ -27,81 +43,199 @@ class GateVerdict:
     Args:
         reasons: one string an image, `""` where it is accepted.
         judge: name of the gate, for records.
+        measures: what was measured of each image, by name.
     """
 
     reasons: list[str]
     judge: str
+    measures: list[dict[str, float]] = field(default_factory=list)
 
 
 @runtime_checkable
 class Gate(Protocol):
     """Anything that accepts or refuses generated images."""
 
-    def check(self, images: Tensor, grades: Sequence[int], originals: Tensor | None) -> GateVerdict:
-        """Judge `(B, 3, H, W)` images in [0, 1]; `originals` are the photographs that were edited, if any."""
+    def check(
+        self,
+        images: Tensor,
+        grades: Sequence[int],
+        originals: Tensor | None = None,
+        groups: Sequence[str | None] | None = None,
+    ) -> GateVerdict:
+        """Judge `(B, 3, H, W)` images in [0, 1].
+
+        `originals` are the photographs that were edited, if any, and `groups` the groups that they belong to.
+        """
         ...
 
 
 class LabelGate:
-    """Accepts an image whose predicted grade is within `tolerance` of the grade asked for.
+    """Accepts images that keep their label.
+
+    A sample passes if the graders give its grade at least the probability that all but `false_rejection` of the
+    photographs of that grade get. An edit passes if neither the probability of its grade, nor the expected grade, nor
+    the vessels, nor the image away from lesions change more than harmless changes (noise, exposure, focus) change them.
 
     Args:
-        grader: bundle of the judging network (or its folder), or a network with logits `(B, grades)`.
-        tolerance: allowed distance in grades.
-        device: where the grader runs.
+        graders: `BUNDLE:CONFIG` of a `CrossFittedGraders` with a key `gate` in its configuration, or a network from
+            `(images, groups)` to probabilities.
+        segmenter: bundle of the segmenter, a `FundusSegmenter`, or `None`: vessels and surroundings are not compared.
+            It is loaded with the first edit, and left out for images below half of its size.
+        limits: see `GateLimits`; by default the configuration's.
+        image_size: side at which the graders see images; by default the configuration's, 0 takes them as they come.
+        device: where the networks run.
+
+    Raises:
+        BundleNotFoundError, WeightsError: on first use, if a bundle, its weights or its limits are missing.
+        ValueError: for a network without limits.
 
     Example:
         >>> class Always2(nn.Module):
-        ...     def forward(self, image):
+        ...     def forward(self, image, groups):
         ...         return torch.eye(5)[[2] * len(image)]
-        >>> LabelGate(grader=Always2()).check(torch.zeros(2, 3, 8, 8), [2, 4], None).reasons
-        ['', 'the grader sees grade 2 instead of 4']
+        >>> limits = GateLimits(0.1, {8: [0.2] * 5}, 0.3, 0.5, 0.2, 0.01)
+        >>> LabelGate(graders=Always2(), limits=limits).check(torch.zeros(2, 3, 8, 8), [2, 4]).reasons
+        ['', 'the graders give grade 4 a probability of 0.000, less than 0.200']
     """
 
-    def __init__(self, *, grader: str | nn.Module = "retina_grader", tolerance: int = 0, device: str = "cpu") -> None:
-        self.grader, self.tolerance, self.device = grader, tolerance, device
-        self._network: nn.Module | None = grader if isinstance(grader, nn.Module) else None
-        self._name = type(grader).__name__ if isinstance(grader, nn.Module) else str(grader)
-        self._size = 0
+    def __init__(
+        self,
+        *,
+        graders: str | nn.Module = DEFAULT_GRADERS,
+        segmenter: str | FundusSegmenter | None = DEFAULT_SEGMENTER,
+        limits: GateLimits | Mapping[str, Any] | None = None,
+        image_size: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if isinstance(graders, nn.Module) and limits is None:
+            raise ValueError("limits are needed for graders that come without a bundle: see `gate`")
+        self.graders, self.segmenter, self.image_size, self.device = graders, segmenter, image_size, device
+        self.limits = GateLimits.from_dict(limits) if isinstance(limits, Mapping) else limits
+        self._judge: _Judge | None = None
+        self._segmenter: FundusSegmenter | None = None
 
     @torch.inference_mode()
-    def check(self, images: Tensor, grades: Sequence[int], originals: Tensor | None = None) -> GateVerdict:
+    def check(
+        self,
+        images: Tensor,
+        grades: Sequence[int],
+        originals: Tensor | None = None,
+        groups: Sequence[str | None] | None = None,
+    ) -> GateVerdict:
         """Judge a batch; see `Gate`."""
-        network = self._load()
-        seen = images.to(self.device, torch.float32)
-        if self._size and seen.shape[-1] != self._size:
-            seen = torch.nn.functional.interpolate(
-                seen, (self._size, self._size), mode="bilinear", antialias=True, align_corners=False
-            )
-        predicted = network(seen).argmax(1).tolist()
-        reasons = [
-            "" if abs(p - g) <= self.tolerance else f"the grader sees grade {p} instead of {g}"
-            for p, g in zip(predicted, grades, strict=True)
-        ]
-        return GateVerdict(reasons, self._name)
+        judge = self._load()
+        measures = self.measure(images, grades, originals, groups)
+        test = _sample_reason if originals is None else _edit_reason
+        side = int(images.shape[-1])
+        reasons = [test(m, g, side, judge.limits) for m, g in zip(measures, grades, strict=True)]
+        return GateVerdict(reasons, judge.name, measures)
 
-    def _load(self) -> nn.Module:
+    @torch.inference_mode()
+    def measure(
+        self,
+        images: Tensor,
+        grades: Sequence[int],
+        originals: Tensor | None = None,
+        groups: Sequence[str | None] | None = None,
+    ) -> list[dict[str, float]]:
+        """The statistics alone, one dictionary an image; see `check`."""
+        found = {"probability": (after := self.probabilities(images, groups))[range(len(grades)), list(grades)]}
+        if originals is not None:
+            before, label = self.probabilities(originals, groups), torch.tensor(list(grades), dtype=torch.float32)
+            found["probability_drop"] = before[range(len(grades)), list(grades)] - found["probability"]
+            found["grade_shift"] = (expected_grade(after) - label).abs() - (expected_grade(before) - label).abs()
+            found |= self._surroundings(images, originals)
+        return [{name: float(values[i]) for name, values in found.items()} for i in range(len(grades))]
+
+    def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
+        """Probabilities `(B, grades)` of the graders, on the CPU."""
+        judge = self._load()
+        seen = _at_side(images.to(self.device, torch.float32), judge.image_size)
+        found: Tensor = judge.graders(seen, groups).float().cpu()
+        return found
+
+    def _surroundings(self, images: Tensor, originals: Tensor) -> dict[str, Tensor]:
+        segmenter = self._load_segmenter()
+        if segmenter is None or images.shape[-1] < SEGMENTED_SHARE * segmenter.image_size:
+            return {}
+        after, before = (_at_side(x.to(self.device).float(), segmenter.image_size) for x in (images, originals))
+        masks_after, masks_before = segmenter.masks(after), segmenter.masks(before)
+        neighbourhood = lesion_neighbourhood(masks_after, masks_before)
+        return {
+            "vessel_loss": vessel_loss(masks_before["vessel"], masks_after["vessel"]).cpu(),
+            "outside_change": change_outside(before, after, neighbourhood).cpu(),
+        }
+
+    def _load(self) -> _Judge:
         with _LOCK:
-            if self._network is None:
-                self._network, self._size, self._name = _load_grader(str(self.grader), self.device)
-            return self._network
+            if self._judge is None:
+                self._judge = _load_judge(self.graders, self.limits, self.image_size, self.device)
+            return self._judge
+
+    def _load_segmenter(self) -> FundusSegmenter | None:
+        with _LOCK:
+            if self._segmenter is None and self.segmenter is not None:
+                given = self.segmenter
+                self._segmenter = load_segmenter(given, device=self.device) if isinstance(given, str) else given
+            return self._segmenter
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {k: v for k, v in self.__dict__.items() if k != "_network"}
-        return kept | {"_network": self.grader if isinstance(self.grader, nn.Module) else None}
+        return self.__dict__ | {"_judge": None, "_segmenter": None}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LabelGate:
         return self
 
 
+@dataclass
+class _Judge:
+    graders: nn.Module
+    limits: GateLimits
+    image_size: int
+    name: str
+
+
 _LOCK = threading.Lock()
 
 
-def _load_grader(name: str, device: str) -> tuple[nn.Module, int, str]:
+def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size: int | None, device: str) -> _Judge:
+    if isinstance(graders, nn.Module):
+        assert limits is not None  # checked by the constructor
+        return _Judge(graders.to(device).eval(), limits, image_size or 0, type(graders).__name__)
+    name, config_name = split_bundle_name(graders)
     bundle = find_bundle(name)
-    judge = f"{bundle.name} {read_metadata(bundle).get('version', '0')}"
-    size = int(read_inference_config(bundle).get("image_size", 0))
-    return load_network(bundle).to(device), size, judge
+    config = read_inference_config(bundle, config_name)
+    if limits is None and "gate" not in config:
+        raise WeightsError(
+            f"bundle {bundle}: configs/{config_name}.json has no limits under `gate`; make them with "
+            "`python -m monai_retina_gen gate`, or pass `limits`"
+        )
+    found = limits or GateLimits.from_dict(config["gate"])
+    size = int(config.get("image_size", 0)) if image_size is None else image_size
+    network = load_network(bundle, config_name=config_name).to(device)
+    return _Judge(network, found, size, f"{graders} {read_metadata(bundle).get('version', '0')}")
+
+
+def _at_side(images: Tensor, side: int) -> Tensor:
+    if not side or images.shape[-1] == side:
+        return images
+    return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def _sample_reason(measures: Mapping[str, float], grade: int, side: int, limits: GateLimits) -> str:
+    found, floor = measures["probability"], limits.floor(side, grade)
+    if found >= floor:
+        return ""
+    return f"the graders give grade {grade} a probability of {found:.3f}, less than {floor:.3f}"
+
+
+def _edit_reason(measures: Mapping[str, float], grade: int, side: int, limits: GateLimits) -> str:
+    failed = []
+    for name in EDIT_TESTS:
+        value, limit = measures.get(name, float("-inf")), float(getattr(limits, name))
+        if value > limit:
+            left = {"left": 1 - value, "left_limit": 1 - limit}
+            failed.append(REASONS[name].format(grade=grade, value=value, limit=limit, **left))
+    return "; ".join(failed)
 
 
 def resolve_gate(gate: str | Gate | None) -> Gate | None:

@@ -1,21 +1,14 @@
-"""Cross-fitting: networks that judge photographs which they were not trained on.
-
-A network recognises photographs that it was trained on. So gate and label check use a set of networks, one a fold, and
-each photograph, with everything that was made of it, is judged only by those that never saw it.
-"""
+"""Folds for cross-fitting: which photographs the network of each fold is trained with (see `CrossFittedGraders`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from monai_retina_gen.data import Datalist, Item, split_by_group
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["CrossFittedGraders", "fold_datalist", "fold_of_group", "training_folds"]
+__all__ = ["fold_datalist", "fold_of_group", "training_folds"]
 
 
 def fold_of_group(
@@ -92,50 +85,3 @@ def fold_datalist(datalist: Mapping[str, Any], fold: int, folds: int = 5, *, see
     items = [*datalist["training"], *datalist["validation"]]
     parts = list(training_folds(items, fold_of_group(items, folds, seed=seed)))
     return {**datalist, "training": parts[fold][0], "validation": parts[fold][1]}
-
-
-class CrossFittedGraders(nn.Module):
-    """Graders of all folds; a photograph is graded by the one that never saw it, another image by all.
-
-    Args:
-        graders: network of fold i at place i, trained without that fold; logits `(B, grades)`.
-        folds: fold by group, as `fold_of_group` gave it.
-        temperature: divisor of the logits, from `fit_temperature` on out-of-fold predictions.
-
-    Example:
-        >>> class Says(nn.Module):
-        ...     def __init__(self, grade):
-        ...         super().__init__()
-        ...         self.grade = grade
-        ...     def forward(self, image):
-        ...         return 9.0 * torch.eye(5)[[self.grade] * len(image)]
-        >>> graders = CrossFittedGraders([Says(0), Says(1)], {"a": 0, "b": 1})
-        >>> graders(torch.zeros(3, 3, 8, 8), ["a", "b", None]).argmax(1).tolist()[:2]
-        [0, 1]
-    """
-
-    def __init__(self, graders: Sequence[nn.Module], folds: Mapping[str, int], *, temperature: float = 1.0) -> None:
-        super().__init__()
-        if not graders or not set(folds.values()) <= set(range(len(graders))) or not temperature > 0:
-            raise ValueError(
-                f"{len(graders)} graders for the folds {sorted(set(folds.values()))}, temperature={temperature}: "
-                "want one grader a fold, and a positive temperature"
-            )
-        self.graders, self.folds, self.temperature = nn.ModuleList(graders), dict(folds), temperature
-
-    def forward(self, image: Tensor, groups: Sequence[str | None]) -> Tensor:
-        """Probabilities `(B, grades)`.
-
-        Args:
-            image: `(B, 3, H, W)` in [0, 1].
-            groups: group of the photograph that each image is, or was made from; None, or a group of no fold, for an
-                image of no photograph: the mean of all graders.
-        """
-        if len(groups) != len(image):
-            raise ValueError(f"{len(groups)} groups for {len(image)} images: give one each")
-        every = torch.stack([torch.softmax(g(image).float() / self.temperature, 1) for g in self.graders])
-        rows = [
-            every[self.folds[group], i] if group in self.folds else every[:, i].mean(0)
-            for i, group in enumerate(groups)
-        ]
-        return torch.stack(rows)

@@ -92,7 +92,7 @@ def load_segmenter(
         bundle: its name or folder.
         device: where it runs.
         flips: average over four flips.
-        amp: bfloat16; on a CPU without bfloat16 instructions it is slower than float32.
+        amp: bfloat16, where the device computes in it.
 
     Raises:
         BundleNotFoundError: if there is no such bundle.

@@ -13,6 +13,7 @@ from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
+from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 
 __all__ = ["AutocastInferer", "GeneratorInferer", "LatentOutputs"]
 
@@ -21,7 +22,7 @@ class AutocastInferer(SimpleInferer):
     """Calls the network under bfloat16 autocast and returns float32.
 
     Args:
-        amp: `False` computes in float32.
+        amp: `False` computes in float32; `True` too on a CPU without bfloat16 instructions (see `bfloat16_autocast`).
     """
 
     def __init__(self, amp: bool = True) -> None:
@@ -29,7 +30,7 @@ class AutocastInferer(SimpleInferer):
         self.amp = amp
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
+        with bfloat16_autocast(inputs.device.type, self.amp):
             outputs = super().__call__(inputs, network, *args, **kwargs)
         if isinstance(outputs, dict):
             return {name: value.float() for name, value in outputs.items()}

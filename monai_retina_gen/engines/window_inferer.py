@@ -9,6 +9,8 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
+from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
+
 __all__ = ["FlippedWindowInferer"]
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
@@ -45,7 +47,7 @@ class FlippedWindowInferer(SlidingWindowInferer):
         self.roi_size = tuple(sides)
         total = torch.zeros(())
         for axes in self.flips:
-            with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            with bfloat16_autocast(inputs.device.type, self.amp):
                 logits = super().__call__(inputs.flip(axes) if axes else inputs, network, *args, **kwargs)
             seen = torch.sigmoid(torch.as_tensor(logits).float())
             total = total.to(seen) + (seen.flip(axes) if axes else seen)

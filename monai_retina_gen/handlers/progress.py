@@ -33,11 +33,16 @@ class ProgressHandler:
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer whose output holds `loss`."""
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
 
     def _start(self, engine: Engine) -> None:
-        self._started, self._first_epoch = time.monotonic(), engine.state.epoch
+        self._started = 0.0
+
+    def _start_epoch(self, engine: Engine) -> None:
+        if not self._started:  # only now is the epoch known from which a resumed run goes on
+            self._started, self._first_epoch = time.monotonic(), engine.state.epoch - 1
 
     def _add(self, engine: Engine) -> None:
         output = engine.state.output

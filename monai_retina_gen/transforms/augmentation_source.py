@@ -87,6 +87,7 @@ class AugmentationSource:
         images: Tensor,
         masks: Mapping[str, Tensor] | None = None,
         sources: Sequence[str] | None = None,
+        groups: Sequence[str | None] | None = None,
     ) -> list[Augmented]:
         """Carry out plans.
 
@@ -95,12 +96,14 @@ class AugmentationSource:
             images: `(B, 3, H, W)` real images in [0, 1], H = W.
             masks: name to `(B, 1, H, W)`, for `synthesize`.
             sources: identifiers of the real images, for records.
+            groups: photographs or patients that the real images belong to: a cross-fitted gate lets an edit be judged
+                only by networks that never saw its group.
 
         Returns:
             `B` outcomes whose images have the size of `images`.
         """
         results: list[Augmented | None] = [self._refuse(plan) for plan in plans]
-        names = list(sources or [""] * len(plans))
+        names, group_of = list(sources or [""] * len(plans)), list(groups or [None] * len(plans))
         reasons = [""] * len(plans)
         for attempt in range(self.max_retries + 1 if self.gate else 1):
             open_rows = [i for i, result in enumerate(results) if result is None]
@@ -108,7 +111,8 @@ class AugmentationSource:
                 tries = [plans[i].retry(attempt) for i in rows]
                 real = images if len(rows) == len(plans) else images[rows]
                 made = self._make(tries, real, _rows(masks, rows), [names[i] for i in rows])
-                for i, outcome in zip(rows, self._judge(made, real, tries), strict=True):
+                verdicts = self._judge(made, real, tries, [group_of[i] for i in rows])
+                for i, outcome in zip(rows, verdicts, strict=True):
                     results[i] = None if outcome.refused else outcome
                     reasons[i] = outcome.refused
         refused = (Augmented(None, None, {}, reason) for reason in reasons)
@@ -161,12 +165,19 @@ class AugmentationSource:
             arguments["images"] = _shrink(arguments["images"], self.handle.get().image_size)
         return arguments
 
-    def _judge(self, made: list[Augmented], images: Tensor, plans: list[AugmentationPlan]) -> list[Augmented]:
+    def _judge(
+        self,
+        made: list[Augmented],
+        images: Tensor,
+        plans: list[AugmentationPlan],
+        groups: list[str | None],
+    ) -> list[Augmented]:
         if self.gate is None:
             return made
         generated = torch.stack([m.image for m in made if m.image is not None])
-        originals = images if plans[0].mode in _FROM_IMAGE else None
-        verdict = self.gate.check(generated, [p.grade for p in plans], originals)
+        # A sample is of no photograph, so every network may judge it.
+        originals, known = (images, groups) if plans[0].mode in _FROM_IMAGE else (None, None)
+        verdict = self.gate.check(generated, [p.grade for p in plans], originals, known)
         for outcome, reason in zip(made, verdict.reasons, strict=True):
             outcome.refused = reason
             if outcome.record is not None:

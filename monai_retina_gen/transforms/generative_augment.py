@@ -134,6 +134,8 @@ class GenerativeAugment(RandomizableTransform):
         grade: Any,
         masks: Mapping[str, Tensor] | None = None,
         randomize: bool = True,
+        *,
+        group: str | None = None,
     ) -> Tensor:
         """Augment one image.
 
@@ -142,14 +144,21 @@ class GenerativeAugment(RandomizableTransform):
             grade: its grade.
             masks: name to `(1, H, W)`, for the mode `synthesize`.
             randomize: draw a new plan, or use the last one again.
+            group: photograph or patient that the image belongs to, for a cross-fitted gate.
 
         Returns:
             The image; its `meta["generated"]` holds the record, `""` for a real one.
         """
-        return self.augment(img, grade, masks, randomize)[0]
+        return self.augment(img, grade, masks, randomize, group=group)[0]
 
     def augment(
-        self, img: Any, grade: Any, masks: Mapping[str, Tensor] | None = None, randomize: bool = True
+        self,
+        img: Any,
+        grade: Any,
+        masks: Mapping[str, Tensor] | None = None,
+        randomize: bool = True,
+        *,
+        group: str | None = None,
     ) -> tuple[Tensor, Augmented]:
         """As `__call__`, and the outcome with its record and masks."""
         if randomize:
@@ -157,19 +166,19 @@ class GenerativeAugment(RandomizableTransform):
         order = resolve_image_order(img, self.image_order)
         image = convert_to_tensor(img, track_meta=get_track_meta())
         check_image(_plain(image))  # plain tensors skip MetaTensor's bookkeeping of every operation
-        outcome = self._apply(image, order, masks)
+        outcome = self._apply(image, order, masks, group)
         if outcome.image is not None:
             image = _take_over(image, _reorder(outcome.image, order))
         _mark(image, outcome)
         return image, outcome
 
-    def _apply(self, image: Tensor, order: str, masks: Mapping[str, Tensor] | None) -> Augmented:
+    def _apply(self, image: Tensor, order: str, masks: Mapping[str, Tensor] | None, group: str | None) -> Augmented:
         if self.plan is None:
             return Augmented(None, None, {})
         plain = _reorder(_plain(image), order)[None]
         plain_masks = {k: _reorder(_plain(m), order)[None] for k, m in (masks or {}).items()}
         source = str(getattr(image, "meta", {}).get("filename_or_obj", ""))
-        outcome = self.source.apply([self.plan], plain, plain_masks, [os.path.basename(source)])[0]
+        outcome = self.source.apply([self.plan], plain, plain_masks, [os.path.basename(source)], [group])[0]
         outcome.masks = {k: _reorder(m, order) for k, m in outcome.masks.items()}
         return outcome
 
@@ -181,6 +190,8 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
         keys: image key(s). Several keys get the image of the same plan.
         label_key: key of the grade.
         mask_keys: masks for `synthesize`; replaced together with the image where the generator returns them.
+        group_key: key of the photograph or patient that an item belongs to, where it has one, as in the package's
+            datalists: the gate's cross-fitted graders judge an edit only by networks that never saw its group.
         allow_missing_keys: leave out keys that an item lacks.
         options: the keyword arguments of `GenerativeAugment`.
 
@@ -205,12 +216,13 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
         label_key: Hashable = "grade",
         *,
         mask_keys: Sequence[str] = (),
+        group_key: Hashable = "group",
         allow_missing_keys: bool = False,
         **options: Any,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob=1.0)
-        self.label_key, self.mask_keys = label_key, tuple(mask_keys)
+        self.label_key, self.mask_keys, self.group_key = label_key, tuple(mask_keys), group_key
         self.augment = GenerativeAugment(**options)
 
     def set_random_state(
@@ -227,8 +239,11 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
             raise KeyError(f"label_key {self.label_key!r} is not in the item, which has {sorted(map(str, item))}")
         self.augment.randomize(item[self.label_key])
         masks = {k: item[k] for k in self.mask_keys if k in item}
+        group = str(item[self.group_key]) if self.group_key in item else None
         for key in self.key_iterator(item):
-            item[key], outcome = self.augment.augment(item[key], item[self.label_key], masks, randomize=False)
+            item[key], outcome = self.augment.augment(
+                item[key], item[self.label_key], masks, randomize=False, group=group
+            )
             item[f"{key}_generated"] = outcome.record.to_json() if outcome.record else ""
             for name, mask in outcome.masks.items():
                 if name in masks:

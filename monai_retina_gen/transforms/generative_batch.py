@@ -33,6 +33,7 @@ class BatchGenerativeAugment(Randomizable):
         image_key: key of the images `(B, 3, H, W)` in [0, 1].
         label_key: key of the grades `(B,)`.
         mask_keys: keys of masks `(B, 1, H, W)` for `synthesize`, replaced with the images.
+        group_key: key of the photographs' or patients' groups, where the batch has it; see `GenerativeAugmentd`.
         image_order: as in `GenerativeAugment`.
         options: the other keyword arguments of `GenerativeAugment`.
 
@@ -54,11 +55,12 @@ class BatchGenerativeAugment(Randomizable):
         image_key: str = "image",
         label_key: str = "grade",
         mask_keys: Sequence[str] = (),
+        group_key: str = "group",
         image_order: str | None = None,
         **options: Any,
     ) -> None:
         self.image_key, self.label_key, self.mask_keys = image_key, label_key, tuple(mask_keys)
-        self.image_order = image_order
+        self.group_key, self.image_order = group_key, image_order
         self.policy = AugmentationPolicy(**{k: options.pop(k) for k in _POLICY if k in options})
         self.source = AugmentationSource(**options)
         self.plans: list[Any] = []
@@ -87,7 +89,8 @@ class BatchGenerativeAugment(Randomizable):
     def _apply(self, images: Tensor, rows: list[int], order: str, batch: dict[str, Any]) -> list[Augmented]:
         plain = _turn(_plain(images)[rows], order)
         masks = {k: _turn(_plain(batch[k])[rows], order) for k in self.mask_keys if k in batch}
-        return self.source.apply([self.plans[i] for i in rows], plain, masks)
+        groups = [str(batch[self.group_key][i]) for i in rows] if self.group_key in batch else None
+        return self.source.apply([self.plans[i] for i in rows], plain, masks, groups=groups)
 
     def _mark(self, batch: dict[str, Any], made: dict[int, Augmented], size: int) -> None:
         records = [made[i].record.to_json() if i in made else "" for i in range(size)]  # type: ignore[union-attr]

@@ -20,7 +20,14 @@ from monai_retina_gen.errors import UntrustedConfigError, WeightsError
 from monai_retina_gen.weights.bundle_paths import pinned_sha256
 from monai_retina_gen.weights.state_files import load_weights
 
-__all__ = ["CHECKPOINT", "build_from_bundle", "load_network", "read_inference_config"]
+__all__ = [
+    "CHECKPOINT",
+    "build_from_bundle",
+    "load_network",
+    "read_inference_config",
+    "split_bundle_name",
+    "weights_file",
+]
 
 CHECKPOINT = "models/model.pt"
 """Where a bundle keeps its weights."""
@@ -67,10 +74,41 @@ def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False, confi
     return parser.get_parsed_content(key)
 
 
-def load_network(bundle: Path, *, trust_code: bool = False) -> nn.Module:
-    """The network (`network_def`) of a bundle with its pinned weights, in evaluation mode."""
-    network: nn.Module = build_from_bundle(bundle, "network_def", trust_code=trust_code)
-    load_weights(network, bundle / CHECKPOINT, sha256=pinned_sha256(bundle, CHECKPOINT))
+def split_bundle_name(name: str) -> tuple[str, str]:
+    """Bundle and configuration of `BUNDLE` or `BUNDLE:CONFIG`: a bundle may hold further networks.
+
+    Example:
+        >>> split_bundle_name("retina_grader"), split_bundle_name("retina_grader:cross_fitted")
+        (('retina_grader', 'inference'), ('retina_grader', 'cross_fitted'))
+    """
+    found = re.fullmatch(r"(.+):(\w+)", name)
+    return (found[1], found[2]) if found else (name, "inference")
+
+
+def weights_file(config: dict[str, Any]) -> str:
+    """Where a configuration's network has its weights, inside the bundle: key `weights_file`, else `models/model.pt`.
+
+    Raises:
+        WeightsError: if it lies outside the bundle.
+    """
+    path = str(config.get("weights_file", CHECKPOINT))
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise WeightsError(f"weights_file {path!r} lies outside the bundle: want a path inside, such as {CHECKPOINT}")
+    return path
+
+
+def load_network(bundle: Path, *, trust_code: bool = False, config_name: str = "inference") -> nn.Module:
+    """The network (`network_def`) of a bundle with its pinned weights, in evaluation mode.
+
+    Args:
+        bundle: the bundle's folder.
+        trust_code: see `build_from_bundle`.
+        config_name: another configuration, for a further network of the bundle; its key `weights_file` names the
+            weights.
+    """
+    network: nn.Module = build_from_bundle(bundle, "network_def", trust_code=trust_code, config_name=config_name)
+    checkpoint = weights_file(read_inference_config(bundle, config_name))
+    load_weights(network, bundle / checkpoint, sha256=pinned_sha256(bundle, checkpoint))
     return network.eval().requires_grad_(False)
 
 

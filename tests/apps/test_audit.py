@@ -293,7 +293,7 @@ def test_command(
     audit_module.add_parser(parser.add_subparsers())
     source = ["--generator", str(vae_bundle)]
     if what == "images":
-        source = ["--images", str(expand(str(vae_bundle), {0: 3, 4: 3}, tmp_path / "bank", progress=False))]
+        source = ["--images", str(expand(str(vae_bundle), {0: 3, 4: 3}, tmp_path / "bank", gate=None, progress=False))]
     words = ["audit", *source, "--train", f"{phantom_list}", "--out", str(tmp_path / "a"), "--count", "6"]
     args = parser.parse_args([*words, "--extractor", str(grader_bundle)])
     assert args.run(args) == 0

@@ -36,7 +36,7 @@ class BrightnessJudge:
 
     name = "brightness"
 
-    def probabilities(self, images: Tensor) -> Tensor:
+    def probabilities(self, images: Tensor, groups: Any = None) -> Tensor:
         digits = (images.double().mean((1, 2, 3)) * 2000) % 3
         confidence = (0.4 + 0.6 * digits % 1).float()[:, None]
         grade = torch.eye(5)[digits.long()]
@@ -159,7 +159,7 @@ def test_stopped_and_started_again_gives_the_same_bytes(wgan_bundle: Path, items
     class Stops(BrightnessJudge):
         left = 3  # the photographs and two batches
 
-        def probabilities(self, images: Tensor) -> Tensor:
+        def probabilities(self, images: Tensor, groups: Any = None) -> Tensor:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
@@ -175,7 +175,7 @@ def test_stopped_and_started_again_gives_the_same_bytes(wgan_bundle: Path, items
 
 def test_other_thresholds_choose_anew_among_the_same(wgan_bundle: Path, items: Any, tmp_path: Path) -> None:
     class Never(BrightnessJudge):
-        def probabilities(self, images: Tensor) -> Tensor:
+        def probabilities(self, images: Tensor, groups: Any = None) -> Tensor:
             raise AssertionError("drawn again")
 
     few = _curate(str(wgan_bundle), items, tmp_path, candidates=24, per_grade=2)
@@ -242,7 +242,7 @@ def test_a_bundle_that_cannot_take_them_is_refused(
 
 def test_a_generator_that_takes_grades_is_filtered(vae_bundle: Path, items: Any, tmp_path: Path) -> None:
     class SeesGrade3(BrightnessJudge):
-        def probabilities(self, images: Tensor) -> Tensor:
+        def probabilities(self, images: Tensor, groups: Any = None) -> Tensor:
             return torch.eye(5)[[3] * len(images)]
 
     result = _curate(str(vae_bundle), items, tmp_path, graders=SeesGrade3(), candidates=12)

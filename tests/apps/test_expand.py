@@ -33,7 +33,7 @@ def _digest(folder: Path) -> dict[str, str]:
 
 
 def test_counts_files_and_records(vae_bundle: Path, tmp_path: Path) -> None:
-    folder = expand(str(vae_bundle), {0: 0, 1: 3, 4: 5}, tmp_path / "bank", batch_size=4, progress=False)
+    folder = expand(str(vae_bundle), {0: 0, 1: 3, 4: 5}, tmp_path / "bank", batch_size=4, gate=None, progress=False)
     dataset = SyntheticDataset(folder)
     assert [item["grade"] for item in dataset] == [1] * 3 + [4] * 5
     record = GenerationRecord.from_json(dataset[5]["generated"])
@@ -54,7 +54,8 @@ def test_balancing_counts_fill_up() -> None:
 
 def test_killed_and_started_again_gives_the_same_bytes(vae_bundle: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "monai_retina_gen", "expand", "--generator", str(vae_bundle)]
-    command += ["--per-grade", "60", "--batch-size", "4", "--out", str(tmp_path / "killed")]
+    command += ["--per-grade", "60", "--batch-size", "4", "--gate", "none"]
+    command += ["--out", str(tmp_path / "killed")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while len(list((tmp_path / "killed").glob("images/*/*.png"))) < 10 and time.monotonic() < deadline:
@@ -63,19 +64,19 @@ def test_killed_and_started_again_gives_the_same_bytes(vae_bundle: Path, tmp_pat
     begun = len(list((tmp_path / "killed").glob("images/*/*.png")))
     assert 10 <= begun < 300  # it was killed in the middle
     next((tmp_path / "killed").glob("images/*/*.png")).unlink()  # and a file was lost
-    expand(str(vae_bundle), dict.fromkeys(range(5), 60), tmp_path / "killed", batch_size=4, progress=False)
-    expand(str(vae_bundle), dict.fromkeys(range(5), 60), tmp_path / "whole", batch_size=4, progress=False)
+    expand(str(vae_bundle), dict.fromkeys(range(5), 60), tmp_path / "killed", batch_size=4, gate=None, progress=False)
+    expand(str(vae_bundle), dict.fromkeys(range(5), 60), tmp_path / "whole", batch_size=4, gate=None, progress=False)
     assert _digest(tmp_path / "killed") == _digest(tmp_path / "whole")
 
 
 def test_other_settings_are_refused(vae_bundle: Path, tmp_path: Path) -> None:
-    expand(str(vae_bundle), {1: 1}, tmp_path, progress=False)
+    expand(str(vae_bundle), {1: 1}, tmp_path, gate=None, progress=False)
     with pytest.raises(ValueError, match="begun with other settings"):
-        expand(str(vae_bundle), {1: 1}, tmp_path, seed=1, progress=False)
+        expand(str(vae_bundle), {1: 1}, tmp_path, seed=1, gate=None, progress=False)
 
 
 def test_a_changed_file_is_refused(vae_bundle: Path, tmp_path: Path) -> None:
-    folder = expand(str(vae_bundle), {1: 1}, tmp_path, progress=False)
+    folder = expand(str(vae_bundle), {1: 1}, tmp_path, gate=None, progress=False)
     picture = next(folder.glob("images/*/*.png"))
     picture.write_bytes(picture.read_bytes() + b"x")
     with pytest.raises(DatalistError, match="was changed"):
@@ -92,7 +93,7 @@ def test_a_changed_file_is_refused(vae_bundle: Path, tmp_path: Path) -> None:
 
 def test_gate_leaves_refused_images_out(vae_bundle: Path, tmp_path: Path) -> None:
     class Never:
-        def check(self, images: Any, grades: Any, originals: Any) -> GateVerdict:
+        def check(self, images: Any, grades: Any, originals: Any = None, groups: Any = None) -> GateVerdict:
             return GateVerdict(["no" if g == 3 else "" for g in grades], "Never")
 
     folder = expand(load_generator(vae_bundle), {2: 2, 3: 2}, tmp_path, gate=Never(), progress=False)

@@ -10,7 +10,6 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from monai_retina_gen.engines import (
-    CrossFittedGraders,
     expected_calibration_error,
     fit_temperature,
     fold_datalist,
@@ -18,6 +17,7 @@ from monai_retina_gen.engines import (
     training_folds,
 )
 from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.networks import CrossFittedGraders
 
 
 @settings(max_examples=15, deadline=None)
@@ -66,7 +66,9 @@ class Says(nn.Module):
 
 
 def test_a_photograph_is_judged_only_by_the_network_that_never_saw_it() -> None:
-    graders = CrossFittedGraders([Says(0), Says(1), Says(2)], {"a": 0, "b": 1, "c": 2}, temperature=2.0)
+    graders = CrossFittedGraders(
+        graders=[Says(0), Says(1), Says(2)], folds={"a": 0, "b": 1, "c": 2}, temperature=2.0
+    )
     p = graders(torch.zeros(4, 3, 8, 8), ["c", "a", None, "elsewhere"])
     assert p[:2].argmax(1).tolist() == [2, 0]
     assert float(p[0, 2]) == pytest.approx(float(torch.softmax(torch.tensor([2.0, 0, 0, 0, 0]), 0)[0]))
@@ -76,7 +78,7 @@ def test_a_photograph_is_judged_only_by_the_network_that_never_saw_it() -> None:
     with pytest.raises(ValueError, match="give one each"):
         graders(torch.zeros(4, 3, 8, 8), ["a"])
     with pytest.raises(ValueError, match="one grader a fold"):
-        CrossFittedGraders([Says(0)], {"a": 0, "b": 1})
+        CrossFittedGraders(graders=[Says(0)], folds={"a": 0, "b": 1})
 
 
 @settings(max_examples=15, deadline=None)

@@ -81,7 +81,7 @@ class FixedGate:
     def __init__(self, refusals: int) -> None:
         self.refusals, self.asked = refusals, 0
 
-    def check(self, images: Any, grades: Any, originals: Any) -> GateVerdict:
+    def check(self, images: Any, grades: Any, originals: Any = None, groups: Any = None) -> GateVerdict:
         self.asked += 1
         return GateVerdict(["too red" if self.asked <= self.refusals else ""] * len(images), "FixedGate")
 
@@ -401,7 +401,7 @@ def test_draws_are_reproducible_and_in_range(prob: float, seed: int, grade: int)
 
 
 def test_bank_serves_its_images_and_refuses_changed_ones(vae_bundle: Path, tmp_path: Path) -> None:
-    folder = expand(str(vae_bundle), {3: 2, 4: 1}, tmp_path / "bank", progress=False)
+    folder = expand(str(vae_bundle), {3: 2, 4: 1}, tmp_path / "bank", gate=None, progress=False)
     augment = GenerativeAugment(bank=folder, prob=1.0).set_random_state(0)
     seeds = {read_record(augment(plain_image(), grade=3)).seed for _ in range(20)}  # type: ignore[union-attr]
     assert len(seeds) == 2

@@ -53,7 +53,7 @@ class Bank:
 def make_bank(generator: RetinaGenerator, photographs: Photographs, folder: Path, config: StudyConfig) -> Bank:
     """Generate `bank_size` images of every grade that the photographs and the generator have, and read them."""
     counts = dict.fromkeys(sorted(set(photographs.grades) - generator.missing_grades), config.bank_size)
-    expand(generator, counts, folder, device=config.device)
+    expand(generator, counts, folder, gate=None, device=config.device)
     items = SyntheticDataset(folder).data
     images = [read_image(item["image"]) for item in tqdm(items, desc="reading the bank", leave=False)]
     size = min(config.image_size, generator.image_size)

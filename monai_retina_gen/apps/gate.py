@@ -1,0 +1,181 @@
+"""`gate`: set the label gate's limits for a rate of false rejections, and measure how many wrong labels it detects."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import binomtest
+
+from monai_retina_gen.apps.gate_statistics import GateStatistics, collect_statistics
+from monai_retina_gen.data import load_datalist, write_json
+from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, lower_limit
+from monai_retina_gen.editing.gate_limits import EDIT_TESTS
+from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, DEFAULT_SEGMENTER
+from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
+
+__all__ = ["add_parser", "calibrate_gate", "detection", "false_rejections", "limits_from", "run"]
+
+REPORT = "gate.json"
+OPEN = GateLimits(0.5, {1: [0.0] * 5}, 1.0, 4.0, 1.0, 1.0)
+"""Limits that nothing exceeds: what gates have while their statistics are collected."""
+
+
+def calibrate_gate(
+    datalist: str,
+    out: str | Path,
+    *,
+    dataset_dir: str | None = None,
+    graders: str = DEFAULT_GRADERS,
+    segmenter: str | None = DEFAULT_SEGMENTER,
+    rate: float = 0.1,
+    image_size: int = 512,
+    edits: int = 100,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Set the limits on training and validation photographs, each judged out of fold; verify them on the test section.
+
+    Args:
+        datalist: the one that the graders were cross-fitted on.
+        out: folder for `gate.json`.
+        dataset_dir: folder of a named data set.
+        graders: `BUNDLE:CONFIG`; the limits are written into this configuration under `gate`.
+        segmenter: its bundle; `None` leaves vessels and surroundings out.
+        rate: share of true labels, and of harmless changes, that may be refused.
+        image_size: side at which edits are judged.
+        edits: number of harmless changes, and of planted ones of each kind.
+        device: where the networks run.
+
+    Returns:
+        What `gate.json` holds: limits, false rejections and detections, with n and 95 % intervals.
+    """
+    name, config_name = split_bundle_name(graders)
+    path = find_bundle(name) / "configs" / f"{config_name}.json"
+    config = read_inference_config(find_bundle(name), config_name)
+    folds = config["network_def"]["folds"]
+    gate = LabelGate(graders=graders, segmenter=segmenter, limits=OPEN, device=device)
+    whole = load_datalist(datalist, dataset_dir, require_grade=True)
+    options: dict[str, Any] = {"image_size": image_size, "folds": folds, "edits": edits}
+    own = collect_statistics([*whole["training"], *whole["validation"]], gate, what="out of fold", **options)
+    limits = limits_from(own, rate)
+    report = {"limits": limits.as_dict(), "out_of_fold": _figures(own, limits)}
+    if whole["test"]:
+        test = collect_statistics(whole["test"], gate, what="test", **options)
+        report["test"] = _figures(test, limits)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    write_json(report, Path(out) / REPORT)
+    write_json({**config, "gate": limits.as_dict()}, path, sort_keys=False)
+    return report
+
+
+def limits_from(found: GateStatistics, rate: float) -> GateLimits:
+    """Floors per side and grade, and limits of edits that hold together (see `GateLimits`)."""
+    grades = torch.tensor(found.grades)
+    floors = {}
+    for side, rows in found.probabilities.items():
+        probabilities = torch.stack(rows)
+        each = [lower_limit(probabilities[grades == g, g], rate) for g in range(probabilities.shape[1])]
+        floors[side] = [max(floor, 0.0) for floor in each]
+    tests = [name for name in EDIT_TESTS if all(name in row for row in found.harmless)]
+    statistics = torch.tensor([[row[name] for name in tests] for row in found.harmless])
+    edit = dict(zip(tests, joint_limits(statistics, rate).tolist(), strict=True))
+    # a test that could not be made here is never failed
+    rest = {name: edit.get(name, getattr(OPEN, name)) for name in EDIT_TESTS}
+    return GateLimits(false_rejection=rate, floors=floors, **rest)
+
+
+def false_rejections(found: GateStatistics, limits: GateLimits) -> dict[str, Any]:
+    """Share of true labels refused, by side, and of harmless changes."""
+    result = {}
+    for side, rows in found.probabilities.items():
+        refused = [float(p[g]) < limits.floor(side, g) for p, g in zip(rows, found.grades, strict=True)]
+        result[f"photographs at {side} pixels"] = _share(refused)
+    result["harmless changes"] = _share([_fails(row, limits) for row in found.harmless])
+    return result
+
+
+def detection(found: GateStatistics, limits: GateLimits) -> dict[str, Any]:
+    """Share of wrong labels and of planted changes refused."""
+    result = {}
+    for side, rows in found.probabilities.items():
+        for distance in (1, 2, 3, 4):
+            refused = [
+                float(p[wrong]) < limits.floor(side, wrong)
+                for p, grade in zip(rows, found.grades, strict=True)
+                for wrong in range(len(p))
+                if abs(wrong - grade) == distance
+            ]
+            result[f"label wrong by {distance}, at {side} pixels"] = _share(refused)
+    for kind, rows_of_kind in found.planted.items():
+        result[kind] = _share([_fails(row, limits) for _, row in rows_of_kind])
+        by_grades = ("probability_drop", "grade_shift")
+        result[f"{kind}, by the graders alone"] = _share([_fails(row, limits, by_grades) for _, row in rows_of_kind])
+    return result
+
+
+def _figures(found: GateStatistics, limits: GateLimits) -> dict[str, Any]:
+    return {
+        "n": len(found.grades),
+        "false_rejection": false_rejections(found, limits),
+        "detection": detection(found, limits),
+    }
+
+
+def _fails(row: Mapping[str, float], limits: GateLimits, tests: Sequence[str] = EDIT_TESTS) -> bool:
+    return any(row.get(name, float("-inf")) > getattr(limits, name) for name in tests)
+
+
+def _share(refused: Sequence[bool]) -> dict[str, Any]:
+    """Rate with Wilson's interval; photographs that occur several times are counted as independent."""
+    if not refused:
+        return {"n": 0, "rate": None}
+    low, high = binomtest(sum(refused), len(refused)).proportion_ci(method="wilson")
+    return {"n": len(refused), "rate": sum(refused) / len(refused), "low": float(low), "high": float(high)}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "gate",
+        help="set the label gate's limits, and measure what it detects",
+        description="Limits from out-of-fold predictions for a rate of false rejections, with detection rates.",
+        epilog="example: python -m monai_retina_gen gate --datalist idrid --dataset-dir IDRID --out gate",
+    )
+    parser.add_argument("--datalist", required=True, help="the one that `cross_fit` was run on")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--graders", default=DEFAULT_GRADERS, help="BUNDLE:CONFIG; gets the limits")
+    parser.add_argument("--segmenter", default=DEFAULT_SEGMENTER, help="bundle, or none")
+    parser.add_argument("--false-rejection", type=float, default=0.1, help="share that may be refused (default 0.1)")
+    parser.add_argument("--image-size", type=int, default=512, help="side at which edits are judged (default 512)")
+    parser.add_argument("--edits", type=int, default=100, help="changes of each kind that are made (default 100)")
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate and print a table."""
+    report = calibrate_gate(
+        args.datalist,
+        args.out,
+        dataset_dir=args.dataset_dir,
+        graders=args.graders,
+        segmenter=None if args.segmenter == "none" else args.segmenter,
+        rate=args.false_rejection,
+        image_size=args.image_size,
+        edits=args.edits,
+        device=args.device,
+    )
+    print(json.dumps(report["limits"]))
+    for section in ("out_of_fold", "test"):
+        for kind in ("false_rejection", "detection"):
+            for name, share in report.get(section, {}).get(kind, {}).items():
+                if share["n"]:
+                    interval = f"[{share['low']:.2f}, {share['high']:.2f}]"
+                    print(f"{section} | {kind} | {name} | n = {share['n']} | {share['rate']:.2f} {interval}")
+    print(f"wrote {Path(args.out) / REPORT}; limits are in {args.graders}")
+    return 0

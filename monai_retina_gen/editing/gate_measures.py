@@ -1,0 +1,72 @@
+"""What the label gate measures of an edit: vessels that are left, and change where nothing should change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from monai.metrics import compute_dice
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+__all__ = ["LESIONS", "change_outside", "expected_grade", "lesion_neighbourhood", "vessel_loss"]
+
+LESIONS = ("ma", "he", "ex", "se")
+NEIGHBOURHOOD = 0.03
+"""Width of the neighbourhood of a lesion, as a share of the image's side."""
+DARK = 0.06
+"""Pixels below it in all channels lie outside the field of view."""
+
+
+def expected_grade(probabilities: Tensor) -> Tensor:
+    """Mean grade `(B,)` under probabilities `(B, grades)`.
+
+    Example:
+        >>> expected_grade(torch.tensor([[0.5, 0.0, 0.5]]))
+        tensor([1.])
+    """
+    return probabilities @ torch.arange(probabilities.shape[1], dtype=probabilities.dtype, device=probabilities.device)
+
+
+def vessel_loss(before: Tensor, after: Tensor) -> Tensor:
+    """1 - Dice of two vessel masks, `(B,)`; 0 where both are empty.
+
+    Args:
+        before: `(B, 1, H, W)` bool.
+        after: the same of the edited images.
+
+    Example:
+        >>> vessel_loss(torch.ones(1, 1, 4, 4).bool(), torch.zeros(1, 1, 4, 4).bool())
+        tensor([1.])
+    """
+    dice = compute_dice(after.float(), before.float(), ignore_empty=False)[:, 0]
+    return 1 - dice.nan_to_num(1.0)
+
+
+def lesion_neighbourhood(*masks: Mapping[str, Tensor]) -> Tensor:
+    """Union of all lesions of several sets of masks, widened by 3 % of the image's side; `(B, 1, H, W)` bool.
+
+    Args:
+        masks: `(B, 1, H, W)` bool by name; names that are no lesions are left out.
+    """
+    found = torch.stack([mask for each in masks for name, mask in each.items() if name in LESIONS]).any(0)
+    width = 2 * round(NEIGHBOURHOOD * found.shape[-1]) + 1
+    return max_pool2d(found.float(), width, stride=1, padding=width // 2) > 0
+
+
+def change_outside(before: Tensor, after: Tensor, neighbourhood: Tensor) -> Tensor:
+    """Mean absolute change outside the neighbourhood of lesions and inside the field of view, `(B,)`.
+
+    Args:
+        before: `(B, 3, H, W)` in [0, 1].
+        after: the edited images.
+        neighbourhood: `(B, 1, H, W)` bool.
+
+    Example:
+        >>> before = torch.full((1, 3, 4, 4), 0.5)
+        >>> change_outside(before, before + 0.25, torch.zeros(1, 1, 4, 4).bool())
+        tensor([0.2500])
+    """
+    outside = ~neighbourhood & (before.amax(1, keepdim=True) > DARK)
+    change = (after - before).abs().mean(1, keepdim=True) * outside
+    return change.sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)

@@ -1,0 +1,100 @@
+"""Changes whose effect on the label is known: harmless ones that keep it, and planted ones that do not.
+
+A gate is worth what it refuses of the second at a stated rate of refusals of the first.
+"""
+
+from __future__ import annotations
+
+import torch
+from monai.transforms import Compose, RandAdjustContrast, RandGaussianNoise, RandGaussianSmooth, RandScaleIntensity
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+__all__ = ["erase_lesions", "harmless_change", "transplant_lesions"]
+
+SOFTENING = 0.004
+"""Standard deviation of the soft edge of a planted lesion, as a share of the image's side."""
+BACKGROUND = 0.03
+"""Standard deviation of the blur that gives the background behind a lesion, as a share of the image's side."""
+
+
+def harmless_change(image: Tensor, seed: int) -> Tensor:
+    """The same photograph with slightly other exposure, focus and noise: nothing that a grader may heed.
+
+    Args:
+        image: `(3, H, W)` in [0, 1].
+        seed: decides the change.
+
+    Example:
+        >>> image = torch.full((3, 16, 16), 0.5)
+        >>> 0 < float((harmless_change(image, 0) - image).abs().mean()) < 0.1
+        True
+    """
+    change = Compose(
+        [
+            RandScaleIntensity(factors=0.04, prob=1.0),
+            RandAdjustContrast(gamma=(0.95, 1.05), prob=1.0),
+            RandGaussianSmooth(sigma_x=(0.2, 0.6), sigma_y=(0.2, 0.6), prob=1.0),
+            RandGaussianNoise(std=0.01, prob=1.0),
+        ]
+    )
+    change.set_random_state(seed)
+    return torch.as_tensor(change(image)).as_subclass(Tensor).clamp(0, 1)
+
+
+def transplant_lesions(target: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+    """`target` with the lesions of another photograph: where a photograph had none, its grade is 2 or more.
+
+    Added is the difference of a lesion from its own background, inside the field of view of `target`.
+
+    Args:
+        target: `(3, H, W)` in [0, 1].
+        source: photograph of the same size with lesions.
+        mask: `(1, H, W)` in [0, 1], its lesions.
+
+    Example:
+        >>> mask = torch.zeros(1, 64, 64)
+        >>> mask[:, 20:30, 20:30] = 1
+        >>> source = torch.full((3, 64, 64), 0.4) + 0.5 * mask
+        >>> planted = transplant_lesions(torch.full((3, 64, 64), 0.4), source, mask)
+        >>> float(planted[0, 25, 25]) > 0.8, float(planted[0, 50, 50]).__round__(3)
+        (True, 0.4)
+    """
+    soft = _soften(mask) * (target.amax(0, keepdim=True) > 0.06)
+    return (target + soft * (source - _background(source, mask))).clamp(0, 1)
+
+
+def erase_lesions(image: Tensor, mask: Tensor) -> Tensor:
+    """`image` with its lesions filled from their background: where all are marked, its grade falls to 0.
+
+    Args:
+        image: `(3, H, W)` in [0, 1].
+        mask: `(1, H, W)` in [0, 1], its lesions.
+
+    Example:
+        >>> mask = torch.zeros(1, 64, 64)
+        >>> mask[:, 20:26, 20:26] = 1
+        >>> erased = erase_lesions(torch.full((3, 64, 64), 0.4) + 0.5 * mask, mask)
+        >>> round(float(erased[0, 23, 23]), 1)
+        0.4
+    """
+    soft = _soften(mask)
+    return (image * (1 - soft) + _background(image, mask) * soft).clamp(0, 1)
+
+
+def _soften(mask: Tensor) -> Tensor:
+    """The mask widened and with a soft edge: annotations stop short of a lesion's halo."""
+    sigma = SOFTENING * mask.shape[-1]
+    return (2.5 * _blur(mask.float(), 2 * sigma)).clamp(0, 1)
+
+
+def _background(image: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the surroundings without the lesions: a normalised convolution."""
+    keep = (1 - _soften(mask)) * (image.amax(0, keepdim=True) > 0.06) + 1e-4
+    sigma = BACKGROUND * image.shape[-1]
+    return _blur(image * keep, sigma) / _blur(keep, sigma)
+
+
+def _blur(image: Tensor, sigma: float) -> Tensor:
+    width = min(2 * int(3 * sigma + 0.5) + 1, 2 * ((image.shape[-1] - 1) // 2) - 1)
+    return gaussian_blur(image, [max(width, 3)] * 2, [max(sigma, 0.1)] * 2)
