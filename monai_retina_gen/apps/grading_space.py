@@ -11,11 +11,12 @@ from torch import Tensor
 
 from monai_retina_gen.apps.extractor import Extractor, load_extractor
 from monai_retina_gen.apps.image_sets import ImageSet, photographs, read_section
+from monai_retina_gen.apps.pin import pin
 from monai_retina_gen.data import write_json
 from monai_retina_gen.networks import GradingSpace
-from monai_retina_gen.weights import save_state
+from monai_retina_gen.weights import find_bundle, save_state
 
-__all__ = ["add_parser", "fit_grading_space", "plot_grading_space"]
+__all__ = ["add_parser", "fit_grading_space", "plot_grading_space", "store_grading_space"]
 
 STATE, SETTINGS, PLOT = "grading_space.pt", "grading_space.json", "grading_space.png"
 
@@ -49,6 +50,27 @@ def fit_grading_space(
     write_json({**arguments, "extractor": extractor.as_dict(), "photographs": space.count.tolist()}, folder / SETTINGS)
     plot_grading_space(space, features, grades, folder / PLOT)
     return space
+
+
+def store_grading_space(space: GradingSpace, extractor: Extractor, bundle: str | Path) -> None:
+    """Put a space into a bundle, from where `load_network(bundle, config_name="grading_space")` builds it.
+
+    Args:
+        space: a fitted one.
+        extractor: whose features it holds.
+        bundle: name or folder.
+    """
+    folder = find_bundle(bundle)
+    arguments = {"dimension": space.dimension, "num_classes": space.num_classes, "rank": space.rank}
+    config = {
+        "weights_file": f"models/{STATE}",
+        "extractor": extractor.as_dict(),
+        "photographs": space.count.tolist(),
+        "network_def": {"_target_": "monai_retina_gen.networks.GradingSpace", **arguments},
+    }
+    save_state(space.state_dict(), folder / "models" / STATE)
+    write_json(config, folder / "configs" / SETTINGS, sort_keys=False)
+    pin(folder, config_name=Path(SETTINGS).stem)
 
 
 def plot_grading_space(space: GradingSpace, features: Tensor, grades: Tensor, path: str | Path) -> None:
@@ -101,6 +123,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
     parser.add_argument("--rank", type=int, default=0, help="directions besides the diagonal (default 0, as published)")
     parser.add_argument("--image-size", type=int, help="side of the photographs (default: that of the extractor)")
+    parser.add_argument("--store", metavar="BUNDLE", help="put it into a bundle as well, and pin it")
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)
 
@@ -114,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
     images = photographs(read_section(args.train, args.dataset_dir, default="training"), size, "training")
     classes = max(5, max(images.grades) + 1)
     space = fit_grading_space(images, extractor, args.out, num_classes=classes, rank=args.rank)
+    if args.store:
+        store_grading_space(space, extractor, args.store)
     counts: dict[int, Any] = dict(enumerate(space.count.tolist()))
     print(f"{Path(args.out) / STATE}: {space.dimension} features, photographs by grade {counts}")
     return 0

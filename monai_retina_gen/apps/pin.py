@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from monai_retina_gen.weights import (
     load_state,
     load_weights,
     read_inference_config,
+    read_metadata,
     save_state,
     sha256_file,
     weights_file,
@@ -50,7 +50,7 @@ def pin(bundle: str | Path, weights: str | Path | None = None, *, config_name: s
     found: dict[str, Any] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
     if found["bytes"] > LIMIT:
         raise WeightsError(f"{path} has {path.stat().st_size / 2**20:.1f} MB; a bundle's weights may have 25")
-    metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
+    metadata = read_metadata(folder)
     metadata["weights"] = metadata.get("weights", {}) | {checkpoint: found}
     # Not sorted: the metadata's own order is for readers.
     write_json(metadata, metadata_path, sort_keys=False)
