@@ -16,6 +16,8 @@ COMMANDS = (
     "demo",
     "datalist",
     "expand",
+    "cross_fit",
+    "gate",
     "curate",
     "selection_rate",
     "segment",
@@ -28,6 +30,8 @@ COMMANDS = (
     "label_check",
     "reader_study",
     "report",
+    "style_statistics",
+    "import_stylegan3",
     "pin",
 )
 

@@ -3,9 +3,10 @@
 from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
 from monai_retina_gen.engines.alternating_trainer import AlternatingTrainer, GenerativeEvents
 from monai_retina_gen.engines.calibration import expected_calibration_error, fit_temperature
-from monai_retina_gen.engines.cross_fitting import CrossFittedGraders, fold_datalist, fold_of_group, training_folds
+from monai_retina_gen.engines.cross_fitting import fold_datalist, fold_of_group, training_folds
 from monai_retina_gen.engines.discriminator_augment import AUGMENTATION_PRESETS, DiscriminatorAugment
-from monai_retina_gen.engines.distributed import average_gradients, broadcast_state, world
+from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
+from monai_retina_gen.engines.fading_blur import FadingBlur
 from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segmenter
 from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
@@ -13,6 +14,7 @@ from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
     PrepareComparisonBatch,
     PrepareGradingBatch,
+    PrepareImitationBatch,
     PrepareReconstructionBatch,
     PrepareSamplingBatch,
 )
@@ -24,8 +26,8 @@ __all__ = [
     "AlternatingTrainer",
     "AutocastInferer",
     "ClipGradientNorm",
-    "CrossFittedGraders",
     "DiscriminatorAugment",
+    "FadingBlur",
     "FiniteGradients",
     "FlippedWindowInferer",
     "FundusSegmenter",
@@ -36,8 +38,10 @@ __all__ = [
     "PrepareAdversarialBatch",
     "PrepareComparisonBatch",
     "PrepareGradingBatch",
+    "PrepareImitationBatch",
     "PrepareReconstructionBatch",
     "PrepareSamplingBatch",
+    "average_buffers",
     "average_gradients",
     "broadcast_state",
     "expected_calibration_error",

@@ -19,10 +19,11 @@ from torch.optim import Optimizer
 
 from monai_retina_gen.data.resumable import ResumableSampler
 from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
-from monai_retina_gen.engines.distributed import average_gradients, broadcast_state, world
+from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
 from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.losses import AdversarialStep, Penalty
 from monai_retina_gen.networks import draw_latents
+from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 
 __all__ = ["AlternatingTrainer", "GenerativeEvents"]
 
@@ -68,8 +69,12 @@ class AlternatingTrainer(Trainer):
         loss: object with `discriminator(real_scores, fake_scores)` and `generator(fake_scores)`.
         n_critic: iterations, each with a step of the discriminator, for one step of the generator.
         penalties: see `monai_retina_gen.losses.Penalty`.
-        g_terms: further terms of the generator's loss by name, each a function of an `AdversarialStep`.
+        g_terms: further terms of the generator's loss by name, each a function of an `AdversarialStep`. What a term
+            leaves in its attribute `logs`, a dictionary of tensors, is logged. A term that is a module may learn: its
+            parameters belong into `g_optimizer`.
         d_terms: further terms of the discriminator's loss.
+        d_step_options: keywords of the generator in the discriminator's steps alone, such as StyleGAN3's
+            `{"update_averages": True}`. Buffers that it changes there are averaged over all processes.
         augment: module that augments what the discriminator sees, real and generated alike.
         gradient_transforms: functions of a list of parameters, called before each optimiser's step, in order.
         phases: see `Phase`; empty is one phase with everything.
@@ -109,6 +114,7 @@ class AlternatingTrainer(Trainer):
         penalties: Sequence[Penalty] = (),
         g_terms: Mapping[str, LossTerm] | None = None,
         d_terms: Mapping[str, LossTerm] | None = None,
+        d_step_options: Mapping[str, Any] | None = None,
         augment: nn.Module | None = None,
         gradient_transforms: Sequence[Callable[[Sequence[nn.Parameter]], None]] = (),
         phases: Sequence[Phase] = (),
@@ -143,6 +149,7 @@ class AlternatingTrainer(Trainer):
         self.optimizers = {"generator": g_optimizer, "discriminator": d_optimizer}
         self.adversarial_loss, self.n_critic, self.penalties = loss, n_critic, list(penalties)
         self.terms = {"generator": g_terms, "discriminator": d_terms}
+        self.d_step_options = dict(d_step_options or {})
         self.augment: Callable[[Tensor], Tensor] = augment or nn.Identity()
         self.gradient_transforms, self.phases = list(gradient_transforms), list(phases)
         self.latents, self.autocast, self.seed = latents or self._draw_latents, amp, seed
@@ -195,7 +202,9 @@ class AlternatingTrainer(Trainer):
         self.fire_event(GenerativeEvents.D_STEP_STARTED)
         latent = self._own_rows(self.latents, len(real), shared, condition)
         with torch.no_grad(), self._autocast():
-            fake = self.generator(latent, **condition).float()
+            fake = self.generator(latent, **condition, **self.d_step_options).float()
+        if self.d_step_options:
+            average_buffers(self.generator)
         seen_real, seen_fake = self.augment(real), self.augment(fake)
         with self._autocast():
             real_scores = _float(self.discriminator(seen_real, **condition))
@@ -260,13 +269,15 @@ class AlternatingTrainer(Trainer):
             if key not in without:
                 value = term(step)
                 values[key], total = value.detach(), total + value
+                values.update(getattr(term, "logs", {}))
         for penalty in penalties:
             due = penalty.loss(step) if count % penalty.interval == 0 else None
             if due is not None:
                 values[penalty.name], total = due.detach(), total + due * penalty.interval
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        parameters = [p for p in network.parameters() if p.requires_grad]
+        # Those of the network, and of terms that learn with it.
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         average_gradients(parameters)
         for transform in self.gradient_transforms:
             transform(parameters)
@@ -291,13 +302,14 @@ class AlternatingTrainer(Trainer):
         return draw_latents(count, network.latent_dim, distribution=network.latent_distribution, generator=generator)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+        return bfloat16_autocast(self.state.device.type, self.autocast)
 
     # ---- epochs
 
     def _start_epoch(self, engine: Engine) -> None:
         if not self._started:
-            broadcast_state(self.generator, self.discriminator)
+            learning = [term for term in self.terms["generator"].values() if isinstance(term, nn.Module)]
+            broadcast_state(self.generator, self.discriminator, *learning)
         sampler = getattr(self.data_loader, "sampler", None)
         if isinstance(sampler, ResumableSampler):
             done = self.state.iteration - (self.state.epoch - 1) * self.state.epoch_length

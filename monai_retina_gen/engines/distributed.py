@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["average_gradients", "broadcast_state", "world"]
+__all__ = ["average_buffers", "average_gradients", "broadcast_state", "world"]
 
 
 def world() -> tuple[int, int]:
@@ -28,6 +28,19 @@ def broadcast_state(*networks: nn.Module) -> None:
     for network in networks:
         for tensor in [*network.parameters(), *network.buffers()]:
             dist.broadcast(tensor.data, src=0)
+
+
+@torch.no_grad()
+def average_buffers(network: nn.Module) -> None:
+    """Average the buffers with fractions over all processes: a running mean is then that of the joined batch."""
+    buffers = [b for b in network.buffers() if b.is_floating_point()]
+    if world()[1] == 1 or not buffers:
+        return
+    flat = torch.cat([b.flatten() for b in buffers])
+    dist.all_reduce(flat)
+    flat /= world()[1]
+    for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        buffer.copy_(part.view_as(buffer))
 
 
 @torch.no_grad()

@@ -9,7 +9,13 @@ from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from torch import Tensor
 
-__all__ = ["PrepareComparisonBatch", "PrepareGradingBatch", "PrepareReconstructionBatch", "PrepareSamplingBatch"]
+__all__ = [
+    "PrepareComparisonBatch",
+    "PrepareGradingBatch",
+    "PrepareImitationBatch",
+    "PrepareReconstructionBatch",
+    "PrepareSamplingBatch",
+]
 
 
 class PrepareGradingBatch(PrepareBatch):
@@ -110,6 +116,47 @@ class PrepareComparisonBatch(PrepareBatch):
         grade = batchdata["grade"].long().repeat_interleave(self.samples).to(device=device)
         seeds = [int(s) * self.samples + i for s in batchdata["seed"] for i in range(self.samples)]
         return grade, image, (), {"seeds": seeds}
+
+
+class PrepareImitationBatch(PrepareBatch):
+    """Latents as input and another generator's images of them as target: a student learns to make the same images.
+
+    Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) of a generator: a regression, which gives a network
+    that learns slowly by its adversarial loss, such as StyleGAN3, a start from few images.
+
+    Args:
+        teacher: a conditional generator with `latents(seeds)` and `images(latents, grades)`, such as `GANGenerator`.
+        image_size: side of the targets; the teacher's images are reduced to it.
+        update_averages: call the network with `update_averages=True`, as StyleGAN3 wants it while it is trained.
+
+    Returns:
+        `(latent, image in [-1, 1], (), {"grade": grade, ...})` of a batch with the keys `grade` and `seed`.
+
+    Raises:
+        ValueError: for a teacher whose images are smaller than `image_size`.
+    """
+
+    def __init__(self, *, teacher: Any, image_size: int, update_averages: bool = True) -> None:
+        if teacher.image_size < image_size:
+            raise ValueError(
+                f"teacher {teacher.name} makes images of {teacher.image_size} px, too small to learn {image_size} px of"
+            )
+        self.teacher, self.image_size = teacher, image_size
+        self.options = {"update_averages": True} if update_averages else {}
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
+        latent, grade = self.teacher.latents(batchdata["seed"].tolist()), batchdata["grade"].long()
+        image = self.teacher.images(latent, grade)
+        if image.shape[-1] != self.image_size:
+            size = (self.image_size, self.image_size)
+            image = torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True).clamp(0, 1)
+        return latent.to(device), image.to(device) * 2 - 1, (), {"grade": grade.to(device), **self.options}
 
 
 def _plain(image: Tensor) -> Tensor:

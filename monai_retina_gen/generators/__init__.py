@@ -4,17 +4,31 @@ from monai_retina_gen.generators.base import MODES, GeneratedBatch, RetinaGenera
 from monai_retina_gen.generators.gan_generator import GANGenerator, load_critic
 from monai_retina_gen.generators.handle import GeneratorHandle
 from monai_retina_gen.generators.loading import load_generator, regenerate
+from monai_retina_gen.generators.style_statistics import (
+    STATISTICS,
+    StyleStatistics,
+    load_style_statistics,
+    measure_styles,
+    save_style_statistics,
+)
+from monai_retina_gen.generators.stylegan3_generator import StyleGAN3Generator
 from monai_retina_gen.generators.vae_generator import VAEGenerator
 
 __all__ = [
     "MODES",
+    "STATISTICS",
     "GANGenerator",
     "GeneratedBatch",
     "GeneratorHandle",
     "RetinaGenerator",
+    "StyleGAN3Generator",
+    "StyleStatistics",
     "VAEGenerator",
     "latents_from_seeds",
     "load_critic",
     "load_generator",
+    "load_style_statistics",
+    "measure_styles",
     "regenerate",
+    "save_style_statistics",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -87,12 +87,32 @@ class GANGenerator(RetinaGenerator):
         Returns:
             `(B, 3, image_size, image_size)` in [0, 1], on the CPU.
         """
-        made = []
-        for start in range(0, len(latents), self.batch_size):
-            rows = slice(start, start + self.batch_size)
+
+        def make(rows: slice) -> Tensor:
             grade = None if grades is None else grades[rows].to(self.device)
-            made.append(((self.network(latents[rows].to(self.device), grade).float() + 1) / 2).clamp(0, 1).cpu())
+            made: Tensor = self.network(latents[rows].to(self.device), grade)
+            return made
+
+        return self.in_batches(len(latents), make)
+
+    @torch.inference_mode()
+    def in_batches(self, count: int, make: Callable[[slice], Tensor]) -> Tensor:
+        """Images in [0, 1] on the CPU, of `count` rows, at most `batch_size` at a time.
+
+        Args:
+            count: number of rows.
+            make: images in [-1, 1] of a slice of them.
+        """
+        rows = [slice(start, start + self.batch_size) for start in range(0, count, self.batch_size)]
+        made = [((make(few).float() + 1) / 2).clamp(0, 1).cpu() for few in rows]
         return torch.cat(made) if made else torch.empty(0, 3, self.image_size, self.image_size)
+
+    def check_pairs(self, grades: Sequence[int] | Tensor, seeds: Sequence[int]) -> Tensor:
+        """Grades as `check_grades` gives them; `ValueError` unless there is a seed for each."""
+        grade = self.check_grades(grades)
+        if len(seeds) != len(grade):
+            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        return grade
 
     def sample(
         self,
@@ -117,9 +137,7 @@ class GANGenerator(RetinaGenerator):
         """
         if options:
             raise TypeError(f"unknown options {sorted(options)} for this generator")
-        grade = self.check_grades(grades)
-        if len(seeds) != len(grade):
-            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        grade = self.check_pairs(grades, seeds)
         scale = self.temperature if temperature is None else temperature
         used: dict[str, Any] = {"temperature": scale}
         if self.conditional:

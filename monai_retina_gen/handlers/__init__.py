@@ -2,6 +2,7 @@
 
 from monai_retina_gen.handlers.adaptive_augment import AdaptiveAugmentHandler
 from monai_retina_gen.handlers.epoch_shuffle import EpochShuffleHandler
+from monai_retina_gen.handlers.fading_blur import FadingBlurHandler
 from monai_retina_gen.handlers.fit_prior import FitPriorHandler
 from monai_retina_gen.handlers.generator_ema import GeneratorEMAHandler
 from monai_retina_gen.handlers.metrics_file import MetricsFileHandler
@@ -13,6 +14,7 @@ from monai_retina_gen.handlers.save_generated import SaveGeneratedHandler
 __all__ = [
     "AdaptiveAugmentHandler",
     "EpochShuffleHandler",
+    "FadingBlurHandler",
     "FitPriorHandler",
     "GeneratorEMAHandler",
     "MetricsFileHandler",

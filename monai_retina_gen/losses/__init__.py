@@ -8,10 +8,13 @@ from monai_retina_gen.losses.lesion_loss import LesionLoss
 from monai_retina_gen.losses.lpips_dr import LPIPSDR, FeatureMaps
 from monai_retina_gen.losses.penalties import GradientPenalty, Penalty, R1Penalty, WeightClipping
 from monai_retina_gen.losses.perceptual_backbones import ImageNetLPIPS, VGG19Features
+from monai_retina_gen.losses.perceptual_pairing import PAIRINGS, PerceptualPairing
+from monai_retina_gen.losses.real_queue import RealQueue
 from monai_retina_gen.losses.wasserstein import NonSaturatingLoss, WassersteinLoss
 
 __all__ = [
     "LPIPSDR",
+    "PAIRINGS",
     "AdversarialStep",
     "ELBOLoss",
     "FeatureMaps",
@@ -21,7 +24,9 @@ __all__ = [
     "LesionLoss",
     "NonSaturatingLoss",
     "Penalty",
+    "PerceptualPairing",
     "R1Penalty",
+    "RealQueue",
     "VGG19Features",
     "WassersteinLoss",
     "WeightClipping",

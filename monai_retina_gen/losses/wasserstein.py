@@ -30,6 +30,9 @@ class WassersteinLoss:
 class NonSaturatingLoss:
     """Logistic loss with the generator's term that does not saturate.
 
+    Args:
+        generator_weight: factor of the generator's term, where other terms are added to it: 0.4 in Zhao et al., Eq. 1.
+
     Example:
         >>> import math, torch
         >>> loss, zero = NonSaturatingLoss(), torch.zeros(4)
@@ -37,10 +40,15 @@ class NonSaturatingLoss:
         True
     """
 
+    def __init__(self, *, generator_weight: float = 1.0) -> None:
+        if generator_weight < 0:
+            raise ValueError(f"generator_weight must not be negative, got {generator_weight}")
+        self.generator_weight = generator_weight
+
     def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         """`mean softplus(D(G(z))) + mean softplus(-D(x))`."""
         return softplus(fake_scores).mean() + softplus(-real_scores).mean()
 
     def generator(self, fake_scores: Tensor) -> Tensor:
-        """`mean softplus(-D(G(z)))`."""
-        return softplus(-fake_scores).mean()
+        """`mean softplus(-D(G(z)))`, weighted."""
+        return self.generator_weight * softplus(-fake_scores).mean()

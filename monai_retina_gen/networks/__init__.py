@@ -1,6 +1,7 @@
 """Architectures: tensors in and out, one per file; no files, no devices, nothing of the rooms above."""
 
 from monai_retina_gen.networks.activation_map import ActivationMapClassifier
+from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
@@ -9,6 +10,7 @@ from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLaten
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
+from monai_retina_gen.networks.style_encoder import StyleEncoder
 from monai_retina_gen.networks.stylegan3 import StyleGAN3
 from monai_retina_gen.networks.stylegan3_import import convert_stylegan3_state
 from monai_retina_gen.networks.stylegan3_style_space import StyleSpace
@@ -20,6 +22,7 @@ __all__ = [
     "RESIDUAL_CHANNELS",
     "STRUCTURES",
     "ActivationMapClassifier",
+    "CrossFittedGraders",
     "CuratedLatents",
     "DeconvolutionGenerator",
     "FilteredLeakyReLU",
@@ -32,6 +35,7 @@ __all__ = [
     "ResidualGenerator",
     "StridedCritic",
     "StyleDiscriminator",
+    "StyleEncoder",
     "StyleGAN3",
     "StyleSpace",
     "convert_stylegan3_state",

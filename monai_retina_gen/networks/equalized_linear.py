@@ -26,16 +26,17 @@ def scaled_leaky_relu(x: Tensor, gain: float = 1.0, clamp: float | None = None) 
 
 
 def check_grade(grade: Tensor | None, num_classes: int, batch: int) -> None:
-    """Raise unless `grade` is `(batch,)` integers below `num_classes`, or `None` where there are no classes."""
-    if (grade is None) != (num_classes == 0):
-        wanted = f"(B,) integers below {num_classes}" if num_classes else "None: this network is unconditional"
-        raise ValueError(f"grade must be {wanted}, got {'None' if grade is None else tuple(grade.shape)}")
+    """Raise unless `grade` is `(batch,)` integers, `num_classes` for "unknown", or `None` for unknown or no classes."""
+    if grade is not None and num_classes == 0:
+        raise ValueError(f"grade must be None: this network is unconditional, got {tuple(grade.shape)}")
     if grade is None or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return
     if grade.shape != (batch,) or grade.is_floating_point():
         raise ValueError(f"grade must be ({batch},) integers, got {tuple(grade.shape)} {grade.dtype}")
-    if int(grade.min()) < 0 or int(grade.max()) >= num_classes:
-        raise ValueError(f"grade must lie in 0..{num_classes - 1}, got {sorted(set(grade.tolist()))}")
+    if int(grade.min()) < 0 or int(grade.max()) > num_classes:
+        raise ValueError(
+            f"grade must lie in 0..{num_classes - 1} ({num_classes} is unknown), got {sorted(set(grade.tolist()))}"
+        )
 
 
 class EqualizedLinear(nn.Module):
@@ -121,16 +122,17 @@ class LatentMapping(nn.Module):
     Args:
         z_dim: size of the latent; 0 maps the grade alone (a discriminator's use).
         w_dim: size of the output and of the grade's embedding.
-        num_classes: number of grades; 0 makes it unconditional.
+        num_classes: number of grades; 0 makes it unconditional. An unknown grade gets the mean of all embeddings.
         num_layers: number of fully connected layers.
         lr_multiplier: see `EqualizedLinear`; 0.01 in the paper.
 
     Shape:
-        - latent: `(B, z_dim)`, or `None` if `z_dim` is 0; grade: `(B,)` integers, or `None` if `num_classes` is 0.
+        - latent: `(B, z_dim)`, or `None` if `z_dim` is 0; grade: `(B,)` integers, `num_classes` for "unknown"; `None`
+          where all are unknown or `num_classes` is 0.
         - output: `(B, w_dim)`.
 
     Raises:
-        ValueError: for a latent of another size, or a grade that is missing or unknown.
+        ValueError: for a latent of another size, a grade that there is not, or neither latent nor grade.
 
     Example:
         >>> LatentMapping(z_dim=8, w_dim=16, num_classes=5)(torch.randn(2, 8), torch.tensor([0, 4])).shape
@@ -157,11 +159,22 @@ class LatentMapping(nn.Module):
             if latent.ndim != 2 or latent.shape[1] != self.z_dim:
                 raise ValueError(f"latent must be (B, {self.z_dim}), got {tuple(latent.shape)}")
             parts.append(_unit_mean_square(latent))
-        check_grade(grade, self.num_classes, (grade if latent is None else latent).shape[0])  # type: ignore[union-attr]
-        if self.embed is not None and grade is not None:
-            one_hot = (grade[:, None] == torch.arange(self.num_classes, device=grade.device)).to(self.embed.weight)
-            parts.append(_unit_mean_square(self.embed(one_hot)))
+        given = grade if latent is None else latent
+        if given is None:
+            raise ValueError("latent and grade are None: there is nothing to map")
+        check_grade(grade, self.num_classes, given.shape[0])
+        if self.embed is not None:
+            parts.append(_unit_mean_square(self.embed(self._shares(grade, given.shape[0]))))
         x = torch.cat(parts, dim=1)
         for layer in self.layers:
             x = scaled_leaky_relu(layer(x))
         return x
+
+    def _shares(self, grade: Tensor | None, batch: int) -> Tensor:
+        """`(B, num_classes)`: 1 at the grade, equal shares where it is unknown."""
+        assert self.embed is not None
+        like = self.embed.weight
+        if grade is None:
+            return like.new_full((batch, self.num_classes), 1 / self.num_classes)
+        one_hot = (grade[:, None] == torch.arange(self.num_classes, device=grade.device)).to(like)
+        return torch.where(grade[:, None] == self.num_classes, 1 / self.num_classes, one_hot)

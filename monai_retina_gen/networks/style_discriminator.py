@@ -8,6 +8,8 @@ arXiv:1802.05637.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -89,11 +91,12 @@ class StyleDiscriminator(nn.Module):
         amp: whether the four highest resolutions compute in bfloat16.
 
     Shape:
-        - image: `(B, 3, image_size, image_size)`, -1..1; grade: `(B,)` integers, or `None` if `num_classes` is 0.
+        - image: `(B, 3, image_size, image_size)`, -1..1; grade: `(B,)` integers, `num_classes` for "unknown"; `None` if
+          all are unknown or `num_classes` is 0.
         - output: `(B,)` logits, float32.
 
     Raises:
-        ValueError: for another size of image, a batch that cannot be grouped, or a grade that is missing or unknown.
+        ValueError: for another size of image, a batch that cannot be grouped, or a grade that there is not.
 
     Example:
         >>> network = StyleDiscriminator(image_size=16, num_classes=5, channel_base=128, channel_max=8)
@@ -147,4 +150,23 @@ class StyleDiscriminator(nn.Module):
         x = self.out(scaled_leaky_relu(self.hidden(x.flatten(1))))
         if self.grade_mapping is None:
             return x.squeeze(1)
+        if grade is None:
+            grade = torch.full((x.shape[0],), self.num_classes, device=x.device)
         return (x * self.grade_mapping(None, grade)).sum(1) / math.sqrt(x.shape[1])
+
+    def set_amp(self, amp: bool) -> StyleDiscriminator:
+        """Whether the four highest resolutions compute in bfloat16; returns the network itself."""
+        for index, block in enumerate(self.blocks):
+            block.dtype = torch.bfloat16 if amp and index < 4 else None  # type: ignore[assignment]
+        return self
+
+    def aligned(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state of another resolution with its blocks named as here: they are counted from the image down."""
+        found = [int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))]
+        shift = len(self.blocks) - 1 - max(found, default=len(self.blocks) - 1)
+
+        def rename(match: re.Match[str]) -> str:
+            return f"blocks.{int(match[1]) + shift}."
+
+        # What lies above this network's resolution gets a negative number, and so fits nowhere.
+        return {re.sub(r"^blocks\.(\d+)\.", rename, name): value for name, value in state.items()}

@@ -38,7 +38,7 @@ class StyleGAN3(nn.Module):
             convolves in bfloat16, "full" filters and keeps the maps in bfloat16 as well.
 
     Shape:
-        - latent: `(B, z_dim)` standard normal; grade: `(B,)` integers, or `None` if `num_classes` is 0.
+        - latent: `(B, z_dim)` standard normal; grade: `(B,)` integers, `num_classes` for "unknown", or `None`.
         - output: `(B, 3, image_size, image_size)`, RGB, -1..1 by convention, unclamped.
 
     Raises:
@@ -54,6 +54,7 @@ class StyleGAN3(nn.Module):
         (124, torch.Size([2, 124]))
     """
 
+    latent_distribution = "normal"
     w_avg: Tensor
 
     def __init__(
@@ -92,6 +93,16 @@ class StyleGAN3(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     @property
+    def latent_dim(self) -> int:
+        """`z_dim` under the name that all generators share."""
+        return self.z_dim
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the images depend on a grade."""
+        return self.num_classes > 0
+
+    @property
     def style_space(self) -> StyleSpace:
         """Size of the style space, and where each of its channels lies."""
         return self.synthesis.style_space
@@ -115,7 +126,7 @@ class StyleGAN3(nn.Module):
 
         Args:
             latent: `(B, z_dim)`.
-            grade: `(B,)` integers, or `None` if unconditional.
+            grade: `(B,)` integers, or `None` if unconditional or unknown.
             truncation: share of the distance from the mean latent that is kept: 1 is the full variety, 0 the mean.
             truncation_cutoff: only the first so many of the `num_ws` latents are truncated; `None` for all.
             update_averages: in training mode, update the running mean of w.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +11,11 @@ from torch import nn
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights.state_files import load_state, load_weights, save_state
+from monai_retina_gen.weights.transfer import transfer_state
 
 __all__ = ["save_training_state", "start_networks"]
+
+logger = logging.getLogger(__name__)
 
 
 def save_training_state(networks: Mapping[str, nn.Module], path: str | os.PathLike[str]) -> None:
@@ -31,7 +35,11 @@ def save_training_state(networks: Mapping[str, nn.Module], path: str | os.PathLi
 
 
 def start_networks(
-    networks: Mapping[str, nn.Module], *, init_weights: str | None = None, init_training: str | None = None
+    networks: Mapping[str, nn.Module],
+    *,
+    init_weights: str | None = None,
+    init_training: str | None = None,
+    partial: bool = False,
 ) -> None:
     """Load what a training starts from; nothing where neither is given.
 
@@ -39,6 +47,8 @@ def start_networks(
         networks: by name.
         init_weights: bare state dict of a generator (a bundle's `models/model.pt`), for `generator` and `ema`.
         init_training: file of `save_training_state` with all networks.
+        partial: take what fits of networks of another resolution or width, layer by layer (see `transfer_state`); a
+            network of which `init_training` holds nothing starts anew. What was taken is logged.
 
     Raises:
         ValueError: if both are given.
@@ -48,12 +58,24 @@ def start_networks(
         raise ValueError("init_weights and init_training are given: choose one to start from")
     if init_weights:
         for name in ("generator", "ema"):
-            load_weights(networks[name], init_weights)
+            if partial:
+                transfer_state(networks[name], load_state(init_weights), source=init_weights)
+            else:
+                load_weights(networks[name], init_weights)
     if init_training:
         state = load_state(init_training)
         for name, network in networks.items():
             own: dict[str, Any] = {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(f"{name}.")}
-            try:
-                network.load_state_dict(own)
-            except RuntimeError as error:
-                raise WeightsError(f"{init_training} does not fit the {name}: {str(error)[:800]}") from error
+            if partial and not own:
+                logger.warning(f"{init_training} holds no {name}: it starts anew")
+            elif partial:
+                transfer_state(network, own, source=f"{init_training}, {name}")
+            else:
+                _load_strictly(network, own, f"{init_training} does not fit the {name}")
+
+
+def _load_strictly(network: nn.Module, state: dict[str, Any], complaint: str) -> None:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{complaint}: {str(error)[:800]}") from error

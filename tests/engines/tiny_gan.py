@@ -17,13 +17,17 @@ class TinyGenerator(nn.Module):
     """Latent and grade to a 4 px image in [-1, 1]; `coarse` and `fine` for phases."""
 
     latent_dim, latent_distribution = 3, "normal"
+    mean: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.coarse, self.fine = nn.Linear(3 + 1, 16), nn.Linear(16, 3 * 16)
+        self.register_buffer("mean", torch.zeros(16))
 
-    def forward(self, latent: Tensor, grade: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, grade: Tensor, update_averages: bool = False) -> Tensor:
         hidden = torch.relu(self.coarse(torch.cat([latent, grade[:, None].float()], dim=1)))
+        if update_averages:
+            self.mean.lerp_(hidden.detach().mean(0), 0.1)
         return torch.tanh(self.fine(hidden)).view(-1, 3, 4, 4)
 
 
@@ -66,6 +70,7 @@ def make_trainer(batch_size: int = 4, **options: Any) -> AlternatingTrainer:
         "loss": WassersteinLoss(),
         "n_critic": 2,
         "penalties": [GradientPenalty()],
+        "d_step_options": {"update_averages": True},
         "prepare_batch": PrepareAdversarialBatch(),
         "seed": 3,
     }

@@ -108,3 +108,13 @@ def test_progress_logs_each_loss_over_the_steps_that_had_it(caplog: pytest.LogCa
     with caplog.at_level("INFO"):
         engine.run(outputs, max_epochs=1)
     assert "d_loss 2, g_loss 5, r1 7" in caplog.text
+
+
+def test_moving_average_goes_on_with_an_earlier_one() -> None:
+    generator, ema = nn.Linear(1, 1), nn.Linear(1, 1)
+    handler = GeneratorEMAHandler(generator=generator, ema=ema, half_life=16, ramp_up=0.0, overwrite=False)
+    with torch.no_grad():
+        generator.weight.fill_(1.0)
+        ema.weight.fill_(3.0)
+    handler(_engine(g_steps=0, images_seen=16, iteration=2))
+    assert ema.weight.item() == pytest.approx(2.0)

@@ -228,10 +228,10 @@ def test_grade_changes_the_image_and_bad_grades_are_named() -> None:
     network = tiny(num_classes=5)
     latent = torch.randn(1, 8)
     assert not torch.allclose(network(latent, torch.tensor([0])), network(latent, torch.tensor([4])))
-    with pytest.raises(ValueError, match=r"grade must be \(B,\) integers below 5, got None"):
-        network(latent)
-    with pytest.raises(ValueError, match=r"grade must lie in 0..4, got \[-1\]"):
-        network(latent, torch.tensor([-1]))
+    torch.testing.assert_close(network(latent), network(latent, torch.tensor([5])))  # both are "unknown"
+    for wrong in (-1, 6):
+        with pytest.raises(ValueError, match=rf"grade must lie in 0..4 \(5 is unknown\), got \[{wrong}\]"):
+            network(latent, torch.tensor([wrong]))
     with pytest.raises(ValueError, match=r"grade must be \(1,\) integers, got \(1,\) torch.float32"):
         network(latent, torch.tensor([1.0]))
     with pytest.raises(ValueError, match="this network is unconditional"):

@@ -1,0 +1,39 @@
+"""Perceptual distances by name, for training configurations."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from monai_retina_gen.losses import LPIPSDR, ImageNetLPIPS
+from monai_retina_gen.networks import FundusGrader
+from monai_retina_gen.weights import find_bundle, load_network, split_bundle_name
+
+__all__ = ["load_perceptual"]
+
+
+def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu") -> nn.Module:
+    """A frozen perceptual distance of pairs of images in [0, 1].
+
+    Args:
+        name: `BUNDLE:CONFIG` is LPIPS_DR in that network of a bundle, which must have the five pools of a VGG16;
+            `imagenet` LPIPS with ImageNet's VGG-16, which torchvision downloads; `untrained` LPIPS_DR in a small random
+            network, for trying a configuration out.
+        device: where it runs.
+
+    Raises:
+        BundleNotFoundError: if there is no such bundle.
+        WeightsError: if the weights are missing.
+
+    Example:
+        >>> import torch
+        >>> load_perceptual("untrained")(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
+        tensor([0., 0.])
+    """
+    if name == "imagenet":
+        distance: nn.Module = ImageNetLPIPS(net="vgg")
+    elif name == "untrained":
+        distance = LPIPSDR(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
+    else:
+        bundle, config = split_bundle_name(name)
+        distance = LPIPSDR(network=load_network(find_bundle(bundle), config_name=config))
+    return distance.to(device).eval()

@@ -1,0 +1,44 @@
+"""`style-statistics`: mean and standard deviation of every style channel, stored with a StyleGAN3 bundle."""
+
+from __future__ import annotations
+
+import argparse
+
+from monai_retina_gen.generators import (
+    STATISTICS,
+    StyleGAN3Generator,
+    load_generator,
+    measure_styles,
+    save_style_statistics,
+)
+from monai_retina_gen.weights import find_bundle
+
+__all__ = ["add_parser"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "style-statistics",
+        help="measure the style channels of a StyleGAN3 bundle and store the statistics in it",
+        description=f"Mean and standard deviation of every style channel, written to {STATISTICS} and pinned.",
+        epilog="example: python -m monai_retina_gen style-statistics --generator retina_stylegan3 --samples 10000",
+    )
+    parser.add_argument("--generator", required=True, help="bundle name or folder")
+    parser.add_argument("--samples", type=int, default=10_000, help="samples, all grades alike (default 10000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first sample (default 0)")
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, store and print."""
+    folder = find_bundle(args.generator)
+    generator = load_generator(folder, device=args.device)
+    if not isinstance(generator, StyleGAN3Generator):
+        raise ValueError(f"generator {args.generator!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")
+    found = measure_styles(generator, samples=args.samples, seed=args.seed)
+    save_style_statistics(folder, found, seed=args.seed)
+    constant = int((found.std <= 1e-6).sum())
+    print(f"{folder / STATISTICS}: {len(found.mean)} style channels over {found.count} samples, {constant} constant")
+    return 0

@@ -1,0 +1,118 @@
+"""Mean and standard deviation of every style channel over many samples: the units in which styles are edited."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.data import write_json
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.generators.stylegan3_generator import StyleGAN3Generator
+from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_state, read_metadata, save_state, sha256_file
+
+__all__ = ["STATISTICS", "StyleStatistics", "load_style_statistics", "measure_styles", "save_style_statistics"]
+
+STATISTICS = "models/style_statistics.pt"
+"""Where a bundle keeps them."""
+
+
+@dataclass(frozen=True)
+class StyleStatistics:
+    """Statistics of the style space.
+
+    Args:
+        mean: `(K,)` float32, K the size of the generator's `style_space`.
+        std: `(K,)` standard deviations (of the samples themselves, without Bessel's correction).
+        count: samples.
+    """
+
+    mean: Tensor
+    std: Tensor
+    count: int
+
+
+@torch.no_grad()
+def measure_styles(
+    generator: StyleGAN3Generator, *, samples: int = 10_000, seed: int = 0, batch_size: int = 1000
+) -> StyleStatistics:
+    """Statistics over samples without truncation, all grades alike, in one pass and float64.
+
+    Batches are merged by their means and squared deviations (Chan et al. 1983), so that a small deviation beside a
+    large mean keeps its digits.
+
+    Args:
+        generator: no image is made, so that this takes seconds.
+        samples: number of samples; sample i has seed `seed + i` and grade `i` modulo the number of grades.
+        seed: first seed.
+        batch_size: samples at a time.
+
+    Raises:
+        ValueError: for less than two samples.
+
+    Example:
+        >>> from monai_retina_gen.networks import StyleGAN3
+        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
+        >>> found = measure_styles(StyleGAN3Generator(network), samples=10)
+        >>> found.mean.shape, found.count
+        (torch.Size([124]), 10)
+    """
+    if samples < 2:
+        raise ValueError(f"samples must be at least 2, got {samples}")
+    size = generator.style_space.size
+    mean, squares = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    count = 0
+    for start in range(0, samples, batch_size):
+        seeds = range(start, min(start + batch_size, samples))
+        grades = torch.tensor([i % generator.num_classes for i in seeds])
+        ws = generator.codes([seed + i for i in seeds], grades)
+        rows = generator.style_space.flatten(generator.network.styles(ws)).double().cpu()
+        own, together = rows.mean(0), count + len(rows)
+        squares += (rows - own).square().sum(0) + (own - mean).square() * (count * len(rows) / together)
+        mean += (own - mean) * (len(rows) / together)
+        count = together
+    return StyleStatistics(mean.float(), (squares / count).sqrt().float(), count)
+
+
+def save_style_statistics(bundle: str | os.PathLike[str], statistics: StyleStatistics, *, seed: int) -> None:
+    """Write them into a bundle and pin their sha256 in its metadata, beside that of the weights they belong to."""
+    folder = find_bundle(bundle)
+    path, metadata_path = folder / STATISTICS, folder / "configs" / "metadata.json"
+    tensors = {"mean": statistics.mean, "std": statistics.std, "count": torch.tensor(statistics.count)}
+    save_state(tensors, path)
+    metadata = read_metadata(folder)
+    metadata.setdefault("weights", {})[STATISTICS] = {
+        "sha256": sha256_file(path),
+        "bytes": path.stat().st_size,
+        "of": sha256_file(folder / CHECKPOINT),
+        "samples": statistics.count,
+        "seed": seed,
+    }
+    write_json(metadata, metadata_path, sort_keys=False)
+
+
+def load_style_statistics(bundle: str | os.PathLike[str]) -> StyleStatistics:
+    """The style statistics of a bundle.
+
+    Args:
+        bundle: name or folder.
+
+    Raises:
+        WeightsError: if they are missing or changed, or were measured with other weights.
+    """
+    folder = find_bundle(bundle)
+    pin = read_metadata(folder).get("weights", {}).get(STATISTICS)
+    if pin is None or not (folder / STATISTICS).is_file():
+        raise WeightsError(
+            f"bundle {folder} has no style statistics: make them with `python -m monai_retina_gen style-statistics "
+            f"--generator {folder.name}`"
+        )
+    if pin.get("of") != sha256_file(folder / CHECKPOINT):
+        raise WeightsError(
+            f"the style statistics of {folder} belong to the weights {str(pin.get('of'))[:12]}, not to those that are "
+            "there: make them again with `python -m monai_retina_gen style-statistics`"
+        )
+    state = load_state(folder / STATISTICS, sha256=pin["sha256"])
+    return StyleStatistics(state["mean"], state["std"], int(state["count"]))
