@@ -27,7 +27,7 @@ class GradeJudge(Protocol):
         ...
 
     def as_dict(self) -> list[dict[str, Any]]:
-        """The networks behind it, as plain values: name, sha256 of the weights, image size."""
+        """The networks behind it, as plain values: name, sha256 of the weights, image size, whether cross-fitted."""
         ...
 
 
@@ -60,7 +60,7 @@ class GraderEnsemble:
 
     def as_dict(self) -> list[dict[str, Any]]:
         """See `GradeJudge`."""
-        return [{"name": g.name, "sha256": g.sha256, "image_size": g.image_size} for g in self.graders]
+        return [g.as_dict() for g in self.graders]
 
 
 def resolve_graders(graders: Sequence[str] | GradeJudge, device: str = "cpu") -> GradeJudge:

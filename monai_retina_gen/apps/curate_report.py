@@ -72,7 +72,7 @@ def statement(pool: CandidatePool, stored: Mapping[str, Any] | None) -> dict[str
 def warnings_of(pool: CandidatePool, photographs: int) -> list[str]:
     """What the reader must know."""
     graders, found = pool.graders.as_dict(), []
-    if len(graders) == 1:
+    if len(graders) == 1 and not graders[0].get("cross_fitted"):
         found.append(
             "One grader, not cross-fitted: where it was trained on the generator's photographs it may know them, not "
             "the label. Grades are its opinion."

@@ -75,6 +75,11 @@ class GraderJudge:
         """Whether photographs are judged only by networks that never saw them."""
         return isinstance(self.network, CrossFittedGraders)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Identity as plain values."""
+        own = {"name": self.name, "sha256": self.sha256, "image_size": self.image_size}
+        return {**own, "cross_fitted": self.cross_fitted}
+
     @torch.inference_mode()
     def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
         """`(B, grades)` probabilities, on the CPU, of `(B, 3, S, S)` images in [0, 1].
@@ -131,7 +136,7 @@ def label_check(
     result = {
         "kind": "label_check",
         "graders": [
-            {"name": g.name, "sha256": g.sha256, "image_size": g.image_size}
+            g.as_dict()
             | {n: _agreement({0: preds[n][i]}, s, seed) for n, s in (("generated", generated), ("real", real))}
             for i, g in enumerate(graders)
         ],

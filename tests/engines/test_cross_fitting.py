@@ -66,9 +66,7 @@ class Says(nn.Module):
 
 
 def test_a_photograph_is_judged_only_by_the_network_that_never_saw_it() -> None:
-    graders = CrossFittedGraders(
-        graders=[Says(0), Says(1), Says(2)], folds={"a": 0, "b": 1, "c": 2}, temperature=2.0
-    )
+    graders = CrossFittedGraders(graders=[Says(0), Says(1), Says(2)], folds={"a": 0, "b": 1, "c": 2}, temperature=2.0)
     p = graders(torch.zeros(4, 3, 8, 8), ["c", "a", None, "elsewhere"])
     assert p[:2].argmax(1).tolist() == [2, 0]
     assert float(p[0, 2]) == pytest.approx(float(torch.softmax(torch.tensor([2.0, 0, 0, 0, 0]), 0)[0]))
