@@ -176,7 +176,9 @@ class LabelGate:
         with _LOCK:
             if self._segmenter is None and self.segmenter is not None:
                 given = self.segmenter
-                self._segmenter = load_segmenter(given, device=self.device) if isinstance(given, str) else given
+                # before and after are compared, so flips would cost four times as much for little
+                own = load_segmenter(given, device=self.device, flips=False) if isinstance(given, str) else given
+                self._segmenter = own
             return self._segmenter
 
     def __getstate__(self) -> dict[str, Any]:

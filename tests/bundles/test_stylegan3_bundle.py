@@ -215,7 +215,7 @@ def parsed(*names: str, **options: Any) -> ConfigParser:
 
 @pytest.mark.parametrize(
     ("presets", "image_size", "parameters"),
-    [((), 256, 8_573_351), (("512px",), 512, 7_585_475), (("zhao2023",), 256, 28_472_133)],
+    [(("256px",), 256, 8_573_351), (("512px",), 512, 7_585_475), (("zhao2023",), 256, 28_472_133)],
 )
 def test_presets_build(presets: tuple[str, ...], image_size: int, parameters: int) -> None:
     config = parsed("train", *presets)
@@ -268,3 +268,20 @@ def test_two_processes_train_together(bundle: Path, own: dict[str, Any], tmp_pat
     state = torch.load(latest_checkpoint(tmp_path), weights_only=True)
     assert state["trainer"]["iteration"] == 3  # 24 phantoms, two processes with batches of 4
     assert state["trainer"]["images_seen"] == 24
+
+
+def test_imitates_another_generator(tmp_path: Path, own: dict[str, Any], bundles_dir: Path) -> None:
+    """Checkpoints to resume from, a moving average, and a state that train.json goes on with."""
+    tiny = TINY | {"z_dim": 128, "batch_size": 2, "images_per_epoch": 4, "warmup": 1, "group_size": 1}
+    options = tiny | own | {"extractor": "pixels", "device": "cpu", "val_interval": 1, "val_samples": 1}
+    options |= {"teacher": str(bundles_dir / "retina_wgan_gp"), "output_dir": str(tmp_path)}
+    presets = [str(BUNDLE / "configs" / f"{name}.json") for name in ("train", "imitate")]
+    run(config_file=presets, bundle_root=str(BUNDLE), max_epochs=1, **options)
+    run(config_file=presets, bundle_root=str(BUNDLE), max_epochs=2, resume=True, **options)
+    state = torch.load(latest_checkpoint(tmp_path), weights_only=True)
+    assert state["trainer"]["iteration"] == 4
+    average, trained = state["ema"], state["generator"]
+    assert not torch.equal(average["synthesis.layers.3.weight"], trained["synthesis.layers.3.weight"])
+    assert trained["w_avg"].abs().sum() > 0
+    left = load_state(tmp_path / "training_state.pt")
+    assert {name.split(".")[0] for name in left} == {"generator", "discriminator", "ema"}
