@@ -1,4 +1,4 @@
-"""`activation_maps`: masks of findings that are only labelled per photograph, from a classifier's activation maps.
+"""`activation-maps`: masks of findings that are only labelled per photograph, from a classifier's activation maps.
 
 For findings that nobody outlined, such as laser scars and proliferative membranes: a classifier learns from columns of
 a datalist whether a photograph shows them, and where it looked becomes a mask. These masks are rough.
@@ -142,10 +142,10 @@ def write_activation_masks(
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
-        "activation_maps",
+        "activation-maps",
         help="masks of findings that are labelled per photograph only",
         description="Trains a classifier on columns of a datalist and writes where it looked as masks.",
-        epilog="example: python -m monai_retina_gen activation_maps --datalist my.json --columns laser=has_laser "
+        epilog="example: python -m monai_retina_gen activation-maps --datalist my.json --columns laser=has_laser "
         "membrane=has_membrane --out masks",
     )
     parser.add_argument("--datalist", required=True, help="datalist (JSON); its training section is learned from")

@@ -1,4 +1,4 @@
-"""`cross_fit`: train one grader a fold and put them together as the judges of gate, label check and curation.
+"""`cross-fit`: train one grader a fold and put them together as the judges of gate, label check and curation.
 
 Each grader ends with its last epoch: one that was chosen on the fold that is held out would flatter the predictions
 that the gate's limits come from.
@@ -139,10 +139,10 @@ def out_of_fold_figures(logits: Tensor, target: Tensor, temperature: float) -> d
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
-        "cross_fit",
+        "cross-fit",
         help="train graders that judge only photographs which they never saw",
         description="One small grader a fold, calibrated out of fold. Stopped, it goes on where it was.",
-        epilog="example: python -m monai_retina_gen cross_fit --datalist idrid --dataset-dir IDRID --out folds",
+        epilog="example: python -m monai_retina_gen cross-fit --datalist idrid --dataset-dir IDRID --out folds",
     )
     parser.add_argument("--bundle", default="retina_grader", help="bundle to train in and to install in")
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder; its test stays out")

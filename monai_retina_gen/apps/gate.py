@@ -145,7 +145,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Limits from out-of-fold predictions for a rate of false rejections, with detection rates.",
         epilog="example: python -m monai_retina_gen gate --datalist idrid --dataset-dir IDRID --out gate",
     )
-    parser.add_argument("--datalist", required=True, help="the one that `cross_fit` was run on")
+    parser.add_argument("--datalist", required=True, help="the one that `cross-fit` was run on")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", required=True, help="folder to write")
     parser.add_argument("--graders", default=DEFAULT_GRADERS, help="BUNDLE:CONFIG; gets the limits")

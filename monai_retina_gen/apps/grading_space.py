@@ -1,4 +1,4 @@
-"""`grading_space`: fit normal distributions of grader features per grade, store them, and plot them."""
+"""`grading-space`: fit normal distributions of grader features per grade, store them, and plot them."""
 
 from __future__ import annotations
 
@@ -112,10 +112,10 @@ def _ellipse(space: GradingSpace, grade: int, plane: Tensor, deviations: int) ->
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
-        "grading_space",
+        "grading-space",
         help="fit distributions of grader features per grade, with a plot",
         description="Mean and covariance of a grader's features per grade: the codes of DR-GAN's grades.",
-        epilog="example: python -m monai_retina_gen grading_space --train idrid --dataset-dir IDRID --out space",
+        epilog="example: python -m monai_retina_gen grading-space --train idrid --dataset-dir IDRID --out space",
     )
     parser.add_argument("--train", required=True, help="DATALIST[:SECTION] (section: training)")
     parser.add_argument("--dataset-dir", help="folder of a named data set")

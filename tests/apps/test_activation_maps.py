@@ -57,7 +57,7 @@ def test_maps_find_scars_and_membranes(eyes: tuple[Path, list[dict[str, Any]], T
 def test_command(eyes: tuple[Path, list[dict[str, Any]], Tensor], tmp_path: Path, capsys: Any) -> None:
     folder, items, _ = eyes
     save_datalist(load_datalist({"training": items[:8], "test": items[8:10]}), folder / "list.json")
-    command = ["activation_maps", "--datalist", str(folder / "list.json"), "--image-size", "44", "--epochs", "1"]
+    command = ["activation-maps", "--datalist", str(folder / "list.json"), "--image-size", "44", "--epochs", "1"]
     columns = [f"{name}={column}" for name, column in COLUMNS.items()]
     assert main([*command, "--columns", *columns, "--out", str(tmp_path)]) == 0
     written = load_datalist(tmp_path / "datalist.json")
