@@ -61,7 +61,7 @@ def vae_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 phantoms at 64 px with their datalist, grades in turn."""
+    """40 phantoms at 64 px with masks and a datalist, grades in turn."""
     folder = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(folder, count=40, size=64, seed=3, masks=False, splits=(0.6, 0.2, 0.2), grades=range(5))
+    write_phantoms(folder, count=40, size=64, seed=3, splits=(0.6, 0.2, 0.2), grades=range(5))
     return folder

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def expand(
     for start in tqdm(starts, desc=f"expand with {made_by.name}", unit="batch", disable=not progress):
         batch = grades[start : start + batch_size]
         entries += _batch(folder, source, made_by.image_size, batch, start, seed)
-    _finish(folder, entries, len(grades))
+    _finish(folder, entries, grades)
     return folder
 
 
@@ -158,7 +159,7 @@ def image_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _finish(folder: Path, entries: list[tuple[str, GenerationRecord]], wanted: int) -> None:
+def _finish(folder: Path, entries: list[tuple[str, GenerationRecord]], wanted: Sequence[int]) -> None:
     write_manifest(folder, entries)
     items = [{"image": name, "grade": record.grade, "group": f"generated/{name}"} for name, record in entries]
     for item in items:  # a file that cannot be traced must not enter a data set
@@ -172,8 +173,10 @@ def _finish(folder: Path, entries: list[tuple[str, GenerationRecord]], wanted: i
         "training": items,
     }
     write_json(datalist, folder / "datalist.json")
-    if len(entries) < wanted:
-        logger.warning("%d of %d images were refused by the gate and left out", wanted - len(entries), wanted)
+    if len(entries) < len(wanted):
+        lacking = Counter(wanted) - Counter(record.grade for _, record in entries)
+        each = ", ".join(f"{lacking[g]} of {Counter(wanted)[g]} of grade {g}" for g in sorted(lacking))
+        logger.warning("refused by the gate and left out: %s; without a gate (--gate none) they are kept", each)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -91,7 +91,7 @@ def test_a_changed_file_is_refused(vae_bundle: Path, tmp_path: Path) -> None:
         SyntheticDataset(folder)
 
 
-def test_gate_leaves_refused_images_out(vae_bundle: Path, tmp_path: Path) -> None:
+def test_gate_leaves_refused_images_out(vae_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Never:
         def check(self, images: Any, grades: Any, originals: Any = None, groups: Any = None) -> GateVerdict:
             return GateVerdict(["no" if g == 3 else "" for g in grades], "Never")
@@ -100,6 +100,8 @@ def test_gate_leaves_refused_images_out(vae_bundle: Path, tmp_path: Path) -> Non
     dataset = SyntheticDataset(folder)
     assert [item["grade"] for item in dataset] == [2, 2]
     assert GenerationRecord.from_json(dataset[0]["generated"]).label == "verified by Never"
+    assert "2 of 2 of grade 3" in caplog.text
+    assert "grade 2" not in caplog.text
 
 
 def test_preview_shows_before_and_after(phantom_folder: Path, vae_bundle: Path, tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from monai_retina_gen.weights import (
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# retina_lesion_segmentation has no trained weights yet: test_segmentation_bundle.py tests its configuration
 BUNDLES = sorted(path.name for path in (REPOSITORY / "bundles").iterdir() if (path / CHECKPOINT).is_file())
 GENERATORS = ["retina_vae", "retina_wgan", "retina_wgan_gp"]
 SCHEMA = Path(monai_retina_gen.__file__).parent / "zoo" / "schemas" / "meta_schema_20240725.json"
