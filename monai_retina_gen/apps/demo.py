@@ -20,7 +20,7 @@ from monai_retina_gen.data import load_datalist, write_image, write_phantoms
 from monai_retina_gen.errors import BundleNotFoundError
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.handlers import image_grid
-from monai_retina_gen.weights import bundle_search_path
+from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
 
 __all__ = ["add_parser", "demo"]
 
@@ -103,9 +103,12 @@ def _shipped_samples(folder: Path) -> list[str]:
     found = []
     for name in GENERATIVE_BUNDLES:
         try:
-            generator = load_generator(name)
+            bundle = find_bundle(name)
         except BundleNotFoundError:
             continue
+        if not (bundle / CHECKPOINT).is_file():  # configurations alone: there is nothing to show yet
+            continue
+        generator = load_generator(bundle)
         write_image(folder / f"{name}.png", _grid(generator))
         found.append(name)
     return found
