@@ -3,7 +3,8 @@
 `y = D act(U (x * scale + bias))` with the resamplings U and D on both axes. Around any x this is linear up to a
 constant: `D M U` with a mask M, and its adjoint `U^T M D^T` is the gradient. The derivative of the gradient with
 respect to the incoming gradient is `D M U` again, and the mask is piecewise constant: so two operators serve every
-order of differentiation, and each makes the mask anew from x instead of storing it.
+order of differentiation, and each makes the mask anew from x instead of storing it. Both are computed by products of
+matrices, or on a GPU by one Triton kernel (see `filtered_leaky_relu_selection`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from monai_retina_gen.networks.banded_resampling import (
     chunk_rows,
     transposed,
 )
+from monai_retina_gen.networks.filtered_leaky_relu_selection import fused_or_none
 
 __all__ = ["as_banding", "filtered_leaky_relu"]
 
@@ -80,6 +82,37 @@ class _Operator:
         return out.add_(bias.repeat(x.shape[0]).view(1, -1, 1)[:, part])
 
 
+def _by_products(
+    tangent: Tensor | None,
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    up: Tensor,
+    down: Tensor,
+    weights: Sequence[float],
+    bands: Sequence[int],
+    slope: float,
+    clamp: float,
+    adjoint: bool,
+) -> Tensor:
+    # The operator, or with a tangent its linear form around x (or the adjoint of that).
+    operator = _Operator(x, up, down, weights, bands)
+    size = operator.inner if adjoint else operator.outer
+    out = up.new_empty(operator.maps, size, size)
+    for part in operator.chunks():
+        middle = operator.grow("middle", operator.biased(x, scale, bias, part), adjoint=False)
+        if tangent is None:
+            nn.functional.leaky_relu_(middle, slope).clamp_(-clamp, clamp)
+        else:
+            maps = tangent.reshape(operator.maps, *tangent.shape[-2:])[part]
+            change = operator.grow("change", operator.laid_out("tangent", maps), adjoint)
+            torch.ops.aten.leaky_relu_backward.grad_input(change, middle, slope, False, grad_input=change)
+            torch.ops.aten.hardtanh_backward.grad_input(change, middle, -clamp / slope, clamp, grad_input=change)
+            middle = change
+        out[part] = operator.shrink("out", middle, adjoint).transpose(0, 1)
+    return out.view(*x.shape[:2], size, size)
+
+
 _ARGUMENTS = (
     "Tensor x, Tensor scale, Tensor bias, Tensor up, Tensor down, "
     "float[] weights, int[] bands, float slope, float clamp"
@@ -114,13 +147,9 @@ def filtered_leaky_relu(
     Returns:
         `(B, C, H', H')` in the dtype of `up`.
     """
-    operator = _Operator(x, up, down, weights, bands)
-    out = up.new_empty(operator.maps, operator.outer, operator.outer)
-    for part in operator.chunks():
-        middle = operator.grow("middle", operator.biased(x, scale, bias, part), adjoint=False)
-        nn.functional.leaky_relu_(middle, slope).clamp_(-clamp, clamp)
-        out[part] = operator.shrink("out", middle, adjoint=False).transpose(0, 1)
-    return out.view(*x.shape[:2], operator.outer, operator.outer)
+    arguments = (None, x, scale, bias, up, down, weights, bands, slope, clamp, False)
+    out = fused_or_none(_by_products, *arguments)
+    return _by_products(*arguments) if out is None else out
 
 
 @filtered_leaky_relu.register_fake
@@ -147,16 +176,9 @@ def _tangent(
     adjoint: bool,
 ) -> Tensor:
     # The linear map that the operator is around x, or its adjoint; piecewise constant in x.
-    operator = _Operator(x, up, down, weights, bands)
-    size = operator.inner if adjoint else operator.outer
-    out, maps = up.new_empty(operator.maps, size, size), tangent.reshape(operator.maps, *tangent.shape[-2:])
-    for part in operator.chunks():
-        middle = operator.grow("middle", operator.biased(x, scale, bias, part), adjoint=False)
-        change = operator.grow("change", operator.laid_out("tangent", maps[part]), adjoint)
-        torch.ops.aten.leaky_relu_backward.grad_input(change, middle, slope, False, grad_input=change)
-        torch.ops.aten.hardtanh_backward.grad_input(change, middle, -clamp / slope, clamp, grad_input=change)
-        out[part] = operator.shrink("out", change, adjoint).transpose(0, 1)
-    return out.view(*x.shape[:2], size, size)
+    arguments = (tangent, x, scale, bias, up, down, weights, bands, slope, clamp, adjoint)
+    out = fused_or_none(_by_products, *arguments)
+    return _by_products(*arguments) if out is None else out
 
 
 @_tangent.register_fake
