@@ -29,7 +29,7 @@ from monai_retina_gen.weights import (
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.name for path in (REPOSITORY / "bundles").iterdir() if (path / CHECKPOINT).is_file())
-GENERATORS = ["retina_vae", "retina_wgan", "retina_wgan_gp"]
+GENERATORS = ["retina_vae", "retina_wgan", "retina_wgan_gp", "retina_stylegan3"]
 SCHEMA = Path(monai_retina_gen.__file__).parent / "zoo" / "schemas" / "meta_schema_20240725.json"
 # training state, and what a user's run writes, are not part of a bundle
 FILES = ["LICENSE", "configs/metadata.json", "configs/train.json", "configs/evaluate.json", "configs/inference.json"]
