@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md",
     "docs/transform.md",
+    "docs/gate.md",
     "docs/data.md",
     "docs/engine.md",
     "docs/curation.md",
