@@ -119,7 +119,10 @@ class AugmentationSource:
         return [r if r is not None else empty for r, empty in zip(results, refused, strict=True)]
 
     def _refuse(self, plan: AugmentationPlan) -> Augmented | None:
-        """The real image, with the reason, where the generator has nothing for the grade."""
+        """The real image, with the reason, where generator or bank have nothing for the grade."""
+        if self.bank is not None and plan.grade in self.bank.refused_grades:
+            reason = f"the gate refused every image of grade {plan.grade} when the bank was made"
+            return Augmented(None, None, {}, reason)
         if self.handle is None or plan.mode != "sample" or plan.grade not in self.handle.get().missing_grades:
             return None
         return Augmented(None, None, {}, f"{self.handle.get().name} has no image of grade {plan.grade}")

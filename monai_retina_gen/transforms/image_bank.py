@@ -5,9 +5,11 @@ The fastest placement, and the only one that works with any number of workers of
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,12 +42,19 @@ class ImageBank:
 
     def pick(self, grade: int, seed: int) -> tuple[Tensor, GenerationRecord]:
         """The image of `grade` that `seed` chooses, `(3, H, W)` in [0, 1], and its record."""
+        return self._opened().pick(grade, seed)
+
+    @property
+    def refused_grades(self) -> frozenset[int]:
+        """Grades that `expand` was asked for and of which its gate refused every image."""
+        return self._opened().refused
+
+    def _opened(self) -> _OpenBank:
         key = (os.getpid(), self.folder)
         with _LOCK:
             if key not in _OPENED:
                 _OPENED[key] = _OpenBank(self.folder, self.cache_mb)
-            bank = _OPENED[key]
-        return bank.pick(grade, seed)
+            return _OPENED[key]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ImageBank:
         return self
@@ -57,6 +66,7 @@ class _OpenBank:
         self.by_grade: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for entry in read_manifest(folder):
             self.by_grade[entry["grade"]].append(entry)
+        self.refused = frozenset(_asked_for(folder) - set(self.by_grade))
         self.cache: dict[str, Tensor] = {}
         self.room = cache_mb * 2**20
 
@@ -81,3 +91,10 @@ class _OpenBank:
             self.cache[path] = (image * 255).round().to(torch.uint8)
             self.room -= size
         return image
+
+
+def _asked_for(folder: str) -> set[int]:
+    """Grades in the settings that `expand` left in its folder; none where it made the bank in another way."""
+    path = Path(folder) / "expand.json"
+    counts = json.loads(path.read_text(encoding="utf-8")).get("counts", {}) if path.is_file() else {}
+    return {int(grade) for grade, number in counts.items() if number}

@@ -415,6 +415,21 @@ def test_bank_serves_its_images_and_refuses_changed_ones(vae_bundle: Path, tmp_p
         GenerativeAugment(bank=tmp_path, prob=1.0)(plain_image(), grade=4)
 
 
+def test_bank_whose_gate_refused_a_grade_keeps_the_real_image(vae_bundle: Path, tmp_path: Path) -> None:
+    class Not3:
+        def check(self, images: Any, grades: Any, originals: Any = None, groups: Any = None) -> GateVerdict:
+            return GateVerdict(["no" if g == 3 else "" for g in grades], "Not3")
+
+    folder = expand(str(vae_bundle), {3: 2, 4: 1}, tmp_path / "bank", gate=Not3(), progress=False)
+    augment = GenerativeAugment(bank=folder, prob=1.0)
+    kept = augment(plain_image(), grade=3)
+    assert torch.equal(kept, plain_image())
+    assert "refused every image of grade 3" in kept.meta["generation_refused"]
+    assert read_record(augment(plain_image(), grade=4)) is not None
+    with pytest.raises(DatalistError, match="no image of grade 0"):  # which was never asked for
+        augment(plain_image(), grade=0)
+
+
 # --- batch forms ----------------------------------------------------------------------------------------------------
 
 
