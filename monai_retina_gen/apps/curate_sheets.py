@@ -9,8 +9,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from monai_retina_gen.apps.image_sets import resized, spread
+from monai_retina_gen.apps.image_sets import spread
 from monai_retina_gen.handlers import image_grid
+from monai_retina_gen.networks.resizing import resized
 
 __all__ = ["labelled_rows"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from monai_retina_gen.data import write_json
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights import CHECKPOINT, find_bundle, read_metadata, sha256_file
 
@@ -48,13 +47,5 @@ def write_eval_metrics(result: dict[str, Any], bundle: str | os.PathLike[str]) -
             f"{folder} has weights {found[:12]}, but {evaluated[:12] or 'others'} were evaluated: evaluate this bundle"
         )
     path = folder / "configs" / "metadata.json"
-    text = json.dumps({**read_metadata(folder), "eval_metrics": headline(result)}, indent=4) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_json({**read_metadata(folder), "eval_metrics": headline(result)}, path, sort_keys=False)
     return path

@@ -28,6 +28,7 @@ from monai_retina_gen.data import (
     write_json,
     write_manifest,
 )
+from monai_retina_gen.data.atomic_file import remove_unfinished
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
@@ -38,6 +39,7 @@ __all__ = ["add_parser", "balancing_counts", "expand"]
 logger = logging.getLogger(__name__)
 SETTINGS = "expand.json"
 GRADES = 5
+"""Grades that the label gate knows."""
 
 
 def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
@@ -92,6 +94,7 @@ def expand(
     for start in tqdm(starts, desc=f"expand with {made_by.name}", unit="batch", disable=not progress):
         batch = grades[start : start + batch_size]
         entries += _batch(folder, source, made_by.image_size, batch, start, seed)
+    remove_unfinished(folder)  # of a run that was killed while it wrote
     _finish(folder, entries, grades)
     return folder
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from monai.transforms import Compose
 from torch import Tensor
-from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from monai_retina_gen.apps.expand import image_seed
@@ -163,13 +162,6 @@ def expanded_images(folder: str | os.PathLike[str]) -> ImageSet:
     names = [Path(entry["image"]).name for entry in entries]
     sources = [str(entry["record"].get("source", "")) for entry in entries]
     return ImageSet(_to_bytes(torch.stack(images)), [entry["grade"] for entry in entries], names, sources)
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """Images at another side (bilinear, antialiased), in [0, 1]."""
-    if images.shape[-1] == size:
-        return images
-    return interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
 
 
 def _to_bytes(images: Tensor) -> Tensor:

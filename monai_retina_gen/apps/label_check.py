@@ -18,7 +18,6 @@ from monai_retina_gen.apps.image_sets import (
     expanded_images,
     photographs,
     read_section,
-    resized,
     sampled_images,
 )
 from monai_retina_gen.data import write_json
@@ -32,6 +31,7 @@ from monai_retina_gen.metrics import (
     sensitivity_from_confusion,
 )
 from monai_retina_gen.networks import CrossFittedGraders
+from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.weights import (
     find_bundle,
     load_network,

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_retina_gen.apps.image_sets import ImageSet, resized, spread
+from monai_retina_gen.apps.image_sets import ImageSet, spread
 from monai_retina_gen.handlers import image_grid
+from monai_retina_gen.networks.resizing import resized
 
 __all__ = ["grade_rows", "rows_of", "strip"]
 

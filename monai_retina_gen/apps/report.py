@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from monai_retina_gen.apps.report_sections import (
     study_section,
 )
 from monai_retina_gen.data import Item
+from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.raster_io import encode_png
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
@@ -75,9 +75,7 @@ def report(
         plot = training_plot(read_training(training))
         sections.append(section("Training", figure(plot, "Losses and figures by step or epoch, as logged.", plot=True)))
     target = Path(out)
-    temporary = target.with_name(f".{target.name}.part")
-    temporary.write_text(page(title, sections), encoding="utf-8")
-    os.replace(temporary, target)
+    write_atomically(target, page(title, sections))
     return target
 
 

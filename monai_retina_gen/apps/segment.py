@@ -31,6 +31,7 @@ from monai_retina_gen.data import (
     write_json,
     write_mask,
 )
+from monai_retina_gen.data.atomic_file import remove_unfinished
 from monai_retina_gen.data.tables import IMAGE_SUFFIXES
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError
@@ -126,6 +127,7 @@ def segment(
             for key, target in targets.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_mask(target, masks[key])
+    remove_unfinished(folder)  # of a run that was killed while it wrote
     save_datalist(with_masks(datalist, files, segmenter.name), folder / DATALIST)
     if overlays:
         write_image(folder / OVERLAYS, _sheet(files))

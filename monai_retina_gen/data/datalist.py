@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.checking import check_datalist
 from monai_retina_gen.data.datalist_format import MASK_KEYS, PATH_KEYS, SECTIONS, Datalist, Item, iterate_items
 from monai_retina_gen.data.grades import apply_grade_map
@@ -136,22 +137,10 @@ def save_datalist(datalist: Mapping[str, Any], path: PathLike, dataset_dir: Path
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise DatalistError(f"{path}: the datalist holds what JSON cannot hold: {error}.") from error
-    _write_atomically(target, text)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, text)
 
 
 def _relative(item: Item, base: str) -> Item:
     paths = {key: Path(os.path.relpath(item[key], base)).as_posix() for key in PATH_KEYS if key in item}
     return {**item, **paths}
-
-
-def _write_atomically(target: Path, text: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(part, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -7,12 +7,12 @@ diagnosis. Whatever cannot be read without a guess is an `ImageFileError` that n
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.nifti_io import decode_nifti, encode_nifti, is_nifti
 from monai_retina_gen.data.raster_io import decode_raster, encode_jpeg, encode_png, png_text
 from monai_retina_gen.errors import ImageFileError, ImageValueError
@@ -121,11 +121,11 @@ def write_image(
     if (text or xmp is not None) and suffix != ".png":
         raise ImageFileError(f"{path}: text and XMP are kept in PNG files only; end the name in .png or leave them out")
     if suffix == ".png":
-        _write_atomically(path, encode_png(pixels, text=text or {}, xmp=xmp))
+        _write_into_folder(path, encode_png(pixels, text=text or {}, xmp=xmp))
     elif suffix in _JPEG_SUFFIXES:
-        _write_atomically(path, encode_jpeg(pixels))
+        _write_into_folder(path, encode_jpeg(pixels))
     elif is_nifti(path):
-        _write_atomically(path, encode_nifti(pixels, compress=suffix == ".gz"))
+        _write_into_folder(path, encode_nifti(pixels, compress=suffix == ".gz"))
     else:
         raise ImageFileError(f"{path}: unknown suffix; end the name in .png, .jpg, .jpeg, .nii or .nii.gz")
 
@@ -148,10 +148,10 @@ def write_mask(path: PathLike, mask: torch.Tensor) -> None:
     if path.suffix.lower() == ".png":
         if pixels.max() == 1:
             raise ImageValueError("mask: its largest value is 1/255, read back as 1; threshold it or write NIfTI")
-        _write_atomically(path, encode_png(pixels, text={}, xmp=None))
+        _write_into_folder(path, encode_png(pixels, text={}, xmp=None))
     elif is_nifti(path):
         values = mask.detach().cpu().float().numpy()[0]
-        _write_atomically(path, encode_nifti(values, compress=path.suffix.lower() == ".gz"))
+        _write_into_folder(path, encode_nifti(values, compress=path.suffix.lower() == ".gz"))
     else:
         raise ImageFileError(f"{path}: unknown suffix for a mask; end the name in .png, .nii or .nii.gz")
 
@@ -213,12 +213,7 @@ def _to_bytes(image: torch.Tensor, *, channels: int) -> np.ndarray:
     return np.ascontiguousarray(np.rint(values * 255).astype(np.uint8).transpose(1, 2, 0))
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def _write_into_folder(path: Path, data: bytes) -> None:
     if not path.parent.is_dir():
         raise ImageFileError(f"{path}: the folder {path.parent} does not exist; create it first")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, data)

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import DatalistError
 
@@ -22,10 +23,7 @@ MANIFEST = "manifest.json"
 
 def write_json(value: Any, path: str | os.PathLike[str], *, sort_keys: bool = True) -> None:
     """Write JSON atomically; with sorted keys equal values give equal bytes."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(value, indent=4, sort_keys=sort_keys) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, json.dumps(value, indent=4, sort_keys=sort_keys) + "\n")
 
 
 def write_manifest(folder: Path, entries: Iterable[tuple[str, GenerationRecord]]) -> None:

@@ -14,12 +14,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from monai_retina_gen.editing.gate_limits import EDIT_TESTS, GateLimits
 from monai_retina_gen.editing.gate_measures import change_outside, expected_grade, lesion_neighbourhood, vessel_loss
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.weights import find_bundle, load_network, read_inference_config, read_metadata, split_bundle_name
 
 __all__ = ["DEFAULT_GRADERS", "DEFAULT_SEGMENTER", "Gate", "GateVerdict", "LabelGate", "resolve_gate"]
@@ -150,7 +150,7 @@ class LabelGate:
     def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
         """Probabilities `(B, grades)` of the graders, on the CPU."""
         judge = self._load()
-        seen = _at_side(images.to(self.device, torch.float32), judge.image_size)
+        seen = resized(images.to(self.device, torch.float32), judge.image_size)
         found: Tensor = judge.graders(seen, groups).float().cpu()
         return found
 
@@ -158,7 +158,7 @@ class LabelGate:
         segmenter = self._load_segmenter()
         if segmenter is None or images.shape[-1] < SEGMENTED_SHARE * segmenter.image_size:
             return {}
-        after, before = (_at_side(x.to(self.device).float(), segmenter.image_size) for x in (images, originals))
+        after, before = (resized(x.to(self.device).float(), segmenter.image_size) for x in (images, originals))
         masks_after, masks_before = segmenter.masks(after), segmenter.masks(before)
         neighbourhood = lesion_neighbourhood(masks_after, masks_before)
         return {
@@ -215,12 +215,6 @@ def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size:
     size = int(config.get("image_size", 0)) if image_size is None else image_size
     network = load_network(bundle, config_name=config_name).to(device)
     return _Judge(network, found, size, f"{graders} {read_metadata(bundle).get('version', '0')}")
-
-
-def _at_side(images: Tensor, side: int) -> Tensor:
-    if not side or images.shape[-1] == side:
-        return images
-    return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def _sample_reason(measures: Mapping[str, float], grade: int, side: int, limits: GateLimits) -> str:

@@ -9,6 +9,8 @@ from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from torch import Tensor
 
+from monai_retina_gen.networks.resizing import resized
+
 __all__ = [
     "PrepareComparisonBatch",
     "PrepareGradingBatch",
@@ -152,10 +154,7 @@ class PrepareImitationBatch(PrepareBatch):
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
         latent, grade = self.teacher.latents(batchdata["seed"].tolist()), batchdata["grade"].long()
-        image = self.teacher.images(latent, grade)
-        if image.shape[-1] != self.image_size:
-            size = (self.image_size, self.image_size)
-            image = torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True).clamp(0, 1)
+        image = resized(self.teacher.images(latent, grade), self.image_size)
         return latent.to(device), image.to(device) * 2 - 1, (), {"grade": grade.to(device), **self.options}
 
 

@@ -6,13 +6,13 @@ import hashlib
 import logging
 import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.errors import WeightsError
 
 __all__ = ["latest_checkpoint", "load_initial_weights", "load_state", "load_weights", "save_state", "sha256_file"]
@@ -94,14 +94,8 @@ def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, hal
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(tensors, file)
-        os.chmod(temporary, 0o644)  # a temporary file is its owner's alone; weights are for all
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomic_path(path) as part:
+        torch.save(tensors, part)
 
 
 def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state", *, finite: bool = False) -> str:
