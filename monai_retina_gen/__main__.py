@@ -21,6 +21,8 @@ COMMANDS = (
     "curate",
     "selection_rate",
     "segment",
+    "lesion_bank",
+    "segmentation_study",
     "activation_maps",
     "grading_space",
     "preview",
@@ -31,8 +33,13 @@ COMMANDS = (
     "reader_study",
     "report",
     "style_statistics",
+    "directions",
+    "invert",
+    "alpha_study",
+    "phantom_edits",
     "import_stylegan3",
     "pin",
+    "zoo",
 )
 
 

@@ -15,6 +15,8 @@ __all__ = [
     "UnsupportedModeError",
     "UntrustedConfigError",
     "WeightsError",
+    "ZooError",
+    "ZooUnavailableError",
 ]
 
 
@@ -48,3 +50,11 @@ class UnsupportedModeError(RuntimeError):
 
 class TrainingDivergedError(RuntimeError):
     """A training whose loss is NaN or infinite; names the iteration and the last good checkpoint."""
+
+
+class ZooError(RuntimeError):
+    """A zoo, archive or index that is damaged, hostile or not what it says; nothing of it was installed."""
+
+
+class ZooUnavailableError(ZooError):
+    """No zoo can be asked, or it lacks the bundle: none is set, it does not answer, or downloads are forbidden."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from monai_retina_gen.data import write_phantoms
+from monai_retina_gen.data import LESION_MASKS, EyeGeometry, LesionBank, PhantomDataset, write_phantoms
+from monai_retina_gen.data.eye_masks import EyeMasks
+from monai_retina_gen.data.lesion_bank import collect_lesions
+from monai_retina_gen.data.phantom.fundus import MASKS
 from monai_retina_gen.networks import FundusVAE
 from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
 
@@ -65,3 +69,17 @@ def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, count=40, size=64, seed=3, splits=(0.6, 0.2, 0.2), grades=range(5))
     return folder
+
+
+def eye_masks(item: dict[str, Any]) -> EyeMasks:
+    """Masks of a phantom as `build_lesion_bank` reads them from files."""
+    plane = {name: item[name][0].numpy() >= 0.5 for name in MASKS}
+    geometry = EyeGeometry.from_masks(plane["fov"], plane["od"])
+    return EyeMasks(geometry, plane["fov"], plane["od"], {name: plane[name] for name in LESION_MASKS}, True)
+
+
+@pytest.fixture(scope="session")
+def phantom_bank() -> LesionBank:
+    """Lesions of 60 phantoms of 128 px, grades 1 to 4 in turn; drawn in memory."""
+    dataset = PhantomDataset(length=60, size=128, seed=21, grades=(1, 2, 3, 4), masks=True)
+    return collect_lesions([(f"phantom{i}", dataset[i]["grade"], eye_masks(dataset[i])) for i in range(60)], 128, 1)

@@ -15,10 +15,13 @@ PAGES = [
     "README.md",
     "docs/transform.md",
     "docs/gate.md",
+    "docs/editor.md",
     "docs/data.md",
     "docs/engine.md",
     "docs/curation.md",
     "docs/selection_rate.md",
+    "docs/masks.md",
+    "docs/drgan.md",
 ]
 
 

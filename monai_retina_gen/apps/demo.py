@@ -103,7 +103,7 @@ def _shipped_samples(folder: Path) -> list[str]:
     found = []
     for name in GENERATIVE_BUNDLES:
         try:
-            bundle = find_bundle(name)
+            bundle = find_bundle(name, download=False)
         except BundleNotFoundError:
             continue
         if not (bundle / CHECKPOINT).is_file():  # configurations alone: there is nothing to show yet

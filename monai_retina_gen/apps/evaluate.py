@@ -84,9 +84,7 @@ class GeneratorEvaluation:
         """Generate, compare, write `metrics.json`; returns its content."""
         real = photographs(self.items, self.generator.image_size)
         grades = sorted(real.grades[i % len(real)] for i in _cycled(len(real), self.count))
-        generated = sampled_images(
-            self.generator, grades, seed=self.seed, batch_size=self.batch_size, **self.sample_options
-        )
+        generated = self._generated(grades)
         features = [images.features(self.extractor) for images in (real, generated)]
         result = {
             "kind": "evaluation",
@@ -102,8 +100,16 @@ class GeneratorEvaluation:
         scores = realism_score(*features).tolist()
         result["realism"] = _realism(scores, generated)
         result["pictures"] = self._pictures(real, generated, scores)
+        result |= self._further(real, generated)
         write_json(result, self.folder / METRICS_FILE)
         return result
+
+    def _generated(self, grades: Sequence[int]) -> ImageSet:
+        return sampled_images(self.generator, grades, seed=self.seed, batch_size=self.batch_size, **self.sample_options)
+
+    def _further(self, real: ImageSet, generated: ImageSet) -> dict[str, Any]:
+        """What a kind of generator adds to the result."""
+        return {}
 
     def _feature_metrics(self, real: Any, generated: Any) -> dict[str, Any]:
         results = evaluate_features(

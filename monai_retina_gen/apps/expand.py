@@ -15,29 +15,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
+from monai_retina_gen.apps.expand_batch import Entry, finished_batch
+from monai_retina_gen.apps.expand_masks import MaskSource
 from monai_retina_gen.data import (
     RECORD_KEY,
-    GenerationRecord,
+    Item,
+    MaskComposer,
+    build_lesion_bank,
     count_grades,
     load_datalist,
     read_text,
-    write_image,
     write_json,
     write_manifest,
 )
 from monai_retina_gen.data.atomic_file import remove_unfinished
 from monai_retina_gen.editing import Gate, resolve_gate
+from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators import RetinaGenerator, load_generator
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
 from monai_retina_gen.transforms.augmentation_source import AugmentationSource
+from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
 __all__ = ["add_parser", "balancing_counts", "expand"]
 
 logger = logging.getLogger(__name__)
-SETTINGS = "expand.json"
+SETTINGS, BANK = "expand.json", "lesion_bank.npz"
 GRADES = 5
 """Grades that the label gate knows."""
 
@@ -61,10 +64,14 @@ def expand(
     seed: int = 0,
     batch_size: int = 16,
     gate: str | Gate | None = "label",
+    masks: Sequence[Item] | None = None,
+    lesion_bank: str | Path | MaskComposer | None = None,
     device: str = "cpu",
     progress: bool = True,
 ) -> Path:
     """Generate `counts[grade]` images of each grade into `out`.
+
+    With `masks` the images are made from masks (the generator's mode `synthesize`), which are written beside them.
 
     Args:
         generator: a bundle's name or folder, or a generator.
@@ -74,33 +81,59 @@ def expand(
         batch_size: images per forward pass; part of the settings, since bytes may depend on it.
         gate: `"label"` keeps only images that `LabelGate` accepts, with bounded retries; refused ones are left out.
             `None` keeps all, and their records say "label unverified".
+        masks: items of a datalist with masks: each image is made for the vessels, disc and field of view of one of
+            them, and belongs to its group.
+        lesion_bank: path of a lesion bank, or a `MaskComposer`: lesions are composed after the grade. None: those of
+            the item itself, for its own grade.
         device: where the generator runs.
         progress: show a bar with the time left.
 
     Returns:
-        The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`.
+        The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`; with masks also
+        `masks/<key>/grade<g>/<index>.png`.
 
     Raises:
         ValueError: if the folder was begun with other settings, or the label gate does not know the grades.
+        UnsupportedModeError: if the generator makes images from masks and none are given, or the other way round.
+        DatalistError: if the masks or the bank have nothing for a grade.
         BundleNotFoundError, WeightsError: if the gate's graders are missing.
     """
     folder = Path(out)
     made_by = load_generator(generator, device=device)
     grades = [grade for grade, number in sorted(counts.items()) for _ in range(number)]
-    _check_settings(folder, made_by, grades, seed, batch_size, gate)
-    source = AugmentationSource(generator=made_by, gate=gate)
-    entries: list[tuple[str, GenerationRecord]] = []
+    _check_mode(made_by, masks)
+    composer = None if masks is None or lesion_bank is None else ComposerHandle(lesion_bank).get()
+    eyes = None if masks is None else MaskSource(masks, made_by.image_size, composer)
+    _check_settings(folder, made_by, grades, seed, batch_size, gate, eyes)
+    source = AugmentationSource(generator=made_by, gate=gate, lesion_bank=composer)
+    entries: list[Entry] = []
     starts = range(0, len(grades), batch_size)
     for start in tqdm(starts, desc=f"expand with {made_by.name}", unit="batch", disable=not progress):
         batch = grades[start : start + batch_size]
-        entries += _batch(folder, source, made_by.image_size, batch, start, seed)
+        seeds = [image_seed(seed, start + i) for i in range(len(batch))]
+        entries += finished_batch(folder, source, made_by.image_size, batch, seeds, start, eyes)
     remove_unfinished(folder)  # of a run that was killed while it wrote
     _finish(folder, entries, grades)
     return folder
 
 
+def _check_mode(generator: RetinaGenerator, masks: Sequence[Item] | None) -> None:
+    if masks is None and generator.modes == {"synthesize"}:
+        raise UnsupportedModeError(
+            f"generator {generator.name!r} makes images from masks: give masks=items (--masks DATALIST; "
+            "`python -m monai_retina_gen segment` writes such a datalist)"
+        )
+    generator.check_mode("sample" if masks is None else "synthesize")
+
+
 def _check_settings(
-    folder: Path, generator: RetinaGenerator, grades: Sequence[int], seed: int, batch_size: int, gate: Any
+    folder: Path,
+    generator: RetinaGenerator,
+    grades: Sequence[int],
+    seed: int,
+    batch_size: int,
+    gate: Any,
+    eyes: MaskSource | None,
 ) -> None:
     if gate == "label" and generator.num_classes != GRADES:
         raise ValueError(
@@ -116,40 +149,18 @@ def _check_settings(
         "batch_size": batch_size,
         "gate": gate if isinstance(gate, str) or gate is None else type(resolve_gate(gate)).__name__,
     }
+    if eyes is not None:
+        settings["masks_sha256"] = eyes.digest()
+        settings["lesion_bank_sha256"] = eyes.composer.bank.digest() if eyes.composer else ""
     path = folder / SETTINGS
     if path.is_file() and (found := json.loads(path.read_text())) != settings:
-        changed = sorted(k for k in settings if found.get(k) != settings[k])
+        changed = sorted(k for k in settings | found if found.get(k) != settings.get(k))
         raise ValueError(
             f"{folder} was begun with other settings ({', '.join(f'{k}: {found.get(k)}' for k in changed)}); "
             "go on with those or choose another --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(settings, path)
-
-
-def _batch(
-    folder: Path, source: AugmentationSource, size: int, grades: Sequence[int], start: int, seed: int
-) -> list[tuple[str, GenerationRecord]]:
-    """Make one batch, or read it where all of it stands."""
-    done = folder / "batches" / f"{start:07d}.json"
-    if done.is_file():
-        standing = [(name, GenerationRecord(**record)) for name, record in json.loads(done.read_text())]
-        if all((folder / name).is_file() for name, _ in standing):
-            return standing
-    plans = [AugmentationPlan("sample", g, image_seed(seed, start + i)) for i, g in enumerate(grades)]
-    outcomes = source.apply(plans, torch.zeros(len(plans), 3, size, size))
-    entries = []
-    for i, outcome in enumerate(outcomes):
-        if outcome.image is None or outcome.record is None:
-            continue
-        name = f"images/grade{grades[i]}/{start + i:06d}.png"
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        text = {RECORD_KEY: outcome.record.to_json()}
-        write_image(folder / name, outcome.image, text=text, xmp=outcome.record.to_xmp())
-        entries.append((name, outcome.record))
-    done.parent.mkdir(exist_ok=True)
-    write_json([(name, json.loads(record.to_json())) for name, record in entries], done)
-    return entries
 
 
 def image_seed(seed: int, index: int) -> int:
@@ -162,14 +173,14 @@ def image_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _finish(folder: Path, entries: list[tuple[str, GenerationRecord]], wanted: Sequence[int]) -> None:
-    write_manifest(folder, entries)
-    items = [{"image": name, "grade": record.grade, "group": f"generated/{name}"} for name, record in entries]
+def _finish(folder: Path, entries: list[Entry], wanted: Sequence[int]) -> None:
+    write_manifest(folder, [(e.name, e.record) for e in entries], {e.name: e.masks for e in entries})
+    items = [{"image": e.name, "grade": e.record.grade, "group": e.group, **e.masks} for e in entries]
     for item in items:  # a file that cannot be traced must not enter a data set
         if RECORD_KEY not in read_text(folder / str(item["image"])):
             raise ValueError(f"{folder / str(item['image'])} carries no record")
     datalist = {
-        "name": f"generated by {entries[0][1].generator}" if entries else "generated",
+        "name": f"generated by {entries[0].record.generator}" if entries else "generated",
         "description": "Generated images, not photographs; labels are what was asked for.",
         "licence": "see the generator's bundle",
         "patients": "unknown",
@@ -177,7 +188,7 @@ def _finish(folder: Path, entries: list[tuple[str, GenerationRecord]], wanted: S
     }
     write_json(datalist, folder / "datalist.json")
     if len(entries) < len(wanted):
-        lacking = Counter(wanted) - Counter(record.grade for _, record in entries)
+        lacking = Counter(wanted) - Counter(entry.record.grade for entry in entries)
         each = ", ".join(f"{lacking[g]} of {Counter(wanted)[g]} of grade {g}" for g in sorted(lacking))
         logger.warning("refused by the gate and left out: %s; without a gate (--gate none) they are kept", each)
 
@@ -203,6 +214,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--gate", choices=["label", "none"], default="label", help="keep only images that keep their label (default)"
     )
+    parser.add_argument(
+        "--masks", metavar="DATALIST", help="make images from masks: of the training photographs of this datalist"
+    )
+    parser.add_argument(
+        "--lesion-bank",
+        metavar="FILE",
+        help="lesions to compose (lesion-bank writes one); made from --masks by default; `own`: each photograph's own",
+    )
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)
 
@@ -210,7 +229,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Work out the counts and expand."""
     generator = load_generator(args.generator, device=args.device)
-    counts = _counts(args, generator)
+    counts, masks = _counts(args, generator), _mask_items(args)
     folder = expand(
         generator,
         counts,
@@ -218,6 +237,8 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         batch_size=args.batch_size,
         gate=None if args.gate == "none" else args.gate,
+        masks=masks,
+        lesion_bank=_bank(args, masks),
         device=args.device,
     )
     print(f"{folder}: {sum(counts.values())} images asked for, by grade {counts}; datalist {folder / 'datalist.json'}")
@@ -237,3 +258,21 @@ def _counts(args: argparse.Namespace, generator: RetinaGenerator) -> dict[int, i
         raise ValueError("--balance needs --datalist: the grades that are to be balanced")
     datalist = load_datalist(args.datalist, args.dataset_dir, require_grade=True)
     return balancing_counts(count_grades(datalist["training"], num_classes=generator.num_classes))
+
+
+def _mask_items(args: argparse.Namespace) -> list[Item] | None:
+    if not args.masks:
+        return None
+    items: list[Item] = load_datalist(args.masks, args.dataset_dir if args.masks == args.datalist else None)["training"]
+    return items
+
+
+def _bank(args: argparse.Namespace, masks: Sequence[Item] | None) -> Path | None:
+    """Path of the lesion bank; made from the masks, and kept in the folder, where none is named."""
+    if masks is None or args.lesion_bank == "own":
+        return None
+    path = Path(args.lesion_bank) if args.lesion_bank else Path(args.out) / BANK
+    if not args.lesion_bank and not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        build_lesion_bank(masks, progress=True).save(path)
+    return path

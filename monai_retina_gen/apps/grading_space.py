@@ -14,9 +14,9 @@ from monai_retina_gen.apps.image_sets import ImageSet, photographs, read_section
 from monai_retina_gen.apps.pin import pin
 from monai_retina_gen.data import write_json
 from monai_retina_gen.networks import GradingSpace
-from monai_retina_gen.weights import find_bundle, save_state
+from monai_retina_gen.weights import find_bundle, load_network, load_state, save_state, split_bundle_name
 
-__all__ = ["add_parser", "fit_grading_space", "plot_grading_space", "store_grading_space"]
+__all__ = ["add_parser", "fit_grading_space", "load_grading_space", "plot_grading_space", "store_grading_space"]
 
 STATE, SETTINGS, PLOT = "grading_space.pt", "grading_space.json", "grading_space.png"
 
@@ -71,6 +71,22 @@ def store_grading_space(space: GradingSpace, extractor: Extractor, bundle: str |
     save_state(space.state_dict(), folder / "models" / STATE)
     write_json(config, folder / "configs" / SETTINGS, sort_keys=False)
     pin(folder, config_name=Path(SETTINGS).stem)
+
+
+def load_grading_space(name: str = "retina_grader:grading_space") -> dict[str, Tensor]:
+    """State dict of a grading space, for `DRGAN.set_grading_space`.
+
+    Args:
+        name: `BUNDLE:CONFIG`, or the path of a `grading_space.pt`.
+
+    Raises:
+        BundleNotFoundError: if there is no such bundle.
+        WeightsError: if the weights are missing or changed.
+    """
+    if name.endswith(".pt"):
+        return load_state(name)
+    bundle, config = split_bundle_name(name)
+    return load_network(find_bundle(bundle), config_name=config).state_dict()
 
 
 def plot_grading_space(space: GradingSpace, features: Tensor, grades: Tensor, path: str | Path) -> None:

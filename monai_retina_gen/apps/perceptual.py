@@ -1,14 +1,14 @@
-"""Perceptual distances by name, for training configurations."""
+"""Perceptual distances and feature networks by name, for training configurations."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from monai_retina_gen.losses import LPIPSDR, ImageNetLPIPS
+from monai_retina_gen.losses import LPIPSDR, ImageNetLPIPS, VGG19Features
 from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import find_bundle, load_network, split_bundle_name
 
-__all__ = ["load_perceptual"]
+__all__ = ["load_feature_maps", "load_perceptual"]
 
 
 def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu") -> nn.Module:
@@ -37,3 +37,29 @@ def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu"
         bundle, config = split_bundle_name(name)
         distance = LPIPSDR(network=load_network(find_bundle(bundle), config_name=config))
     return distance.to(device).eval()
+
+
+def load_feature_maps(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu") -> nn.Module:
+    """A frozen network with feature maps at named layers, of images in [0, 1].
+
+    Args:
+        name: `BUNDLE:CONFIG` is that network of a bundle; `vgg19` ImageNet's, which torchvision downloads; `untrained`
+            a small random network, for trying a configuration out.
+        device: where it runs.
+
+    Raises:
+        BundleNotFoundError: if there is no such bundle.
+        WeightsError: if the weights are missing.
+
+    Example:
+        >>> load_feature_maps("untrained").layers
+        ('pool1', 'pool2', 'pool3', 'pool4', 'pool5')
+    """
+    if name == "vgg19":
+        network: nn.Module = VGG19Features()
+    elif name == "untrained":
+        network = FundusGrader(backbone="vgg16", width=0.125, num_classes=2)
+    else:
+        bundle, config = split_bundle_name(name)
+        network = load_network(find_bundle(bundle), config_name=config)
+    return network.to(device).eval().requires_grad_(False)

@@ -32,6 +32,7 @@ from monai_retina_gen.data import (
     write_mask,
 )
 from monai_retina_gen.data.atomic_file import remove_unfinished
+from monai_retina_gen.data.combine_masks import combine_masks
 from monai_retina_gen.data.tables import IMAGE_SUFFIXES
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError
@@ -87,6 +88,8 @@ def segment(
     soft: bool = False,
     overlays: bool = False,
     allow_upsampling: bool = False,
+    keep_annotated: bool = False,
+    follow_grades: bool = False,
     progress: bool = True,
 ) -> Path:
     """Write masks for all photographs of a datalist, and a datalist that names them.
@@ -99,11 +102,13 @@ def segment(
         soft: write probabilities instead of masks.
         overlays: write a sheet of photographs with outlines.
         allow_upsampling: see `segment_photograph`.
+        keep_annotated: the datalist names the annotated masks where an item has them (see `combine_masks`).
+        follow_grades: it leaves out lesions that an item's grade excludes.
         progress: show a bar with the time left.
 
     Returns:
         The folder: `masks/<structure>/<photograph>`, `datalist.json` (all keys of the items; masks are the predicted
-        ones, also where an item had annotated ones) and `overlays.png`.
+        ones, also where an item had annotated ones, unless `keep_annotated`) and `overlays.png`.
 
     Raises:
         DatalistError: for a datalist without photographs.
@@ -128,7 +133,10 @@ def segment(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_mask(target, masks[key])
     remove_unfinished(folder)  # of a run that was killed while it wrote
-    save_datalist(with_masks(datalist, files, segmenter.name), folder / DATALIST)
+    predicted = with_masks(datalist, files, segmenter.name)
+    if keep_annotated or follow_grades:
+        predicted = combine_masks(datalist if keep_annotated else {}, predicted, follow_grades=follow_grades)
+    save_datalist(predicted, folder / DATALIST)
     if overlays:
         write_image(folder / OVERLAYS, _sheet(files))
     return folder
@@ -193,6 +201,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--no-flips", action="store_true", help="no average over flips: a quarter of the time")
     parser.add_argument("--amp", action="store_true", help="bfloat16")
     parser.add_argument("--allow-upsampling", action="store_true", help="take photographs below the network's size")
+    parser.add_argument(
+        "--keep-annotated", action="store_true", help="name annotated masks in the datalist where there are any"
+    )
+    parser.add_argument(
+        "--follow-grades", action="store_true", help="leave lesions that a photograph's grade excludes out of it"
+    )
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)
 
@@ -212,6 +226,8 @@ def run(args: argparse.Namespace) -> int:
         soft=args.soft,
         overlays=args.overlays,
         allow_upsampling=args.allow_upsampling,
+        keep_annotated=args.keep_annotated,
+        follow_grades=args.follow_grades,
     )
     print(f"masks of {', '.join(segmenter.structures)} in {folder}; datalist {folder / DATALIST}")
     return 0

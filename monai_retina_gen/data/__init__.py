@@ -5,9 +5,11 @@ from __future__ import annotations
 from .aptos import aptos2019_datalist
 from .chasedb1 import chasedb1_datalist
 from .checking import check_datalist
+from .condition_map import CONDITION_KEYS, CONDITION_LESIONS, condition_map, missing_masks
 from .csv_list import csv_datalist
 from .datalist import load_datalist, save_datalist
 from .datalist_format import MASK_KEYS, SECTIONS, Datalist, Item, make_datalist
+from .eye_geometry import QUADRANTS, EyeGeometry
 from .eyepacs import eyepacs_datalist
 from .field_of_view import FieldOfView, find_field_of_view
 from .folder import folder_datalist
@@ -16,6 +18,9 @@ from .hrf import hrf_datalist
 from .idrid import idrid_datalist
 from .idrid_official import idrid_official_datalist
 from .image_io import MAX_PIXELS, read_image, read_mask, read_text, write_image, write_mask
+from .lesion_bank import LesionBank, build_lesion_bank
+from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
+from .mask_composer import ComposedMasks, MaskComposer
 from .odir import odir5k_datalist
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
 from .record import RECORD_KEY, GenerationRecord, read_record
@@ -27,15 +32,24 @@ from .synthetic import SyntheticDataset, read_manifest, write_json, write_manife
 from .votes import votes_datalist
 
 __all__ = [
+    "CONDITION_KEYS",
+    "CONDITION_LESIONS",
+    "GRADE_LESIONS",
     "GRADE_MAPS",
+    "LESION_MASKS",
     "MASK_KEYS",
     "MAX_PIXELS",
+    "QUADRANTS",
     "RECORD_KEY",
     "SECTIONS",
+    "ComposedMasks",
     "Datalist",
+    "EyeGeometry",
     "FieldOfView",
     "GenerationRecord",
     "Item",
+    "LesionBank",
+    "MaskComposer",
     "PhantomDataset",
     "PhantomFundus",
     "ResumableSampler",
@@ -46,8 +60,10 @@ __all__ = [
     "aptos2019_datalist",
     "balance_probabilities",
     "balanced_sampler",
+    "build_lesion_bank",
     "chasedb1_datalist",
     "check_datalist",
+    "condition_map",
     "count_grades",
     "csv_datalist",
     "eyepacs_datalist",
@@ -58,6 +74,7 @@ __all__ = [
     "idrid_official_datalist",
     "load_datalist",
     "make_datalist",
+    "missing_masks",
     "odir5k_datalist",
     "phantom_fundus",
     "read_image",
@@ -65,6 +82,7 @@ __all__ = [
     "read_mask",
     "read_record",
     "read_text",
+    "rule_violation",
     "save_datalist",
     "selection_rate",
     "split_by_group",

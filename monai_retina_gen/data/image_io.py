@@ -1,4 +1,4 @@
-"""Reading and writing fundus photographs and masks: PNG, JPEG, TIFF and BMP by Pillow, NIfTI by nibabel.
+"""Reading and writing photographs and masks: PNG, JPEG, TIFF and BMP by Pillow, NIfTI by nibabel, DICOM by pydicom.
 
 Values are scaled by the bit depth of the file, never stretched per image: the colour of a retina carries the
 diagnosis. Whatever cannot be read without a guess is an `ImageFileError` that names the file and the way out.
@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from monai_retina_gen.data.atomic_file import write_atomically
+from monai_retina_gen.data.dicom_io import decode_dicom, dicom_text, encode_dicom, is_dicom
 from monai_retina_gen.data.nifti_io import decode_nifti, encode_nifti, is_nifti
 from monai_retina_gen.data.raster_io import decode_raster, encode_jpeg, encode_png, png_text
+from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.errors import ImageFileError, ImageValueError
 
 __all__ = ["MAX_PIXELS", "read_image", "read_mask", "read_text", "write_image", "write_mask"]
@@ -33,7 +35,8 @@ def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     and is dropped. NIfTI files are read as (W, H[, 1][, 3]) whatever their affine.
 
     Args:
-        path: a PNG, JPEG, TIFF, BMP, `.nii` or `.nii.gz` file. The content decides, except for NIfTI.
+        path: a PNG, JPEG, TIFF, BMP, DICOM (extra `dicom`), `.nii` or `.nii.gz` file. The content decides, except for
+            NIfTI.
         max_pixels: refuse files of more than this many pixels (H x W) before decoding them.
 
     Returns:
@@ -100,10 +103,12 @@ def write_image(
     diag(-1, -1, 1, 1), which nibabel and MONAI's `LoadImage` read as it lies.
 
     Args:
-        path: ends in `.png`, `.jpg`, `.jpeg` (quality 95, 4:4:4), `.nii` or `.nii.gz`; the folder must exist.
+        path: ends in `.png`, `.jpg`, `.jpeg` (quality 95, 4:4:4), `.nii`, `.nii.gz` or `.dcm`; the folder must exist.
+            DICOM is for generated images alone: `text` must hold their record (key `generated`); the file is marked
+            with SyntheticData in place of the XMP packet.
         image: (3, H, W), floating point in [0, 1]; the file holds `round(255 * image)`.
-        text: keyword and text of iTXt chunks; PNG only.
-        xmp: an XMP packet, kept in the iTXt chunk `XML:com.adobe.xmp`; PNG only.
+        text: keyword and text of iTXt chunks; PNG and DICOM only.
+        xmp: an XMP packet, kept in the iTXt chunk `XML:com.adobe.xmp`; PNG and DICOM only.
 
     Raises:
         ImageFileError: unknown suffix, missing folder, or text for a format that keeps none.
@@ -118,16 +123,18 @@ def write_image(
     """
     path, pixels = Path(path), _to_bytes(image, channels=3)
     suffix = path.suffix.lower()
-    if (text or xmp is not None) and suffix != ".png":
+    if (text or xmp is not None) and suffix not in (".png", ".dcm"):
         raise ImageFileError(f"{path}: text and XMP are kept in PNG files only; end the name in .png or leave them out")
-    if suffix == ".png":
+    if suffix == ".dcm":
+        _write_into_folder(path, _synthetic_dicom(path, pixels, text or {}))
+    elif suffix == ".png":
         _write_into_folder(path, encode_png(pixels, text=text or {}, xmp=xmp))
     elif suffix in _JPEG_SUFFIXES:
         _write_into_folder(path, encode_jpeg(pixels))
     elif is_nifti(path):
         _write_into_folder(path, encode_nifti(pixels, compress=suffix == ".gz"))
     else:
-        raise ImageFileError(f"{path}: unknown suffix; end the name in .png, .jpg, .jpeg, .nii or .nii.gz")
+        raise ImageFileError(f"{path}: unknown suffix; end the name in .png, .jpg, .jpeg, .nii, .nii.gz or .dcm")
 
 
 def write_mask(path: PathLike, mask: torch.Tensor) -> None:
@@ -157,12 +164,16 @@ def write_mask(path: PathLike, mask: torch.Tensor) -> None:
 
 
 def read_text(path: PathLike) -> dict[str, str]:
-    """Text chunks of a PNG file, an XMP packet under `XML:com.adobe.xmp`; empty where there is none.
+    """Text chunks of a PNG file, an XMP packet under `XML:com.adobe.xmp`; the record of a generated DICOM file.
+
+    Empty where there is none.
 
     Raises:
-        ImageFileError: the file is missing, not PNG, or corrupt.
+        ImageFileError: the file is missing, not PNG or DICOM, or corrupt.
     """
     _check_is_file(Path(path))
+    if is_dicom(Path(path)):
+        return dicom_text(Path(path))
     return png_text(path)
 
 
@@ -170,6 +181,8 @@ def _decode(path: Path, max_pixels: int) -> tuple[np.ndarray, str]:
     _check_is_file(path)
     if is_nifti(path):
         return decode_nifti(path, max_pixels=max_pixels), "NIfTI"
+    if is_dicom(path):
+        return decode_dicom(path, max_pixels=max_pixels), "DICOM"
     return decode_raster(path, max_pixels=max_pixels)
 
 
@@ -211,6 +224,18 @@ def _to_bytes(image: torch.Tensor, *, channels: int) -> np.ndarray:
             f"image: values from {values.min():g} to {values.max():g} came, wanted [0, 1]; clamp or rescale"
         )
     return np.ascontiguousarray(np.rint(values * 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _synthetic_dicom(path: Path, pixels: np.ndarray, text: dict[str, str]) -> bytes:
+    if set(text) != {RECORD_KEY}:
+        raise ImageFileError(
+            f"{path}: DICOM files are written for generated images alone; want text with the key {RECORD_KEY!r} (their "
+            f"record), got {sorted(text)}"
+        )
+    try:
+        return encode_dicom(pixels, text[RECORD_KEY])
+    except ImportError as error:
+        raise ImageFileError(f'{path}: pip install "monai-retina-gen[dicom]" to write DICOM') from error
 
 
 def _write_into_folder(path: Path, data: bytes) -> None:

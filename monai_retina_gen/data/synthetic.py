@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,25 @@ def write_json(value: Any, path: str | os.PathLike[str], *, sort_keys: bool = Tr
     write_atomically(path, json.dumps(value, indent=4, sort_keys=sort_keys) + "\n")
 
 
-def write_manifest(folder: Path, entries: Iterable[tuple[str, GenerationRecord]]) -> None:
-    """Write `manifest.json`: for every image its path in the folder, sha256 of its bytes, grade and record."""
-    images = [
-        {"image": name, "grade": record.grade, "sha256": _sha256(folder / name), "record": asdict(record)}
-        for name, record in entries
-    ]
+def write_manifest(
+    folder: Path,
+    entries: Iterable[tuple[str, GenerationRecord]],
+    masks: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """Write `manifest.json`: for every image its path in the folder, sha256 of its bytes, grade and record.
+
+    Args:
+        folder: the folder.
+        entries: path of every image in it, and its record.
+        masks: paths of masks by image and mask key, where there are any.
+    """
+    images = []
+    for name, record in entries:
+        entry = {"image": name, "grade": record.grade, "sha256": _sha256(folder / name), "record": asdict(record)}
+        files = (masks or {}).get(name, {})
+        if files:
+            entry["masks"] = {k: {"image": file, "sha256": _sha256(folder / file)} for k, file in files.items()}
+        images.append(entry)
     write_json({"format": 1, "note": "generated images, not photographs", "images": images}, folder / MANIFEST)
 
 
@@ -47,12 +60,21 @@ def read_manifest(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
         raise DatalistError(f"{root} has no {MANIFEST}: make it with `python -m monai_retina_gen expand --out {root}`")
     try:
         entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["images"]
-        found = [{**e, "image": str((root / e["image"]).resolve()), "grade": int(e["grade"])} for e in entries]
+        found = [_absolute(entry, root) for entry in entries]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise DatalistError(f"{path} is not a manifest of generated images: {error!r}") from error
-    outside = [e["image"] for e in found if not Path(e["image"]).is_relative_to(root)]
+    files = [file["image"] for entry in found for file in (entry, *entry.get("masks", {}).values())]
+    outside = [file for file in files if not Path(file).is_relative_to(root)]
     if outside:
         raise DatalistError(f"{path} names files outside its folder: {outside[:3]}")
+    return found
+
+
+def _absolute(entry: dict[str, Any], root: Path) -> dict[str, Any]:
+    found = {**entry, "image": str((root / entry["image"]).resolve()), "grade": int(entry["grade"])}
+    if "masks" in entry:
+        masks: dict[str, Any] = entry["masks"]
+        found["masks"] = {k: {**m, "image": str((root / m["image"]).resolve())} for k, m in masks.items()}
     return found
 
 
@@ -70,6 +92,8 @@ def verify_file(entry: dict[str, Any]) -> None:
 class SyntheticDataset(Dataset[Any]):
     """Items of a folder that `expand` made: `{"image": path, "grade": int, "generated": record as JSON}`.
 
+    Images that were made from masks have these too, as paths under their mask keys.
+
     Args:
         folder: the folder with its manifest.
         transform: applied to each item, as MONAI's `Dataset` does.
@@ -81,9 +105,12 @@ class SyntheticDataset(Dataset[Any]):
     def __init__(self, folder: str | os.PathLike[str], transform: Callable[[Any], Any] | None = None) -> None:
         self.transform, self.data = transform, []
         for entry in read_manifest(folder):
-            verify_file(entry)
+            masks = entry.get("masks", {})
+            for file in (entry, *masks.values()):
+                verify_file(file)
             record = GenerationRecord(**entry["record"]).to_json()
-            self.data.append({"image": entry["image"], "grade": entry["grade"], "generated": record})
+            item = {"image": entry["image"], "grade": entry["grade"], "generated": record}
+            self.data.append({**item, **{key: file["image"] for key, file in masks.items()}})
 
     def __len__(self) -> int:
         return len(self.data)

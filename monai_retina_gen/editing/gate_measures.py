@@ -9,7 +9,7 @@ from monai.metrics import compute_dice
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-__all__ = ["LESIONS", "change_outside", "expected_grade", "lesion_neighbourhood", "vessel_loss"]
+__all__ = ["LESIONS", "change_outside", "expected_grade", "lesion_neighbourhood", "vessel_loss", "widened"]
 
 LESIONS = ("ma", "he", "ex", "se")
 NEIGHBOURHOOD = 0.03
@@ -50,8 +50,20 @@ def lesion_neighbourhood(*masks: Mapping[str, Tensor]) -> Tensor:
         masks: `(B, 1, H, W)` bool by name; names that are no lesions are left out.
     """
     found = torch.stack([mask for each in masks for name, mask in each.items() if name in LESIONS]).any(0)
-    width = 2 * round(NEIGHBOURHOOD * found.shape[-1]) + 1
-    return max_pool2d(found.float(), width, stride=1, padding=width // 2) > 0
+    return widened(found.float()) > 0
+
+
+def widened(mask: Tensor) -> Tensor:
+    """A mask `(B, 1, H, W)` widened by `NEIGHBOURHOOD`, at least a pixel.
+
+    Example:
+        >>> mask = torch.zeros(1, 1, 5, 5)
+        >>> mask[0, 0, 2, 2] = 1
+        >>> int(widened(mask).sum())
+        9
+    """
+    width = 2 * max(round(NEIGHBOURHOOD * mask.shape[-1]), 1) + 1
+    return max_pool2d(mask, width, stride=1, padding=width // 2)
 
 
 def change_outside(before: Tensor, after: Tensor, neighbourhood: Tensor) -> Tensor:

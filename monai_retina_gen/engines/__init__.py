@@ -3,13 +3,16 @@
 from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
 from monai_retina_gen.engines.alternating_trainer import AlternatingTrainer, GenerativeEvents
 from monai_retina_gen.engines.calibration import expected_calibration_error, fit_temperature
+from monai_retina_gen.engines.condition_batch import PrepareConditionBatch, PrepareSynthesisBatch, SynthesisInferer
 from monai_retina_gen.engines.cross_fitting import fold_datalist, fold_of_group, training_folds
 from monai_retina_gen.engines.discriminator_augment import AUGMENTATION_PRESETS, DiscriminatorAugment
 from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
+from monai_retina_gen.engines.encoder_training import EncoderLoss, EncoderReconstruction, PrepareEncoderBatch
 from monai_retina_gen.engines.fading_blur import FadingBlur
 from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segmenter
 from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
+from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
 from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
     PrepareComparisonBatch,
@@ -27,6 +30,8 @@ __all__ = [
     "AutocastInferer",
     "ClipGradientNorm",
     "DiscriminatorAugment",
+    "EncoderLoss",
+    "EncoderReconstruction",
     "FadingBlur",
     "FiniteGradients",
     "FlippedWindowInferer",
@@ -37,14 +42,21 @@ __all__ = [
     "Phase",
     "PrepareAdversarialBatch",
     "PrepareComparisonBatch",
+    "PrepareConditionBatch",
+    "PrepareEncoderBatch",
     "PrepareGradingBatch",
     "PrepareImitationBatch",
+    "PreparePhantomBatch",
+    "PreparePhantomMasks",
     "PrepareReconstructionBatch",
     "PrepareSamplingBatch",
+    "PrepareSynthesisBatch",
+    "SynthesisInferer",
     "average_buffers",
     "average_gradients",
     "broadcast_state",
     "expected_calibration_error",
+    "fit_mapping",
     "fit_temperature",
     "fold_datalist",
     "fold_of_group",

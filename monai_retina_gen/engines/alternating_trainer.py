@@ -79,6 +79,7 @@ class AlternatingTrainer(Trainer):
         gradient_transforms: functions of a list of parameters, called before each optimiser's step, in order.
         phases: see `Phase`; empty is one phase with everything.
         latents: function `(count, torch.Generator, condition) -> (count, ...)` that replaces the drawing.
+        latent_name: keyword under which the generator takes the latent; `None` for its first argument.
         prepare_batch: from a batch to `(real in [-1, 1], condition)`.
         amp: bfloat16 autocast in both networks; losses and penalties stay in float32.
         seed: of the random numbers.
@@ -119,6 +120,7 @@ class AlternatingTrainer(Trainer):
         gradient_transforms: Sequence[Callable[[Sequence[nn.Parameter]], None]] = (),
         phases: Sequence[Phase] = (),
         latents: LatentSampler | None = None,
+        latent_name: str | None = None,
         prepare_batch: Callable[..., Any] | None = None,
         amp: bool = False,
         seed: int = 0,
@@ -152,7 +154,8 @@ class AlternatingTrainer(Trainer):
         self.d_step_options = dict(d_step_options or {})
         self.augment: Callable[[Tensor], Tensor] = augment or nn.Identity()
         self.gradient_transforms, self.phases = list(gradient_transforms), list(phases)
-        self.latents, self.autocast, self.seed = latents or self._draw_latents, amp, seed
+        self.latents, self.latent_name = latents or self._draw_latents, latent_name
+        self.autocast, self.seed = amp, seed
         self.state.g_steps, self.state.images_seen, self.state.phase, self.state.ada_p = 0, 0, 0, 0.0
         self.state_dict_user_keys.extend(["g_steps", "images_seen", "phase", "ada_p"])
         self._g_values: dict[str, Tensor] = {}
@@ -202,7 +205,7 @@ class AlternatingTrainer(Trainer):
         self.fire_event(GenerativeEvents.D_STEP_STARTED)
         latent = self._own_rows(self.latents, len(real), shared, condition)
         with torch.no_grad(), self._autocast():
-            fake = self.generator(latent, **condition, **self.d_step_options).float()
+            fake = self._generate(latent, **condition, **self.d_step_options)
         if self.d_step_options:
             average_buffers(self.generator)
         seen_real, seen_fake = self.augment(real), self.augment(fake)
@@ -227,7 +230,7 @@ class AlternatingTrainer(Trainer):
             parameter.requires_grad_(False)
         latent = self._own_rows(self.latents, len(real), shared, condition)
         with self._autocast():
-            fake = self.generator(latent, **condition).float()
+            fake = self._generate(latent, **condition)
         seen = self.augment(fake)  # geometry needs float32
         with self._autocast():
             scores = _float(self.discriminator(seen, **condition))
@@ -243,6 +246,13 @@ class AlternatingTrainer(Trainer):
         for parameter in learns:
             parameter.requires_grad_(True)
         return values
+
+    def _generate(self, latent: Tensor, **keywords: Any) -> Tensor:
+        if self.latent_name is None:
+            fake: Tensor = self.generator(latent, **keywords)
+        else:
+            fake = self.generator(**keywords, **{self.latent_name: latent})
+        return fake.float()
 
     def _step_inputs(
         self, real: Tensor, fake: Tensor, latent: Tensor, condition: dict[str, Tensor], shared: torch.Generator

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 from monai_retina_gen.errors import ImageValueError, WeightsError
-from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_network, read_inference_config, read_metadata
+from monai_retina_gen.weights import (
+    find_bundle,
+    load_network,
+    read_inference_config,
+    read_metadata,
+    split_bundle_name,
+    weights_file,
+)
 
 __all__ = ["FundusSegmenter", "load_segmenter"]
 
@@ -89,7 +96,7 @@ def load_segmenter(
     """Load the segmenter of a bundle.
 
     Args:
-        bundle: its name or folder.
+        bundle: its name or folder, or `BUNDLE:CONFIG` for a further network of a bundle.
         device: where it runs.
         flips: average over four flips.
         amp: bfloat16, where the device computes in it.
@@ -98,20 +105,23 @@ def load_segmenter(
         BundleNotFoundError: if there is no such bundle.
         WeightsError: if its weights are missing or changed, or it says neither `structures` nor `image_size`.
     """
-    folder = find_bundle(bundle)
-    config = read_inference_config(folder)
+    name, config_name = split_bundle_name(str(bundle))
+    folder = find_bundle(name)
+    config = read_inference_config(folder, config_name)
     if not config.get("structures") or not config.get("image_size"):
         raise WeightsError(
-            f"bundle {folder} is no segmenter: its configs/inference.json needs the keys `structures` and `image_size`"
+            f"bundle {folder} is no segmenter: its configs/{config_name}.json needs the keys `structures` and "
+            "`image_size`"
         )
-    if not (folder / CHECKPOINT).is_file():
-        raise WeightsError(f"bundle {folder} has no {CHECKPOINT}: train it (docs/README.md), or get it with weights")
+    if not (folder / (file := weights_file(config))).is_file():
+        raise WeightsError(f"bundle {folder} has no {file}: train it (docs/README.md), or get it with weights")
+    own = folder.name if config_name == "inference" else f"{folder.name}:{config_name}"
     return FundusSegmenter(
-        load_network(folder),
+        load_network(folder, config_name=config_name),
         structures=config["structures"],
         image_size=int(config["image_size"]),
         thresholds=config.get("thresholds"),
-        name=f"{folder.name} {read_metadata(folder).get('version', '0')}",
+        name=f"{own} {read_metadata(folder).get('version', '0')}",
         device=device,
         flips=flips,
         amp=amp,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,9 +23,9 @@ MODES = {
 }
 _BUNDLES_WITH = {
     "sample": "retina_vae, retina_wgan, retina_wgan_gp",
-    "reconstruct": "retina_vae",
-    "edit": "no shipped bundle yet",
-    "synthesize": "no shipped bundle yet",
+    "reconstruct": "retina_vae, retina_stylegan3",
+    "edit": "retina_stylegan3",
+    "synthesize": "retina_drgan",
 }
 
 
@@ -85,6 +86,9 @@ class RetinaGenerator:
     def identify(self, *, name: str, version: str, weights_sha256: str) -> None:
         """Set the identity that the records carry."""
         self.name, self.version, self.weights_sha256 = name, version, weights_sha256
+
+    def load_parts(self, bundle: Path, config_name: str = "inference") -> None:
+        """Take further parts from the bundle that the generator was loaded from, such as an encoder; none here."""
 
     def to(self, device: str | torch.device) -> RetinaGenerator:
         """Move the network; returns the generator itself."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import Tensor
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.weights import (
-    CHECKPOINT,
     build_from_bundle,
     find_bundle,
     load_weights,
     pinned_sha256,
+    read_inference_config,
     read_metadata,
     sha256_file,
+    split_bundle_name,
+    weights_file,
 )
 
 __all__ = ["load_generator", "regenerate"]
@@ -31,7 +34,8 @@ def load_generator(
     """A trained generator.
 
     Args:
-        source: a bundle's name, its folder, or an object that has the methods of `RetinaGenerator` (returned as it is).
+        source: a bundle's name or folder, `BUNDLE:CONFIG` for a further network of a bundle, or an object that has the
+            methods of `RetinaGenerator` (returned as it is).
         device: where it runs.
         trust_code: allow the bundle's configuration to run any code. Only for bundles whose author you trust.
 
@@ -45,33 +49,41 @@ def load_generator(
     """
     if not isinstance(source, (str, os.PathLike)):
         return source
-    bundle = find_bundle(source)
-    generator = build_from_bundle(bundle, "generator", trust_code=trust_code)
+    name, config_name = split_bundle_name(os.fspath(source))
+    bundle = find_bundle(name)
+    generator = build_from_bundle(bundle, "generator", trust_code=trust_code, config_name=config_name)
     if not isinstance(generator, RetinaGenerator):
         raise WeightsError(f"`generator` of bundle {bundle} is a {type(generator).__name__}, not a RetinaGenerator")
-    checkpoint = bundle / CHECKPOINT
-    load_weights(generator.network, checkpoint, sha256=pinned_sha256(bundle, CHECKPOINT))
+    file = weights_file(read_inference_config(bundle, config_name))
+    load_weights(generator.network, bundle / file, sha256=pinned_sha256(bundle, file))
     generator.network.requires_grad_(False)
-    metadata = read_metadata(bundle)
     generator.identify(
-        name=bundle.name, version=str(metadata.get("version", "0")), weights_sha256=sha256_file(checkpoint)
+        name=bundle.name if config_name == "inference" else f"{bundle.name}:{config_name}",
+        version=str(read_metadata(bundle).get("version", "0")),
+        weights_sha256=sha256_file(bundle / file),
     )
+    generator.load_parts(bundle, config_name)
     return generator.to(device)
 
 
 def regenerate(
-    record: GenerationRecord, *, bundle: str | os.PathLike[str] | None = None, device: str = "cpu"
+    record: GenerationRecord,
+    *,
+    source: Tensor | None = None,
+    bundle: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
 ) -> GeneratedBatch:
-    """Make a sampled image again from its record alone.
+    """Make a sampled image again from its record alone, or an edited one from its record and source photograph.
 
     Args:
         record: the image's record.
+        source: `(3, H, W)` in [0, 1], the photograph that was edited, as it was when it was edited.
         bundle: where the generator's bundle lies, if not where `load_generator` finds it by name.
         device: where to run; the result is the same to within 1/255 on every device.
 
     Raises:
         WeightsError: if the bundle found is not the version and weights that made the image.
-        ValueError: if the mode needs a source image.
+        ValueError: if the mode needs a source image, or masks.
     """
     generator = load_generator(bundle or record.generator, device=device)
     if generator.weights_sha256 != record.weights_sha256:
@@ -79,6 +91,11 @@ def regenerate(
             f"the record names {record.generator} {record.version} with weights {record.weights_sha256[:12]}, but "
             f"{generator.version} was found, with {generator.weights_sha256[:12]}"
         )
-    if record.mode != "sample":
+    if record.mode == "sample":
+        return generator.sample([record.grade], seeds=[record.seed], **record.options)
+    if record.mode not in ("edit", "reconstruct") or source is None:
         raise ValueError(f"an image of mode {record.mode!r} needs its source ({record.source!r}); only samples do not")
-    return generator.sample([record.grade], seeds=[record.seed], **record.options)
+    own = {"allow_excluded": True} if record.mode == "edit" else {}
+    images = source.as_subclass(Tensor)[None]
+    batch: GeneratedBatch = getattr(generator, record.mode)(images, [record.grade], **record.options, **own)
+    return batch

@@ -10,6 +10,8 @@ from monai_retina_gen.handlers.nan_guard import NaNGuardHandler
 from monai_retina_gen.handlers.progress import ProgressHandler
 from monai_retina_gen.handlers.sample_grid import SampleGridHandler, image_grid
 from monai_retina_gen.handlers.save_generated import SaveGeneratedHandler
+from monai_retina_gen.handlers.stage_handler import StageHandler
+from monai_retina_gen.handlers.synthesis_grid import SynthesisGridHandler, condition_picture
 
 __all__ = [
     "AdaptiveAugmentHandler",
@@ -22,5 +24,8 @@ __all__ = [
     "ProgressHandler",
     "SampleGridHandler",
     "SaveGeneratedHandler",
+    "StageHandler",
+    "SynthesisGridHandler",
+    "condition_picture",
     "image_grid",
 ]

@@ -3,26 +3,37 @@
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
 from monai_retina_gen.losses.class_weights import class_weights
 from monai_retina_gen.losses.elbo import ELBOLoss, kl_divergence
+from monai_retina_gen.losses.feature_matching import FeatureMatching
 from monai_retina_gen.losses.focal import GradeFocalLoss
+from monai_retina_gen.losses.grade_terms import DiscriminatedGrade, EncodedGrade
 from monai_retina_gen.losses.lesion_loss import LesionLoss
 from monai_retina_gen.losses.lpips_dr import LPIPSDR, FeatureMaps
+from monai_retina_gen.losses.multi_scale import MultiScaleAdversarialLoss
+from monai_retina_gen.losses.paired_perceptual import PairedPerceptual
 from monai_retina_gen.losses.penalties import GradientPenalty, Penalty, R1Penalty, WeightClipping
 from monai_retina_gen.losses.perceptual_backbones import ImageNetLPIPS, VGG19Features
 from monai_retina_gen.losses.perceptual_pairing import PAIRINGS, PerceptualPairing
 from monai_retina_gen.losses.real_queue import RealQueue
-from monai_retina_gen.losses.wasserstein import NonSaturatingLoss, WassersteinLoss
+from monai_retina_gen.losses.wasserstein import LeastSquaresLoss, NonSaturatingLoss, WassersteinLoss
+from monai_retina_gen.losses.weighted_l1 import WeightedL1Loss
 
 __all__ = [
     "LPIPSDR",
     "PAIRINGS",
     "AdversarialStep",
+    "DiscriminatedGrade",
     "ELBOLoss",
+    "EncodedGrade",
     "FeatureMaps",
+    "FeatureMatching",
     "GradeFocalLoss",
     "GradientPenalty",
     "ImageNetLPIPS",
+    "LeastSquaresLoss",
     "LesionLoss",
+    "MultiScaleAdversarialLoss",
     "NonSaturatingLoss",
+    "PairedPerceptual",
     "Penalty",
     "PerceptualPairing",
     "R1Penalty",
@@ -30,6 +41,7 @@ __all__ = [
     "VGG19Features",
     "WassersteinLoss",
     "WeightClipping",
+    "WeightedL1Loss",
     "class_weights",
     "kl_divergence",
 ]

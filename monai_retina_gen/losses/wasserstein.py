@@ -1,11 +1,14 @@
-"""Adversarial losses: Wasserstein (Arjovsky et al. 2017, arXiv:1701.07875), non-saturating (Goodfellow et al. 2014)."""
+"""Adversarial losses: Wasserstein, non-saturating, least squares.
+
+Sources: Arjovsky et al. 2017, arXiv:1701.07875; Goodfellow et al. 2014; Mao et al. 2017, arXiv:1611.04076.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["NonSaturatingLoss", "WassersteinLoss"]
+__all__ = ["LeastSquaresLoss", "NonSaturatingLoss", "WassersteinLoss"]
 
 
 class WassersteinLoss:
@@ -52,3 +55,22 @@ class NonSaturatingLoss:
     def generator(self, fake_scores: Tensor) -> Tensor:
         """`mean softplus(-D(G(z)))`, weighted."""
         return self.generator_weight * softplus(-fake_scores).mean()
+
+
+class LeastSquaresLoss:
+    """Squared distance of scores to 1 for real and 0 for generated images, of single scores or of patches.
+
+    Example:
+        >>> import torch
+        >>> loss, real, fake = LeastSquaresLoss(), torch.tensor([1.0, 0.0]), torch.tensor([0.0, 0.5])
+        >>> loss.discriminator(real, fake).item(), loss.generator(fake).item()
+        (0.625, 0.625)
+    """
+
+    def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        """`mean (D(x) - 1)^2 + mean D(G(z))^2`."""
+        return (real_scores - 1).square().mean() + fake_scores.square().mean()
+
+    def generator(self, fake_scores: Tensor) -> Tensor:
+        """`mean (D(G(z)) - 1)^2`."""
+        return (fake_scores - 1).square().mean()

@@ -2,6 +2,9 @@
 
 from monai_retina_gen.networks.activation_map import ActivationMapClassifier
 from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
+from monai_retina_gen.networks.drgan import DRGAN
+from monai_retina_gen.networks.drgan_attention import SpatialChannelAttention
+from monai_retina_gen.networks.drgan_discriminator import MultiScaleDiscriminator
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
@@ -13,11 +16,13 @@ from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import StyleEncoder
 from monai_retina_gen.networks.stylegan3 import StyleGAN3
 from monai_retina_gen.networks.stylegan3_import import convert_stylegan3_state
+from monai_retina_gen.networks.stylegan3_latents import latent_statistics, pinned_styles
 from monai_retina_gen.networks.stylegan3_style_space import StyleSpace
 from monai_retina_gen.networks.wgan import DeconvolutionGenerator, StridedCritic
 
 __all__ = [
     "BACKBONES",
+    "DRGAN",
     "LATENT_DISTRIBUTIONS",
     "RESIDUAL_CHANNELS",
     "STRUCTURES",
@@ -30,9 +35,11 @@ __all__ = [
     "FundusVAE",
     "GradingSpace",
     "LesionSegmenter",
+    "MultiScaleDiscriminator",
     "PerGradeVAE",
     "ResidualCritic",
     "ResidualGenerator",
+    "SpatialChannelAttention",
     "StridedCritic",
     "StyleDiscriminator",
     "StyleEncoder",
@@ -40,4 +47,6 @@ __all__ = [
     "StyleSpace",
     "convert_stylegan3_state",
     "draw_latents",
+    "latent_statistics",
+    "pinned_styles",
 ]

@@ -146,9 +146,10 @@ class FundusVAE(nn.Module):
             shrinkage: strength of the pooling, in photographs.
         """
         direction = torch.linalg.eigh((means - mirrored).T @ (means - mirrored)).eigenvectors[:, -1]
-        latents, noise = torch.cat([means, mirrored]), variances.mean(0)
+        # Of fewer photographs than dimensions only the noise keeps a covariance definite: no rounding to single precision
+        latents, noise = torch.cat([means, mirrored]).double(), variances.double().mean(0)
         grades = torch.cat([grades, grades])
-        right = latents @ direction > latents.mean(0) @ direction
+        right = latents @ direction.double() > latents.mean(0) @ direction.double()
         for side in (0, 1):
             pooled = _moments(latents[right == bool(side)], noise)
             for grade in range(self.num_classes + 1):
@@ -159,7 +160,7 @@ class FundusVAE(nn.Module):
                 own, moments = number / (number + 2 * shrinkage), _moments(latents[rows], noise)
                 self.prior_mean[grade, side] = own * moments[0] + (1 - own) * pooled[0]
                 covariance = own * moments[1] + (1 - own) * pooled[1]
-                self.prior_scale[grade, side] = torch.linalg.cholesky(covariance.double()).to(noise.dtype)
+                self.prior_scale[grade, side] = torch.linalg.cholesky(covariance).to(means.dtype)
 
     def decode_logits(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
         """Logits of the pixels' means for latents `(B, latent_dim)`: `(B, 3, image_size, image_size)`."""

@@ -112,9 +112,22 @@ class GradingSpace(nn.Module):
         missing = sorted({grade for grade in wanted if self.count[grade] < 2})
         if missing:
             raise ValueError(f"grades {missing} had fewer than two photographs: fit the space on data that has them")
-        numbers = self.dimension + self.rank
-        noise = [torch.randn(numbers, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
-        own, shared = torch.stack(noise).to(self.mean.device).split([self.dimension, self.rank], 1)
+        noise = [torch.randn(self.numbers, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
         index = torch.tensor(wanted, device=self.mean.device)
-        along = torch.einsum("nr,nrd->nd", shared, self.factor[index])
-        return self.mean[index] + self.std[index] * own + along
+        return self.from_normal(torch.stack(noise).to(self.mean.device), index)
+
+    @property
+    def numbers(self) -> int:
+        """Standard normal numbers that one vector is made of."""
+        return self.dimension + self.rank
+
+    def from_normal(self, normal: Tensor, grades: Tensor) -> Tensor:
+        """Feature vectors of standard normal numbers; zeros give the grade's mean.
+
+        Args:
+            normal: `(n, numbers)`.
+            grades: `(n,)` int64 in range, on the same device; nothing is checked.
+        """
+        own, shared = normal.split([self.dimension, self.rank], 1)
+        along = torch.einsum("nr,nrd->nd", shared, self.factor[grades])
+        return self.mean[grades] + self.std[grades] * own + along

@@ -131,7 +131,7 @@ class ResidualGenerator(CuratedLatents):
 
     def forward(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
         """Images of latents and grades."""
-        label = _labels(grade, self.num_classes, len(latent), latent.device)
+        label = _labels(grade, self.num_classes, latent.shape[0], latent.device)
         x = self.project(latent).unflatten(1, (-1, 4, 4))
         for block in self.blocks:
             x = block(x, label)
@@ -183,7 +183,7 @@ class ResidualCritic(nn.Module):
         features = torch.relu(self.dense(x.flatten(1)))
         score: Tensor = self.score(features).squeeze(1)
         if self.embedding is not None:
-            label = _labels(grade, self.num_classes, len(image), image.device)
+            label = _labels(grade, self.num_classes, image.shape[0], image.device)
             score = score + (self.embedding(label) * features).sum(1) / math.sqrt(features.shape[1])
         return score
 
@@ -198,7 +198,10 @@ def _batch_deviation(x: Tensor, group: int = 4) -> Tensor:
 
 
 def _labels(grade: Tensor | None, num_classes: int, batch: int, device: torch.device) -> Tensor:
-    """Rows of the label tables: 0 without classes, the last where the grade is unknown."""
+    """Rows of the label tables: 0 without classes, the last where the grade is unknown.
+
+    `batch` is to be `shape[0]`, not `len`: a traced network would keep the number.
+    """
     if num_classes == 0 or grade is None:
         return torch.full((batch,), num_classes, dtype=torch.long, device=device)
     return grade

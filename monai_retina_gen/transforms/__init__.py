@@ -6,6 +6,8 @@ and `LoadFundusDict`). All take and return RGB images in [0, 1] and know the ord
 
 from __future__ import annotations
 
+from .compose_masks import ComposeMasks, ComposeMasksD, ComposeMasksd, ComposeMasksDict
+from .condition_map import StackConditionMapd
 from .crop_field_of_view import (
     CropToFieldOfView,
     CropToFieldOfViewD,
@@ -21,10 +23,15 @@ from .generative_augment import (
 from .generative_batch import BatchGenerativeAugment, GenerativeAugmentHandler, GenerativePrepareBatch
 from .image_order import check_image, resolve_image_order
 from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
+from .lesion_edit import LesionEdit, LesionEditD, LesionEditd, LesionEditDict
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
 
 __all__ = [
     "BatchGenerativeAugment",
+    "ComposeMasks",
+    "ComposeMasksD",
+    "ComposeMasksDict",
+    "ComposeMasksd",
     "CropToFieldOfView",
     "CropToFieldOfViewD",
     "CropToFieldOfViewDict",
@@ -35,11 +42,16 @@ __all__ = [
     "GenerativeAugmentHandler",
     "GenerativeAugmentd",
     "GenerativePrepareBatch",
+    "LesionEdit",
+    "LesionEditD",
+    "LesionEditDict",
+    "LesionEditd",
     "LoadFundus",
     "LoadFundusD",
     "LoadFundusDict",
     "LoadFundusd",
     "RandLesionCropd",
+    "StackConditionMapd",
     "StackMasksd",
     "UnpackMasksd",
     "check_image",

@@ -13,12 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import GeneratorHandle, RetinaGenerator
 from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
+from monai_retina_gen.transforms.background_edits import WAITING, BackgroundEdits
 from monai_retina_gen.transforms.image_bank import ImageBank
+from monai_retina_gen.transforms.lesion_edits import edits_under_gate, lesion_edits
+from monai_retina_gen.transforms.synthesis import ConditionMasks, resized_masks
 
 __all__ = ["AugmentationSource", "Augmented"]
 
@@ -47,12 +51,16 @@ class AugmentationSource:
 
     Args:
         generator: bundle name, folder or generator object; may be left out with `bank`.
-        bank: folder that `expand` wrote; serves the mode `sample` only.
+        bank: folder that `expand` wrote; serves the modes `sample` and, where it has masks, `synthesize`.
         device: where the generator runs.
         trust_code: see `load_generator`.
         gate: `None`, `"label"`, or an object with `Gate`'s method.
         max_retries: further tries with other seeds after a refusal, before the real image is kept.
         allow_upsampling: allow a generator's image to be enlarged to a larger item.
+        lesion_bank: see `ConditionMasks`.
+        synthesize_options: further arguments of the generator's `synthesize`.
+        background: share of the time in which a thread makes edits ahead (see `BackgroundEdits`); `None` makes each
+            when it is asked for.
     """
 
     def __init__(
@@ -65,6 +73,9 @@ class AugmentationSource:
         gate: str | Gate | None = None,
         max_retries: int = 3,
         allow_upsampling: bool = False,
+        lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
+        synthesize_options: Mapping[str, Any] | None = None,
+        background: float | None = None,
     ) -> None:
         if generator is None and bank is None:
             raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
@@ -72,11 +83,15 @@ class AugmentationSource:
         self.bank = None if bank is None else ImageBank(bank)
         self.gate = resolve_gate(gate)
         self.max_retries, self.allow_upsampling = max_retries, allow_upsampling
+        self.conditions, self.synthesize_options = ConditionMasks(lesion_bank), dict(synthesize_options or {})
+        self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
 
     def check_modes(self, modes: Sequence[str]) -> None:
         """Raise `UnsupportedModeError` or `ValueError` where a mode cannot be served; loads no bank's generator."""
-        if self.bank is not None and set(modes) != {"sample"}:
-            raise ValueError(f"a bank holds samples, so mode must be 'sample'; got {list(modes)}")
+        if self.bank is not None and not set(modes) <= {"sample", "synthesize"}:
+            raise ValueError(
+                f"a bank holds images made ahead: mode must be 'sample' or 'synthesize', got {list(modes)}"
+            )
         if self.bank is None and self.handle is not None:
             for mode in modes:
                 self.handle.get().check_mode(mode)
@@ -105,6 +120,7 @@ class AugmentationSource:
         results: list[Augmented | None] = [self._refuse(plan) for plan in plans]
         names, group_of = list(sources or [""] * len(plans)), list(groups or [None] * len(plans))
         reasons = [""] * len(plans)
+        self._edit_at_once(results, plans, images, masks or {}, names, group_of)
         for attempt in range(self.max_retries + 1 if self.gate else 1):
             open_rows = [i for i, result in enumerate(results) if result is None]
             for rows in _by_mode(plans, open_rows):
@@ -117,6 +133,56 @@ class AugmentationSource:
                     reasons[i] = outcome.refused
         refused = (Augmented(None, None, {}, reason) for reason in reasons)
         return [r if r is not None else empty for r, empty in zip(results, refused, strict=True)]
+
+    def _edit_at_once(
+        self,
+        results: list[Augmented | None],
+        plans: Sequence[AugmentationPlan],
+        images: Tensor,
+        masks: Mapping[str, Tensor],
+        sources: list[str],
+        groups: list[str | None],
+    ) -> None:
+        """Edits by a generator that finds each one's strength under the gate itself; the others are left open."""
+        rows = [i for i, plan in enumerate(plans) if plan.mode == "edit" and results[i] is None]
+        if self.bank is not None or self.handle is None or not rows or not edits_under_gate(self.handle):
+            return
+        own = {name: mask[rows] for name, mask in masks.items()}
+        of = [groups[i] for i in rows]
+        if self.background is None:
+            edited = self._edits([plans[i] for i in rows], images[rows], own, [sources[i] for i in rows], of)
+        else:
+            edited = [
+                self.background.take(plans[i], images[i], {k: m[n] for k, m in own.items()}, sources[i], of[n])
+                or Augmented(None, None, {}, WAITING)
+                for n, i in enumerate(rows)
+            ]
+        for i, outcome in zip(rows, edited, strict=True):
+            results[i] = outcome
+
+    def _edits(
+        self,
+        plans: list[AugmentationPlan],
+        images: Tensor,
+        masks: Mapping[str, Tensor],
+        sources: list[str],
+        groups: list[str | None],
+    ) -> list[Augmented]:
+        assert self.handle is not None
+        few, tries = images.float().clamp(0, 1), self.max_retries + 1
+        made = lesion_edits(self.handle, plans, few, masks, sources, groups, gate=self.gate, tries=tries)
+        return [
+            Augmented(None, None, {}, refused)
+            if refused
+            else Augmented(image.to(images), record, {k: m.to(images) for k, m in kept.items()})
+            for image, record, kept, refused in made
+        ]
+
+    def _edit_one(
+        self, plan: AugmentationPlan, image: Tensor, masks: Mapping[str, Tensor], source: str, group: str | None
+    ) -> Augmented:
+        own = {name: mask[None] for name, mask in masks.items()}
+        return self._edits([plan], image[None], own, [source], [group])[0]
 
     def _refuse(self, plan: AugmentationPlan) -> Augmented | None:
         """The real image, with the reason, where generator or bank have nothing for the grade."""
@@ -136,10 +202,11 @@ class AugmentationSource:
     ) -> list[Augmented]:
         mode, size = plans[0].mode, tuple(images.shape[-2:])
         if self.bank is not None:
-            picked = [self.bank.pick(p.grade, p.seed) for p in plans]
-            return [Augmented(self._fit(image[None], size)[0].to(images), r, {}) for image, r in picked]
+            return [self._pick(self.bank, plan, images) for plan in plans]
         assert self.handle is not None
-        batch = self.handle.call(mode, **self._arguments(mode, plans, images, masks, sources))
+        if mode == "synthesize":
+            return self._synthesize(plans, images, masks, sources)
+        batch = self.handle.call(mode, **self._arguments(mode, plans, images, sources))
         made = batch.image if mode == "edit" else self._fit(batch.image, size)
         made = made.to(images)
         kept = {k: self._fit(m, size).to(images) for k, m in batch.masks.items()}
@@ -147,19 +214,47 @@ class AugmentationSource:
             Augmented(made[i], record, {k: m[i] for k, m in kept.items()}) for i, record in enumerate(batch.records)
         ]
 
+    def _pick(self, bank: ImageBank, plan: AugmentationPlan, images: Tensor) -> Augmented:
+        image, record = bank.pick(plan.grade, plan.seed)
+        kept = bank.masks(plan.grade, plan.seed) if plan.mode == "synthesize" else {}
+        size = tuple(images.shape[-2:])
+        fitted = {k: self._fit(m[None], size)[0].to(images) for k, m in {"": image, **kept}.items()}
+        return Augmented(fitted.pop(""), record, fitted)
+
+    def _synthesize(
+        self, plans: list[AugmentationPlan], images: Tensor, masks: Mapping[str, Tensor], sources: list[str]
+    ) -> list[Augmented]:
+        """Images with the masks that they were made from, at the size of the items."""
+        assert self.handle is not None
+        self.handle.get().check_mode("synthesize")
+        size, side = tuple(images.shape[-2:]), self.handle.get().image_size
+        self._check_size((side, side), size)
+        wanted, notes = self.conditions(plans, masks, size)
+        asked = resized_masks(wanted, side)
+        seeds, grades = [p.seed for p in plans], [p.grade for p in plans]
+        batch = self.handle.call("synthesize", asked, grades, seeds=seeds, **self.synthesize_options)
+        made = self._fit(batch.image, size).to(images)
+        changed = {k: m for k, m in batch.masks.items() if k not in asked or not torch.equal(m.to(asked[k]), asked[k])}
+        kept = {k: m.to(images) for k, m in {**wanted, **{k: self._fit(m, size) for k, m in changed.items()}}.items()}
+        return [
+            Augmented(
+                made[i],
+                replace(record, source=sources[i] or record.source, options={**record.options, **notes[i]}),
+                {k: m[i] for k, m in kept.items()},
+            )
+            for i, record in enumerate(batch.records)
+        ]
+
     def _arguments(
         self,
         mode: str,
         plans: list[AugmentationPlan],
         images: Tensor,
-        masks: Mapping[str, Tensor],
         sources: list[str],
     ) -> dict[str, Any]:
         arguments: dict[str, Any] = {"grades": [p.grade for p in plans]}
-        if mode in ("sample", "synthesize"):
+        if mode == "sample":
             arguments["seeds"] = [p.seed for p in plans]
-        if mode == "synthesize":
-            arguments["masks"] = masks
         if mode in _FROM_IMAGE:
             arguments |= {"images": images.float().clamp(0, 1), "sources": sources}
         if mode == "edit":
@@ -191,6 +286,10 @@ class AugmentationSource:
         have = tuple(image.shape[-2:])
         if have == size:
             return image
+        self._check_size(have, size)
+        return _resize(image, size)
+
+    def _check_size(self, have: tuple[int, ...], size: tuple[int, ...]) -> None:
         if size[0] != size[1]:
             raise ImageValueError(
                 f"items of {size[0]} x {size[1]} cannot take a generated square image; crop them with "
@@ -201,7 +300,6 @@ class AugmentationSource:
                 f"items of {size[0]} px are larger than the generator's {have[0]} px, whose images would be enlarged "
                 f"to blur: resize the items to {have[0]} px before this transform, or pass allow_upsampling=True"
             )
-        return _resize(image, size)
 
 
 def _resize(image: Tensor, size: tuple[int, ...]) -> Tensor:

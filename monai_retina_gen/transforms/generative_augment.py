@@ -19,12 +19,14 @@ from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan, AugmentationPolicy, grade_of
 from monai_retina_gen.transforms.augmentation_source import AugmentationSource, Augmented
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
+from monai_retina_gen.transforms.synthesis import check_mask_keys, check_stale_masks
 
 __all__ = [
     "REFUSED_KEY",
@@ -58,6 +60,12 @@ class GenerativeAugment(RandomizableTransform):
         allow_upsampling: allow items larger than the generator's images.
         device: where the generator runs; a CUDA device is refused in a forked worker.
         trust_code: see `load_generator`.
+        lesion_bank: for `"synthesize"`: path of a lesion bank, or a `MaskComposer`; lesions are then composed for the
+            item's vessels, disc and field of view, after its grade. Without it the item's own lesions are taken.
+        synthesize_options: further arguments of the generator's `synthesize`, such as `{"allow": ["overlap"]}`.
+
+        background: for `"edit"`: share of the time, such as 0.02, in which a thread makes edits ahead; a photograph
+            stays as it is until its first one is there. Not repeatable: it depends on time. `None` edits at once.
 
     Shape:
         - image: `(3, H, W)` floating point in [0, 1]; the output has the same shape, order, dtype and device.
@@ -98,6 +106,9 @@ class GenerativeAugment(RandomizableTransform):
         allow_upsampling: bool = False,
         device: str = "cpu",
         trust_code: bool = False,
+        lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
+        synthesize_options: Mapping[str, Any] | None = None,
+        background: float | None = None,
     ) -> None:
         RandomizableTransform.__init__(self, prob=1.0)
         self.policy = AugmentationPolicy(prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength)
@@ -109,7 +120,12 @@ class GenerativeAugment(RandomizableTransform):
             gate=gate,
             max_retries=max_retries,
             allow_upsampling=allow_upsampling,
+            lesion_bank=lesion_bank,
+            synthesize_options=synthesize_options,
+            background=background,
         )
+        if bank is not None:
+            self.source.check_modes(self.policy.modes)
         self.image_order = image_order
         self.plan: AugmentationPlan | None = None
         self._worker_seed: int | None = None
@@ -189,7 +205,8 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
     Args:
         keys: image key(s). Several keys get the image of the same plan.
         label_key: key of the grade.
-        mask_keys: masks for `synthesize`; replaced together with the image where the generator returns them.
+        mask_keys: masks `(1, H, W)` for `synthesize`, replaced together with the image: what an item has of
+            `CONDITION_KEYS` (with `lesion_bank`, lesions that it lacks are added). Not with the mode `sample`.
         group_key: key of the photograph or patient that an item belongs to, where it has one, as in the package's
             datalists: the gate's cross-fitted graders judge an edit only by networks that never saw its group.
         allow_missing_keys: leave out keys that an item lacks.
@@ -224,6 +241,7 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
         RandomizableTransform.__init__(self, prob=1.0)
         self.label_key, self.mask_keys, self.group_key = label_key, tuple(mask_keys), group_key
         self.augment = GenerativeAugment(**options)
+        check_mask_keys(self.augment.policy.modes, self.mask_keys, self.augment.source.bank is not None)
 
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
@@ -245,10 +263,16 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
                 item[key], item[self.label_key], masks, randomize=False, group=group
             )
             item[f"{key}_generated"] = outcome.record.to_json() if outcome.record else ""
-            for name, mask in outcome.masks.items():
-                if name in masks:
-                    item[name] = _take_over(convert_to_tensor(masks[name], track_meta=get_track_meta()), mask)
+            self._take_masks(item, outcome)
         return item
+
+    def _take_masks(self, item: dict[Hashable, Any], outcome: Augmented) -> None:
+        if outcome.record is not None and outcome.record.mode == "synthesize":
+            check_stale_masks(item, self.mask_keys, outcome.masks)
+        for name in self.mask_keys:
+            if name in outcome.masks:  # one that the item lacks has the metadata of another
+                real = item.get(name, next((item[k] for k in self.mask_keys if k in item), outcome.masks[name]))
+                item[name] = _take_over(convert_to_tensor(real, track_meta=get_track_meta()), outcome.masks[name])
 
 
 def _plain(image: Tensor) -> Tensor:

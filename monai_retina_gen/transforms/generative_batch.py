@@ -20,6 +20,7 @@ from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.transforms.augmentation_policy import AugmentationPolicy, grade_of
 from monai_retina_gen.transforms.augmentation_source import AugmentationSource, Augmented
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
+from monai_retina_gen.transforms.synthesis import check_mask_keys, check_stale_masks
 
 __all__ = ["BatchGenerativeAugment", "GenerativeAugmentHandler", "GenerativePrepareBatch"]
 
@@ -64,6 +65,9 @@ class BatchGenerativeAugment(Randomizable):
         self.policy = AugmentationPolicy(**{k: options.pop(k) for k in _POLICY if k in options})
         self.source = AugmentationSource(**options)
         self.plans: list[Any] = []
+        check_mask_keys(self.policy.modes, self.mask_keys, self.source.bank is not None)
+        if self.source.bank is not None:
+            self.source.check_modes(self.policy.modes)
 
     def randomize(self, data: Any) -> None:
         """Draw a plan for every grade in `data`."""
@@ -80,7 +84,12 @@ class BatchGenerativeAugment(Randomizable):
         outcomes = self._apply(check_image(images), rows, order, batch) if rows else []
         made = {i: o for i, o in zip(rows, outcomes, strict=True) if o.image is not None}
         batch[self.image_key] = _replaced(images, {i: o.image for i, o in made.items()}, order)
+        for outcome in made.values():
+            if outcome.record is not None and outcome.record.mode == "synthesize":
+                check_stale_masks(batch, self.mask_keys, outcome.masks)
         for name in self.mask_keys:
+            if name not in batch:
+                raise KeyError(f"mask_keys: the batch has no key {name!r}; it has {sorted(map(str, batch))}")
             new = {i: o.masks[name] for i, o in made.items() if name in o.masks}
             batch[name] = _replaced(batch[name], new, order)
         self._mark(batch, made, len(images))

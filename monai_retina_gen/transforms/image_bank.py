@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import read_image, read_manifest
+from monai_retina_gen.data import read_image, read_manifest, read_mask
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.data.synthetic import verify_file
 from monai_retina_gen.errors import DatalistError
@@ -44,6 +44,10 @@ class ImageBank:
         """The image of `grade` that `seed` chooses, `(3, H, W)` in [0, 1], and its record."""
         return self._opened().pick(grade, seed)
 
+    def masks(self, grade: int, seed: int) -> dict[str, Tensor]:
+        """Masks `(1, H, W)` in [0, 1] of the image that `pick` gives for the same arguments; none for samples."""
+        return self._opened().masks(grade, seed)
+
     @property
     def refused_grades(self) -> frozenset[int]:
         """Grades that `expand` was asked for and of which its gate refused every image."""
@@ -71,21 +75,27 @@ class _OpenBank:
         self.room = cache_mb * 2**20
 
     def pick(self, grade: int, seed: int) -> tuple[Tensor, GenerationRecord]:
+        entry = self._entry(grade, seed)
+        return self._read(entry), GenerationRecord(**entry["record"])
+
+    def masks(self, grade: int, seed: int) -> dict[str, Tensor]:
+        return {name: self._read(file, mask=True) for name, file in self._entry(grade, seed).get("masks", {}).items()}
+
+    def _entry(self, grade: int, seed: int) -> dict[str, Any]:
         entries = self.by_grade.get(grade)
         if not entries:
             raise DatalistError(
                 f"bank {self.folder} has no image of grade {grade} (it has grades {sorted(self.by_grade)}); run "
                 "`expand` for that grade or set its `prob` to 0"
             )
-        entry = entries[seed % len(entries)]
-        return self._read(entry), GenerationRecord(**entry["record"])
+        return entries[seed % len(entries)]
 
-    def _read(self, entry: dict[str, Any]) -> Tensor:
+    def _read(self, entry: dict[str, Any], *, mask: bool = False) -> Tensor:
         path = entry["image"]
         if path in self.cache:
             return self.cache[path].float() / 255
         verify_file(entry)
-        image = torch.as_tensor(read_image(path))
+        image = torch.as_tensor(read_mask(path) if mask else read_image(path))
         size = image.numel()
         if size <= self.room:  # images are 8-bit on disk, so nothing is lost
             self.cache[path] = (image * 255).round().to(torch.uint8)

@@ -1,8 +1,8 @@
 """Finding, verifying and loading bundles and weights."""
 
+from monai_retina_gen.weights.bundle_finding import find_bundle
 from monai_retina_gen.weights.bundle_paths import (
     bundle_search_path,
-    find_bundle,
     pinned_sha256,
     read_metadata,
     user_cache,
@@ -25,19 +25,33 @@ from monai_retina_gen.weights.trusted_config import (
     split_bundle_name,
     weights_file,
 )
+from monai_retina_gen.weights.zoo_download import download_bundle, installed_problems
+from monai_retina_gen.weights.zoo_fetch import read_index
+from monai_retina_gen.weights.zoo_index import ZooEntry, ZooIndex, archive_name, check_member_path, parse_index
+from monai_retina_gen.weights.zoo_location import INDEX_FILE, PUBLIC_ZOO, zoo_location
 
 __all__ = [
     "CHECKPOINT",
+    "INDEX_FILE",
+    "PUBLIC_ZOO",
     "Transfer",
+    "ZooEntry",
+    "ZooIndex",
+    "archive_name",
     "build_from_bundle",
     "bundle_search_path",
+    "check_member_path",
+    "download_bundle",
     "find_bundle",
+    "installed_problems",
     "latest_checkpoint",
     "load_initial_weights",
     "load_network",
     "load_state",
     "load_weights",
+    "parse_index",
     "pinned_sha256",
+    "read_index",
     "read_inference_config",
     "read_metadata",
     "save_state",
@@ -48,4 +62,5 @@ __all__ = [
     "transfer_state",
     "user_cache",
     "weights_file",
+    "zoo_location",
 ]

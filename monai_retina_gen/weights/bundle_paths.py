@@ -1,4 +1,4 @@
-"""Finding bundles: by path, then in `MRG_BUNDLES`, `./bundles`, beside the bundle one is in, and the user's cache."""
+"""Where bundles lie: in `MRG_BUNDLES`, `./bundles`, beside the bundle one is in, and the user's cache."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.errors import BundleNotFoundError, WeightsError
+from monai_retina_gen.errors import WeightsError
 
-__all__ = ["bundle_search_path", "find_bundle", "pinned_sha256", "read_metadata", "user_cache"]
+__all__ = ["bundle_search_path", "local_bundle", "pinned_sha256", "read_metadata", "user_cache"]
 
 
 def user_cache() -> Path:
@@ -32,30 +32,13 @@ def bundle_search_path() -> list[Path]:
     return [*named, Path("bundles"), *beside, user_cache()]
 
 
-def find_bundle(name: str | os.PathLike[str]) -> Path:
-    """Folder of a bundle.
-
-    Args:
-        name: the bundle's name, or a path to its folder.
-
-    Returns:
-        The folder, which holds `configs/`.
-
-    Raises:
-        BundleNotFoundError: with every place that was searched, and how to get the bundle.
-    """
+def local_bundle(name: str | os.PathLike[str]) -> tuple[Path | None, list[Path]]:
+    """The folder of a bundle on this machine, or `None`, and every place that was searched."""
     candidates = [Path(name)]
     if len(Path(name).parts) == 1:
         candidates += [folder / name for folder in bundle_search_path()]
-    for folder in candidates:
-        if (folder / "configs").is_dir():
-            return folder.resolve()
-    looked = "\n".join(f"  {folder.absolute()}" for folder in candidates)
-    raise BundleNotFoundError(
-        f"bundle {str(name)!r} was not found (a bundle is a folder with `configs/`). Looked at:\n{looked}\n"
-        "Get it with the repository (its `bundles/` folder), or set MRG_BUNDLES to the folder that holds your "
-        "bundles, or pass the bundle's path."
-    )
+    found = next((folder for folder in candidates if (folder / "configs").is_dir()), None)
+    return (found.resolve() if found else None), candidates
 
 
 def read_metadata(bundle: Path) -> dict[str, Any]:

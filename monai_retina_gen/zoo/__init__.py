@@ -1,1 +1,17 @@
-"""Packing, index and verification of bundles: for now the schema that bundle metadata is checked with."""
+"""The model zoo: packing bundles, the indices, and verification."""
+
+from monai_retina_gen.zoo.building import MODEL_INFO, build_zoo, find_bundles
+from monai_retina_gen.zoo.figures import headline_figures
+from monai_retina_gen.zoo.packing import bundle_files, pack_bundle
+from monai_retina_gen.zoo.verification import CheckResult, verify_bundle
+
+__all__ = [
+    "MODEL_INFO",
+    "CheckResult",
+    "build_zoo",
+    "bundle_files",
+    "find_bundles",
+    "headline_figures",
+    "pack_bundle",
+    "verify_bundle",
+]

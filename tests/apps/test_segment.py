@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.apps.segment import photograph_names, segment, segment_photograph
 from monai_retina_gen.apps.segment_overlay import overlay, overlay_sheet
-from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, write_image
+from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, write_image, write_mask
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
 from monai_retina_gen.networks import LesionSegmenter
@@ -114,6 +114,27 @@ def test_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
         assert path.read_bytes() == (again / path.relative_to(whole)).read_bytes()
     with pytest.raises(ValueError, match=r"other settings \(soft: False\)"):
         segment(datalist, segmenter(), again, soft=True, progress=False)
+
+
+def test_annotated_masks_win_and_grades_exclude_lesions(bundle: Path, tmp_path: Path) -> None:
+    eye = photograph(tmp_path / "eye.png")
+    healthy, annotated = tmp_path / "healthy.png", tmp_path / "ex.png"
+    healthy.write_bytes(eye.read_bytes())
+    write_mask(annotated, torch.zeros(1, 90, 130))
+    items = [{"image": str(eye), "grade": 3, "ex": str(annotated)}, {"image": str(healthy), "grade": 0}]
+    segmenter = load_segmenter(str(bundle), flips=False)
+    out = segment(
+        load_datalist({"test": items}),
+        segmenter,
+        tmp_path / "out",
+        keep_annotated=True,
+        follow_grades=True,
+        progress=False,
+    )
+    first, second = load_datalist(out / "datalist.json")["test"]
+    assert Path(first["ex"]).samefile(annotated)
+    assert "od" in second
+    assert "ex" not in second
 
 
 def test_command(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,17 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from monai_retina_gen.apps.segmentation_study import smoke_synthesizer
 from monai_retina_gen.apps.study import ARMS, PRESETS, StudyConfig, add_parser, run_study
+from monai_retina_gen.apps.study.alternatives import make_alternatives, make_bank
 from monai_retina_gen.apps.study.analysis import analyse
 from monai_retina_gen.apps.study.arms import Condition, expand_arms, replacement_probabilities
 from monai_retina_gen.apps.study.bootstrap import Gradings, difference_interval, figure_interval, holm
 from monai_retina_gen.apps.study.classic import classic_transform
 from monai_retina_gen.apps.study.detection import auc, cross_fitted_scores
-from monai_retina_gen.apps.study.photographs import Photographs
-from monai_retina_gen.apps.study.runs import _folds
+from monai_retina_gen.apps.study.photographs import Photographs, load_photographs
+from monai_retina_gen.apps.study.runs import Material, _folds
 from monai_retina_gen.apps.study.smoke import smoke_generator
 from monai_retina_gen.apps.study.texture import _blur, match_texture
-from monai_retina_gen.data import phantom_fundus
+from monai_retina_gen.data import load_datalist, phantom_fundus
 from monai_retina_gen.metrics import accuracy_from_confusion, kappa_from_confusion
 
 GRADES = [0] * 60 + [1] * 10 + [2] * 60 + [3] * 40 + [4] * 30
@@ -348,3 +350,26 @@ def test_smoke_preset_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         "test_figures.png", "test_confusion.png", "test_differences.png", "validation.png"
     }  # fmt: skip
+
+
+def test_a_generator_that_makes_images_from_masks(phantom_folder: Path, tmp_path: Path) -> None:
+    """Arms of DR-GAN: its bank is synthesized for the photographs' own vessels, lesions composed after the grade."""
+    config = StudyConfig(
+        datalist=str(phantom_folder / "datalist.json"),
+        out=str(tmp_path),
+        **{**PRESETS["smoke"], "arms": ("none", "oversample", "texture-matched", "sample", "synthesize"), "seeds": 1},
+    )
+    items = [{**i, "grade": min(i["grade"], 3)} for i in load_datalist(config.datalist)["training"]]
+    real = load_photographs(items, 48, None, "training")
+    generator = smoke_synthesizer()
+    conditions, skipped = expand_arms(config, {"drgan": generator}, real)
+    assert [c.arm for c in conditions] == ["none", "oversample", "texture-matched", "synthesize"]
+    assert "no mode 'sample'" in skipped[0]
+    bare = Photographs(real.images, real.labels, real.grades, [{"image": i["image"], "group": "x"} for i in items])
+    assert "have no masks (vessel)" in expand_arms(config, {"drgan": generator}, bare)[1][-1]
+    assert Material(bare, bare, {}, {"drgan": generator}, config).banks == {}
+    bank = make_bank(generator, real, tmp_path / "bank", config)
+    made = make_alternatives("synthesize", generator, bank, real, config)
+    assert bank.images.shape[1:] == (3, 48, 48)
+    for row, grade in enumerate(real.grades):
+        assert {bank.grades[i] for i in made.rows[row].tolist()} <= {grade}

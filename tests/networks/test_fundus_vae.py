@@ -92,6 +92,16 @@ def test_fitted_prior_has_the_moments_of_each_side() -> None:
         torch.testing.assert_close(draws.T.cov(), own.T.cov() + 0.2 * torch.eye(3), atol=0.1, rtol=0)
 
 
+def test_prior_of_fewer_photographs_than_dimensions() -> None:
+    """Large latents of few photographs with little noise: singular but for the noise, which single precision loses."""
+    vae = FundusVAE(image_size=64, latent_dim=64, channels=(8, 8, 8, 8))
+    means = 300 * torch.randn(6, 64, generator=torch.Generator().manual_seed(0))
+    vae.fit_prior(means, -means, torch.full_like(means, 1e-3), torch.tensor([0, 0, 1, 2, 3, 4]))
+    covariance = vae.prior_scale[0, 0].double() @ vae.prior_scale[0, 0].double().T
+    assert covariance.isfinite().all()
+    assert covariance.diagonal().min() > 1e-3 * (1 - 1e-3)
+
+
 def test_prior_of_a_grade_with_one_photograph_is_defined() -> None:
     vae = FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8))
     vae.fit_prior(torch.randn(9, 4), torch.randn(9, 4), torch.rand(9, 4) + 0.1, torch.tensor([0] * 8 + [1]))

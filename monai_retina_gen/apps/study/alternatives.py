@@ -13,13 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.expand import expand, image_seed
-from monai_retina_gen.data import SyntheticDataset, read_image
+from monai_retina_gen.data import MaskComposer, SyntheticDataset, build_lesion_bank, read_image
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan, AugmentationPolicy
 from monai_retina_gen.transforms.augmentation_source import AugmentationSource
 from monai_retina_gen.transforms.box_geometry import resize_square
 
-from .arms import EDITED_GRADES, MASKS
+from .arms import EDITED_GRADES, MASKS, makes_from_masks
 from .config import StudyConfig
 from .photographs import Photographs, load_masks, to_bytes
 from .texture import match_texture
@@ -51,9 +51,19 @@ class Bank:
 
 
 def make_bank(generator: RetinaGenerator, photographs: Photographs, folder: Path, config: StudyConfig) -> Bank:
-    """Generate `bank_size` images of every grade that the photographs and the generator have, and read them."""
-    counts = dict.fromkeys(sorted(set(photographs.grades) - generator.missing_grades), config.bank_size)
-    expand(generator, counts, folder, gate=None, device=config.device)
+    """Generate `bank_size` images of every grade that the photographs and the generator have, and read them.
+
+    A generator that only makes images from masks gets the photographs' vessels, disc and field of view, with lesions
+    composed from all of them after the grade.
+    """
+    grades = set(photographs.grades) - generator.missing_grades
+    if makes_from_masks(generator):
+        composer = MaskComposer(build_lesion_bank(photographs.items, progress=True))
+        counts = dict.fromkeys(sorted(grades & set(composer.grades)), config.bank_size)
+        items, device = photographs.items, config.device
+        expand(generator, counts, folder, gate=None, masks=items, lesion_bank=composer, device=device)
+    else:
+        expand(generator, dict.fromkeys(sorted(grades), config.bank_size), folder, gate=None, device=config.device)
     items = SyntheticDataset(folder).data
     images = [read_image(item["image"]) for item in tqdm(items, desc="reading the bank", leave=False)]
     size = min(config.image_size, generator.image_size)
@@ -65,7 +75,7 @@ def make_alternatives(
     arm: str, generator: RetinaGenerator, bank: Bank, photographs: Photographs, config: StudyConfig
 ) -> Alternatives:
     """Make the images that replace photographs in an arm."""
-    if arm in ("sample", "sample-uniform"):
+    if arm in ("sample", "sample-uniform") or (arm == "synthesize" and makes_from_masks(generator)):
         grades = torch.tensor(bank.grades)
         by_grade = {g: torch.nonzero(grades == g).flatten() for g in set(bank.grades)}
         none = torch.empty(0, dtype=torch.long)  # a grade that the generator lacks stays real
@@ -89,8 +99,10 @@ def _carry_out(source: AugmentationSource, plans: Sequence[AugmentationPlan], im
     made = []
     for start in tqdm(range(0, len(plans), BATCH), desc=plans[0].mode, leave=False):
         rows = slice(start, start + BATCH)
-        made += [outcome.image for outcome in source.apply(plans[rows], images[rows])]
-    return torch.stack([image for image in made if image is not None])
+        outcomes = source.apply(plans[rows], images[rows])
+        # an edit that was refused leaves the photograph as it is
+        made += [real if out.image is None else out.image for real, out in zip(images[rows], outcomes, strict=True)]
+    return torch.stack(made)
 
 
 def _edits(source: AugmentationSource, photographs: Photographs, config: StudyConfig) -> Alternatives:

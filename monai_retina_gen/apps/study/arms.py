@@ -11,7 +11,15 @@ from monai_retina_gen.generators import RetinaGenerator
 from .config import StudyConfig
 from .photographs import Photographs
 
-__all__ = ["BASELINE", "CONTROLS", "GENERATIVE", "Condition", "expand_arms", "replacement_probabilities"]
+__all__ = [
+    "BASELINE",
+    "CONTROLS",
+    "GENERATIVE",
+    "Condition",
+    "expand_arms",
+    "makes_from_masks",
+    "replacement_probabilities",
+]
 
 GENERATIVE = ("sample", "sample-uniform", "edit", "synthesize")
 CONTROLS = ("reconstruct", "texture-matched")
@@ -70,19 +78,26 @@ def expand_arms(
     return conditions, skipped
 
 
+def makes_from_masks(generator: RetinaGenerator) -> bool:
+    """Whether all images of a generator come from masks, so that its bank does too."""
+    return "sample" not in generator.modes and "synthesize" in generator.modes
+
+
 def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photographs: Photographs) -> str:
-    mode = _MODE.get(arm, arm)
+    mode = "synthesize" if arm == "texture-matched" and makes_from_masks(generator) else _MODE.get(arm, arm)
     if mode not in generator.modes:
         return f"the generator has no mode {mode!r} (it has {', '.join(sorted(generator.modes))})"
-    if generator.image_size < config.image_size and arm != "texture-matched":
+    # an edit changes the photograph only around its lesions, at the photograph's own resolution
+    if generator.image_size < config.image_size and arm not in ("texture-matched", "edit"):
         return (
             f"its images have {generator.image_size} px and the study {config.image_size} px; enlarged images would be "
             "told by their blur (use a smaller image_size)"
         )
     if max(photographs.grades) >= generator.num_classes:
         return f"it knows grades 0-{generator.num_classes - 1} only"
-    if arm == "synthesize" and not any(mask in item for item in photographs.items for mask in MASKS):
-        return "the training photographs have no masks"
+    wanted = ("vessel",) if makes_from_masks(generator) else MASKS
+    if mode == "synthesize" and not any(mask in item for item in photographs.items for mask in wanted):
+        return f"the training photographs have no masks ({', '.join(wanted)}); --masks adds predicted ones"
     if not any(replacement_probabilities(Condition(arm, "-", 1.0), photographs).values()):
         return "the grades that it could add are not rarer than the others: nothing would be generated"
     return ""

@@ -36,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--datalist", help="datalist, data set name or folder, with a training, validation and test part"
     )
     parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--masks", help="datalist of the same photographs with predicted masks (`segment`)")
     parser.add_argument("--external", type=_words, help="datalists of other data sets to be judged on, by commas")
     parser.add_argument("--generators", type=_words, default=(), help="bundle names or folders, by commas")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="cpu", help="settings to start from (default cpu)")

@@ -23,7 +23,7 @@ ARMS = {
     "sample": "as `oversample`, with the photographs added by oversampling replaced by generated ones",
     "sample-uniform": "as `sample` with the same number of generated images, but an equal share in every grade",
     "edit": "as `sample`, with edits of the same eye, grades 2-4",
-    "synthesize": "as `sample`, with images made from the photographs' masks",
+    "synthesize": "as `sample`, with images made from the photographs' masks, lesions composed after the grade",
 }
 """Arms by name, with what they do. The last four are generative; the two before them are their controls."""
 
@@ -36,6 +36,8 @@ class StudyConfig:
         datalist: as `load_datalist` takes it: a name, a folder, a JSON or CSV file, or a dictionary.
         out: folder of the results; made, or gone on with where it was stopped.
         dataset_dir: folder of a named data set.
+        masks: datalist of the same photographs with predicted masks, for generators that make images from masks;
+            annotated ones win. Empty: the masks of `datalist`.
         external: datalists of other data sets; all their graded photographs are judged.
         grade_map: name in `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4.
         arms: names in `ARMS`.
@@ -72,6 +74,7 @@ class StudyConfig:
     datalist: str | Mapping[str, Any]
     out: str
     dataset_dir: str | None = None
+    masks: str = ""
     external: tuple[str, ...] = ()
     grade_map: str | None = None
     arms: tuple[str, ...] = ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample")

@@ -59,8 +59,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Hours on two cores.
     "cpu": {
-        "arms": ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample"),
+        "arms": ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample", "edit", "synthesize"),
         "graders": ("resnet18",),
+        "lesions": ("ex", "he"),
         "seeds": 3,
         "ratios": (1.0,),
         "image_size": 128,

@@ -17,7 +17,7 @@ from monai_retina_gen.data import split_by_group, write_json
 from monai_retina_gen.generators import RetinaGenerator
 
 from .alternatives import Alternatives, Bank, make_alternatives, make_bank
-from .arms import Condition, replacement_probabilities
+from .arms import Condition, makes_from_masks, replacement_probabilities
 from .classic import classic_transform
 from .config import StudyConfig
 from .photographs import Photographs
@@ -88,6 +88,7 @@ class Material:
         return {
             name: make_bank(generator, self.training, folder / name, self.config)
             for name, generator in self.generators.items()
+            if not makes_from_masks(generator) or any("vessel" in item for item in self.training.items)
         }
 
     def alternatives(self, condition: Condition) -> Alternatives | None:

@@ -13,6 +13,7 @@ import torch
 
 from monai_retina_gen import __version__
 from monai_retina_gen.data import Datalist, load_datalist, write_json
+from monai_retina_gen.data.eye_masks import merge_masks
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
 from .analysis import analyse
@@ -82,6 +83,9 @@ def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tup
     datalist = load_datalist(config.datalist, config.dataset_dir, require_grade=True)
     sections = ["training", "validation", "test"]
     items = {section: datalist[section] for section in sections}
+    if config.masks:
+        predicted = {item["image"]: item for item in load_datalist(config.masks)["training"]}
+        items["training"] = [merge_masks(item, predicted.get(item["image"])) for item in items["training"]]
     if config.cross_validation:
         items["training"] = items["training"] + items["validation"]
     loaded = {s: load_photographs(items[s], config.image_size, config.grade_map, s) for s in sections}

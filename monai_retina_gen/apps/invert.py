@@ -1,0 +1,194 @@
+"""`invert`: find the styles of a datalist's photographs once, and keep them on disk; also the limit of what is edited.
+
+Stopped at any moment and started again, the command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_retina_gen.apps.image_sets import read_section
+from monai_retina_gen.data import Item, write_json
+from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.generators import StyleGAN3Generator, load_generator
+from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
+from monai_retina_gen.weights import (
+    find_bundle,
+    read_inference_config,
+    read_metadata,
+    sha256_file,
+    split_bundle_name,
+    weights_file,
+)
+
+__all__ = ["add_parser", "invert_photographs", "inverter_identity", "store_limit"]
+
+logger = logging.getLogger(__name__)
+SUMMARY = "inversions.json"
+PERCENTILE = 99.0
+
+
+def invert_photographs(
+    items: Sequence[Item], inverter: CachedInverter, *, size: int, batch_size: int = 8, progress: bool = True
+) -> list[dict[str, Any]]:
+    """Invert photographs that are not in the cache yet.
+
+    Args:
+        items: graded photographs.
+        inverter: with its cache.
+        size: side of the generator's images.
+        batch_size: photographs at a time.
+        progress: show a bar with the time left.
+
+    Returns:
+        For each photograph its path, grade, distance, and the name of its file in the cache; a photograph without a
+        retina has a `problem` instead.
+    """
+    rows: list[dict[str, Any]] = []
+    bar = tqdm(total=len(items), desc="invert", unit="photograph", disable=not progress)
+    for start in range(0, len(items), batch_size):
+        few = items[start : start + batch_size]
+        read = [_crop(item, size) for item in few]
+        good = [i for i, image in enumerate(read) if isinstance(image, Tensor)]
+        distances: dict[int, tuple[float, str]] = {}
+        if good:
+            images = torch.stack([image for image in read if isinstance(image, Tensor)])
+            grades = torch.tensor([int(few[i]["grade"]) for i in good])
+            found = inverter(images, grades)
+            keys = [inverter.key(x, int(g)) for x, g in zip(images, grades, strict=True)]
+            distances = {i: (float(d), k) for i, d, k in zip(good, found.distance, keys, strict=True)}
+        for i, item in enumerate(few):
+            row = {"image": str(item["image"]), "grade": int(item["grade"])}
+            extra = {"problem": str(read[i])}
+            if i in distances:
+                extra = {"distance": round(distances[i][0], 6), "file": f"{distances[i][1]}.npz"}  # type: ignore[dict-item]
+            rows.append({**row, **extra})
+        bar.update(len(few))
+    bar.close()
+    return rows
+
+
+def _crop(item: Item, size: int) -> Tensor | str:
+    """The photograph as `(3, size, size)`, or what is wrong with it."""
+    try:
+        return CropToFieldOfView(size=size)(LoadFundus()(item["image"])).as_tensor()
+    except ImageValueError as error:
+        logger.warning("%s: %s", item["image"], error)
+        return str(error)
+
+
+def inverter_identity(bundle: str | os.PathLike[str], config_name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an inversion depends on: the weights of generator, encoder and judge, and the settings."""
+    folder = find_bundle(bundle)
+    config = read_inference_config(folder, config_name)
+    files = {"generator": folder / weights_file(config)}
+    if config.get("encoder") and settings.get("method") == "encoder":
+        files["encoder"] = folder / weights_file(read_inference_config(folder, str(config["encoder"])))
+    name, judge = split_bundle_name(str(config.get("perceptual_network", "retina_grader:dr_vgg16")))
+    files["judge"] = find_bundle(name) / weights_file(read_inference_config(find_bundle(name), judge))
+    return {**{key: sha256_file(path) for key, path in files.items()}, "settings": settings}
+
+
+def store_limit(
+    bundle: str | os.PathLike[str], config_name: str, distances: Sequence[float], *, of: dict[str, Any]
+) -> float:
+    """Put the 99th percentile of distances into the bundle: key `distance_limit` of the configuration.
+
+    Photographs that are farther from their reconstruction are not edited. The metadata say what was measured.
+
+    Args:
+        bundle: name or folder.
+        config_name: configuration of the generator.
+        distances: of photographs that neither generator nor encoder was trained on.
+        of: identity of the inverter.
+
+    Returns:
+        The limit.
+
+    Raises:
+        ValueError: for fewer than 20 distances.
+    """
+    if len(distances) < 20:
+        raise ValueError(f"{len(distances)} photographs: a limit wants at least 20")
+    limit = float(torch.quantile(torch.tensor(distances, dtype=torch.float64), PERCENTILE / 100))
+    folder = find_bundle(bundle)
+    config = read_inference_config(folder, config_name)
+    write_json({**config, "distance_limit": round(limit, 6)}, folder / "configs" / f"{config_name}.json", sort_keys=False)
+    metadata = read_metadata(folder)
+    known = metadata.setdefault("distance_limits", {})
+    known[config_name] = {"limit": round(limit, 6), "percentile": PERCENTILE, "photographs": len(distances), "of": of}
+    write_json(metadata, folder / "configs" / "metadata.json", sort_keys=False)
+    return limit
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "invert",
+        help="find the styles of photographs and keep them on disk",
+        description="Inverts the photographs of a datalist into a StyleGAN3's style space; goes on where it stopped.",
+        epilog="example: python -m monai_retina_gen invert --datalist idrid:training --dataset-dir IDRID "
+        "--generator retina_stylegan3 --out latents",
+    )
+    parser.add_argument("--datalist", required=True, help="DATALIST[:SECTION] (section: training)")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--generator", required=True, help="bundle name or folder, or BUNDLE:CONFIG")
+    parser.add_argument("--out", required=True, help="folder of the inversions")
+    parser.add_argument("--optimise", choices=("w", "w+", "s"), help="optimise alone in this space: slow reference")
+    parser.add_argument("--steps", type=int, help="refinement steps; optimisation alone takes 1000 by default")
+    parser.add_argument("--store-limit", action="store_true", help="store the 99th percentile of the distances in the "
+                        "bundle; take photographs that no network was trained on")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Invert, write and print."""
+    generator = load_generator(args.generator, device=args.device)
+    if not isinstance(generator, StyleGAN3Generator):
+        raise ValueError(f"generator {args.generator!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")
+    name, config_name = split_bundle_name(args.generator)
+    inverter = _inverter(generator, args)
+    identity = inverter_identity(name, config_name, inverter.settings)
+    items = read_section(args.datalist, args.dataset_dir, default="training")
+    cached = CachedInverter(inverter, args.out, identity=identity)
+    rows = invert_photographs(items, cached, size=generator.image_size, batch_size=args.batch_size)
+    write_json({"identity": identity, "photographs": rows}, Path(args.out) / SUMMARY, sort_keys=False)
+    distances = [row["distance"] for row in rows if "distance" in row]
+    if not distances:
+        raise ValueError("no photograph could be inverted: see the log")
+    middle = float(torch.tensor(distances).median())
+    print(f"{args.out}: {len(distances)} inversions, median distance {middle:.4f}, largest {max(distances):.4f}")
+    if args.store_limit:
+        print(f"limit stored in {name}: {store_limit(name, config_name, distances, of=identity):.4f}")
+    return 0
+
+
+def _inverter(generator: StyleGAN3Generator, args: argparse.Namespace) -> Any:
+    """The bundle's inverter, or optimisation alone."""
+    if args.optimise:
+        from monai_retina_gen.apps.perceptual import load_perceptual
+
+        config = read_inference_config(find_bundle(split_bundle_name(args.generator)[0]))
+        distance = load_perceptual(config.get("perceptual_network", "retina_grader:dr_vgg16"), device=args.device)
+        return OptimisationInversion(
+            generator.network, distance=distance, space=args.optimise, steps=args.steps or 1000
+        )
+    inverter: Inverter | None = generator.inverter
+    if inverter is None:
+        raise ValueError(f"generator {args.generator!r} has no encoder: train one, or use --optimise w+")
+    loaded = getattr(inverter, "load", lambda: inverter)()
+    if args.steps is not None:
+        loaded.steps = args.steps
+    return loaded

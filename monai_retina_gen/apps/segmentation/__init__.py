@@ -1,0 +1,8 @@
+"""The segmentation study: does a segmenter of lesions find more with synthesized pairs of photograph and masks?"""
+
+from __future__ import annotations
+
+from .config import SEGMENTATION_ARMS, SEGMENTATION_PRESETS, SegmentationStudyConfig
+from .study import run_segmentation_study
+
+__all__ = ["SEGMENTATION_ARMS", "SEGMENTATION_PRESETS", "SegmentationStudyConfig", "run_segmentation_study"]

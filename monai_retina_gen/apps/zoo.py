@@ -1,0 +1,132 @@
+"""`zoo`: build, list, download and verify the bundles of a model zoo."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from monai_retina_gen.weights import download_bundle, find_bundle, read_index
+from monai_retina_gen.zoo import CheckResult, build_zoo, find_bundles, verify_bundle
+
+__all__ = ["add_parser"]
+
+FROM = "address or folder of the zoo (default: MRG_ZOO, the user's cache, the public zoo)"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "zoo",
+        help="build, list, download and verify the bundles of a model zoo",
+        description="A zoo is a folder, or the same behind an address, with archives of bundles and index.json.",
+        epilog="example: python -m monai_retina_gen zoo download retina_vae --from /mirror/zoo",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_build(actions)
+    _add_list(actions)
+    _add_download(actions)
+    _add_verify(actions)
+
+
+def _add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "build",
+        help="pack every bundle and write the indices",
+        description="Writes <name>_v<version>.zip of every bundle, index.json and MONAI's model_info.json.",
+        epilog="example: python -m monai_retina_gen zoo build --bundles bundles --out zoo",
+    )
+    parser.add_argument("--out", required=True, help="folder to write; other versions in it stay")
+    parser.add_argument("--bundles", default="bundles", help="folder of the bundles (default %(default)s)")
+    parser.add_argument("--address", help="where the archives will be found, for model_info.json")
+    parser.add_argument("--replace", action="store_true", help="overwrite a version that has other content")
+    parser.set_defaults(run=_build)
+
+
+def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "list",
+        help="what a zoo offers",
+        description="Bundles with version, size, modes, figures and the licence of their weights.",
+        epilog="example: python -m monai_retina_gen zoo list --from https://example.org/zoo",
+    )
+    parser.add_argument("--from", dest="location", help=FROM)
+    parser.set_defaults(run=_list)
+
+
+def _add_download(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "download",
+        help="install a bundle, checked against the index",
+        description="Checks size and sha256 before anything is unpacked; a broken download goes on where it stopped.",
+        epilog="example: python -m monai_retina_gen zoo download retina_vae --from /mirror/zoo",
+    )
+    parser.add_argument("name", help="of the bundle")
+    parser.add_argument("--from", dest="location", help=FROM)
+    parser.add_argument("--version", help="the highest by default")
+    parser.add_argument("--to", help="folder to put it into (default: the user's cache, where it is found by name)")
+    parser.add_argument("--replace", action="store_true", help="put a changed or other version that is there aside")
+    parser.set_defaults(run=_download)
+
+
+def _add_verify(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "verify",
+        help="check bundles as MONAI's model zoo does, and more",
+        description="Layout, metadata, version, weights, card, licences, paths; network in and out, export, required "
+        "properties; with --figures, evaluate.json on the validation photographs. All but --fast runs the bundle's "
+        "configurations: only for bundles whose author you trust.",
+        epilog="example: python -m monai_retina_gen zoo verify retina_vae --fast",
+    )
+    parser.add_argument("bundles", nargs="*", help="names or folders (default: all in ./bundles)")
+    parser.add_argument("--fast", action="store_true", help="only what reads files, and runs no code of the bundle")
+    parser.add_argument("--figures", action="store_true", help="run evaluate.json, too: up to minutes a bundle")
+    parser.add_argument(
+        "--dataset-dir", help="photographs for --figures (default: as in train.json, in the folder MRG_DATA)"
+    )
+    parser.set_defaults(run=_verify)
+
+
+def _build(args: argparse.Namespace) -> int:
+    for entry in build_zoo(
+        find_bundles(Path(args.bundles)), Path(args.out), address=args.address, replace=args.replace
+    ):
+        print(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, {len(entry.files)} files, sha256 {entry.sha256}")
+    print(f"wrote {Path(args.out) / 'index.json'} and model_info.json")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    index = read_index(args.location)
+    print(f"zoo at {index.location}")
+    for entry in index.latest():
+        modes = f", modes {', '.join(entry.modes)}" if entry.modes else ""
+        print(f"{entry.name} {entry.version} ({entry.bytes / 1e6:.1f} MB{modes}): {entry.task}")
+        figures = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in entry.figures.items()]
+        print(f"  {', '.join(figures) or 'no figures'}")
+        print(f"  {entry.weights_licence or 'licence of the weights not stated'}")
+    return 0
+
+
+def _download(args: argparse.Namespace) -> int:
+    folder = download_bundle(
+        args.name, version=args.version, location=args.location, folder=args.to, replace=args.replace
+    )
+    print(f"{args.name} is at {folder}")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    folders = [find_bundle(b, download=False) for b in args.bundles] or find_bundles(Path("bundles"))
+    failed = 0
+    for folder in folders:
+        for result in verify_bundle(folder, fast=args.fast, figures=args.figures, dataset_dir=args.dataset_dir):
+            failed += bool(result.problems)
+            print(f"{folder.name}: {_line(result)}", flush=True)
+    print(f"{len(folders)} bundles: {f'{failed} checks failed' if failed else 'all checks passed'}")
+    return 1 if failed else 0
+
+
+def _line(result: CheckResult) -> str:
+    if result.skipped:
+        return f"{result.check} skipped: {result.skipped}"
+    return f"{result.check} " + ("ok" if result.passed else "".join(f"\n  FAILED {p}" for p in result.problems))

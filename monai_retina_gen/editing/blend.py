@@ -1,0 +1,118 @@
+"""Bringing an edit back into the photograph.
+
+`delta` adds the difference of two generated images, edited and unedited, inside a soft mask around lesions and at the
+photograph's own resolution: what the inversion lost of the patient is in neither. `replace` is the paper's `G(S_new)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d, interpolate
+from torchvision.transforms.functional import gaussian_blur
+
+from monai_retina_gen.editing.gate_measures import DARK, widened
+from monai_retina_gen.networks.resizing import resized
+
+__all__ = ["BLENDS", "blend_delta", "blend_replace", "change_mask", "edit_mask", "edit_neighbourhood"]
+
+BLENDS = ("delta", "replace")
+SOFTNESS = 0.01
+"""Standard deviation of the mask's soft edge, as a share of the image's side."""
+VISIBLE = 0.25
+"""Without a segmenter, pixels that change by this share of the largest change count as edited."""
+
+
+def edit_mask(masks: Sequence[Mapping[str, Tensor]], lesions: Sequence[str], retina: Tensor) -> Tensor:
+    """Soft neighbourhood of lesions, `(B, 1, S, S)` in [0, 1]; 0 on the optic disc and outside the field of view.
+
+    Args:
+        masks: soft masks by name, before and after the edit; from 0.5 on a pixel belongs.
+        lesions: lesions that are edited.
+        retina: `(B, 1, S, S)`, 1 inside the field of view.
+
+    Example:
+        >>> mask = torch.zeros(1, 1, 64, 64)
+        >>> mask[..., 30:34, 30:34] = 1
+        >>> soft = edit_mask([{"ex": mask}], ["ex"], torch.ones(1, 1, 64, 64))
+        >>> float(soft[0, 0, 32, 32]) > 0.9, float(soft[0, 0, 5, 5])
+        (True, 0.0)
+    """
+    found = torch.stack([each[name] for each in masks for name in lesions]).amax(0) > 0.5
+    discs = [each["od"] > 0.5 for each in masks if "od" in each]
+    soft = _softened(widened(found.float())) * retina
+    return soft * ~torch.stack(discs).any(0) if discs else soft
+
+
+def change_mask(before: Tensor, after: Tensor) -> Tensor:
+    """Soft neighbourhood of what changes most, `(B, 1, S, S)`: for networks that no segmenter knows.
+
+    Args:
+        before: `(B, 3, S, S)` in [0, 1].
+        after: the edited images.
+    """
+    change = (after - before).abs().mean(1, keepdim=True)
+    strong = change > VISIBLE * change.amax((2, 3), keepdim=True).clamp(min=1 / 255)
+    return _softened(widened(strong.float())) * (before.amax(1, keepdim=True) > DARK)
+
+
+def edit_neighbourhood(
+    before: Tensor, after: Tensor, lesions: Sequence[str], masks: Sequence[Mapping[str, Tensor]]
+) -> Tensor:
+    """Soft mask of an edit, `(1, 1, S, S)`: around its lesions, or where none is known, where the image changes most.
+
+    Args:
+        before: `(1, 3, S, S)` in [0, 1], the generator's unedited image.
+        after: its edited image.
+        lesions: lesions that are edited.
+        masks: what is known of the photograph and of both images, `(1, 1, H, W)` by name, of any side.
+    """
+    side = (int(before.shape[-1]),) * 2
+    fitted = [{name: _fitted(mask.to(before), side) for name, mask in each.items()} for each in masks]
+    usable = [each for each in fitted if all(name in each for name in lesions)]
+    if not any(bool((each[name] > 0.5).any()) for each in usable for name in lesions):
+        return change_mask(before, after)
+    return edit_mask(usable, lesions, (before.amax(1, keepdim=True) > DARK).float())
+
+
+def blend_delta(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+    """`x + m * up(G(S_new) - G(S))`, clamped to [0, 1]; where `m` is 0, the photograph bit for bit.
+
+    Args:
+        photographs: `(B, 3, H, H)` in [0, 1].
+        before: `(B, 3, S, S)` unedited images of the generator.
+        after: its edited images.
+        mask: `(B, 1, S, S)` in [0, 1].
+
+    Example:
+        >>> x = torch.rand(1, 3, 8, 8)
+        >>> torch.equal(blend_delta(x, x[..., :4, :4], x[..., 4:, 4:], torch.zeros(1, 1, 4, 4)), x)
+        True
+    """
+    side = tuple(photographs.shape[-2:])
+    delta, soft = (interpolate(x, side, mode="bilinear", antialias=True) for x in (after - before, mask))
+    # antialiased weights leave traces of about 1e-9 beside the mask
+    return torch.where(soft > 1e-4, (photographs + soft * delta.to(photographs)).clamp(0, 1), photographs)
+
+
+def blend_replace(photographs: Tensor, after: Tensor) -> Tensor:
+    """The generator's edited image at the photograph's side.
+
+    Example:
+        >>> blend_replace(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 16, 16)).shape
+        torch.Size([1, 3, 8, 8])
+    """
+    return resized(after, int(photographs.shape[-1])).to(photographs)
+
+
+def _softened(mask: Tensor) -> Tensor:
+    sigma = max(SOFTNESS * mask.shape[-1], 0.5)
+    width = min(2 * int(3 * sigma + 0.5) + 1, 2 * ((mask.shape[-1] - 1) // 2) - 1)
+    return gaussian_blur(mask, [max(width, 3)] * 2, [sigma] * 2).clamp(0, 1)
+
+
+def _fitted(mask: Tensor, side: tuple[int, int]) -> Tensor:
+    """A soft mask at another side, by its largest value: a lesion of a pixel is not averaged away."""
+    return mask if tuple(mask.shape[-2:]) == side else adaptive_max_pool2d(mask, side)

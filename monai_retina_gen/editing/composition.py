@@ -1,0 +1,152 @@
+"""Several style channels as one edit: sparse least squares on what each channel was measured to do.
+
+Wanted is a change of lesion areas; other rows of the Jacobian (vessels, disc, background) stay exactly zero to first
+order. The absolute values are penalised, so that few channels move (the lasso, Tibshirani 1996), by the alternating
+direction method of multipliers (Boyd et al. 2011, section 6.4) inside the null space of the rows that stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+__all__ = ["STRUCTURE_ROWS", "compose_channels", "sparse_composition"]
+
+STRUCTURE_ROWS = ("vessel", "od", "background")
+"""Rows beside the lesions, which an edit leaves alone: areas of vessels and disc, brightness of the background."""
+
+PENALTY = 0.1
+ROUNDS = 500
+EDGE = 1e-9
+
+
+def sparse_composition(
+    effects: Tensor,
+    wanted: Tensor,
+    *,
+    kept: Tensor | None = None,
+    penalty: float = 0.0,
+    limit: float | Tensor = float("inf"),
+) -> Tensor:
+    """Steps `a` along `M` channels that minimise `|E a - t|^2 / 2 + penalty * scale * sum |a|`, with `K a = 0`.
+
+    `scale` is the largest absolute entry of `E^T t`: from a penalty of 1 on nothing moves. After the search the chosen
+    channels are fitted again without the penalty, where that stays within the limit.
+
+    Args:
+        effects: `E` `(L, M)`, change of each lesion by a unit step along each channel.
+        wanted: `t` `(L,)`.
+        kept: `K` `(N, M)`, rows that must not change; `None` for none.
+        penalty: from 0 (least squares, the shortest solution) to 1.
+        limit: largest step along a channel, one number or `(M,)`.
+
+    Returns:
+        `(M,)` float64.
+
+    Raises:
+        ValueError: for shapes that do not fit, values that are not finite, or a penalty outside 0..1.
+
+    Example:
+        >>> sparse_composition(torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([4.0]), kept=torch.tensor([[0.0, 0, 1]]))
+        tensor([4., 0., 0.], dtype=torch.float64)
+    """
+    e, t, k = _checked(effects, wanted, kept, penalty)
+    basis = _null_space(k)
+    cap = torch.as_tensor(limit, dtype=torch.float64).expand(e.shape[1])
+    if not basis.shape[1]:
+        return e.new_zeros(e.shape[1])
+    exact = basis @ (torch.linalg.pinv(e @ basis) @ t)
+    if penalty == 0 and bool((exact.abs() <= cap + EDGE).all()):
+        return exact
+    weight = penalty * float((e.T @ t).abs().max())
+    steps = _search(e, t, basis, weight, cap)
+    return _refitted(e, t, k, steps, cap)
+
+
+def compose_channels(
+    wanted: Mapping[str, float],
+    effects: Mapping[str, Tensor],
+    spread: Mapping[str, float],
+    limit: Tensor,
+    *,
+    preference: Tensor | None = None,
+) -> Tensor:
+    """Steps `(M,)` for wanted changes of lesion areas, with all other lesions at zero and `STRUCTURE_ROWS` kept.
+
+    Args:
+        wanted: by lesion, in units of `spread`.
+        effects: `(M,)` by row, change by a unit step along each channel.
+        spread: by row, the unit in which rows are compared.
+        limit: `(M,)` largest steps.
+        preference: `(M,)` above 0; channels with a larger one are chosen first.
+
+    Example:
+        >>> effects = {"ex": torch.tensor([1.0, 0.1]), "vessel": torch.tensor([0.5, 0.5])}
+        >>> compose_channels({"ex": 0.9}, effects, dict.fromkeys(effects, 1.0), torch.tensor([9.0, 9.0])).round()
+        tensor([ 1., -1.])
+    """
+    weight = torch.ones(len(limit), dtype=torch.float64) if preference is None else preference.double().clamp(min=0.01)
+    rows = {name: row.double() / spread[name] * weight for name, row in effects.items()}
+    lesions = [name for name in rows if name not in STRUCTURE_ROWS]
+    kept = [rows[name] for name in rows if name in STRUCTURE_ROWS]
+    steps = sparse_composition(
+        torch.stack([rows[name] for name in lesions]),
+        torch.tensor([float(wanted.get(name, 0.0)) for name in lesions]),
+        kept=torch.stack(kept) if kept else None,
+        penalty=PENALTY,
+        limit=limit.double() / weight,
+    )
+    return (steps * weight).float()
+
+
+def _checked(effects: Tensor, wanted: Tensor, kept: Tensor | None, penalty: float) -> tuple[Tensor, Tensor, Tensor]:
+    e, t = effects.double().cpu(), wanted.double().cpu()
+    if e.ndim != 2 or t.shape != e.shape[:1] or not 0 <= penalty <= 1:
+        raise ValueError(
+            f"effects {tuple(e.shape)}, wanted {tuple(t.shape)}, penalty {penalty}: want (L, M), (L,) and 0 to 1"
+        )
+    k = e.new_zeros(0, e.shape[1]) if kept is None else kept.double().cpu()
+    if k.ndim != 2 or k.shape[1] != e.shape[1]:
+        raise ValueError(f"kept {tuple(k.shape)}: want (N, {e.shape[1]}), as many channels as effects have")
+    if not all(bool(x.isfinite().all()) for x in (e, t, k)):
+        raise ValueError("effects, wanted and kept must be finite")
+    return e, t, k
+
+
+def _null_space(rows: Tensor) -> Tensor:
+    """Orthonormal columns that every row maps to zero."""
+    if not rows.numel():
+        return torch.eye(rows.shape[1], dtype=rows.dtype)
+    _, values, right = torch.linalg.svd(rows, full_matrices=True)
+    rank = int((values > 1e-10 * values.max().clamp(min=1e-300)).sum())
+    return right[rank:].T
+
+
+def _search(e: Tensor, t: Tensor, basis: Tensor, weight: float, cap: Tensor) -> Tensor:
+    scale = float((e.T @ e).diagonal().mean().clamp(min=1e-30))
+    normal = basis.T @ (e.T @ e + scale * torch.eye(e.shape[1], dtype=e.dtype)) @ basis
+    factor, target = torch.linalg.cholesky(normal), e.T @ t
+    z = u = e.new_zeros(e.shape[1])
+    for _ in range(ROUNDS):
+        right = basis.T @ (target + scale * (z - u))
+        a = basis @ torch.cholesky_solve(right[:, None], factor)[:, 0]
+        z = torch.nn.functional.softshrink(a + u, weight / scale).clamp(-cap, cap)
+        u = u + a - z
+    return z
+
+
+def _refitted(e: Tensor, t: Tensor, k: Tensor, steps: Tensor, cap: Tensor) -> Tensor:
+    """Least squares on the channels that the search chose; the search's own steps, drawn to the kept rows, if worse."""
+    chosen = steps.abs() > 1e-6 * steps.abs().max().clamp(min=1e-300)
+    basis = _null_space(k[:, chosen])
+    if basis.shape[1]:
+        fitted = e.new_zeros(e.shape[1])
+        fitted[chosen] = basis @ (torch.linalg.pinv(e[:, chosen] @ basis) @ t)
+        if bool((fitted.abs() <= cap + EDGE).all()):
+            return fitted
+    whole = _null_space(k)
+    inside = whole @ (whole.T @ steps)
+    excess = (inside.abs() / cap.clamp(min=1e-300)).max().clamp(min=1.0)
+    return inside / excess

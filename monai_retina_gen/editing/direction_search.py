@@ -1,0 +1,194 @@
+"""Choosing directions: the best channels by score, probed by finite differences, one or several of them a lesion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.editing.channel_effects import ChannelProbe, StepEffect
+from monai_retina_gen.editing.composition import compose_channels
+from monai_retina_gen.editing.contribution_scores import ScoreTable
+from monai_retina_gen.editing.directions import Directions
+from monai_retina_gen.editing.score_presets import POLARITY, DirectionPreset
+from monai_retina_gen.networks import StyleSpace
+
+__all__ = ["FoundDirection", "StyleRange", "choose_directions", "rank_channels"]
+
+QUANTILES = (0.01, 0.99)
+
+
+@dataclass(frozen=True)
+class StyleRange:
+    """Where the styles of samples lie: mean, standard deviation, 1 % and 99 % quantile, `(K,)` each."""
+
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, styles: Tensor) -> StyleRange:
+        """From styles `(N, K)`.
+
+        Example:
+            >>> StyleRange.of(torch.tensor([[0.0], [2.0]])).mean
+            tensor([1.])
+        """
+        low, high = torch.quantile(styles, torch.tensor(QUANTILES).to(styles), dim=0)
+        return cls(styles.mean(0), styles.std(0, correction=0), low, high)
+
+    @property
+    def reach(self) -> Tensor:
+        """Half of the range between the quantiles, in standard deviations, `(K,)`."""
+        return (self.high - self.low) / (2 * self.std.clamp(min=1e-8))
+
+
+@dataclass(frozen=True)
+class FoundDirection:
+    """How a direction was found, for tables.
+
+    Args:
+        lesion: the lesion.
+        channel: flat index of the main channel.
+        vector: `(K,)`, see `Directions`.
+        score: of the main channel.
+        consistency: `|mean R| / mean |R|` of the main channel's score.
+        specificity: its score less the strongest one in another region, over the score.
+        candidates: the channels that were probed, the best score first.
+    """
+
+    lesion: str
+    channel: int
+    vector: Tensor
+    score: float
+    consistency: float
+    specificity: float
+    candidates: list[int] = field(default_factory=list)
+
+
+def rank_channels(
+    table: ScoreTable, lesion: str, preset: DirectionPreset, space: StyleSpace, std: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores of all channels for a lesion, `(K,)`, the best first by `argsort`; and specificities `(K,)`.
+
+    Channels that the preset excludes have minus infinity.
+    """
+    values = (
+        table.absolute
+        if preset.absolute
+        else table.signed
+        * torch.tensor([POLARITY.get(r, 1.0) if not preset.lesion_colors else 1.0 for r in table.regions]).view(-1, 1)
+    )
+    values = values * std.cpu() if preset.in_sigma else values
+    row = table.regions.index(lesion)
+    others = torch.cat([values[:row], values[row + 1 :]]).abs().amax(0)
+    scores = values[row] - preset.other_regions * others
+    specificity = (values[row] - others) / values[row].abs().clamp(min=1e-30)
+    for layer, name in enumerate(space.names):
+        last = layer > len(space.names) - 2 - preset.last_layers and name != "rgb"
+        if name in preset.exclude or last:
+            scores[space.offsets[layer] : space.offsets[layer + 1]] = -torch.inf
+    return scores, specificity
+
+
+def choose_directions(
+    table: ScoreTable,
+    lesions: Sequence[str],
+    preset: DirectionPreset,
+    space: StyleSpace,
+    styles: StyleRange,
+    probe: ChannelProbe,
+    progress: Any = iter,
+) -> tuple[Directions, list[FoundDirection]]:
+    """Directions of lesions from their scores.
+
+    Args:
+        table: scores of `ContributionScores`.
+        lesions: those that had a mask in some image.
+        preset: how to choose.
+        space: the network's style space.
+        styles: where samples lie.
+        probe: images on which candidates are measured.
+        progress: wraps the list of channels that are probed, such as `tqdm`.
+    """
+    ranked = {lesion: rank_channels(table, lesion, preset, space, styles.std) for lesion in lesions}
+    best = {
+        lesion: [int(k) for k in scores.argsort(descending=True)[: preset.candidates] if scores[k] > -torch.inf]
+        for lesion, (scores, _) in ranked.items()
+    }
+    channels = sorted({k for each in best.values() for k in each})
+    effects = {k: probe.measure(_unit(k, styles.std)) for k in progress(channels)}
+    vectors, found = {}, []
+    for lesion in lesions:
+        main, vector = _chosen(lesion, best[lesion], effects, preset, styles, probe)
+        vectors[lesion] = vector
+        row = table.regions.index(lesion)
+        score, specific = float(ranked[lesion][0][main]), float(ranked[lesion][1][main])
+        agree = float(table.signed[row, main].abs() / table.absolute[row, main].clamp(min=1e-30))
+        found.append(FoundDirection(lesion, main, vector, score, agree, specific, best[lesion]))
+    rows = {name: torch.tensor([effects[k].change[name] for k in channels]) for name in probe.row_names}
+    directions = Directions(
+        vectors, preset.step, styles.mean, styles.std, styles.low, styles.high, torch.tensor(channels), rows,
+        probe.spread(),
+    )  # fmt: skip
+    return directions, found
+
+
+def _chosen(
+    lesion: str,
+    candidates: Sequence[int],
+    effects: Mapping[int, StepEffect],
+    preset: DirectionPreset,
+    styles: StyleRange,
+    probe: ChannelProbe,
+) -> tuple[int, Tensor]:
+    """Main channel and vector at strength 1."""
+    spread = probe.spread()
+    main = max(candidates, key=lambda k: _merit(lesion, effects[k], spread)) if len(candidates) > 1 else candidates[0]
+    if preset.step == "mu":
+        return main, _unit(main, styles.mean)
+    if preset.step == "max":
+        return main, _unit(main, torch.ones_like(styles.mean))
+    own = effects[main].change[lesion] / spread[lesion]
+    size = min(float(styles.reach[main]), 1 / max(abs(own), 1e-9))
+    single = _unit(main, styles.std) * size * (1 if own >= 0 else -1)
+    if not preset.composed or len(candidates) == 1:
+        return main, single
+    joined = _composed(lesion, candidates, effects, spread, styles)
+    pair = [(probe.measure(vector), vector) for vector in (single, joined) if bool(vector.any())]
+    return main, max(pair, key=lambda each: _merit(lesion, each[0], spread))[1]
+
+
+def _composed(
+    lesion: str,
+    channels: Sequence[int],
+    effects: Mapping[int, StepEffect],
+    spread: Mapping[str, float],
+    styles: StyleRange,
+) -> Tensor:
+    """Style change `(K,)` that moves the lesion's area by one spread; channels that change little else come first."""
+    index = torch.tensor(list(channels))
+    rows = {n: torch.tensor([effects[k].change[n] for k in channels]) for n in effects[channels[0]].change}
+    local = torch.tensor([effects[k].locality[lesion] for k in channels])
+    vector = torch.zeros_like(styles.mean)
+    steps = compose_channels({lesion: 1.0}, rows, spread, styles.reach[index], preference=local)
+    vector[index] = steps.to(vector) * styles.std[index]
+    return vector
+
+
+def _merit(lesion: str, effect: StepEffect, spread: Mapping[str, float]) -> float:
+    """How much of what a step changes is the lesion: size, times the share of all changes, times locality."""
+    sizes = {name: abs(value) / spread[name] for name, value in effect.change.items()}
+    if effect.consistency[lesion] < 0.5:
+        return 0.0
+    return sizes[lesion] * sizes[lesion] / max(sum(sizes.values()), 1e-12) * effect.locality[lesion]
+
+
+def _unit(channel: int, sizes: Tensor) -> Tensor:
+    step = torch.zeros_like(sizes)
+    step[channel] = sizes[channel]
+    return step

@@ -1,0 +1,131 @@
+"""Inversion by a trained encoder and a few steps of refinement: what edits inside a training loop can afford.
+
+Sources: Richardson et al. 2021, arXiv:2008.00951 (encoder to W+); Alaluf et al. 2021, arXiv:2104.02699 (an encoder's
+guess is improved in a few steps).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.editing.inversion import Inversion
+from monai_retina_gen.editing.style_refinement import (
+    SPACES,
+    InversionError,
+    StyleParameters,
+    invert_styles,
+)
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.networks import latent_statistics
+
+__all__ = ["EncoderInversion", "check_photographs"]
+
+
+class EncoderInversion(nn.Module):
+    """Styles of photographs: the encoder's latents, then `steps` of Adam on them.
+
+    Each photograph is refined on its own, also within a batch. The input's rotation and translation are held at the
+    mean's.
+
+    Args:
+        network: the trained `StyleGAN3`.
+        encoder: the `StyleEncoder` that was trained with it.
+        distance: from pairs `(B, 3, S, S)` in [0, 1] to `(B,)`, such as `LPIPSDR`.
+        steps: refinement steps; 0 takes the encoder's latents.
+        space: `w+` moves the latents, `s` the latents and, in units of its deviation, every style.
+        learning_rate: Adam's highest; it falls along a cosine.
+        pixel_weight: factor of the mean squared error of pixels.
+        perceptual_weight: factor of the distance.
+        offset_weight: factor of the mean squared style offset, in deviations.
+        batch_size: photographs at a time.
+
+    Shape:
+        - images: `(B, 3, S, S)` in [0, 1]; grades: `(B,)` (not used: the encoder looks at the photograph alone).
+
+    Raises:
+        ValueError: for another space or a negative number of steps.
+        ImageValueError: for images of another side or range.
+
+    Example:
+        >>> from monai_retina_gen.losses import LPIPSDR
+        >>> from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3
+        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
+        >>> encoder = StyleEncoder(w_dim=8, channels=(4, 4, 8, 8, 8), pyramid=8, hidden=16)
+        >>> distance = LPIPSDR(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
+        >>> invert = EncoderInversion(network, encoder, distance=distance, steps=2)
+        >>> found = invert(torch.rand(2, 3, 32, 32), torch.tensor([0, 4]))
+        >>> found.styles.shape, found.image.shape, found.distance.shape
+        (torch.Size([2, 124]), torch.Size([2, 3, 32, 32]), torch.Size([2]))
+    """
+
+    sigma: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        encoder: nn.Module,
+        *,
+        distance: nn.Module,
+        steps: int = 10,
+        space: str = "s",
+        learning_rate: float = 0.1,
+        pixel_weight: float = 1.0,
+        perceptual_weight: float = 1.0,
+        offset_weight: float = 0.01,
+        batch_size: int = 16,
+    ) -> None:
+        super().__init__()
+        if space not in SPACES[1:] or steps < 0:
+            raise ValueError(f"space must be w+ or s and steps at least 0, got {space!r} and {steps}")
+        # Not registered: the network belongs to the generator, which moves it.
+        self._network: tuple[Any] = (network,)
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.error = InversionError(distance, pixel_weight=pixel_weight, perceptual_weight=perceptual_weight)
+        self.steps, self.space, self.learning_rate = steps, space, learning_rate
+        self.offset_weight, self.batch_size = offset_weight, batch_size
+        self.register_buffer("sigma", latent_statistics(network)[2].cpu(), persistent=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What, beside the weights, an inversion depends on."""
+        names = ("steps", "space", "learning_rate", "offset_weight")
+        weights = {"pixel_weight": self.error.pixel_weight, "perceptual_weight": self.error.perceptual_weight}
+        return {"method": "encoder", **{name: getattr(self, name) for name in names}, **weights}
+
+    def forward(self, images: Tensor, grades: Tensor) -> Inversion:
+        images = check_photographs(images, self._network[0], grades)
+        with torch.inference_mode(False):  # tensors of inference mode know no gradients
+            parts = [self._invert(part) for part in images.clone().split(self.batch_size)]
+        return Inversion(*(torch.cat([getattr(p, n) for p in parts]) for n in ("styles", "image", "distance")))
+
+    def _invert(self, images: Tensor) -> Inversion:
+        network = self._network[0]
+        with torch.no_grad():
+            ws = self.encoder(images * 2 - 1, network.w_avg)
+        sigma = self.sigma.to(ws)
+        start = StyleParameters(network, ws.clone(), sigma, ws.new_zeros(len(ws), len(sigma)))
+        rates = [self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * i / self.steps)) for i in range(self.steps)]
+        return invert_styles(
+            start, images, self.error, space=self.space, rates=rates, offset_weight=self.offset_weight
+        )
+
+
+def check_photographs(images: Tensor, network: Any, grades: Tensor) -> Tensor:
+    """Photographs as float32 on the network's device.
+
+    Raises:
+        ImageValueError: for images of another side or range, NaN, or another number than grades.
+    """
+    side = network.image_size
+    if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side) or len(images) != len(grades):
+        raise ImageValueError(
+            f"images {tuple(images.shape)} with {len(grades)} grades came, wanted (B, 3, {side}, {side}) and B grades"
+        )
+    images = images.to(network.w_avg.device, torch.float32)
+    if len(images) == 0 or not images.isfinite().all() or images.min() < 0 or images.max() > 1:
+        raise ImageValueError("images must be finite and in [0, 1], and at least one")
+    return images

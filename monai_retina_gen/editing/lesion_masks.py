@@ -1,0 +1,58 @@
+"""Masks that a segmenter finds in images of any side: what directions and edits are measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from monai_retina_gen.engines import FundusSegmenter
+from monai_retina_gen.networks.resizing import resized
+
+__all__ = ["Masker", "SegmenterMasks"]
+
+Masker = Callable[[Tensor], Mapping[str, Tensor]]
+"""From images `(B, 3, S, S)` in [0, 1] to soft masks `(B, 1, S, S)` by name; from 0.5 on a pixel belongs."""
+
+
+class SegmenterMasks:
+    """Soft masks of a `FundusSegmenter`, at the images' own side.
+
+    Probabilities are scaled piecewise, so that the structure's threshold becomes 0.5.
+
+    Args:
+        segmenter: the trained segmenter.
+        side: images are brought to this side for it; by default the one that it was trained at.
+        batch_size: images at a time.
+
+    Example:
+        >>> import torch
+        >>> from monai_retina_gen.networks import LesionSegmenter
+        >>> network = LesionSegmenter(structures=["ex"], channels=(4, 8, 8))
+        >>> masks = SegmenterMasks(FundusSegmenter(network, structures=["ex"], image_size=32))
+        >>> masks(torch.rand(2, 3, 16, 16))["ex"].shape
+        torch.Size([2, 1, 16, 16])
+    """
+
+    def __init__(self, segmenter: FundusSegmenter, *, side: int = 0, batch_size: int = 32) -> None:
+        self.segmenter, self.side, self.batch_size = segmenter, side or segmenter.image_size, batch_size
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        parts = [self._part(part) for part in images.split(self.batch_size)]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.segmenter.structures}
+
+    def _part(self, images: Tensor) -> dict[str, Tensor]:
+        found = self.segmenter.probabilities(resized(images.float(), self.side))
+        sides = tuple(images.shape[-2:])
+        return {
+            name: interpolate(_scaled(p, self.segmenter.thresholds[name]), sides, mode="bilinear", antialias=True)
+            for name, p in found.items()
+        }
+
+
+def _scaled(probability: Tensor, threshold: float) -> Tensor:
+    below = 0.5 * probability / max(threshold, 1e-6)
+    above = 1 - 0.5 * (1 - probability) / max(1 - threshold, 1e-6)
+    return below.where(probability < threshold, above)

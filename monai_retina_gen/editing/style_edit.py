@@ -1,0 +1,107 @@
+"""An edit of lesions as a change of styles.
+
+Source: Zhao et al. 2023, Eq. 6, `S_new = S + alpha * mu` at one channel; here also in standard deviations, along
+several channels, and for several lesions at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.editing.composition import compose_channels
+from monai_retina_gen.editing.directions import Directions
+from monai_retina_gen.networks import StyleSpace
+
+__all__ = ["StyleEdit", "parse_lesions"]
+
+
+def parse_lesions(lesion: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Lesions of one edit: `"ex"`, `"ex+he"` or `("ex", "he")`.
+
+    Raises:
+        ValueError: for a lesion that is not among `known`, or named twice.
+
+    Example:
+        >>> parse_lesions("ex+he", ["ex", "he"])
+        ('ex', 'he')
+    """
+    names = tuple(lesion.split("+")) if isinstance(lesion, str) else tuple(lesion)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(f"lesion {lesion!r}: want one or several of {', '.join(known)}, each once, several as 'ex+he'")
+    return names
+
+
+class StyleEdit:
+    """From lesions and strengths to new styles.
+
+    Args:
+        directions: of the network.
+        space: the network's style space.
+
+    Example:
+        >>> space = StyleSpace(names=["input", "L0", "rgb"], widths=[1, 2, 1])
+        >>> one, row = torch.ones(4), torch.tensor([0.0, 0.0, 1.0, 0.0])
+        >>> directions = Directions({"ex": row}, "sigma", 0 * one, one, -9 * one, 9 * one, torch.tensor([2]),
+        ...                         {"ex": torch.ones(1)}, {"ex": 1.0})
+        >>> StyleEdit(directions, space)(torch.zeros(1, 4), [("ex",)], torch.tensor([0.5]))
+        tensor([[0.0000, 0.0000, 0.5000, 0.0000]])
+    """
+
+    def __init__(self, directions: Directions, space: StyleSpace) -> None:
+        if len(directions.mean) != space.size:
+            raise ValueError(f"directions over {len(directions.mean)} channels for a network that has {space.size}")
+        self.directions, self.space = directions, space
+        self._vectors: dict[tuple[str, ...], Tensor] = {}
+
+    def vector(self, lesions: tuple[str, ...]) -> Tensor:
+        """Change of the styles at strength 1, `(K,)`, on the CPU."""
+        if lesions not in self._vectors:
+            self._vectors[lesions] = self._joined(lesions)
+        return self._vectors[lesions]
+
+    def first_layer(self, lesions: tuple[str, ...]) -> int:
+        """First layer whose styles an edit changes: those before it need not run again."""
+        moved = self.vector(lesions).nonzero().flatten()
+        return self.space.locate(int(moved[0]))[0] if len(moved) else len(self.space.widths) - 1
+
+    def __call__(self, styles: Tensor, lesions: Sequence[tuple[str, ...]], strengths: Tensor) -> Tensor:
+        """New styles `(B, K)`.
+
+        Args:
+            styles: `(B, K)`.
+            lesions: of each row.
+            strengths: `(B,)`.
+        """
+        change = torch.stack([self.vector(each) for each in lesions]).to(styles) * strengths.to(styles)[:, None]
+        if self.directions.step == "max":
+            largest = [s.amax(1, keepdim=True).expand_as(s) for s in self.space.split(styles)]
+            change = change * self.space.flatten(largest)
+        if self.directions.step != "sigma":
+            return styles + change
+        low, high = self.directions.low.to(styles), self.directions.high.to(styles)
+        # a style that lies outside of what samples have may stay there, and only come back
+        moved = torch.minimum(torch.maximum(styles + change, torch.minimum(styles, low)), torch.maximum(styles, high))
+        return torch.where(change == 0, styles, moved)
+
+    def _joined(self, lesions: tuple[str, ...]) -> Tensor:
+        """One direction as it is; several by least squares on what the channels were measured to do."""
+        single = torch.stack([self.directions.vectors[name] for name in lesions]).sum(0)
+        if len(lesions) == 1 or self.directions.step != "sigma" or len(self.directions.channels) < len(lesions):
+            return single
+        d, index = self.directions, self.directions.channels
+        wanted = {name: self._reached(name) for name in lesions if name in d.effects}
+        reach = (d.high - d.low)[index] / (2 * d.std[index].clamp(min=1e-8))
+        steps = compose_channels(wanted, d.effects, d.spread, reach)
+        vector = torch.zeros_like(single)
+        vector[index] = steps.to(vector) * d.std[index]
+        return vector if bool(vector.any()) else single
+
+    def _reached(self, lesion: str) -> float:
+        """Change of the lesion's area at strength 1 of its own direction, by the measured effects, in its spread."""
+        d = self.directions
+        steps = d.vectors[lesion][d.channels] / d.std[d.channels].clamp(min=1e-8)
+        return float(steps @ d.effects[lesion]) / d.spread[lesion]

@@ -1,0 +1,141 @@
+"""Gradient descent on the latents of photographs, in W, W+ or S: what both ways of inversion share.
+
+Sources: Karras et al. 2020, arXiv:1912.04958, section 5 (projection); Abdal et al. 2019, arXiv:1904.03189 (W+); Wu et
+al. 2021, arXiv:2011.12799 (S); Alaluf et al. 2022, arXiv:2201.13433 (for StyleGAN3, W and W+ are more entangled than
+S, and the input's transform has to be held).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.editing.inversion import Inversion
+from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
+from monai_retina_gen.networks import pinned_styles
+
+__all__ = ["SPACES", "InversionError", "StyleParameters", "invert_styles"]
+
+SPACES = ("w", "w+", "s")
+
+
+class InversionError(nn.Module):
+    """What is made small: `pixel_weight * mean squared error + perceptual_weight * distance`, for each photograph.
+
+    Args:
+        distance: from pairs `(B, 3, S, S)` in [0, 1] to `(B,)`, such as `LPIPSDR`.
+        pixel_weight: factor of the mean squared error of the pixels in [-1, 1].
+        perceptual_weight: factor of the distance.
+    """
+
+    def __init__(self, distance: nn.Module, *, pixel_weight: float = 1.0, perceptual_weight: float = 1.0) -> None:
+        super().__init__()
+        self.distance = distance
+        self.pixel_weight, self.perceptual_weight = pixel_weight, perceptual_weight
+
+    def forward(self, made: Tensor, images: Tensor) -> Tensor:
+        """`(B,)` of what the network made, in [-1, 1], and photographs in [0, 1]."""
+        pixels = (made - (images * 2 - 1)).square().mean((1, 2, 3))
+        seen = ((made + 1) / 2).clamp(-OVERSHOOT, 1 + OVERSHOOT)
+        distance: Tensor = self.distance(seen, images)
+        return self.pixel_weight * pixels + self.perceptual_weight * distance
+
+
+@dataclass
+class StyleParameters:
+    """Latents of `B` photographs that are being improved: `s = affine(w+) + sigma * offset`.
+
+    The offset lives in units of each channel's deviation, and is penalised: a style far from all that the network was
+    trained with gives no eye.
+
+    Args:
+        network: the `StyleGAN3`.
+        ws: `(B, 1 or num_ws, w_dim)`; one latent for all layers is the space W.
+        sigma: `(K,)` deviations of the style channels.
+        offset: `(B, K)`, 0 at the start; not moved unless the space is S.
+        pin: hold the input's rotation and translation.
+    """
+
+    network: Any
+    ws: Tensor
+    sigma: Tensor
+    offset: Tensor
+    pin: bool = True
+
+    def styles(self, noise: Tensor | float = 0.0) -> Tensor:
+        """`(B, K)`; `noise` is added to the latents."""
+        ws = (self.ws + noise).expand(-1, self.network.num_ws, -1)
+        styles = pinned_styles(self.network, ws) if self.pin else self.network.styles(ws)
+        offset = self.offset * self.sigma
+        if self.pin:
+            offset = torch.cat([torch.zeros_like(offset[:, :4]), offset[:, 4:]], dim=1)
+        flat: Tensor = self.network.style_space.flatten(styles) + offset
+        return flat
+
+    def image(self, styles: Tensor) -> Tensor:
+        """`(B, 3, S, S)` in [-1, 1], unclamped."""
+        made: Tensor = self.network.synthesize_from_styles(self.network.style_space.split(styles))
+        return made
+
+
+def invert_styles(
+    start: StyleParameters,
+    images: Tensor,
+    error: InversionError,
+    *,
+    space: str,
+    rates: list[float],
+    noise: Callable[[int], Tensor | float] = lambda step: 0.0,
+    offset_weight: float = 0.01,
+) -> Inversion:
+    """Improve latents step by step; the best of each photograph's steps is kept.
+
+    Args:
+        start: where to begin.
+        images: `(B, 3, S, S)` in [0, 1].
+        error: what is made small.
+        space: one of `SPACES`.
+        rates: Adam's learning rate at each step; none leaves the start as it is.
+        noise: what is added to the latents at a step, `(B, 1 or num_ws, w_dim)` or a number.
+        offset_weight: of the mean squared style offset.
+
+    Returns:
+        Inversion whose `distance` is `error.distance` of the clamped images.
+    """
+    moved = [start.ws.requires_grad_(True)] + ([start.offset.requires_grad_(True)] if space == "s" else [])
+    optimizer = torch.optim.Adam(moved, lr=1.0)
+    best, found = images.new_full((len(images),), float("inf")), start.styles().detach()
+    with torch.enable_grad():
+        for step, rate in _enumerate_with_last(rates):
+            styles = start.styles(noise(step) if rate is not None else 0.0)
+            made = start.image(styles)
+            each = error(made, images)
+            better = each.detach() < best
+            best = torch.where(better, each.detach(), best)
+            found = torch.where(better[:, None], styles.detach(), found)
+            if rate is None:
+                break
+            # A sum, so that a photograph's steps do not depend on the others of its batch.
+            total = (each + offset_weight * start.offset.square().mean(1)).sum()
+            gradients = torch.autograd.grad(total, moved)
+            for tensor, gradient in zip(moved, gradients, strict=True):
+                tensor.grad = gradient
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.step()
+    return _inversion(start, found, images, error)
+
+
+def _enumerate_with_last(rates: list[float]) -> Iterator[tuple[int, float | None]]:
+    """The steps, and after the last one a look at where it led."""
+    yield from enumerate(rates)
+    yield len(rates), None
+
+
+@torch.no_grad()
+def _inversion(start: StyleParameters, styles: Tensor, images: Tensor, error: InversionError) -> Inversion:
+    image = ((start.image(styles) + 1) / 2).clamp(0, 1)
+    return Inversion(styles, image, error.distance(image, images))

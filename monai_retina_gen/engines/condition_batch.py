@@ -1,0 +1,123 @@
+"""What engines read from a batch of condition maps: for training a mask-to-photograph generator, and for running it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.engines import PrepareBatch
+from monai.inferers import SimpleInferer
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from monai_retina_gen.data.condition_map import CONDITION_KEYS
+from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
+
+__all__ = ["PrepareConditionBatch", "PrepareSynthesisBatch", "SynthesisInferer"]
+
+
+class PrepareConditionBatch(PrepareAdversarialBatch):
+    """Photographs, condition maps and grades for `AlternatingTrainer`.
+
+    Attributes:
+        reduction: factor by which images and maps are made smaller, 2 while only the coarse stage learns
+            (`StageHandler` sets it).
+
+    Returns:
+        `(real, {"condition": (B, 9, H, W) in [0, 1], "grade": (B,)})`, `real` in [-1, 1].
+    """
+
+    def __init__(self, *, image_key: str = "image") -> None:
+        super().__init__(image_key=image_key, condition_keys=("condition", "grade"))
+        self.reduction = 1
+
+    def __call__(
+        self,
+        batchdata: dict[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        real, condition = super().__call__(batchdata, device, non_blocking, **kwargs)
+        condition["condition"] = _reduced(condition["condition"], self.reduction)
+        return _reduced(real, self.reduction), condition
+
+
+class PrepareSynthesisBatch(PrepareBatch):
+    """Condition maps as input and photographs as target, for evaluators that run a generator.
+
+    Args:
+        samples: images for each set of masks; those of item i begin with seed `seed_i * samples`.
+
+    Attributes:
+        reduction: see `PrepareConditionBatch`.
+
+    Returns:
+        `(condition, image or condition, (), {"grades": (B,), "seeds": [...], "missing": [...]})`, each but the image
+        `samples` times; a grade of -1 is to be predicted.
+    """
+
+    def __init__(self, *, samples: int = 1) -> None:
+        self.samples, self.reduction = samples, 1
+
+    def __call__(
+        self,
+        batchdata: dict[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
+        condition = _reduced(_plain(batchdata["condition"]).float(), self.reduction)
+        image = _reduced(_plain(batchdata["image"]).float(), self.reduction) if "image" in batchdata else condition
+        seeds = [int(s) * self.samples + i for s in batchdata["seed"] for i in range(self.samples)]
+        grades = torch.as_tensor(batchdata["grade"]).long().repeat_interleave(self.samples)
+        missing = [str(names) for names in batchdata["missing"] for _ in range(self.samples)]
+        repeated = condition.repeat_interleave(self.samples, dim=0).to(device=device, non_blocking=non_blocking)
+        keywords = {"grades": grades, "seeds": seeds, "missing": missing}
+        return repeated, image.to(device=device, non_blocking=non_blocking), (), keywords
+
+
+class SynthesisInferer(SimpleInferer):
+    """Runs a mask-to-photograph generator inside a MONAI evaluator.
+
+    Args:
+        generator: a `RetinaGenerator` that synthesizes. The batch that it made last is `last_batch`, if `checked`.
+        allow: see its `synthesize`.
+        checked: `False` asks for the images alone (`images`), without checks and records: for validation while
+            training, on masks as they were predicted.
+    """
+
+    def __init__(self, *, generator: Any, allow: Sequence[str] = (), checked: bool = True) -> None:
+        super().__init__()
+        self.generator, self.allow, self.checked = generator, tuple(allow), checked
+        self.last_batch: Any = None
+
+    def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
+        grades, seeds, missing = kwargs["grades"], kwargs["seeds"], kwargs["missing"]
+        if not self.checked:
+            made: Tensor = self.generator.images(inputs, grades, seeds)
+            return made.to(inputs.device)
+        parts = [self._synthesize(inputs[i : i + 1], int(grades[i]), seeds[i], missing[i]) for i in range(len(inputs))]
+        self.last_batch = type(parts[0])(
+            torch.cat([part.image for part in parts]),
+            torch.cat([part.grade for part in parts]),
+            [record for part in parts for record in part.records],
+        )
+        image: Tensor = self.last_batch.image
+        return image
+
+    def _synthesize(self, condition: Tensor, grade: int, seed: int, missing: str) -> Any:
+        absent = missing.split(",")
+        masks = {key: condition[:, i : i + 1] for i, key in enumerate(CONDITION_KEYS) if key not in absent}
+        grades = None if grade < 0 else [grade]
+        return self.generator.synthesize(masks, grades, seeds=[seed], allow=self.allow)
+
+
+def _reduced(values: Tensor, factor: int) -> Tensor:
+    return values if factor == 1 else avg_pool2d(values, factor)
+
+
+def _plain(value: Any) -> Tensor:
+    return value.as_tensor() if isinstance(value, MetaTensor) else torch.as_tensor(value)

@@ -1,0 +1,131 @@
+"""Batches of smooth phantoms for a network that learns to draw them, and a start for its mapping network."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from monai.networks.layers import GaussianFilter
+from torch import Tensor
+
+from monai_retina_gen.networks.equalized_linear import scaled_leaky_relu
+
+__all__ = ["PreparePhantomBatch", "PreparePhantomMasks", "fit_mapping"]
+
+logger = logging.getLogger(__name__)
+
+
+class PreparePhantomBatch(PrepareBatch):
+    """Latents as input, phantoms with a weight for every pixel as target: see `PrepareImitationBatch`.
+
+    Args:
+        teacher: a `PhantomGenerator`.
+        lesion_weight: additional weight of a pixel that a lesion may cover, whether one does or not.
+        update_averages: call the network with `update_averages=True`.
+
+    Returns:
+        `(latent, target (B, 4, S, S), (), {"grade": grade, ...})` of a batch with the keys `grade` and `seed`; the
+        target is the image in [-1, 1] and the weight, for `WeightedL1Loss`.
+    """
+
+    def __init__(self, *, teacher: Any, lesion_weight: float = 0.0, update_averages: bool = True) -> None:
+        self.teacher, self.lesion_weight = teacher, lesion_weight
+        self.options = {"update_averages": True} if update_averages else {}
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
+        latent, grade = self.teacher.latents(batchdata["seed"].tolist()), batchdata["grade"].long()
+        image, masks = self.teacher.draw(self.teacher.factors(latent, grade))
+        target = torch.cat([image * 2 - 1, 1 + self.lesion_weight * masks["sites"]], dim=1)
+        return latent.to(device), target.to(device), (), {"grade": grade.to(device), **self.options}
+
+
+class PreparePhantomMasks(PrepareBatch):
+    """Smooth phantoms as input, their exact masks as target, for a segmenter.
+
+    Args:
+        teacher: a `PhantomGenerator`.
+        structures: names of the masks, in order.
+        blur: highest deviation in pixels of a Gaussian blur, drawn for each batch: the generator's images are softer
+            than the phantoms that it learned from.
+
+    Returns:
+        `(image (B, 3, S, S) in [0, 1], masks (B, K, S, S))` of a batch with the keys `grade` and `seed`.
+    """
+
+    def __init__(self, *, teacher: Any, structures: Sequence[str], blur: float = 0.0) -> None:
+        self.teacher, self.structures, self.blur = teacher, tuple(structures), blur
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        latent = self.teacher.latents(batchdata["seed"].tolist())
+        image, masks = self.teacher.draw(self.teacher.factors(latent, batchdata["grade"].long()))
+        if self.blur:
+            sigma = max(0.05, self.blur * float(torch.rand(())))
+            image = GaussianFilter(2, sigma)(image).clamp(0, 1)
+        return image.to(device), torch.cat([masks[name] for name in self.structures], dim=1).to(device)
+
+
+def fit_mapping(
+    network: Any, teacher: Any, *, steps: int = 2000, learning_rate: float = 1.0, spread: float = 0.4, seed: int = 0
+) -> float:
+    """Fit the mapping network so that w holds the phantoms' factors, each along a direction of its own.
+
+    From pictures alone the mapping learns slowly (its learning rate is a hundredth of the others'); the factors are
+    known, so that it is fitted in seconds, and the synthesis network then learns what they look like. The latents lie
+    about the network's `w_avg`, where a synthesis network that was trained before still draws eyes; with a wide spread
+    the colours of a new one are learned at once and then nothing else.
+
+    Args:
+        network: a `StyleGAN3` of five grades.
+        teacher: a `PhantomGenerator` with the network's `z_dim`.
+        steps: of Adam.
+        learning_rate: its highest, for a mapping whose own multiplier is 0.01.
+        spread: deviation of w about its mean, before the last activation.
+        seed: of latents and directions; the global random state is left alone.
+
+    Returns:
+        The share of the variance that is left unexplained, on latents that were not used.
+    """
+    mapping, device = network.latent_mapping, network.w_avg.device
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        latent, grade = torch.randn(8192, teacher.z_dim), torch.arange(8192) % 5
+        moved = _directions(teacher.factors(latent, grade), network.w_dim).to(device) * spread
+        # Before the last activation, so that the last layer has only sums of factors to give.
+        middle = network.w_avg / scaled_leaky_relu(network.w_avg.sign()).abs().clamp(min=1e-6)
+        latent, grade, target = latent.to(device), grade.to(device), scaled_leaky_relu(middle + moved)
+        optimizer = torch.optim.Adam(mapping.parameters(), lr=learning_rate, betas=(0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+        for _ in range(steps):
+            rows = torch.randint(0, 7168, (256,), device=device)
+            optimizer.zero_grad()
+            (mapping(latent[rows], grade[rows]) - target[rows]).square().mean().backward()
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        rest = (mapping(latent[7168:], grade[7168:]) - target[7168:]).square().mean()
+        left = rest / (target - target.mean(0)).square().mean()
+    logger.info(f"mapping fitted to the phantoms' factors: {float(left):.3f} of the variance left unexplained")
+    return float(left)
+
+
+def _directions(factors: Tensor, w_dim: int) -> Tensor:
+    """Standardised factors along orthogonal directions of w, of unit variance in all."""
+    standard = (factors - factors.mean(0)) / factors.std(0)
+    basis = torch.linalg.qr(torch.randn(max(w_dim, standard.shape[1]), standard.shape[1]))[0][:w_dim]
+    return standard @ basis.T * math.sqrt(w_dim / standard.shape[1])

@@ -1,0 +1,186 @@
+"""DR-GAN as a generator: photographs from masks and a grade."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.data.condition_map import CONDITION_LESIONS, condition_map, missing_masks
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+
+__all__ = ["ALLOWANCES", "EXCLUDED_LESIONS", "DRGANGenerator"]
+
+ALLOWANCES = ("size", "overlap", "excluded")
+"""What `synthesize(allow=...)` can let pass: another image size than the weights were trained at, lesions on the optic
+disc, and lesions that the grade excludes."""
+
+EXCLUDED_LESIONS: dict[int, tuple[str, ...]] = {
+    0: CONDITION_LESIONS,
+    1: tuple(lesion for lesion in CONDITION_LESIONS if lesion != "ma"),
+}
+"""Lesions that a grade excludes by the international scale: none at 0, nothing but microaneurysms at 1."""
+
+OVERLAP = 0.01
+"""Share of the disc that lesions may cover without being asked about: blurred edges touch."""
+
+
+class DRGANGenerator(RetinaGenerator):
+    """Photographs from masks and a grade.
+
+    Args:
+        network: the trained `DRGAN`.
+        image_size: side of the images that it was trained on, in pixels.
+        batch_size: images per forward pass.
+
+    Example:
+        >>> from monai_retina_gen.networks import DRGAN
+        >>> generator = DRGANGenerator(DRGAN(base_width=4, residual_blocks=1, grading_vectors=False), image_size=32)
+        >>> batch = generator.synthesize({"vessel": torch.rand(2, 1, 32, 32)}, [0, 4], seeds=[1, 2])
+        >>> batch.image.shape, batch.records[1].options["missing_masks"][:2]
+        (torch.Size([2, 3, 32, 32]), ['od', 'fov'])
+    """
+
+    modes = frozenset({"synthesize"})
+    network: Any
+
+    def __init__(self, network: nn.Module, *, image_size: int, batch_size: int = 8) -> None:
+        super().__init__(network)
+        if image_size % self.network.stride:
+            raise ValueError(f"image_size={image_size}: want a multiple of {self.network.stride}")
+        self.image_size, self.batch_size = image_size, batch_size
+        self.num_classes = int(self.network.num_classes)
+
+    @torch.inference_mode()
+    def synthesize(
+        self,
+        masks: Mapping[str, Tensor],
+        grades: Sequence[int] | Tensor | None = None,
+        *,
+        seeds: Sequence[int],
+        allow: Collection[str] = (),
+        sources: Sequence[str] | None = None,
+        **options: Any,
+    ) -> GeneratedBatch:
+        """Images from masks and grades.
+
+        Args:
+            masks: any of `CONDITION_KEYS`, each `(B, 1, image_size, image_size)` in [0, 1]. What is not given is
+                taken for absent, and named in the record.
+            grades: `B` grades; `None` predicts each from its masks.
+            seeds: `B` integers; an image depends on its masks, grade and seed alone.
+            allow: any of `ALLOWANCES`, for requests that are refused otherwise.
+            sources: identifiers of the masks for the records.
+            options: none are known; any raises `TypeError`.
+
+        Returns:
+            Images with their masks, grades and records (options `masks`, `missing_masks`, `grade_predicted`, `allow`).
+
+        Raises:
+            ImageValueError: for an unknown mask key, masks of unequal size, of another size than `image_size`, or with
+                values outside [0, 1]; for lesions on more than 1 % of the optic disc; for lesions that the grade
+                excludes. The last three can be allowed.
+            ValueError: for a grade outside 0-4, another number of grades or seeds than of masks, or an unknown `allow`.
+        """
+        if options:
+            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        unknown = sorted(set(allow) - set(ALLOWANCES))
+        if unknown:
+            raise ValueError(f"allow={unknown}: the allowances are {', '.join(ALLOWANCES)}")
+        condition = condition_map(masks)
+        self._check_request(condition, seeds, grades, allow)
+        grade = self._grades(condition, grades)
+        self._check_lesions(masks, grade, allow)
+        image = self.images(condition, grade, seeds)
+        used = {
+            "masks": sorted(masks),
+            "missing_masks": missing_masks(masks),
+            "grade_predicted": grades is None,
+            "allow": sorted(allow),
+        }
+        names = sources or [""] * len(seeds)
+        records = [
+            self.record("synthesize", g, s, source=name, options=used)
+            for g, s, name in zip(grade.tolist(), seeds, names, strict=True)
+        ]
+        return GeneratedBatch(image.to(self.device), grade, records, dict(masks))
+
+    @torch.inference_mode()
+    def images(self, condition: Tensor, grades: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Images of condition maps, without any check of what they ask for.
+
+        Args:
+            condition: `(B, 9, H, W)` in [0, 1].
+            grades: `(B,)`.
+            seeds: `B` integers.
+
+        Returns:
+            `(B, 3, H, W)` in [0, 1], on the CPU.
+        """
+        made = []
+        for start in range(0, len(seeds), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            maps = condition[rows].to(self.device)
+            latent, noise = self.network.draw(seeds[rows], size=tuple(maps.shape[2:]), device=self.device)
+            image = self.network(maps, grades[rows].to(self.device), latent, noise)
+            made.append(((image.float() + 1) / 2).clamp(0, 1).cpu())
+        return torch.cat(made) if made else torch.empty(0, 3, *condition.shape[2:])
+
+    def _grades(self, condition: Tensor, grades: Sequence[int] | Tensor | None) -> Tensor:
+        if grades is not None:
+            return self.check_grades(grades)
+        parts = condition.split(self.batch_size)
+        found = [self.network.predict_grade(part.to(self.device)).argmax(1) for part in parts]
+        return torch.cat(found)
+
+    def _check_request(
+        self,
+        condition: Tensor,
+        seeds: Sequence[int],
+        grades: Sequence[int] | Tensor | None,
+        allow: Collection[str],
+    ) -> None:
+        if condition.ndim != 4:
+            raise ImageValueError(f"masks: want a batch (B, 1, H, W), got one of {tuple(condition.shape[1:])} each")
+        size, stride = tuple(condition.shape[2:]), self.network.stride
+        if size[0] % stride or size[1] % stride:
+            raise ImageValueError(f"masks: size {size} came, height and width must be multiples of {stride}")
+        if size != (self.image_size, self.image_size) and "size" not in allow:
+            raise ImageValueError(
+                f"masks: size {size} came, but generator {self.name!r} makes {self.image_size} px: resize the masks "
+                "(CropToFieldOfViewd with mask_keys), or allow=('size',) for images at a size that it has not learned"
+            )
+        counts = {"seeds": len(seeds)} | ({} if grades is None else {"grades": len(grades)})
+        wrong = {name: count for name, count in counts.items() if count != len(condition)}
+        if wrong:
+            raise ValueError(f"{wrong} came for {len(condition)} sets of masks: give one for each")
+
+    def _check_lesions(self, masks: Mapping[str, Tensor], grades: Tensor, allow: Collection[str]) -> None:
+        lesions = {key: masks[key] >= 0.5 for key in CONDITION_LESIONS if key in masks}
+        if "overlap" not in allow and "od" in masks:
+            _refuse_overlap(masks["od"] >= 0.5, lesions)
+        if "excluded" in allow:
+            return
+        for row, grade in enumerate(grades.tolist()):
+            shown = [key for key in EXCLUDED_LESIONS.get(grade, ()) if key in lesions and bool(lesions[key][row].any())]
+            if shown:
+                raise ImageValueError(
+                    f"masks of row {row} show {', '.join(shown)}, which grade {grade} excludes: ask for another grade, "
+                    "leave these masks out, or allow=('excluded',)"
+                )
+
+
+def _refuse_overlap(disc: Tensor, lesions: Mapping[str, Tensor]) -> None:
+    for key, lesion in lesions.items():
+        if key in ("laser", "membrane"):  # a membrane often grows from the disc, and class activation maps are coarse
+            continue
+        covered = (disc & lesion).flatten(1).sum(1) > OVERLAP * disc.flatten(1).sum(1)
+        if bool(covered.any()):
+            rows = covered.nonzero().flatten().tolist()[:8]
+            raise ImageValueError(
+                f"masks: {key!r} lies on the optic disc in rows {rows}: move the lesions off the disc, or "
+                "allow=('overlap',)"
+            )

@@ -1,0 +1,116 @@
+"""Grids of a mask-to-photograph generator during training: photograph, its masks, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from monai_retina_gen.data import CONDITION_KEYS, write_image
+from monai_retina_gen.handlers.sample_grid import image_grid
+
+__all__ = ["SynthesisGridHandler", "condition_picture"]
+
+COLOURS = {
+    "fov": (0.15, 0.15, 0.15),
+    "od": (0.55, 0.5, 0.3),
+    "laser": (0.35, 0.35, 0.35),
+    "membrane": (0.4, 0.55, 0.6),
+    "vessel": (0.2, 0.45, 0.9),
+    "se": (0.95, 0.95, 0.95),
+    "ex": (1.0, 0.9, 0.1),
+    "he": (0.8, 0.1, 0.4),
+    "ma": (1.0, 0.2, 0.1),
+}
+"""Painted in this order, so that small lesions lie on top."""
+
+
+def condition_picture(condition: Tensor) -> Tensor:
+    """Condition maps in colours.
+
+    Args:
+        condition: `(B, 9, H, W)` in [0, 1].
+
+    Returns:
+        `(B, 3, H, W)` in [0, 1].
+
+    Example:
+        >>> condition_picture(torch.zeros(1, 9, 4, 4)).shape
+        torch.Size([1, 3, 4, 4])
+    """
+    picture = condition.new_zeros(len(condition), 3, *condition.shape[2:])
+    for key, colour in COLOURS.items():
+        mask = condition[:, CONDITION_KEYS.index(key)][:, None]
+        picture = picture * (1 - mask) + mask * condition.new_tensor(colour).view(1, 3, 1, 1)
+    return picture
+
+
+class SynthesisGridHandler:
+    """Writes `synthesis_<epoch>.png` every `interval` epochs and at the end, always of the same items and seeds.
+
+    One row an item: the photograph, its masks, and images of them at the item's grade.
+
+    Args:
+        generator: with `images(condition, grades, seeds)`; its network is put into evaluation mode meanwhile.
+        dataset: items with `image`, `condition` and `grade`, in [0, 1].
+        output_dir: folder of the pictures.
+        interval: epochs between grids.
+        rows: items, spread over the data set.
+        samples: images of each.
+        writer: TensorBoard's `SummaryWriter`, or `None`.
+
+    Attributes:
+        reduction: see `PrepareConditionBatch`.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: Any,
+        dataset: Sequence[Any],
+        output_dir: str,
+        interval: int = 10,
+        rows: int = 6,
+        samples: int = 2,
+        writer: Any = None,
+    ) -> None:
+        self.generator, self.dataset, self.folder = generator, dataset, Path(output_dir)
+        self.interval, self.rows, self.samples, self.writer = interval, min(rows, len(dataset)), samples, writer
+        self.reduction = 1
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
+
+    @torch.no_grad()
+    def __call__(self, engine: Engine) -> None:
+        network = self.generator.network
+        training = network.training
+        network.eval()
+        grid = self.grid()
+        network.train(training)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_image(self.folder / f"synthesis_{engine.state.epoch:04d}.png", grid)
+        if self.writer is not None:
+            self.writer.add_image("synthesis", grid, engine.state.epoch)
+
+    def grid(self) -> Tensor:
+        """The picture `(3, rows * H, (2 + samples) * W)`."""
+        items = [self.dataset[i * len(self.dataset) // self.rows] for i in range(self.rows)]
+        image, condition = (torch.stack([torch.as_tensor(i[key]).float() for i in items]) for key in KEYS)
+        if self.reduction > 1:
+            image, condition = avg_pool2d(image, self.reduction), avg_pool2d(condition, self.reduction)
+        grades, n = torch.tensor([int(item["grade"]) for item in items]), self.samples
+        made = self.generator.images(
+            condition.repeat_interleave(n, 0), grades.repeat_interleave(n), list(range(self.rows * n))
+        )
+        columns = [image[:, None], condition_picture(condition)[:, None], made.unflatten(0, (self.rows, n))]
+        return image_grid(torch.cat(columns, dim=1).flatten(0, 1).clamp(0, 1), columns=2 + n)
+
+
+KEYS = ("image", "condition")

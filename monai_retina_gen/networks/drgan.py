@@ -1,0 +1,232 @@
+"""Generator of DR-GAN: fundus photographs from masks of vessels, disc and lesions, and a grade.
+
+Source: Zhou et al., "DR-GAN: Conditional Generative Adversarial Network for Fine-Grained Lesion Synthesis on Diabetic
+Retinopathy Images", section III, Figs. 1 and 2; the coarse-to-fine stages after pix2pixHD (Wang et al. 2018,
+arXiv:1711.11585).
+
+What differs from the paper, and why:
+
+- The synthesis block at full size also reads the masks, without attention: at 128 or 256 px a microaneurysm is a pixel,
+  which strided convolutions lose.
+- Encoder and residual blocks use instance normalisation by default. The paper's batches are of 16; in ours, batch
+  statistics of sparse lesion masks change from batch to batch, and the averages of evaluation fit none.
+- Enlarging is bilinear with a convolution by default; transposed convolutions leave checkerboards.
+- Attention: see `SpatialChannelAttention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.data.condition_map import CONDITION_KEYS
+from monai_retina_gen.networks.drgan_blocks import NORMS, UPSAMPLINGS, GradeMapping
+from monai_retina_gen.networks.drgan_stages import CoarseStage, FineStage
+
+__all__ = ["DRGAN"]
+
+
+class DRGAN(nn.Module):
+    """Two-stage generator from condition maps and grades to photographs.
+
+    `coarse` (the paper's G_m) has an encoder of four strided convolutions, residual blocks and synthesis blocks; `fine`
+    (G_l) adds detail at twice its size. With `stages=1`, `coarse` alone makes the image at its full size. Fully
+    convolutional: the same weights run at any size that is a multiple of `stride`.
+
+    Args:
+        stages: 1 or 2.
+        base_width: channels at full size; 2, 4 and 8 times as many at each halving. 64 is the paper's: 512, 256 and 128
+            channels at an eighth, a quarter and half of the size.
+        residual_blocks: the paper's 7.
+        num_classes: grades.
+        condition_keys: channels of the condition map that are read, any of `CONDITION_KEYS`; the others are ignored
+            (the paper's "without lesion masks").
+        grading_vectors: adaptive grading manipulation; `False` learns one scale and bias for all ("without AGM"), and
+            the grade then has no influence.
+        grading_dimension: size of the grader's features.
+        grading_rank: see `GradingSpace`.
+        mapping_width: of the mapping network.
+        attention: `False` is without SCA.
+        attention_side: see `SpatialChannelAttention`, as `channel_energy`.
+        channel_energy: `"sum"` as printed, or `"mean"`.
+        norm: `"instance"` or `"batch"` (the paper's), in encoder and residual blocks.
+        upsampling: `"resize"` or `"transposed"` (the paper's).
+        checkpointing: compute the synthesis blocks again in the backward pass instead of storing them: less memory, a
+            third more time.
+
+    Attributes:
+        stride: images are multiples of it.
+        latent_dim: standard normal numbers that a grading vector is made of.
+        active_stages: stages that are run; a training lowers it while only `coarse` learns.
+
+    Shape:
+        - condition: `(B, 9, H, W)` in [0, 1]; grade: `(B,)` integers, or `None` for the grade that the encoder
+          predicts; latent: `(B, latent_dim)`, or `None` for the mean of the grade; noise: tensors of `noise_shapes`, or
+          `None`, which draws them in training mode and takes zeros in evaluation mode.
+        - output: `(B, 3, H, W)` in [-1, 1].
+
+    Raises:
+        ValueError: for other stages, options or keys, or a size that is no multiple of `stride` or below twice of it.
+
+    Example:
+        >>> network = DRGAN(base_width=4, residual_blocks=1, grading_dimension=8, grading_rank=0).eval()
+        >>> network(torch.rand(2, 9, 32, 48), torch.tensor([0, 4])).shape
+        torch.Size([2, 3, 32, 48])
+    """
+
+    latent_distribution = "normal"
+
+    def __init__(
+        self,
+        *,
+        stages: int = 1,
+        base_width: int = 64,
+        residual_blocks: int = 7,
+        num_classes: int = 5,
+        condition_keys: Sequence[str] = CONDITION_KEYS,
+        grading_vectors: bool = True,
+        grading_dimension: int = 128,
+        grading_rank: int = 8,
+        mapping_width: int = 128,
+        attention: bool = True,
+        attention_side: int = 80,
+        channel_energy: str = "sum",
+        norm: str = "instance",
+        upsampling: str = "resize",
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_options(stages, base_width, condition_keys, norm, upsampling)
+        self.num_classes, self.stages, self.active_stages = num_classes, stages, stages
+        self.channels = [CONDITION_KEYS.index(key) for key in condition_keys]
+        self.mapping: GradeMapping | None = None
+        if grading_vectors:
+            self.mapping = GradeMapping(
+                dimension=grading_dimension, rank=grading_rank, num_classes=num_classes, width=mapping_width
+            )
+        self.latent_dim = self.mapping.space.numbers if self.mapping is not None else 0
+        sca = {"exact_side": attention_side, "channel_energy": channel_energy} if attention else None
+        self.coarse = CoarseStage(
+            condition=len(self.channels),
+            width=base_width,
+            residual_blocks=residual_blocks,
+            num_classes=num_classes,
+            embedding=mapping_width if grading_vectors else 0,
+            attention=sca,
+            norm=norm,
+            upsampling=upsampling,
+            checkpointing=checkpointing,
+        )
+        self.fine = FineStage(len(self.channels), base_width, norm, upsampling) if stages == 2 else None
+        self.apply(_initialise)
+
+    @property
+    def stride(self) -> int:
+        """Height and width are multiples of it."""
+        return 16 * self.active_stages
+
+    def noise_shapes(self, size: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Channels, height and width of the noise volumes for images of `size`, coarsest first."""
+        height, width = (int(side) // self.active_stages for side in size)
+        channels = [block.noise_channels for block in self.coarse.blocks]
+        return [(c, height // s, width // s) for c, s in zip(channels, (8, 4, 2, 1), strict=True)]
+
+    def draw(
+        self, seeds: Sequence[int], *, size: Sequence[int], device: str | torch.device = "cpu"
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Latents and noise volumes, drawn on the CPU from one seed each: a sample depends on its seed alone.
+
+        Args:
+            seeds: `B` integers.
+            size: height and width of the images.
+            device: where they are wanted.
+
+        Returns:
+            `(B, latent_dim)`, and one `(B, channels, h, w)` for each of `noise_shapes`.
+
+        Example:
+            >>> network = DRGAN(base_width=4, residual_blocks=1)
+            >>> alone, together = (network.draw(seeds, size=(32, 32))[1] for seeds in ([2], [1, 2]))
+            >>> all(torch.equal(one[0], two[1]) for one, two in zip(alone, together))
+            True
+        """
+        rows = []
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(int(seed))
+            shapes = [(self.latent_dim,), *self.noise_shapes(size)]
+            rows.append([torch.randn(shape, generator=generator) for shape in shapes])
+        latent, *noise = (torch.stack(parts).to(device) for parts in zip(*rows, strict=True))
+        return latent, noise
+
+    def predict_grade(self, condition: Tensor) -> Tensor:
+        """Logits `(B, num_classes)` of the grade, from the masks alone."""
+        return self.coarse.grade(self.coarse.encode(self._coarse_input(condition[:, self.channels]))[-1])
+
+    def set_grading_space(self, state: dict[str, Tensor]) -> None:
+        """Store the latent grading spaces: the state dict of a `GradingSpace`; without AGM nothing is stored."""
+        if self.mapping is not None:
+            self.mapping.space.load_state_dict(state)
+
+    def forward(
+        self,
+        condition: Tensor,
+        grade: Tensor | None = None,
+        latent: Tensor | None = None,
+        noise: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        _check_size(condition, self.stride)
+        condition = condition[:, self.channels]
+        if noise is None:
+            draw = torch.randn if self.training else torch.zeros
+            shapes = self.noise_shapes(condition.shape[2:])
+            noise = [draw(len(condition), *shape, device=condition.device) for shape in shapes]
+        small = self._coarse_input(condition)
+        encoded = self.coarse.encode(small)
+        features = self.coarse.synthesize(small, encoded, noise, self._embedding(encoded[-1], grade, latent))
+        if self.fine is None or self.active_stages == 1:
+            return torch.tanh(self.coarse.to_rgb(features))
+        return torch.tanh(self.fine(condition, features))
+
+    def _coarse_input(self, condition: Tensor) -> Tensor:
+        return condition if self.active_stages == 1 else nn.functional.avg_pool2d(condition, 2)
+
+    def _embedding(self, encoded: Tensor, grade: Tensor | None, latent: Tensor | None) -> Tensor | None:
+        if self.mapping is None:
+            return None
+        if grade is None:
+            grade = self.coarse.grade(encoded).argmax(1)
+        if latent is None:
+            latent = encoded.new_zeros(len(encoded), self.latent_dim, dtype=torch.float32)
+        found: Tensor = self.mapping(grade, latent)
+        return found
+
+
+def _check_options(stages: int, base_width: int, condition_keys: Sequence[str], norm: str, upsampling: str) -> None:
+    if stages not in (1, 2) or base_width < 2:
+        raise ValueError(f"stages={stages}, base_width={base_width}: want 1 or 2 stages and a width of at least 2")
+    unknown = [key for key in condition_keys if key not in CONDITION_KEYS]
+    if unknown or not condition_keys:
+        raise ValueError(f"condition_keys={list(condition_keys)}: want at least one of {', '.join(CONDITION_KEYS)}")
+    if norm not in NORMS or upsampling not in UPSAMPLINGS:
+        raise ValueError(f"norm={norm!r}, upsampling={upsampling!r}: want one of {NORMS} and one of {UPSAMPLINGS}")
+
+
+def _check_size(condition: Tensor, stride: int) -> None:
+    if condition.ndim != 4 or condition.shape[1] != len(CONDITION_KEYS):
+        raise ValueError(f"condition: shape {tuple(condition.shape)} came, wanted (B, {len(CONDITION_KEYS)}, H, W)")
+    height, width = condition.shape[2:]
+    if height % stride or width % stride or min(height, width) < 2 * stride:  # normalisation needs several places
+        raise ValueError(
+            f"condition: size {(height, width)} came, height and width must be multiples of {stride}, at least "
+            f"{2 * stride}"
+        )
+
+
+def _initialise(module: nn.Module) -> None:
+    """He initialisation of convolutions, biases zero."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.kaiming_normal_(module.weight, a=0.2, nonlinearity="leaky_relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,190 @@
+"""`ComposeMasks`: new lesion masks for an eye, of its own grade or another, from a bank of real lesions.
+
+For a given vessel map, disc and field of view it makes any number of mask sets; a generator with the mode `synthesize`
+turns them into photographs (`GenerativeAugment(mode="synthesize", lesion_bank=...)` does both).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, RandomizableTransform
+from monai.utils import TransformBackends, ensure_tuple
+from torch import Tensor
+
+from monai_retina_gen.data import LESION_MASKS, ComposedMasks, MaskComposer
+from monai_retina_gen.transforms.augmentation_policy import grade_of
+from monai_retina_gen.transforms.image_order import resolve_image_order
+
+__all__ = ["ComposeMasks", "ComposeMasksD", "ComposeMasksDict", "ComposeMasksd", "ComposerHandle"]
+
+COMPOSED_KEY = "composed"
+_OPENED: dict[tuple[int, str], MaskComposer] = {}
+_LOCK = threading.Lock()
+
+
+class ComposerHandle:
+    """A mask composer by the path of its bank: loaded once per process, not copied, pickled as its path.
+
+    Args:
+        source: path of a lesion bank, or a `MaskComposer`.
+        options: further arguments of `MaskComposer`; none with a `MaskComposer`.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | MaskComposer, **options: Any) -> None:
+        self.source = source if isinstance(source, MaskComposer) else os.fspath(source)
+        self.options = options
+
+    def get(self) -> MaskComposer:
+        """The composer; `DatalistError` where its bank cannot be read."""
+        if isinstance(self.source, MaskComposer):
+            return self.source
+        key = (os.getpid(), json.dumps([os.path.abspath(self.source), self.options], sort_keys=True))
+        with _LOCK:
+            if key not in _OPENED:
+                _OPENED[key] = MaskComposer(self.source, **self.options)
+            return _OPENED[key]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ComposerHandle:
+        return self
+
+
+class ComposeMasks(RandomizableTransform):
+    """Compose lesion masks for an eye.
+
+    Args:
+        bank: path of a lesion bank (`python -m monai_retina_gen lesion-bank`), or a `MaskComposer`.
+        grades: grades to draw from, each as likely; None keeps the grade of the call.
+        image_order: order of the masks' axes, see `GenerativeAugment`.
+        options: arguments of `MaskComposer`: `move`, `flip`, `lesions`, ...
+
+    Shape:
+        - masks: `fov` and `od`, `(1, H, W)` in [0, 1].
+        - output: `ComposedMasks`, in the order of the axes that came.
+
+    Raises:
+        ImageValueError, ValueError, DatalistError: see `MaskComposer.compose`.
+    """
+
+    backend = [TransformBackends.NUMPY]  # noqa: RUF012  # MONAI reads a list
+
+    def __init__(
+        self,
+        *,
+        bank: str | os.PathLike[str] | MaskComposer,
+        grades: Sequence[int] | None = None,
+        image_order: str | None = None,
+        **options: Any,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob=1.0)
+        if grades is not None and (not grades or set(grades) - set(range(5))):
+            raise ValueError(f"grades {grades!r}: want one or several of 0, 1, 2, 3, 4, or None")
+        self.composer = ComposerHandle(bank, **options)
+        self.grades = None if grades is None else tuple(grades)
+        self.image_order = image_order
+        self.seed, self.grade = 0, 0
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw the seed, and the grade where there are several, for an eye of grade `data`."""
+        self.seed = int(self.R.randint(0, 2**32, dtype=np.uint64))
+        self.grade = grade_of(data) if self.grades is None else int(self.grades[self.R.randint(len(self.grades))])
+
+    def __call__(self, masks: Mapping[str, Tensor], grade: Any = None) -> ComposedMasks:
+        """Compose masks; `grade` may be left out where `grades` are drawn."""
+        self.randomize(grade)
+        order = resolve_image_order(next(iter(masks.values())), self.image_order)
+        made = self.composer.get().compose({k: _turn(m, order) for k, m in masks.items()}, self.grade, seed=self.seed)
+        if order == "CHW":
+            return made
+        turned = {name: mask.transpose(1, 2).contiguous() for name, mask in made.masks.items()}
+        return ComposedMasks(turned, made.counts, made.area, made.profile)
+
+
+class ComposeMasksd(RandomizableTransform, MapTransform):
+    """Dictionary form of `ComposeMasks`: writes composed masks, and their grade, into the item.
+
+    Real masks under the same keys are replaced: use it to make conditions for a generator, not beside the photograph
+    that the masks came from.
+
+    Args:
+        keys: lesions to write, of `LESION_MASKS`.
+        bank: see `ComposeMasks`.
+        anatomy_keys: keys of the field of view and the optic disc.
+        label_key: key of the grade; written where `grades` are drawn.
+        grades, image_order, options: see `ComposeMasks`.
+
+    The item gains `composed`: JSON with grade, seed and the photograph that said which lesions there are.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_retina_gen.data import PhantomDataset, build_lesion_bank, load_datalist, write_phantoms
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     written = write_phantoms(folder, count=4, size=128, grades=[3], splits=(1, 0, 0))
+        ...     bank = build_lesion_bank(load_datalist(written)["training"], diameter=128, min_area=1)
+        >>> compose = ComposeMasksd(keys=("ma", "he"), bank=MaskComposer(bank), grades=[3], image_order="CHW")
+        >>> item = compose.set_random_state(0)(PhantomDataset(length=1, size=128, grades=[0], masks=True)[0])
+        >>> item["grade"], item["he"].shape
+        (3, torch.Size([1, 128, 128]))
+    """
+
+    backend = ComposeMasks.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection = LESION_MASKS[:4],
+        *,
+        bank: str | os.PathLike[str] | MaskComposer,
+        anatomy_keys: KeysCollection = ("fov", "od"),
+        label_key: Hashable = "grade",
+        **options: Any,
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob=1.0)
+        if unknown := sorted(set(map(str, self.keys)) - set(LESION_MASKS)):
+            raise ValueError(f"keys: unknown lesions {unknown}; choose from {', '.join(LESION_MASKS)}")
+        if not isinstance(bank, MaskComposer):
+            options = {"lesions": [str(key) for key in self.keys], **options}
+        self.compose = ComposeMasks(bank=bank, **options)
+        names = ensure_tuple(anatomy_keys)
+        self.anatomy_keys = dict(zip(("fov", "od"), names, strict=False))
+        self.label_key = label_key
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> ComposeMasksd:
+        """Seed the draws, as MONAI's transforms do."""
+        super().set_random_state(seed, state)
+        self.compose.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        anatomy = {name: item[key] for name, key in self.anatomy_keys.items() if key in item}
+        if "fov" not in anatomy:
+            raise KeyError(
+                f"anatomy_keys: the item has no {self.anatomy_keys['fov']!r}; it has {sorted(map(str, item))}"
+            )
+        made = self.compose(anatomy, item.get(self.label_key))
+        for key in self.keys:
+            item[key] = _like(anatomy["fov"], made.masks[str(key)])
+        item[self.label_key] = self.compose.grade
+        note = {"grade": self.compose.grade, "seed": self.compose.seed, "profile": made.profile}
+        item[COMPOSED_KEY] = json.dumps(note, sort_keys=True)
+        return item
+
+
+def _turn(mask: Tensor, order: str) -> Tensor:
+    plain = mask.as_tensor() if isinstance(mask, MetaTensor) else mask
+    return plain.transpose(1, 2) if order == "CWH" else plain
+
+
+def _like(reference: Tensor, mask: Tensor) -> Tensor:
+    return MetaTensor(mask, meta=dict(reference.meta)) if isinstance(reference, MetaTensor) else mask
+
+
+ComposeMasksD = ComposeMasksDict = ComposeMasksd

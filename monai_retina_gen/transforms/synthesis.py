@@ -1,0 +1,110 @@
+"""What `synthesize` needs besides a generator: its condition, from an item's masks or composed, at its own size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, MaskComposer
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
+from monai_retina_gen.transforms.compose_masks import ComposerHandle
+
+__all__ = ["ConditionMasks", "check_mask_keys", "check_stale_masks", "resized_masks"]
+
+
+class ConditionMasks:
+    """Makes the masks that images are synthesized from.
+
+    Args:
+        lesion_bank: path of a lesion bank or a `MaskComposer`: lesions are composed for the item's anatomy and grade.
+            None: the item's own lesions.
+    """
+
+    def __init__(self, lesion_bank: str | os.PathLike[str] | MaskComposer | None = None) -> None:
+        self.composer = None if lesion_bank is None else ComposerHandle(lesion_bank)
+
+    def __call__(
+        self, plans: Sequence[AugmentationPlan], masks: Mapping[str, Tensor], size: Sequence[int]
+    ) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+        """Masks for plans.
+
+        Args:
+            plans: `B` plans; composed lesions come from their seeds and grades.
+            masks: name to `(B, 1, H, W)` of the items.
+            size: height and width of the items' images.
+
+        Returns:
+            Name to `(B, 1, H, W)` float32 in [0, 1], and what the records say of it, one dictionary each.
+
+        Raises:
+            ImageValueError: no masks, or masks of another size than the images.
+        """
+        plain = {name: mask.float().clamp(0, 1) for name, mask in masks.items()}
+        _check_masks(plain, size)
+        if self.composer is None:
+            return plain, [{} for _ in plans]
+        composer = self.composer.get()
+        anatomy = {name: mask for name, mask in plain.items() if name not in LESION_MASKS}
+        made = [
+            composer.compose({name: mask[row].cpu() for name, mask in anatomy.items()}, plan.grade, seed=plan.seed)
+            for row, plan in enumerate(plans)
+        ]
+        device = next(iter(anatomy.values())).device
+        names = [name for name in LESION_MASKS if name in composer.lesions or name in plain]  # none of it: empty
+        lesions = {name: torch.stack([one.masks[name] for one in made]).to(device) for name in names}
+        return {**anatomy, **lesions}, [{"composed_from": one.profile} for one in made]
+
+
+def check_mask_keys(modes: Sequence[str], mask_keys: Sequence[str], has_bank: bool) -> None:
+    """Raise `ValueError` where image and masks could not stay together."""
+    if mask_keys and "sample" in modes:
+        raise ValueError(
+            f"mask_keys={list(mask_keys)} with the mode 'sample': a sample is another eye, to which the item's masks "
+            "do not belong. Use mode='synthesize', which changes image and masks together, or leave mask_keys out and "
+            "drop the masks from the items"
+        )
+    if "synthesize" in modes and not mask_keys and not has_bank:
+        raise ValueError(
+            "mode 'synthesize' needs mask_keys: the keys of the masks that images are made from, such as "
+            "('vessel', 'od', 'fov', 'ma', 'he', 'ex', 'se')"
+        )
+
+
+def check_stale_masks(item: Mapping[Any, Any], mask_keys: Sequence[str], made: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` where a mask in the item would describe the image that is no longer there."""
+    stale = [key for key in CONDITION_KEYS if isinstance(item.get(key), Tensor) and key not in mask_keys]
+    if stale:
+        raise ValueError(
+            f"mask_keys={list(mask_keys)}: the item also holds the masks {stale}, which would not belong to the "
+            "synthesized image; add them to mask_keys, or drop them from the item before this transform"
+        )
+    lacking = [key for key in mask_keys if key in item and key not in made]
+    if lacking:
+        raise ValueError(f"mask_keys {lacking}: the image was made without these masks; it has {sorted(made)}")
+
+
+def resized_masks(masks: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
+    """Masks `(B, 1, H, W)` at another side, in [0, 1]."""
+    return {
+        name: mask
+        if mask.shape[-1] == side
+        else interpolate(mask, (side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+        for name, mask in masks.items()
+    }
+
+
+def _check_masks(masks: Mapping[str, Tensor], size: Sequence[int]) -> None:
+    if not masks:
+        raise ImageValueError("masks: none came; mode 'synthesize' makes images from masks (mask_keys)")
+    wrong = {name: tuple(mask.shape[-2:]) for name, mask in masks.items() if tuple(mask.shape[-2:]) != tuple(size)}
+    if wrong:
+        raise ImageValueError(
+            f"masks: {wrong} came with images of {tuple(size)}; masks have the size of their image "
+            "(CropToFieldOfViewd with mask_keys crops them together)"
+        )

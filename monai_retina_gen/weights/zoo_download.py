@@ -1,0 +1,155 @@
+"""Getting a bundle from the zoo: checked before it is unpacked and before it is installed, all or nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from monai_retina_gen.errors import WeightsError, ZooError
+from monai_retina_gen.weights.bundle_paths import read_metadata, user_cache
+from monai_retina_gen.weights.state_files import load_state, sha256_file
+from monai_retina_gen.weights.zoo_fetch import download_file, read_index
+from monai_retina_gen.weights.zoo_index import ZooEntry
+from monai_retina_gen.weights.zoo_location import local_folder
+from monai_retina_gen.weights.zoo_unpack import unpack
+
+__all__ = ["download_bundle", "installed_problems"]
+
+logger = logging.getLogger(__name__)
+
+
+def download_bundle(
+    name: str,
+    *,
+    version: str | None = None,
+    location: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    replace: bool = False,
+) -> Path:
+    """Install a bundle from the zoo, or find it installed and unchanged.
+
+    The archive's size and sha256 are checked before it is opened; files are compared with the index one by one; weights
+    must load as plain tensors; then the folder appears at once. A broken download goes on at the next call. Several
+    processes may ask for the same bundle: one downloads, the others wait.
+
+    Args:
+        name: of the bundle.
+        version: the highest by default.
+        location: address or folder of the zoo; by default `MRG_ZOO`, the user's cache, the public zoo.
+        folder: where the bundle's folder is put; the user's cache by default, where `find_bundle` looks.
+        replace: put a folder that is there, and is not this version unchanged, aside under another name.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ZooUnavailableError: if the zoo cannot be asked or lacks the bundle.
+        ZooError: if anything differs from the index; then nothing is installed.
+    """
+    index = read_index(location)
+    entry = index.find(name, version)
+    into = Path(folder) if folder is not None else user_cache()
+    into.mkdir(parents=True, exist_ok=True)
+    target = into / name
+    with FileLock(into / f".{name}.lock"):
+        problems = installed_problems(target, entry) if target.exists() else ["it is not there"]
+        if not problems:
+            logger.info(f"{name} {entry.version} is at {target} already, unchanged")
+            return target.resolve()
+        if target.exists() and not replace:
+            raise ZooError(
+                f"{target} is there and is not {name} {entry.version} as the zoo at {index.location} lists it: "
+                f"{'; '.join(problems[:3])}. Use --replace (replace=True) to put it aside, or another folder."
+            )
+        _install(entry, index.location, into)
+    return target.resolve()
+
+
+def installed_problems(folder: Path, entry: ZooEntry) -> list[str]:
+    """How an installed bundle differs from the index; files that were added, such as a training's output, do not count.
+
+    Args:
+        folder: the bundle's folder.
+        entry: what the index says.
+    """
+    problems = []
+    for path, pin in entry.files.items():
+        file = folder / path
+        if not file.is_file():
+            problems.append(f"{path} is missing")
+        elif file.stat().st_size != pin["bytes"] or sha256_file(file) != pin["sha256"]:
+            problems.append(f"{path} is changed")
+    return problems
+
+
+def _install(entry: ZooEntry, location: str, into: Path) -> None:
+    """Fetch, check, unpack beside the target, check again, and move into place."""
+    target = into / entry.name
+    for left in into.glob(f".{entry.name}.*.part"):  # of a process that was killed: the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
+    archive, is_ours = _fetched(entry, location, into)
+    try:
+        _check_archive(archive, entry, is_ours)
+        with tempfile.TemporaryDirectory(dir=into, prefix=f".{entry.name}.", suffix=".part") as work:
+            bundle = unpack(archive, entry, Path(work))
+            _check_bundle(bundle, entry)
+            if target.exists():
+                _put_aside(target)
+            bundle.rename(target)
+    finally:
+        if is_ours and archive.is_file() and archive.stat().st_size >= entry.bytes:
+            archive.unlink()  # a part stays, to go on with
+    logger.info(f"{entry.name} {entry.version} is at {target}. {entry.weights_licence}")
+
+
+def _put_aside(target: Path) -> None:
+    """Rename, never delete: a bundle's folder may hold the output of someone's training."""
+    number = next(n for n in range(1, 10_000) if not target.with_name(f"{target.name}.replaced{n}").exists())
+    aside = target.rename(target.with_name(f"{target.name}.replaced{number}"))
+    logger.warning(f"{target} was put aside as {aside}")
+
+
+def _fetched(entry: ZooEntry, location: str, into: Path) -> tuple[Path, bool]:
+    """The archive, and whether it is a copy of ours: a folder's is read where it is."""
+    mirror = local_folder(location)
+    if mirror is not None:
+        logger.info(f"installing {entry.name} {entry.version} from {mirror / entry.file}")
+        return mirror / entry.file, False
+    part = into / f".{entry.file}.{entry.sha256[:16]}.part"
+    logger.info(f"downloading {entry.name} {entry.version} from {location} ({entry.bytes / 1e6:.1f} MB) to {into}")
+    download_file(f"{location}/{entry.file}", part, entry.bytes)
+    return part, True
+
+
+def _check_archive(archive: Path, entry: ZooEntry, is_ours: bool) -> None:
+    if not archive.is_file():
+        raise ZooError(f"the index lists {archive}, which is not there")
+    size = archive.stat().st_size
+    found = sha256_file(archive) if size == entry.bytes else f"{size} bytes"
+    if found != entry.sha256:
+        after = "; it was removed, start again" if is_ours else ""
+        raise ZooError(
+            f"{archive} has {found}, but the index lists sha256 {entry.sha256} and {entry.bytes} bytes: the file was "
+            f"changed or is incomplete. Nothing was unpacked{after}."
+        )
+
+
+def _check_bundle(bundle: Path, entry: ZooEntry) -> None:
+    """What the archive holds is the bundle that the index promised, and its weights are tensors alone."""
+    metadata = read_metadata(bundle)
+    if str(metadata.get("version")) != entry.version:
+        raise ZooError(
+            f"the index lists {entry.name} {entry.version}, its metadata says version {metadata.get('version')!r}"
+        )
+    for path in entry.files:
+        if path.endswith((".pt", ".pth", ".ckpt", ".pkl")):
+            pinned = metadata.get("weights", {}).get(path, {}).get("sha256")
+            try:
+                load_state(bundle / path, sha256=pinned)
+            except WeightsError as error:
+                raise ZooError(f"{entry.file} is refused: {error}") from error

@@ -1,0 +1,130 @@
+"""Training of encoder, phantom student and segmenter: batches say what they promise, losses are their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from monai_retina_gen.engines import (
+    EncoderLoss,
+    EncoderReconstruction,
+    PrepareEncoderBatch,
+    PreparePhantomBatch,
+    PreparePhantomMasks,
+    fit_mapping,
+)
+from monai_retina_gen.generators import PhantomGenerator
+from monai_retina_gen.losses import WeightedL1Loss
+from monai_retina_gen.networks import StyleEncoder, StyleGAN3, latent_statistics, pinned_styles
+
+
+class Pixels(nn.Module):
+    def forward(self, preds: Tensor, target: Tensor) -> Tensor:
+        return (preds - target).abs().mean((1, 2, 3))
+
+
+@pytest.fixture
+def network() -> StyleGAN3:
+    torch.manual_seed(0)
+    made = StyleGAN3(image_size=32, z_dim=16, w_dim=16, num_classes=5, channel_base=256, channel_max=8)
+    return made.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> PhantomGenerator:
+    return PhantomGenerator(image_size=32)
+
+
+def test_known_latents_make_their_images(network: StyleGAN3) -> None:
+    prepare = PrepareEncoderBatch(network=network, generated=4, bank=6)
+    real = torch.rand(2, 3, 32, 32)
+    images, target, _, _ = prepare({"image": real}, "cpu")
+    torch.testing.assert_close(images[:2], real * 2 - 1)
+    assert target["latents"].shape == (4, 16, 16)
+    with torch.no_grad():
+        made = network.synthesize_from_styles(pinned_styles(network, target["latents"])).clamp(-1, 1)
+    torch.testing.assert_close(images[2:], made, atol=2e-3, rtol=2e-3)  # the bank is in half precision
+    spread = (prepare.latents - prepare.latents[:, :1]).abs().amax((1, 2))
+    assert (spread > 0).any()  # some mix two eyes
+    none = PrepareEncoderBatch(network=network, generated=0, bank=1)({"image": real}, "cpu")
+    assert len(none[0]) == 2
+
+
+def test_loss_is_its_formula(network: StyleGAN3) -> None:
+    loss = EncoderLoss(Pixels(), network, pixel=1.0, square=2.0, perceptual=3.0, known=4.0, regular=5.0)
+    means, spread, _ = latent_statistics(network)
+    image = torch.zeros(3, 3, 32, 32)
+    latents = means.mean(0).expand(3, 16, -1).clone()
+    known = latents[1:].clone()
+    preds = {"image": image[:2] + 0.2, "latents": latents}
+    found = loss(preds, {"image": image, "latents": known})
+    assert float(found) == pytest.approx(0.2 + 2 * 0.04 + 3 * 0.1, abs=1e-5)
+    preds["latents"] = latents + 0.5  # all off by a half: the known ones and, from the mean, the others
+    variance = float(spread.square() / 16)
+    expected = float(found) + (4 + 5) * 0.25 / variance
+    assert float(loss(preds, {"image": image, "latents": known})) == pytest.approx(expected, rel=1e-4)
+
+
+def test_encoder_learns_from_both(network: StyleGAN3, teacher: PhantomGenerator) -> None:
+    torch.manual_seed(0)
+    encoder = StyleEncoder(w_dim=16, channels=(8, 8, 16, 16, 16), pyramid=16, hidden=32)
+    module = EncoderReconstruction(encoder, network, reconstructed=3)
+    assert set(module.state_dict()) == {f"encoder.{name}" for name in encoder.state_dict()}
+    prepare = PrepareEncoderBatch(network=network, generated=4, bank=8, teacher=teacher)
+    loss, optimizer = EncoderLoss(Pixels(), network), torch.optim.Adam(encoder.parameters(), lr=3e-3)
+    batch = {"seed": torch.tensor([1, 2]), "grade": torch.tensor([0, 3])}
+    losses = []
+    for _ in range(20):
+        images, target, _, _ = prepare(batch, "cpu")
+        found = module.train()(images)
+        assert found["image"].shape[0] == 3
+        total = loss(found, target)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(float(total.detach()))
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
+    assert all(p.grad is None for p in network.parameters())
+    assert module.eval()(images)["image"].shape[0] == len(images)
+
+
+def test_phantom_targets_and_weights(teacher: PhantomGenerator) -> None:
+    batch = {"seed": torch.tensor([1, 2]), "grade": torch.tensor([0, 3])}
+    latent, target, _, options = PreparePhantomBatch(teacher=teacher, lesion_weight=4.0)(batch, "cpu")
+    drawn = teacher.sample([0, 3], seeds=[1, 2])
+    torch.testing.assert_close((target[:, :3] + 1) / 2, drawn.image)
+    assert torch.equal(latent, teacher.latents([1, 2]))
+    assert options["update_averages"]
+    assert target[:, 3].min() == 1
+    lesions = torch.stack([drawn.masks[name] for name in ("ma", "he", "ex", "se")]).amax(0)[:, 0]
+    assert (target[:, 3] >= 1 + 4 * lesions - 1e-4).all()
+    assert target[0, 3].max() > 4  # also where this eye has none
+    image, masks = PreparePhantomMasks(teacher=teacher, structures=["ex", "od"])(batch, "cpu")
+    torch.testing.assert_close(image, drawn.image)
+    assert torch.equal(masks, torch.cat([drawn.masks["ex"], drawn.masks["od"]], dim=1))
+
+
+def test_mapping_holds_the_factors(network: StyleGAN3, teacher: PhantomGenerator) -> None:
+    network.requires_grad_(True)
+    before = torch.get_rng_state()
+    left = fit_mapping(network, teacher, steps=300)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert left < 0.2
+    seeds, grades = list(range(300)), torch.arange(300) % 5
+    latents = teacher.latents(seeds)
+    with torch.no_grad():
+        w = network.latent_mapping(latents, grades)
+    w = torch.cat([w.clamp(min=0), w.clamp(max=0), torch.ones(300, 1)], dim=1)
+    factors = teacher.factors(latents, grades)
+    rest = factors - w @ torch.linalg.lstsq(w, factors).solution
+    assert (rest.square().mean(0) < 0.25 * factors.var(0)).all()
+
+
+def test_weighted_error_is_its_formula() -> None:
+    preds, wanted = torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)
+    weight = torch.tensor([[[[1.0, 1.0], [1.0, 5.0]]]])
+    assert float(WeightedL1Loss(square=2.0)(preds, torch.cat([wanted, weight], 1))) == pytest.approx(2 * (0.5 + 0.5))
+    assert float(WeightedL1Loss()(preds, wanted)) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="one more with the weights"):
+        WeightedL1Loss()(preds, torch.zeros(1, 5, 2, 2))
