@@ -123,7 +123,8 @@ def store_limit(
     limit = float(torch.quantile(torch.tensor(distances, dtype=torch.float64), PERCENTILE / 100))
     folder = find_bundle(bundle)
     config = read_inference_config(folder, config_name)
-    write_json({**config, "distance_limit": round(limit, 6)}, folder / "configs" / f"{config_name}.json", sort_keys=False)
+    path = folder / "configs" / f"{config_name}.json"
+    write_json({**config, "distance_limit": round(limit, 6)}, path, sort_keys=False)
     metadata = read_metadata(folder)
     known = metadata.setdefault("distance_limits", {})
     known[config_name] = {"limit": round(limit, 6), "percentile": PERCENTILE, "photographs": len(distances), "of": of}
@@ -188,7 +189,7 @@ def _inverter(generator: StyleGAN3Generator, args: argparse.Namespace) -> Any:
     inverter: Inverter | None = generator.inverter
     if inverter is None:
         raise ValueError(f"generator {args.generator!r} has no encoder: train one, or use --optimise w+")
-    loaded = getattr(inverter, "load", lambda: inverter)()
+    loaded: Any = getattr(inverter, "load", lambda: inverter)()
     if args.steps is not None:
         loaded.steps = args.steps
     return loaded

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_retina_gen.data import LESION_MASKS, LesionBank, build_lesion_bank, load_datalist
+from monai_retina_gen.data import LESION_MASKS, LesionBank, build_lesion_bank, load_datalist, write_json
+from monai_retina_gen.generators.drgan_generator import LESION_BANK
+from monai_retina_gen.weights import find_bundle, read_metadata, save_state, sha256_file
 
 __all__ = ["add_parser", "bank_summary"]
 
@@ -54,7 +56,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--diameter", type=int, default=512, help="of the field of view in pixels (default 512)")
     parser.add_argument("--min-area", type=int, default=3, help="smallest piece in pixels (default 3)")
-    parser.add_argument("--out", required=True, help="file to write, .npz")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", help="file to write, .npz")
+    target.add_argument("--bundle", help="bundle of a mask-to-photograph generator, which samples with it from then on")
     parser.set_defaults(run=run)
 
 
@@ -63,8 +67,20 @@ def run(args: argparse.Namespace) -> int:
     items = load_datalist(args.datalist, args.dataset_dir)["training"]
     predicted = [item for source in args.predicted for item in load_datalist(source)["training"]]
     bank = build_lesion_bank(items, predicted=predicted, diameter=args.diameter, min_area=args.min_area, progress=True)
-    path = Path(args.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bank.save(path)
+    path = _install(bank, find_bundle(args.bundle)) if args.bundle else Path(args.out)
+    if args.out:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bank.save(path)
     print(f"{bank_summary(bank)}\n{len(bank.eye)} pieces of {len(bank)} eyes in {path}")
     return 0
+
+
+def _install(bank: LesionBank, bundle: Path) -> Path:
+    """Put the bank into a bundle and pin it in its metadata."""
+    path = bundle / LESION_BANK
+    save_state(bank.state(), path)
+    metadata = read_metadata(bundle)
+    pin = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    metadata["weights"] = metadata.get("weights", {}) | {LESION_BANK: pin}
+    write_json(metadata, bundle / "configs" / "metadata.json", sort_keys=False)
+    return path

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import ndimage
+from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data.atomic_file import atomic_path
@@ -31,6 +33,7 @@ __all__ = ["LesionBank", "build_lesion_bank"]
 
 Array = npt.NDArray[Any]
 FORMAT = 1
+UNKNOWN = -1e6  # place of a disc that is not known, where NaN is not allowed
 RIM = 0.03  # radii of the field of view in which segmenters take the rim's glare and shadow for lesions
 ON_DISC = 0.5  # share of a piece on the optic disc from which on it is a false alarm
 
@@ -122,6 +125,29 @@ class LesionBank:
         arrays: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         with atomic_path(path) as part, part.open("wb") as file:
             np.savez_compressed(file, format=np.asarray(FORMAT), **arrays)
+
+    def state(self) -> dict[str, Tensor]:
+        """The bank as tensors, for a bundle's `models/`; names of photographs stay out."""
+        arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
+        arrays["disc"] = np.nan_to_num(self.disc, nan=UNKNOWN)
+        return {"format": torch.tensor(FORMAT), **{key: torch.from_numpy(a.copy()) for key, a in arrays.items()}}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> LesionBank:
+        """The bank of `state`; its eyes are numbered.
+
+        Raises:
+            DatalistError: if the tensors are not those of a bank.
+        """
+        wanted = {f.name for f in fields(cls)} - {"name"} | {"format"}
+        if set(state) != wanted or int(state["format"]) != FORMAT:
+            raise DatalistError(
+                f"tensors {sorted(state)[:12]} are not a lesion bank of format {FORMAT}, which has {sorted(wanted)}"
+            )
+        arrays: dict[str, Any] = {key: state[key].numpy() for key in wanted - {"format"}}
+        arrays["disc"] = np.where(arrays["disc"] == UNKNOWN, np.nan, arrays["disc"]).astype(np.float32)
+        names = np.array([f"eye {i}" for i in range(len(arrays["grade"]))])
+        return cls(**{**arrays, "name": names, "diameter": int(arrays["diameter"])})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LesionBank:

@@ -10,8 +10,8 @@ from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.gate_limits import GateLimits, joint_limits, lower_limit
 from monai_retina_gen.editing.inversion import Inversion, Inverter
-from monai_retina_gen.editing.latent_cache import CachedInverter, photograph_key
 from monai_retina_gen.editing.label_gate import Gate, GateVerdict, LabelGate, resolve_gate
+from monai_retina_gen.editing.latent_cache import CachedInverter, photograph_key
 from monai_retina_gen.editing.lesion_editor import EditedPhotographs, LesionEditor
 from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
 from monai_retina_gen.editing.optimisation_inversion import OptimisationInversion
@@ -21,18 +21,16 @@ from monai_retina_gen.editing.strength import strength_for_area, strongest_accep
 from monai_retina_gen.editing.style_edit import StyleEdit, parse_lesions
 
 __all__ = [
-    "CachedInverter",
-    "EncoderInversion",
-    "OptimisationInversion",
-    "photograph_key",
     "DIRECTIONS",
     "PRESETS",
+    "CachedInverter",
     "ChannelProbe",
     "ContributionScores",
     "DirectionPreset",
     "Directions",
     "EditRequest",
     "EditedPhotographs",
+    "EncoderInversion",
     "FoundDirection",
     "Gate",
     "GateLimits",
@@ -42,6 +40,7 @@ __all__ = [
     "LabelGate",
     "LesionEditor",
     "Masker",
+    "OptimisationInversion",
     "ScoreTable",
     "SegmenterMasks",
     "StepEffect",
@@ -58,6 +57,7 @@ __all__ = [
     "load_directions",
     "lower_limit",
     "parse_lesions",
+    "photograph_key",
     "rank_channels",
     "resolve_gate",
     "resolve_preset",

@@ -80,6 +80,12 @@ class EditCache:
             while self._kept and used > self.limit:
                 used -= self._kept.popitem(last=False)[1].bytes
 
+    def __getstate__(self) -> dict[str, int]:
+        return {"limit": self.limit}  # what is kept stays in its process
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__init__(state["limit"] / 2**20)  # type: ignore[misc]
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

@@ -28,6 +28,7 @@ class EditRequest:
         strengths: `(B,)` in [-1, 1]; `None` where `area_changes` are given.
         area_changes: `(B,)` wanted changes of the lesions' area, relative, instead of strengths.
         blend: `delta` or `replace`.
+        step: unit of the strengths, see `StyleEdit`; `None` for the directions' own.
         gate: the strongest edit that it accepts is made, up to the strength that is asked for.
         groups: of the photographs, for the gate.
         tries: edits of a photograph at most, under the gate.
@@ -38,6 +39,7 @@ class EditRequest:
     strengths: Tensor | None = None
     area_changes: Tensor | None = None
     blend: str = "delta"
+    step: str | None = None
     gate: Gate | None = None
     groups: Sequence[str | None] | None = None
     tries: int = 4

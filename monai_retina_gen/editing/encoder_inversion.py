@@ -109,9 +109,7 @@ class EncoderInversion(nn.Module):
         sigma = self.sigma.to(ws)
         start = StyleParameters(network, ws.clone(), sigma, ws.new_zeros(len(ws), len(sigma)))
         rates = [self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * i / self.steps)) for i in range(self.steps)]
-        return invert_styles(
-            start, images, self.error, space=self.space, rates=rates, offset_weight=self.offset_weight
-        )
+        return invert_styles(start, images, self.error, space=self.space, rates=rates, offset_weight=self.offset_weight)
 
 
 def check_photographs(images: Tensor, network: Any, grades: Tensor) -> Tensor:

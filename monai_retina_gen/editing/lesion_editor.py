@@ -71,7 +71,8 @@ class LesionEditor:
     ) -> None:
         self.network = network
         self.inverter, self.masker, self.distance_limit = inverter, masker, distance_limit
-        self.style_edit, self.cache = StyleEdit(directions, self.network.style_space), EditCache(cache_mb)
+        self.directions, self.cache = directions, EditCache(cache_mb)
+        self._edits: dict[str, StyleEdit] = {}
 
     @torch.no_grad()
     def edit(self, photographs: Tensor, grades: Tensor, request: EditRequest) -> EditedPhotographs:
@@ -97,6 +98,13 @@ class LesionEditor:
         distance = torch.tensor([start.distance for start in starts])
         return EditedPhotographs(image, strength, refused, distance, judge)
 
+    def style_edit(self, step: str | None = None) -> StyleEdit:
+        """The edits of styles in a unit of the strength; `None` for the directions' own."""
+        unit = step or self.directions.step
+        if unit not in self._edits:
+            self._edits[unit] = StyleEdit(self.directions, self.network.style_space, step=unit)
+        return self._edits[unit]
+
     def starts(self, photographs: Tensor, grades: Tensor) -> list[EditStart]:
         """Inversions of photographs, from the cache where they are there; all others in one batch."""
         keys = [image_key(image, int(grade)) for image, grade in zip(photographs, grades, strict=True)]
@@ -115,12 +123,19 @@ class LesionEditor:
             return {}
         return dict(self.masker(images))
 
-    def generated(self, starts: Sequence[EditStart], lesions: Sequence[tuple[str, ...]], strengths: Tensor) -> Tensor:
+    def generated(
+        self,
+        starts: Sequence[EditStart],
+        lesions: Sequence[tuple[str, ...]],
+        strengths: Tensor,
+        step: str | None = None,
+    ) -> Tensor:
         """The generator's edited images `(B, 3, S, S)` in [0, 1], from the kept outputs of the layers before."""
+        edit = self.style_edit(step)
         device = next(self.network.parameters()).device
         styles = torch.stack([start.styles for start in starts]).to(device)
-        new = self.style_edit(styles, lesions, strengths)
-        firsts = [self.style_edit.first_layer(each) for each in lesions]
+        new = edit(styles, lesions, strengths)
+        firsts = [edit.first_layer(each) for each in lesions]
         made = torch.empty(0)
         for first in sorted(set(firsts)):
             rows = [i for i, each in enumerate(firsts) if each == first]
@@ -164,14 +179,14 @@ class LesionEditor:
             strengths = request.strengths[rows].float()
         else:
             assert request.area_changes is not None  # checked before
-            strengths = self._for_areas(own, lesions, request.area_changes[rows].float())
+            strengths = self._for_areas(own, lesions, request.area_changes[rows].float(), request.step)
         real = photographs[rows]
         masks = {name: mask[rows] for name, mask in request.masks.items()}
         made, judges = real.clone(), [""]
 
         def attempt(few: list[int], tried: Tensor) -> list[str]:
             images = self._blended(real[few], [own[i] for i in few], [lesions[i] for i in few], tried,
-                                   request.blend, {n: m[few] for n, m in masks.items()})  # fmt: skip
+                                   request, {n: m[few] for n, m in masks.items()})  # fmt: skip
             whole = [rows[i] for i in few]
             reasons, judges[0] = _reasons(images, real[few], grades[whole], request, whole)
             for i, image, reason in zip(few, images, reasons, strict=True):
@@ -187,11 +202,11 @@ class LesionEditor:
         starts: list[EditStart],
         lesions: list[tuple[str, ...]],
         strengths: Tensor,
-        blend: str,
+        request: EditRequest,
         masks: Mapping[str, Tensor],
     ) -> Tensor:
-        after = self.generated(starts, lesions, strengths)
-        if blend == "replace":
+        after = self.generated(starts, lesions, strengths, request.step)
+        if request.blend == "replace":
             return blend_replace(real, after)
         before = torch.stack([start.image for start in starts]).to(after)
         found = self.masks(after)
@@ -204,9 +219,11 @@ class LesionEditor:
         seen = (resized(real.float(), int(after.shape[-1])).amax(1, keepdim=True) > DARK).to(real)
         return blend_delta(real, before, after, torch.cat(soft).to(real) * seen)
 
-    def _for_areas(self, starts: list[EditStart], lesions: list[tuple[str, ...]], wanted: Tensor) -> Tensor:
+    def _for_areas(
+        self, starts: list[EditStart], lesions: list[tuple[str, ...]], wanted: Tensor, step: str | None = None
+    ) -> Tensor:
         def areas(strengths: Tensor) -> Tensor:
-            found = self.masks(self.generated(starts, lesions, strengths))
+            found = self.masks(self.generated(starts, lesions, strengths, step))
             if not found:
                 raise ValueError(
                     "area changes need a segmenter that knows the network's images; give strengths instead"
@@ -222,7 +239,7 @@ class LesionEditor:
             device = next(self.network.parameters()).device
             styles = self.network.style_space.split(torch.stack([start.styles for start in new]).to(device))
             for start, row in zip(new, self.network.synthesis.run(styles, stop_layer=layer), strict=True):
-                start.features[layer] = row
+                start.features[layer] = row.clone()  # not a view that keeps its batch
         return torch.stack([start.features[layer] for start in starts])
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from monai_retina_gen.editing.composition import compose_channels
 from monai_retina_gen.editing.directions import Directions
+from monai_retina_gen.editing.score_presets import STEPS
 from monai_retina_gen.networks import StyleSpace
 
 __all__ = ["StyleEdit", "parse_lesions"]
@@ -41,6 +42,10 @@ class StyleEdit:
     Args:
         directions: of the network.
         space: the network's style space.
+        step: `mu`, `sigma` or `max`; by default the directions' own. Another moves a direction's main channel alone.
+
+    Raises:
+        ValueError: for another step, or directions of another network.
 
     Example:
         >>> space = StyleSpace(names=["input", "L0", "rgb"], widths=[1, 2, 1])
@@ -51,10 +56,12 @@ class StyleEdit:
         tensor([[0.0000, 0.0000, 0.5000, 0.0000]])
     """
 
-    def __init__(self, directions: Directions, space: StyleSpace) -> None:
+    def __init__(self, directions: Directions, space: StyleSpace, *, step: str | None = None) -> None:
         if len(directions.mean) != space.size:
             raise ValueError(f"directions over {len(directions.mean)} channels for a network that has {space.size}")
-        self.directions, self.space = directions, space
+        if step is not None and step not in STEPS:
+            raise ValueError(f"step {step!r}: want one of {', '.join(STEPS)}")
+        self.directions, self.space, self.step = directions, space, step or directions.step
         self._vectors: dict[tuple[str, ...], Tensor] = {}
 
     def vector(self, lesions: tuple[str, ...]) -> Tensor:
@@ -77,10 +84,10 @@ class StyleEdit:
             strengths: `(B,)`.
         """
         change = torch.stack([self.vector(each) for each in lesions]).to(styles) * strengths.to(styles)[:, None]
-        if self.directions.step == "max":
+        if self.step == "max":
             largest = [s.amax(1, keepdim=True).expand_as(s) for s in self.space.split(styles)]
             change = change * self.space.flatten(largest)
-        if self.directions.step != "sigma":
+        if self.step != "sigma":
             return styles + change
         low, high = self.directions.low.to(styles), self.directions.high.to(styles)
         # a style that lies outside of what samples have may stay there, and only come back
@@ -89,8 +96,13 @@ class StyleEdit:
 
     def _joined(self, lesions: tuple[str, ...]) -> Tensor:
         """One direction as it is; several by least squares on what the channels were measured to do."""
-        single = torch.stack([self.directions.vectors[name] for name in lesions]).sum(0)
-        if len(lesions) == 1 or self.directions.step != "sigma" or len(self.directions.channels) < len(lesions):
+        single = torch.stack([self._single(name) for name in lesions]).sum(0)
+        if (
+            len(lesions) == 1
+            or self.step != "sigma"
+            or self.step != self.directions.step
+            or len(self.directions.channels) < len(lesions)
+        ):
             return single
         d, index = self.directions, self.directions.channels
         wanted = {name: self._reached(name) for name in lesions if name in d.effects}
@@ -99,6 +111,16 @@ class StyleEdit:
         vector = torch.zeros_like(single)
         vector[index] = steps.to(vector) * d.std[index]
         return vector if bool(vector.any()) else single
+
+    def _single(self, lesion: str) -> Tensor:
+        d, vector = self.directions, self.directions.vectors[lesion]
+        if self.step == d.step:
+            return vector
+        main = int((vector.abs() / (d.std if d.step == "sigma" else torch.ones_like(d.std))).argmax())
+        sizes = {"mu": d.mean, "max": torch.ones_like(d.mean), "sigma": (d.high - d.low) / 2}
+        moved = torch.zeros_like(vector)
+        moved[main] = sizes[self.step][main]
+        return moved
 
     def _reached(self, lesion: str) -> float:
         """Change of the lesion's area at strength 1 of its own direction, by the measured effects, in its spread."""

@@ -22,7 +22,7 @@ MODES = {
     "synthesize": "an eye from masks and a grade",
 }
 _BUNDLES_WITH = {
-    "sample": "retina_vae, retina_wgan, retina_wgan_gp",
+    "sample": "retina_drgan, retina_vae, retina_wgan, retina_wgan_gp, retina_stylegan3",
     "reconstruct": "retina_vae, retina_stylegan3",
     "edit": "retina_stylegan3",
     "synthesize": "retina_drgan",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.data import LesionBank
 from monai_retina_gen.data.condition_map import CONDITION_LESIONS, condition_map, missing_masks
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.composed_eyes import ComposedEyes
+from monai_retina_gen.weights import load_state, pinned_sha256, read_inference_config
 
 __all__ = ["ALLOWANCES", "EXCLUDED_LESIONS", "DRGANGenerator"]
 
@@ -23,6 +27,9 @@ EXCLUDED_LESIONS: dict[int, tuple[str, ...]] = {
     1: tuple(lesion for lesion in CONDITION_LESIONS if lesion != "ma"),
 }
 """Lesions that a grade excludes by the international scale: none at 0, nothing but microaneurysms at 1."""
+
+LESION_BANK = "models/lesion_bank.pt"
+"""Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""
 
 OVERLAP = 0.01
 """Share of the disc that lesions may cover without being asked about: blurred edges touch."""
@@ -46,6 +53,7 @@ class DRGANGenerator(RetinaGenerator):
 
     modes = frozenset({"synthesize"})
     network: Any
+    eyes: ComposedEyes | None = None
 
     def __init__(self, network: nn.Module, *, image_size: int, batch_size: int = 8) -> None:
         super().__init__(network)
@@ -53,6 +61,47 @@ class DRGANGenerator(RetinaGenerator):
             raise ValueError(f"image_size={image_size}: want a multiple of {self.network.stride}")
         self.image_size, self.batch_size = image_size, batch_size
         self.num_classes = int(self.network.num_classes)
+
+    def load_parts(self, bundle: Path, config_name: str = "inference") -> None:
+        """Take the bundle's lesion bank, where it has one: with it, grades alone are enough (`sample`)."""
+        file = str(read_inference_config(bundle, config_name).get("lesion_bank_file", LESION_BANK))
+        pin = pinned_sha256(bundle, file)
+        if pin is not None:
+            self.set_lesion_bank(LesionBank.from_state(load_state(bundle / file, sha256=pin)))
+
+    def set_lesion_bank(self, bank: LesionBank) -> None:
+        """Compose lesions of this bank in `sample`."""
+        self.eyes = ComposedEyes(bank, image_size=self.image_size)
+        self.modes = type(self).modes | {"sample"}
+
+    @property
+    def missing_grades(self) -> frozenset[int]:
+        """Grades of which the lesion bank has no eye."""
+        return frozenset(range(self.num_classes)) - self.eyes.grades if self.eyes is not None else frozenset()
+
+    def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any) -> GeneratedBatch:
+        """Images for grades, from masks of eyes that do not exist (see `ComposedEyes`); the masks come with them.
+
+        Args:
+            grades: `B` grades.
+            seeds: `B` integers; the eye depends on its seed alone, its lesions on seed and grade.
+            options: none are known; any raises `TypeError`.
+
+        Raises:
+            UnsupportedModeError: without a lesion bank.
+            ValueError: for a grade that the bank cannot compose, or another number of seeds.
+        """
+        if self.eyes is None:
+            raise self._lacks("sample")
+        if options:
+            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        grade = self.check_grades(grades)
+        if len(seeds) != len(grade):
+            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        masks = self.eyes.masks(grade.tolist(), seeds=seeds)
+        image = self.images(condition_map(masks), grade, seeds)
+        records = [self.record("sample", g, s) for g, s in zip(grade.tolist(), seeds, strict=True)]
+        return GeneratedBatch(image.to(self.device), grade, records, masks)
 
     @torch.inference_mode()
     def synthesize(

@@ -149,6 +149,7 @@ class StyleEditing(RetinaGenerator):
         strength: float | Sequence[float] | Tensor | None = None,
         area_change: float | Sequence[float] | Tensor | None = None,
         blend: str = "delta",
+        step: str | None = None,
         gate: str | Gate | None = None,
         groups: Sequence[str | None] | None = None,
         tries: int = 4,
@@ -168,6 +169,7 @@ class StyleEditing(RetinaGenerator):
             area_change: instead of `strength`, the wanted relative change of the lesion's area, such as 0.25.
             blend: `delta` changes the photograph only around the lesion, at its own resolution; `replace` gives the
                 generator's image.
+            step: unit of the strength: `sigma`, `mu` or `max` (see `DirectionPreset`); by default the directions' own.
             gate: `None`, `"label"` or a `Gate`: the strongest edit up to `strength` that passes is made.
             groups: of the photographs, for a cross-fitted gate.
             tries: edits of an image at most, under the gate.
@@ -186,12 +188,12 @@ class StyleEditing(RetinaGenerator):
             ValueError: for an unknown lesion, a strength outside [-1, 1], or lists of unequal length.
             UnsupportedModeError: without inverter or directions.
         """
-        unknown = sorted(set(options) - {"distance", "refused", "step"})
+        unknown = sorted(set(options) - {"distance", "refused"})
         if unknown:
             raise TypeError(f"unknown options {unknown} for this generator")
         grade, editor = self.check_grades(grades), self.editor
         images = _checked(images, len(grade)).to(self.device)
-        lesions = [parse_lesions(each, editor.style_edit.directions.lesions) for each in _each(lesion, len(grade))]
+        lesions = [parse_lesions(each, editor.directions.lesions) for each in _each(lesion, len(grade))]
         excluded = [_excluded(g, each, allow_excluded) for g, each in zip(grade.tolist(), lesions, strict=True)]
         rows = [i for i, reason in enumerate(excluded) if not reason]
         request = EditRequest(
@@ -199,6 +201,7 @@ class StyleEditing(RetinaGenerator):
             _numbers(strength, len(grade), rows, None if area_change is not None else 1.0),
             _numbers(area_change, len(grade), rows, None),
             blend=blend,
+            step=step,
             gate=resolve_gate(gate),
             groups=None if groups is None else [groups[i] for i in rows],
             tries=tries,
@@ -227,7 +230,7 @@ class StyleEditing(RetinaGenerator):
                 notes[row] = {
                     "strength": round(float(done.strength[i]), 6),
                     "blend": request.blend,
-                    "step": self.directions.step,
+                    "step": request.step or self.directions.step,
                     "distance": round(float(done.distance[i]), 6),
                 } | ({"refused": done.refused[i]} if done.refused[i] else {})  # type: ignore[assignment]
         names = list(sources or [""] * len(grade))

@@ -53,8 +53,8 @@ class DRGAN(nn.Module):
         channel_energy: `"sum"` as printed, or `"mean"`.
         norm: `"instance"` or `"batch"` (the paper's), in encoder and residual blocks.
         upsampling: `"resize"` or `"transposed"` (the paper's).
-        checkpointing: compute the synthesis blocks again in the backward pass instead of storing them: less memory, a
-            third more time.
+        checkpointing: compute the synthesis blocks again in the backward pass instead of storing them: less memory,
+            about a fifth more time (docs/benchmarks.md).
 
     Attributes:
         stride: images are multiples of it.

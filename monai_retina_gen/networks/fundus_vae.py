@@ -146,7 +146,7 @@ class FundusVAE(nn.Module):
             shrinkage: strength of the pooling, in photographs.
         """
         direction = torch.linalg.eigh((means - mirrored).T @ (means - mirrored)).eigenvectors[:, -1]
-        # Of fewer photographs than dimensions only the noise keeps a covariance definite: no rounding to single precision
+        # With fewer photographs than dimensions only the noise keeps the covariance definite: double precision.
         latents, noise = torch.cat([means, mirrored]).double(), variances.double().mean(0)
         grades = torch.cat([grades, grades])
         right = latents @ direction.double() > latents.mean(0) @ direction.double()

@@ -59,6 +59,7 @@ class AugmentationSource:
         allow_upsampling: allow a generator's image to be enlarged to a larger item.
         lesion_bank: see `ConditionMasks`.
         synthesize_options: further arguments of the generator's `synthesize`.
+        edit_options: further arguments of the generator's `edit`, such as `{"step": "mu", "blend": "replace"}`.
         background: share of the time in which a thread makes edits ahead (see `BackgroundEdits`); `None` makes each
             when it is asked for.
     """
@@ -75,6 +76,7 @@ class AugmentationSource:
         allow_upsampling: bool = False,
         lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
         synthesize_options: Mapping[str, Any] | None = None,
+        edit_options: Mapping[str, Any] | None = None,
         background: float | None = None,
     ) -> None:
         if generator is None and bank is None:
@@ -84,6 +86,7 @@ class AugmentationSource:
         self.gate = resolve_gate(gate)
         self.max_retries, self.allow_upsampling = max_retries, allow_upsampling
         self.conditions, self.synthesize_options = ConditionMasks(lesion_bank), dict(synthesize_options or {})
+        self.edit_options = dict(edit_options or {})
         self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
 
     def check_modes(self, modes: Sequence[str]) -> None:
@@ -170,7 +173,9 @@ class AugmentationSource:
     ) -> list[Augmented]:
         assert self.handle is not None
         few, tries = images.float().clamp(0, 1), self.max_retries + 1
-        made = lesion_edits(self.handle, plans, few, masks, sources, groups, gate=self.gate, tries=tries)
+        made = lesion_edits(
+            self.handle, plans, few, masks, sources, groups, gate=self.gate, tries=tries, options=self.edit_options
+        )
         return [
             Augmented(None, None, {}, refused)
             if refused

@@ -64,6 +64,7 @@ class GenerativeAugment(RandomizableTransform):
             item's vessels, disc and field of view, after its grade. Without it the item's own lesions are taken.
         synthesize_options: further arguments of the generator's `synthesize`, such as `{"allow": ["overlap"]}`.
 
+        edit_options: further arguments of the generator's `edit`, such as `{"step": "mu", "blend": "replace"}`.
         background: for `"edit"`: share of the time, such as 0.02, in which a thread makes edits ahead; a photograph
             stays as it is until its first one is there. Not repeatable: it depends on time. `None` edits at once.
 
@@ -108,6 +109,7 @@ class GenerativeAugment(RandomizableTransform):
         trust_code: bool = False,
         lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
         synthesize_options: Mapping[str, Any] | None = None,
+        edit_options: Mapping[str, Any] | None = None,
         background: float | None = None,
     ) -> None:
         RandomizableTransform.__init__(self, prob=1.0)
@@ -122,6 +124,7 @@ class GenerativeAugment(RandomizableTransform):
             allow_upsampling=allow_upsampling,
             lesion_bank=lesion_bank,
             synthesize_options=synthesize_options,
+            edit_options=edit_options,
             background=background,
         )
         if bank is not None:

@@ -35,6 +35,7 @@ def lesion_edits(
     *,
     gate: Gate | None,
     tries: int,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Edited]:
     """Images, records, masks and reasons (`""` where edited), one a plan.
 
@@ -47,6 +48,7 @@ def lesion_edits(
         groups: of the photographs.
         gate: under which strengths are found.
         tries: edits of an image at most.
+        options: further arguments of the generator's `edit`.
 
     Raises:
         ImageValueError: for masks of lesions, where the generator's segmenter does not know images of this size.
@@ -59,7 +61,15 @@ def lesion_edits(
         "with_masks": bool(known),
     }
     batch = handle.call(
-        "edit", images, [p.grade for p in plans], sources=sources, groups=groups, gate=gate, tries=tries, **arguments
+        "edit",
+        images,
+        [p.grade for p in plans],
+        sources=sources,
+        groups=groups,
+        gate=gate,
+        tries=tries,
+        **arguments,
+        **(options or {}),
     )
     refused = [str(record.options.get("refused", "")) for record in batch.records]
     stale = sorted(set(known) & set(LESIONS) - set(batch.masks))

@@ -46,7 +46,7 @@ def start_networks(
     Args:
         networks: by name.
         init_weights: bare state dict of a generator (a bundle's `models/model.pt`), for `generator` and `ema`.
-        init_training: file of `save_training_state` with all networks.
+        init_training: file of `save_training_state` with all networks; a `generator` that it lacks starts from `ema`.
         partial: take what fits of networks of another resolution or width, layer by layer (see `transfer_state`); a
             network of which `init_training` holds nothing starts anew. What was taken is logged.
 
@@ -65,13 +65,17 @@ def start_networks(
     if init_training:
         state = load_state(init_training)
         for name, network in networks.items():
-            own: dict[str, Any] = {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(f"{name}.")}
+            own = _part(state, name) or (_part(state, "ema") if name == "generator" else {})
             if partial and not own:
                 logger.warning(f"{init_training} holds no {name}: it starts anew")
             elif partial:
                 transfer_state(network, own, source=f"{init_training}, {name}")
             else:
                 _load_strictly(network, own, f"{init_training} does not fit the {name}")
+
+
+def _part(state: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(f"{name}.")}
 
 
 def _load_strictly(network: nn.Module, state: dict[str, Any], complaint: str) -> None:

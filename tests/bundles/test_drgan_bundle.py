@@ -213,7 +213,13 @@ def parsed(*names: str, **options: Any) -> ConfigParser:
 def test_preset_of_zhou_et_al() -> None:
     """Section III and Eq. 1 of the paper."""
     config = parsed("train", "paper")
-    wanted: dict[str, Any] = {"image_size": 1280, "stages": 2, "residual_blocks": 7, "batch_size": 16, "learning_rate": 1e-4}
+    wanted: dict[str, Any] = {
+        "image_size": 1280,
+        "stages": 2,
+        "residual_blocks": 7,
+        "batch_size": 16,
+        "learning_rate": 1e-4,
+    }
     wanted |= {"feature_matching_weight": 10.0, "perceptual_weight": 10.0, "grade_weight": 1.0, "norm": "batch"}
     wanted |= {"max_epochs": 20, "coarse_epochs": 10, "head": "pooled", "channel_energy": "sum"}
     assert {key: config.get_parsed_content(key) for key in wanted} == wanted

@@ -139,7 +139,8 @@ def test_annotated_masks_win_over_predicted_ones(phantom_folder: Path, tmp_path:
     # activation maps of laser scars say nothing of the four lesions that are annotated together
     assert set(merge_masks({"ex": "a"}, {"ma": "b", "laser": "c"})) == {"ex", "laser"}
     maps = {"image": item["image"], "laser": item["he"]}
-    severe = build_lesion_bank([{**real, "grade": 4}], predicted=[item, maps], diameter=64, min_area=1, threshold=0.3)
+    scarred = {k: v for k, v in real.items() if k != "laser"} | {"grade": 4}
+    severe = build_lesion_bank([scarred], predicted=[item, maps], diameter=64, min_area=1, threshold=0.3)
     assert severe.counts[0, LESION_MASKS.index("laser")].sum() > 0
     with pytest.raises(DatalistError, match="no photograph with a grade"):
         build_lesion_bank([bare])
@@ -191,3 +192,14 @@ def test_command(phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "grade 3: " in said
     assert "he " in said
     assert len(LesionBank.load(tmp_path / "deep" / "bank.npz")) == 24
+
+
+def test_tensors_of_a_bundle_are_the_bank(phantom_bank: LesionBank) -> None:
+    state = phantom_bank.state()
+    assert all(tensor.isfinite().all() for tensor in state.values() if tensor.is_floating_point())
+    again = LesionBank.from_state(state)
+    np.testing.assert_array_equal(again.counts, phantom_bank.counts)
+    np.testing.assert_array_equal(again.disc, phantom_bank.disc)
+    np.testing.assert_array_equal(again.pixels, phantom_bank.pixels)
+    with pytest.raises(DatalistError, match="lesion bank of format"):
+        LesionBank.from_state({"kind": state["kind"]})

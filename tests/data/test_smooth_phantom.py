@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from monai_retina_gen.data.phantom.smooth import AMOUNTS, FACTORS, SMOOTH_LESION
 from monai_retina_gen.generators import PhantomGenerator
 
 
-
 def drawn(size: int = 32, **factors: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return draw_smooth_phantom([factors.get(name, 0.0) for name in FACTORS], size=size)
 
@@ -24,7 +24,7 @@ def test_area_grows_with_the_amount_and_nothing_else_changes(lesion: str) -> Non
     made = [drawn(size=64, **{lesion: amount}) for amount in (0.0, 0.3, 0.6, 1.0)]
     areas = [masks[lesion].sum() for _, masks in made]
     assert areas[0] == 0
-    assert all(b > 1.5 * a for a, b in zip(areas[1:], areas[2:], strict=False))
+    assert all(b > 1.5 * a for a, b in pairwise(areas))
     (plain, masks), (full, own) = made[0], made[-1]
     for name in masks:
         if name not in (lesion, "sites"):

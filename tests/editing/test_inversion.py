@@ -40,7 +40,7 @@ def network() -> StyleGAN3:
 @pytest.fixture(scope="module")
 def encoder() -> StyleEncoder:
     torch.manual_seed(1)
-    return StyleEncoder(w_dim=8, channels=(4, 4, 8, 8, 8), pyramid=8, hidden=16)
+    return StyleEncoder(w_dim=8, channels=(4, 4, 8, 16, 16), pyramid=8, hidden=16).eval()
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,9 @@ def test_error_is_its_formula(eyes: Tensor) -> None:
 
 @pytest.mark.parametrize("space", ["w", "w+", "s"])
 def test_optimisation_comes_closer(network: StyleGAN3, eyes: Tensor, space: str) -> None:
-    few, many = (
-        OptimisationInversion(network, distance=Pixels(), space=space, steps=n)(eyes, GRADES) for n in (2, 60)
-    )
+    few, many = (OptimisationInversion(network, distance=Pixels(), space=space, steps=n)(eyes, GRADES) for n in (2, 30))
     assert (many.distance < few.distance).all()
-    assert many.distance.mean() < 0.5 * few.distance.mean()
+    assert many.distance.mean() < 0.7 * few.distance.mean()
     with torch.no_grad():  # the styles are those of the image
         again = network.synthesize_from_styles(network.style_space.split(many.styles))
     torch.testing.assert_close(((again + 1) / 2).clamp(0, 1), many.image)
@@ -105,11 +103,11 @@ def test_optimisation_comes_closer(network: StyleGAN3, eyes: Tensor, space: str)
 
 
 def test_refinement_only_improves_on_the_encoder(network: StyleGAN3, encoder: StyleEncoder, eyes: Tensor) -> None:
-    runs = [EncoderInversion(network, encoder, distance=Pixels(), steps=n)(eyes, GRADES) for n in (0, 5, 40)]
-    first = ((network.synthesize_from_styles(pinned_styles(network, encoder(eyes * 2 - 1, network.w_avg))) + 1) / 2)
+    runs = [EncoderInversion(network, encoder, distance=Pixels(), steps=n)(eyes, GRADES) for n in (0, 3, 20)]
+    first = (network.synthesize_from_styles(pinned_styles(network, encoder(eyes * 2 - 1, network.w_avg))) + 1) / 2
     torch.testing.assert_close(runs[0].image, first.clamp(0, 1))
     assert (runs[1].distance <= runs[0].distance).all()
-    assert runs[2].distance.mean() < 0.7 * runs[0].distance.mean()
+    assert runs[2].distance.mean() < 0.8 * runs[0].distance.mean()
     assert isinstance(EncoderInversion(network, encoder, distance=Pixels()), Inverter)
 
 

@@ -33,7 +33,7 @@ from monai_retina_gen.editing.contribution_scores import ScoreTable
 from monai_retina_gen.editing.score_presets import resolve_preset
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError, WeightsError
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator, regenerate
-from monai_retina_gen.networks import StyleGAN3
+from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3
 from monai_retina_gen.weights import save_state, sha256_file
 
 TINY = {"image_size": 32, "z_dim": 8, "w_dim": 8, "num_classes": 5, "channel_base": 256, "channel_max": 8}
@@ -115,7 +115,11 @@ def make_directions(network: StyleGAN3, step: str = "sigma", scale: float = 1.0)
 @pytest.fixture
 def generator(network: StyleGAN3) -> StyleGAN3Generator:
     made = StyleGAN3Generator(network)
-    made.equip(inverter=KnownStyles(network, (0.1, 0.1, 9.0)), directions=make_directions(network, scale=8.0), distance_limit=1.0)
+    made.equip(
+        inverter=KnownStyles(network, (0.1, 0.1, 9.0)),
+        directions=make_directions(network, scale=8.0),
+        distance_limit=1.0,
+    )
     return made
 
 
@@ -135,6 +139,20 @@ def test_units_of_a_step(network: StyleGAN3) -> None:
     torch.testing.assert_close(change["mu"], torch.tensor([0.5, -0.5]))
     largest = space.split(styles)[9].amax(1)
     torch.testing.assert_close(change["max"], torch.stack([0.5 * largest[0], -0.5 * largest[1]]))
+
+
+def test_another_unit_moves_the_main_channel_alone(network: StyleGAN3) -> None:
+    space, d = network.style_space, make_directions(network)
+    vectors = {"ex": d.vectors["ex"].clone()}
+    vectors["ex"][3] = 0.2
+    joined = Directions(vectors, "sigma", d.mean, d.std, d.low, d.high, d.channels, d.effects, d.spread)
+    styles = KnownStyles(network).styles(1)
+    change = StyleEdit(joined, space, step="mu")(styles, [("ex",)], torch.tensor([0.6])) - styles
+    wanted = torch.zeros(1, space.size)
+    wanted[0, space.index(9, 2)] = 0.6 * 0.5  # Eq. 6: alpha * mu
+    torch.testing.assert_close(change, wanted, atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="mu, sigma, max"):
+        StyleEdit(joined, space, step="pixels")
 
 
 def test_a_step_stays_where_samples_lie_and_outliers_may_come_back(network: StyleGAN3) -> None:
@@ -240,7 +258,7 @@ def test_partial_runs_equal_whole_ones(network: StyleGAN3, photographs: Tensor) 
     editor = LesionEditor(network, inverter, make_directions(network, scale=8.0))
     starts = editor.starts(photographs[:3], torch.tensor([3, 3, 3]))
     lesions, strengths = [("ex",), ("he",), ("ex", "he")], torch.tensor([0.5, -1.0, 0.3])
-    new = editor.style_edit(inverter.styles(3), lesions, strengths)
+    new = editor.style_edit()(inverter.styles(3), lesions, strengths)
     whole = (network.synthesis.run(network.style_space.split(new)) + 1) / 2
     torch.testing.assert_close(editor.generated(starts, lesions, strengths), whole.clamp(0, 1), atol=1e-5, rtol=0)
 
@@ -471,3 +489,35 @@ def test_finite_differences_are_central(network: StyleGAN3) -> None:
     effect = probe.measure(step)
     assert effect.change["ex"] == pytest.approx(float(wanted), rel=1e-3)
     assert 0 <= effect.locality["ex"] <= 1
+
+
+def test_a_bundle_with_encoder_and_directions_edits(network: StyleGAN3, photographs: Tensor, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, network)
+    encoder = {"num_ws": 16, "w_dim": 8, "channels": [4, 4, 8, 16, 16], "pyramid": 8, "hidden": 16}
+    judge = {"backbone": "vgg16", "width": 0.125, "num_classes": 2}
+    parts = {
+        "encoder": ("StyleEncoder", encoder, StyleEncoder(**encoder)),  # type: ignore[arg-type]
+        "judge": ("FundusGrader", judge, FundusGrader(**judge)),  # type: ignore[arg-type]
+    }
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    for name, (target, arguments, part) in parts.items():
+        file = f"models/{name}.pt"
+        save_state(part.state_dict(), bundle / file)
+        metadata["weights"][file] = {"sha256": sha256_file(bundle / file)}
+        own = {"weights_file": file, "network_def": {"_target_": f"monai_retina_gen.networks.{target}", **arguments}}
+        (bundle / "configs" / f"{name}.json").write_text(json.dumps(own))
+    (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    config = json.loads((bundle / "configs" / "inference.json").read_text())
+    config |= {"encoder": "encoder", "perceptual_network": f"{bundle}:judge", "inversion": {"steps": 1}}
+    (bundle / "configs" / "inference.json").write_text(json.dumps({**config, "distance_limit": 1e6}))
+    generator = load_generator(bundle)
+    assert generator.modes == {"sample", "reconstruct", "edit"}
+    batch = generator.edit(photographs[:2], [3, 0], lesion="ex", strength=0.5)
+    assert "refused" not in batch.records[0].options
+    assert "grade 0" in batch.records[1].options["refused"]
+    again = regenerate(batch.records[0], source=photographs[0], bundle=bundle)
+    torch.testing.assert_close(again.image, batch.image[:1], atol=1 / 255, rtol=0)
+    (bundle / "configs" / "inference.json").write_text(json.dumps({**config, "distance_limit": 1e-6}))
+    far = load_generator(bundle).edit(photographs[:1], [3], lesion="ex", strength=0.5)
+    assert "does not know this eye" in far.records[0].options["refused"]
+    assert torch.equal(far.image, photographs[:1])

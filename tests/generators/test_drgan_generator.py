@@ -9,7 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_retina_gen.data import CONDITION_KEYS, condition_map, missing_masks, phantom_fundus
+from monai_retina_gen.data import (
+    CONDITION_KEYS,
+    CONDITION_LESIONS,
+    GRADE_LESIONS,
+    LesionBank,
+    condition_map,
+    missing_masks,
+    phantom_fundus,
+)
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 from monai_retina_gen.generators import EXCLUDED_LESIONS, DRGANGenerator
 from monai_retina_gen.networks import DRGAN, GradingSpace
@@ -158,3 +166,26 @@ def test_condition_map_holds_every_mask_in_its_channel(keys: list[str], batched:
         expected = given_masks[key].select(-3, 0) if key in given_masks else torch.zeros_like(plane)
         assert torch.equal(plane, expected)
     assert sorted([*keys, *missing_masks(given_masks)]) == sorted(CONDITION_KEYS)
+
+
+def test_sample_draws_eyes_of_nobody_with_lesions_of_the_bank(
+    generator: DRGANGenerator, phantom_bank: LesionBank
+) -> None:
+    with pytest.raises(UnsupportedModeError, match="sample"):
+        generator.sample([0], seeds=[1])
+    sampler = DRGANGenerator(generator.network, image_size=128)
+    sampler.set_lesion_bank(phantom_bank)
+    assert sampler.modes == {"sample", "synthesize"}
+    grades = sorted(set(range(5)) - sampler.missing_grades)
+    batch = sampler.sample(grades, seeds=[7] * len(grades))
+    again = sampler.sample(grades[-1:], seeds=[7])
+    torch.testing.assert_close(batch.image[-1:], again.image, atol=1 / 255, rtol=0)
+    assert torch.equal(batch.masks["vessel"][0], batch.masks["vessel"][-1])  # one eye
+    for row, grade in enumerate(grades):
+        shown = {key for key in CONDITION_LESIONS if batch.masks[key][row].any()}
+        assert shown <= set(GRADE_LESIONS[grade])
+        assert bool(shown) == (grade > 0)
+    with pytest.raises(ValueError, match="as many seeds"):
+        sampler.sample([0, 0], seeds=[1])
+    with pytest.raises(TypeError, match="temperature"):
+        sampler.sample([0], seeds=[1], temperature=1.0)

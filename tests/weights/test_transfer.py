@@ -84,6 +84,14 @@ def test_training_starts_from_another_resolution(tmp_path: Path, caplog: pytest.
         start_networks(networks(64), init_training=str(tmp_path / "state.pt"))
 
 
+def test_a_generator_that_the_state_lacks_starts_from_its_average(tmp_path: Path) -> None:
+    earlier, later = networks(32), networks(32)
+    save_training_state({name: earlier[name] for name in ("discriminator", "ema")}, tmp_path / "state.pt")
+    start_networks(later, init_training=str(tmp_path / "state.pt"))
+    for key, value in later["generator"].state_dict().items():
+        torch.testing.assert_close(value, earlier["ema"].state_dict()[key], atol=1e-3, rtol=1e-3)
+
+
 def test_nothing_that_fits_is_an_error() -> None:
     with pytest.raises(WeightsError, match=r"other\.pt has nothing that fits StyleGAN3"):
         transfer_state(generator(32), nn.Linear(2, 3).state_dict(), source="other.pt")

@@ -82,7 +82,8 @@ def make_alternatives(
         return Alternatives(bank.images, [by_grade.get(grade, none) for grade in photographs.grades])
     if arm == "texture-matched":
         return _one_each(match_texture(photographs, bank.images, bank.grades, generator.image_size)[0])
-    source = AugmentationSource(generator=generator, device=config.device)
+    edit_options = {"step": config.step} if config.step else {}
+    source = AugmentationSource(generator=generator, device=config.device, edit_options=edit_options)
     if arm == "reconstruct":
         plans = [AugmentationPlan("reconstruct", grade, 0) for grade in photographs.grades]
         return _one_each(_carry_out(source, plans, photographs.float_images))

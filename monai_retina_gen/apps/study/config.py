@@ -56,6 +56,7 @@ class StudyConfig:
         bank_size: generated images per grade, made ahead.
         lesions: lesions that the arm `edit` draws from.
         strength: range of its edit strength, shares of the calibrated range in [-1, 1].
+        step: unit of that strength, `sigma`, `mu` or `max`; empty for the directions' own.
         amp: train in bfloat16 autocast.
         device: where graders and generators run.
         resamples: of the bootstrap.
@@ -93,6 +94,7 @@ class StudyConfig:
     bank_size: int = 200
     lesions: tuple[str, ...] = ("ex",)
     strength: tuple[float, float] = (-1.0, 1.0)
+    step: str = ""
     amp: bool = True
     device: str = "cpu"
     resamples: int = 2000

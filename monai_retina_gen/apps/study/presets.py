@@ -23,6 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.0,
         "lesions": ("ex",),
         "strength": (-0.6, 0.6),
+        "step": "mu",
     },
     # Zhou et al., section IV-D and Tables III-V: VGG-16, ResNet-50 and Inception-v3, trained on photographs with and
     # without synthesised images; flips and rotation are named as the usual augmentation in the abstract. The grader's

@@ -47,16 +47,13 @@ AMOUNTS: tuple[dict[str, tuple[float, float]], ...] = (
 
 # Radius of a full-grown lesion, and where each lies about the fovea (x towards the temporal side, y down).
 SITES: dict[str, tuple[float, tuple[tuple[float, float], ...]]] = {
-    "ma": (0.045, ((-0.28, -0.1), (0.3, 0.3), (-0.05, 0.42), (0.12, -0.3), (0.48, 0.1), (-0.4, 0.35))),
-    "he": (
-        0.085,
-        ((0.45, -0.3), (-0.3, -0.45), (0.2, 0.5), (-0.35, 0.62), (0.08, -0.62), (-0.85, -0.62), (-0.7, 0.72), (0.4, 0.62)),
-    ),
-    "ex": (0.07, ((0.18, -0.14), (-0.2, 0.16), (0.22, 0.12), (-0.06, -0.24), (0.02, 0.22), (0.3, -0.02))),
-    "se": (0.1, ((-0.5, -0.42), (-0.55, 0.45), (-0.95, -0.36), (-0.98, 0.4))),
+    "ma": (0.07, ((-0.25, -0.15), (0.35, 0.12), (0.2, -0.42), (-0.22, 0.42))),
+    "he": (0.12, ((0.5, -0.3), (-0.05, -0.6), (0.45, 0.4), (-0.1, 0.62))),
+    "ex": (0.11, ((0.2, -0.12), (-0.2, 0.16), (0.12, 0.2))),
+    "se": (0.14, ((-0.5, -0.4), (-0.5, 0.42))),
 }
 EDGES = {"ma": 0.015, "he": 0.02, "ex": 0.015, "se": 0.06}
-PRERETINAL = ((-0.12, 0.74), 0.19)
+PRERETINAL = ((0.22, 0.66), 0.19)
 ANATOMY_SEED, VESSEL_SEED, RENDER_SEED = 8, 5, 3
 VESSEL_WIDTH = 1.7
 """Vessels are drawn wider than in `phantom_fundus`: those are finer than a pixel at 64 px."""
