@@ -22,7 +22,7 @@ def check_version(minimum: str) -> None:
     Raises:
         RuntimeError: if an upgrade is needed.
 
-    Example:
+    Examples:
         >>> check_version("0.1")
     """
 

@@ -207,7 +207,7 @@ def _at(masks: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Figures by lesion and strength: means over photographs, with Wilson's 95 % interval for rates.
 
-    Example:
+    Examples:
         >>> row = {"lesion": "ex", "asked": 0.5, "grade": 3, "predicted": 3, "flipped": False, "refused": "",
         ...        "strength": 0.5, "probability": 0.9, "area": None, "outside": None}
         >>> summarise([row])[0]["accuracy"]["rate"]

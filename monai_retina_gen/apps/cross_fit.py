@@ -121,7 +121,7 @@ def _fold_outcome(
 def out_of_fold_figures(logits: Tensor, target: Tensor, temperature: float) -> dict[str, Any]:
     """Kappa, accuracy, cross-entropy and calibration error, before and after the temperature.
 
-    Example:
+    Examples:
         >>> out_of_fold_figures(4 * torch.eye(5).repeat(4, 1), torch.arange(5).repeat(4), 1.0)["kappa"]["value"]
         1.0
     """

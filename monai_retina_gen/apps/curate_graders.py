@@ -40,7 +40,7 @@ class GraderEnsemble:
     Raises:
         ValueError: without a grader.
 
-    Example:
+    Examples:
         >>> class Flat(torch.nn.Module):
         ...     def forward(self, image):
         ...         return torch.zeros(len(image), 5)

@@ -62,7 +62,7 @@ def select(
         min_realism: smallest realism score.
         confidence: smallest probability of the graders' grade.
 
-    Example:
+    Examples:
         >>> import torch
         >>> sure = torch.eye(5)[[2, 2, 2, 3]]
         >>> select(torch.tensor([1.2, 0.3, 1.1, 1.5]), [False] * 4, sure, None,

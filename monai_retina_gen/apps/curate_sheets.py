@@ -31,7 +31,7 @@ def labelled_rows(rows: Sequence[tuple[str, Tensor]], *, columns: int = 10, tile
     Returns:
         `(3, len(rows) * tile, MARGIN + columns * tile)` in [0, 1].
 
-    Example:
+    Examples:
         >>> labelled_rows([("grade 0", torch.rand(3, 3, 8, 8)), ("none", torch.rand(0, 3, 8, 8))], columns=4).shape
         torch.Size([3, 192, 534])
     """

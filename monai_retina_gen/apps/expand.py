@@ -48,7 +48,7 @@ GRADES = 5
 def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
     """Images that each grade needs to reach the largest grade's count.
 
-    Example:
+    Examples:
         >>> balancing_counts({0: 10, 1: 3})
         {0: 0, 1: 7}
     """
@@ -166,7 +166,7 @@ def _check_settings(
 def image_seed(seed: int, index: int) -> int:
     """Seed of image `index` under a base seed: independent streams, equal on every machine.
 
-    Example:
+    Examples:
         >>> image_seed(0, 0) == image_seed(0, 0), image_seed(0, 0) == image_seed(1, 0)
         (True, False)
     """

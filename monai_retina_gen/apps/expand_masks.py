@@ -87,7 +87,7 @@ class MaskSource:
 def stacked(masks: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Masks of several eyes as batches `(B, 1, H, W)`; a lesion that an eye lacks is absent from it.
 
-    Example:
+    Examples:
         >>> both = stacked([{"ex": torch.ones(1, 2, 2)}, {"ex": torch.ones(1, 2, 2), "se": torch.ones(1, 2, 2)}])
         >>> both["se"].sum((1, 2, 3)).tolist()
         [0.0, 4.0]

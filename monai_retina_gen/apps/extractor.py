@@ -45,7 +45,7 @@ class Extractor:
         input_size: side in pixels that images are resized to (bilinear, antialiased); 0 takes them as they come.
         device: where the network runs.
 
-    Example:
+    Examples:
         >>> extractor = Extractor(nn.Flatten(), name="pixels", sha256="", input_size=4)
         >>> extractor(torch.rand(2, 3, 8, 8)).shape, extractor.dimension
         (torch.Size([2, 48]), 48)
@@ -120,7 +120,7 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
         WeightsError: if weights are missing or changed, the installed `retina_grader` lacks those of `fundus-v1`, or
             the bundle's network has no method `features`.
 
-    Example:
+    Examples:
         >>> load_extractor("pixels").as_dict()["name"], load_extractor("pixels").dimension
         ('pixels 16 x 16', 768)
     """

@@ -99,7 +99,7 @@ def read_section(source: str, dataset_dir: str | None = None, default: str = "va
 def spread(count: int, limit: int | None) -> list[int]:
     """`limit` rows of `count`, evenly spread; all where there are no more.
 
-    Example:
+    Examples:
         >>> spread(10, 3), spread(2, 5)
         ([0, 3, 6], [0, 1])
     """

@@ -33,7 +33,7 @@ def draw_masks(masks: Mapping[str, Tensor]) -> Tensor:
     Returns:
         `(3, H, W)` in [0, 1].
 
-    Example:
+    Examples:
         >>> drawn = draw_masks({"fov": torch.ones(1, 4, 4), "ex": torch.zeros(1, 4, 4)})
         >>> drawn.shape, round(float(drawn[0, 0, 0]), 2)
         (torch.Size([3, 4, 4]), 0.16)

@@ -24,7 +24,7 @@ def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu"
         BundleNotFoundError: if there is no such bundle.
         WeightsError: if the weights are missing.
 
-    Example:
+    Examples:
         >>> import torch
         >>> load_perceptual("untrained")(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
         tensor([0., 0.])
@@ -51,7 +51,7 @@ def load_feature_maps(name: str = "retina_grader:dr_vgg16", *, device: str = "cp
         BundleNotFoundError: if there is no such bundle.
         WeightsError: if the weights are missing.
 
-    Example:
+    Examples:
         >>> load_feature_maps("untrained").layers
         ('pool1', 'pool2', 'pool3', 'pool4', 'pool5')
     """

@@ -38,7 +38,7 @@ def pixel_descriptors(images: Tensor, *, moved: bool = False) -> Tensor:
     Returns:
         `(N, d)`, or `(100, N, d)` where `moved`, float32.
 
-    Example:
+    Examples:
         >>> x = torch.rand(2, 3, 64, 64) / 2
         >>> torch.allclose(pixel_descriptors(x), pixel_descriptors(x * 1.2 + 0.1), atol=1e-4)
         True

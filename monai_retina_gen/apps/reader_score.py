@@ -73,7 +73,7 @@ def score_answers(
     Returns:
         `figures` by name, each with `value`, `low`, `high` and `undefined` (share of resamples without a value), and n.
 
-    Example:
+    Examples:
         >>> key = {"1": "real", "2": "generated"}
         >>> score = score_answers([{"1": ("real", 5), "2": ("real", 3)}], key, resamples=10)
         >>> score["figures"]["accuracy"]["value"], score["figures"]["realism_generated"]["value"]

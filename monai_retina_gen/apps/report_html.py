@@ -17,7 +17,7 @@ WIDE = 10
 def number(value: Cell, digits: int = 3) -> str:
     """A figure for a table; a hyphen where there is none.
 
-    Example:
+    Examples:
         >>> number(0.12345), number(None), number(7), number("text")
         ('0.123', '-', '7', 'text')
     """

@@ -33,7 +33,7 @@ def overlay(image: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
     Returns:
         `(3, H, W)`.
 
-    Example:
+    Examples:
         >>> ex = torch.zeros(1, 8, 8)
         >>> ex[0, 2:5, 2:5] = 1
         >>> drawn = overlay(torch.zeros(3, 8, 8), {"ex": ex})

@@ -61,7 +61,7 @@ def critic_scores(
 def groups_of(scores: Mapping[str, Tensor], top: int) -> dict[str, list[int]]:
     """Rows of all samples, and of the `top` best and worst of each ranking; best and worst first.
 
-    Example:
+    Examples:
         >>> groups_of({"critic": torch.tensor([0.1, 0.9, 0.5])}, top=1)
         {'all': [0, 1, 2], 'top_critic': [1], 'bottom_critic': [0]}
     """

@@ -19,7 +19,7 @@ COLUMNS = 10
 def column_name(threshold: float) -> str:
     """Heading of a threshold, as in the paper's tables.
 
-    Example:
+    Examples:
         >>> column_name(0), column_name(0.6)
         ('All (SR 0)', 'SR 60')
     """

@@ -126,7 +126,7 @@ class BundleTrainer:
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     """`KEY=VALUE` words; a value that is JSON is read as such.
 
-    Example:
+    Examples:
         >>> parse_overrides(["batch_size=8", "extractor=inception"])
         {'batch_size': 8, 'extractor': 'inception'}
     """

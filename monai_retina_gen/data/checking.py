@@ -35,7 +35,7 @@ def check_datalist(
             or (with `check_content`) one content in two sections, or a grade that is no integer or not in
             `grades`. Each is named, up to ten of a kind, with the count.
 
-    Example:
+    Examples:
         >>> item = {"image": "/data/a.png", "grade": 5, "group": "a"}
         >>> check_datalist({"training": [item]}, allow_missing=True)
         Traceback (most recent call last):

@@ -29,7 +29,7 @@ def fit_circle(
     Returns:
         Centre y, centre x and radius, or None where no three points define such a circle. Deterministic.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> angle = np.linspace(0, 5, 40)
         >>> points = np.stack([3 + 2 * np.sin(angle), 4 + 2 * np.cos(angle)], axis=1)

@@ -29,7 +29,7 @@ def combine_masks(
     Returns:
         A new datalist; items that only `annotated` has are left out.
 
-    Example:
+    Examples:
         >>> annotated = {"training": [{"image": "a.png", "ex": "a_ex.png"}, {"image": "b.png"}]}
         >>> masks = {"ex": "p_ex.png", "he": "p_he.png", "od": "p_od.png"}
         >>> predicted = {"training": [{"image": "a.png", **masks}, {"image": "b.png", "grade": 0, **masks}]}

@@ -31,7 +31,7 @@ def condition_map(masks: Mapping[str, Tensor]) -> Tensor:
     Raises:
         ImageValueError: for an unknown key, no mask at all, unequal or other shapes, or values outside [0, 1].
 
-    Example:
+    Examples:
         >>> vessel, ma = torch.ones(1, 4, 4), torch.zeros(1, 4, 4)
         >>> condition_map({"ma": ma, "vessel": vessel}).sum((1, 2)).tolist()
         [16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -45,7 +45,7 @@ def condition_map(masks: Mapping[str, Tensor]) -> Tensor:
 def missing_masks(masks: Mapping[str, Tensor]) -> list[str]:
     """Keys that a condition map of these masks has as zeros only because they were not given.
 
-    Example:
+    Examples:
         >>> missing_masks(dict.fromkeys(CONDITION_KEYS[:7]))
         ['laser', 'membrane']
     """

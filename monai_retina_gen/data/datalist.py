@@ -50,7 +50,7 @@ def load_datalist(
     Raises:
         DatalistError: an unknown name or layout, unreadable files, or what `check_datalist` finds.
 
-    Example:
+    Examples:
         >>> load_datalist("my_eyes.json")
         Traceback (most recent call last):
         ...

@@ -34,7 +34,7 @@ class EyeGeometry:
         fovea: estimated from the disc; the centre of the field of view without one.
         temporal: direction of the macula as seen from the disc: +1 right, -1 left; +1 without a disc.
 
-    Example:
+    Examples:
         >>> field, disc = np.ones((64, 64)), np.zeros((64, 64))
         >>> disc[28:36, 8:16] = 1
         >>> eye = EyeGeometry.from_masks(field, disc)

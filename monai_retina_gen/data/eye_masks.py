@@ -55,7 +55,7 @@ def merge_masks(item: Item, predicted: Item | None) -> Item:
 
     An item with the mask of any of `ma`, `he`, `ex`, `se` was annotated for these four: predicted ones are not added.
 
-    Example:
+    Examples:
         >>> merge_masks({"image": "a", "ex": "real"}, {"image": "a", "ex": "guess", "ma": "guess", "od": "guess"})
         {'image': 'a', 'ex': 'real', 'od': 'guess'}
     """

@@ -87,7 +87,7 @@ def find_field_of_view(image: torch.Tensor) -> FieldOfView:
     Raises:
         ImageValueError: too small, or no retina found (a black, constant or noise image).
 
-    Example:
+    Examples:
         >>> import torch
         >>> y, x = torch.meshgrid(torch.arange(96) - 39.5, torch.arange(128) - 69.5, indexing="ij")
         >>> image = torch.where(y**2 + x**2 < 36**2, 0.5, 0.0) * torch.tensor([1.0, 0.6, 0.3]).view(3, 1, 1)

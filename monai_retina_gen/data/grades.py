@@ -28,7 +28,7 @@ def apply_grade_map(items: Iterable[Item], grade_map: str | Mapping[Any, int]) -
     Raises:
         DatalistError: an unknown name, a map that is not from integers to integers, or a grade that it lacks.
 
-    Example:
+    Examples:
         >>> apply_grade_map([{"image": "a.png", "grade": 3}, {"image": "b.png"}], "referable")
         [{'image': 'a.png', 'grade': 1}, {'image': 'b.png'}]
     """
@@ -62,7 +62,7 @@ def count_grades(items: Iterable[Item], num_classes: int = 5) -> dict[int, int]:
     Raises:
         DatalistError: a grade outside that range; names the items.
 
-    Example:
+    Examples:
         >>> count_grades([{"grade": 0}, {"grade": 2}, {"grade": 2}, {}], num_classes=3)
         {0: 1, 1: 0, 2: 2}
     """

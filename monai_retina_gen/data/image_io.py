@@ -46,7 +46,7 @@ def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
         ImageFileError: the file is missing, a directory, empty, truncated, corrupt, too large or transparent, holds
             several pictures, NaN or floats outside [0, 1], or has a depth without a defined white.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> file = f"{tempfile.mkdtemp()}/eye.png"
         >>> write_image(file, torch.full((3, 4, 6), 0.2))
@@ -76,7 +76,7 @@ def read_mask(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     Raises:
         ImageFileError: as for `read_image`; also for JPEG, whose compression blurs the edges of a mask.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> file = f"{tempfile.mkdtemp()}/ex.png"
         >>> write_mask(file, torch.eye(3)[None])
@@ -114,7 +114,7 @@ def write_image(
         ImageFileError: unknown suffix, missing folder, or text for a format that keeps none.
         ImageValueError: shape, type or values outside the convention.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> file = f"{tempfile.mkdtemp()}/eye.png"
         >>> write_image(file, torch.zeros(3, 8, 8), text={"seed": "7"})

@@ -55,7 +55,7 @@ class LesionBank:
         start: (C + 1,) where its pixels begin.
         pixels: (P, 2) int16, offsets (x temporal, y down) from its middle.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.data import write_phantoms, load_datalist
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:

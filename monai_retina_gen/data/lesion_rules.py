@@ -48,7 +48,7 @@ def rule_violation(grade: int, counts: Mapping[str, np.ndarray]) -> str:
     Raises:
         ValueError: for another grade.
 
-    Example:
+    Examples:
         >>> rule_violation(1, {"ma": np.array([2, 0, 0, 0]), "ex": np.array([0, 1, 0, 0])})
         'grade 1 shows ex'
         >>> rule_violation(2, {"ma": np.array([2, 0, 0, 0]), "ex": np.array([0, 1, 0, 0])})

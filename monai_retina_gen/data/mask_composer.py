@@ -68,7 +68,7 @@ class MaskComposer:
         ValueError: for values outside their ranges or unknown lesions.
         DatalistError: if the bank's file cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from monai_retina_gen.data import PhantomDataset, build_lesion_bank, load_datalist, write_phantoms
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -93,7 +93,7 @@ def is_odir5k(root: Path) -> bool:
 def grade_from_keywords(keywords: str) -> int | str:
     """Grade of an eye, or in words why it has none.
 
-    Example:
+    Examples:
         >>> grade_from_keywords("moderate non proliferative retinopathy，hypertensive retinopathy")
         2
         >>> grade_from_keywords("normal fundus, lens dust")

@@ -42,7 +42,7 @@ class GenerationRecord:
         options: further arguments of the call, plain values.
         label: `"unverified"`, or by which gate the label was verified.
 
-    Example:
+    Examples:
         >>> record = GenerationRecord(generator="retina_vae", version="0.1.0", weights_sha256="00", mode="sample",
         ...                           grade=3, seed=7, image_size=128)
         >>> GenerationRecord.from_json(record.to_json()) == record
@@ -90,7 +90,7 @@ def read_record(item: Any) -> GenerationRecord | None:
     Raises:
         ImageValueError: if `item` can carry no record.
 
-    Example:
+    Examples:
         >>> read_record({"generated": ""}) is None
         True
     """

@@ -28,7 +28,7 @@ class ResumableSampler(Sampler[tuple[int, int]]):
     Raises:
         ValueError: if the data set gives less than one batch.
 
-    Example:
+    Examples:
         >>> sampler = ResumableSampler(range(6), batch_size=2, seed=1)
         >>> whole = list(sampler)
         >>> sampler.set_position(epoch=1, batches=2)
@@ -70,7 +70,7 @@ class SeededDataset(Dataset[Any]):
         dataset: items before the random transforms, such as a `CacheDataset` of the deterministic ones.
         transform: random transforms.
 
-    Example:
+    Examples:
         >>> from monai.transforms import RandGaussianNoise
         >>> data = SeededDataset([torch.zeros(1, 2, 2)], RandGaussianNoise(prob=1.0))
         >>> bool((data[0, 7] == data[0, 7]).all()), bool((data[0, 7] == data[0, 8]).all())

@@ -35,7 +35,7 @@ def balanced_sampler(
         DatalistError: no items, or items without the label (named).
         ValueError: `num_samples` is not a positive integer (by torch).
 
-    Example:
+    Examples:
         >>> items = [{"grade": 0}, {"grade": 0}, {"grade": 0}, {"grade": 4}]
         >>> [round(float(w), 3) for w in balanced_sampler(items).weights]
         [0.167, 0.167, 0.167, 0.5]
@@ -63,7 +63,7 @@ def balance_probabilities(counts: Mapping[int, int]) -> dict[int, float]:
     Raises:
         DatalistError: no counts, or a grade without photographs: it cannot be drawn at all; names it.
 
-    Example:
+    Examples:
         >>> balance_probabilities({0: 100, 1: 25, 2: 50})
         {0: 0.0, 1: 0.75, 2: 0.5}
     """

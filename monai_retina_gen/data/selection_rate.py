@@ -27,7 +27,7 @@ def selection_rate(votes: Sequence[object], label: object) -> float:
     Raises:
         ValueError: without a vote.
 
-    Example:
+    Examples:
         >>> selection_rate(["normal", "exotropia", "exotropia"], "exotropia")
         0.6666666666666666
     """
@@ -49,7 +49,7 @@ class SelectionRateFilter:
         DatalistError: on a call, for an unknown section, or an item of a cut section without a selection rate in
             [0, 1].
 
-    Example:
+    Examples:
         >>> items = [{"image": "a.png", "selection_rate": 0.6}, {"image": "b.png", "selection_rate": 0.5}]
         >>> [item["image"] for item in SelectionRateFilter(0.6)(items)]
         ['a.png']

@@ -45,7 +45,7 @@ def split_by_group(
     Raises:
         DatalistError: fractions that are no shares, or an item without `group`.
 
-    Example:
+    Examples:
         >>> items = [{"group": f"eye{i}", "grade": i % 2} for i in range(20)]
         >>> {section: len(part) for section, part in split_by_group(items).items()}
         {'training': 14, 'validation': 2, 'test': 4}

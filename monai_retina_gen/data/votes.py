@@ -63,7 +63,7 @@ def votes_datalist(
             `min_readers`, a tie without a reference label, two votes of a reader on one photograph, or more than
             five classes.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile, torch
         >>> from monai_retina_gen.data import write_image
         >>> folder = pathlib.Path(tempfile.mkdtemp())

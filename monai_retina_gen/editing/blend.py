@@ -33,7 +33,7 @@ def edit_mask(masks: Sequence[Mapping[str, Tensor]], lesions: Sequence[str], ret
         lesions: lesions that are edited.
         retina: `(B, 1, S, S)`, 1 inside the field of view.
 
-    Example:
+    Examples:
         >>> mask = torch.zeros(1, 1, 64, 64)
         >>> mask[..., 30:34, 30:34] = 1
         >>> soft = edit_mask([{"ex": mask}], ["ex"], torch.ones(1, 1, 64, 64))
@@ -86,7 +86,7 @@ def blend_delta(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor
         after: its edited images.
         mask: `(B, 1, S, S)` in [0, 1].
 
-    Example:
+    Examples:
         >>> x = torch.rand(1, 3, 8, 8)
         >>> torch.equal(blend_delta(x, x[..., :4, :4], x[..., 4:, 4:], torch.zeros(1, 1, 4, 4)), x)
         True
@@ -100,7 +100,7 @@ def blend_delta(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor
 def blend_replace(photographs: Tensor, after: Tensor) -> Tensor:
     """The generator's edited image at the photograph's side.
 
-    Example:
+    Examples:
         >>> blend_replace(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 16, 16)).shape
         torch.Size([1, 3, 8, 8])
     """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from monai_retina_gen.editing.composition import STRUCTURE_ROWS
 from monai_retina_gen.editing.gate_measures import DARK, widened
@@ -20,6 +21,8 @@ from monai_retina_gen.networks import StyleGAN3
 __all__ = ["ChannelProbe", "StepEffect", "centre_of"]
 
 EDGE = 1e-12
+SMALL = 64
+"""Side in pixels at which changes of the image are compared between channels."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class StepEffect:
         locality: for every lesion, the share of the change of the image that lies in the lesion's neighbourhood.
         vessel_change: mean of 1 - Dice of the vessels before and after; 0 where there are no vessels to compare.
         disc_shift: mean distance that the centre of the disc moves, as a share of the side.
+        delta: `(B, 3, s, s)` change of the image by one unit of the step, at 64 px at most.
     """
 
     change: dict[str, float]
@@ -40,6 +44,7 @@ class StepEffect:
     locality: dict[str, float]
     vessel_change: float = 0.0
     disc_shift: float = 0.0
+    delta: Tensor | None = None
 
 
 class ChannelProbe:
@@ -51,7 +56,7 @@ class ChannelProbe:
         masker: soft masks of images.
         lesions: lesions that are measured.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8).eval()
         >>> styles = network.style_space.flatten(network.styles(network.mapping(torch.randn(2, 8))))
@@ -112,7 +117,15 @@ class ChannelProbe:
         agree = {n: float((differences[n].sign() == _sign(mean[n])).float().mean()) for n in self.lesions}
         change = (up - down).abs().mean(1, keepdim=True)
         local = {name: self._locality(name, change, masks) for name in self.lesions}
-        return StepEffect(mean, agree, local, self._vessels(masks), self._disc(masks))
+        delta = adaptive_avg_pool2d((up - down) / (2 * times), min(up.shape[-1], SMALL))
+        return StepEffect(mean, agree, local, self._vessels(masks), self._disc(masks), delta)
+
+    def outside_products(self, lesion: str, deltas: Sequence[Tensor]) -> Tensor:
+        """Products `(M, M)` of the changes that channels make away from a lesion, added up over the probe images."""
+        near = widened((self.masks[lesion] > 0.5).float())
+        away = 1 - adaptive_max_pool2d(near, deltas[0].shape[-1])
+        rows = torch.stack([(delta * away).flatten() for delta in deltas])
+        return rows @ rows.T
 
     def _locality(self, name: str, change: Tensor, masks: Sequence[Mapping[str, Tensor]]) -> float:
         found = torch.stack([each[name] for each in (self.masks, *masks)]).amax(0) > 0.5

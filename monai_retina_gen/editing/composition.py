@@ -27,10 +27,11 @@ def sparse_composition(
     wanted: Tensor,
     *,
     kept: Tensor | None = None,
+    energy: Tensor | None = None,
     penalty: float = 0.0,
     limit: float | Tensor = float("inf"),
 ) -> Tensor:
-    """Steps `a` along `M` channels that minimise `|E a - t|^2 / 2 + penalty * scale * sum |a|`, with `K a = 0`.
+    """Steps `a` along `M` channels that minimise `(|E a - t|^2 + a^T Q a) / 2 + penalty * scale * sum |a|`, `K a = 0`.
 
     `scale` is the largest absolute entry of `E^T t`: from a penalty of 1 on nothing moves. After the search the chosen
     channels are fitted again without the penalty, where that stays within the limit.
@@ -39,6 +40,7 @@ def sparse_composition(
         effects: `E` `(L, M)`, change of each lesion by a unit step along each channel.
         wanted: `t` `(L,)`.
         kept: `K` `(N, M)`, rows that must not change; `None` for none.
+        energy: `Q` `(M, M)`, positive semidefinite: what combinations of channels change where nothing should.
         penalty: from 0 (least squares, the shortest solution) to 1.
         limit: largest step along a channel, one number or `(M,)`.
 
@@ -48,21 +50,21 @@ def sparse_composition(
     Raises:
         ValueError: for shapes that do not fit, values that are not finite, or a penalty outside 0..1.
 
-    Example:
+    Examples:
         >>> sparse_composition(torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([4.0]), kept=torch.tensor([[0.0, 0, 1]]))
         tensor([4., 0., 0.], dtype=torch.float64)
     """
-    e, t, k = _checked(effects, wanted, kept, penalty)
+    e, t, k, q = _checked(effects, wanted, kept, energy, penalty)
     basis = _null_space(k)
     cap = torch.as_tensor(limit, dtype=torch.float64).expand(e.shape[1])
     if not basis.shape[1]:
         return e.new_zeros(e.shape[1])
-    exact = basis @ (torch.linalg.pinv(e @ basis) @ t)
+    exact = _least_squares(e, t, q, basis)
     if penalty == 0 and bool((exact.abs() <= cap + EDGE).all()):
         return exact
     weight = penalty * float((e.T @ t).abs().max())
-    steps = _search(e, t, basis, weight, cap)
-    return _refitted(e, t, k, steps, cap)
+    steps = _search(e, t, q, basis, weight, cap)
+    return _refitted(e, t, k, q, steps, cap)
 
 
 def compose_channels(
@@ -71,7 +73,7 @@ def compose_channels(
     spread: Mapping[str, float],
     limit: Tensor,
     *,
-    preference: Tensor | None = None,
+    outside: Tensor | None = None,
 ) -> Tensor:
     """Steps `(M,)` for wanted changes of lesion areas, with all other lesions at zero and `STRUCTURE_ROWS` kept.
 
@@ -80,39 +82,67 @@ def compose_channels(
         effects: `(M,)` by row, change by a unit step along each channel.
         spread: by row, the unit in which rows are compared.
         limit: `(M,)` largest steps.
-        preference: `(M,)` above 0; channels with a larger one are chosen first.
+        outside: `(M, M)`, products of the changes of the image that two channels make away from the lesions: what
+            they add up to is kept small.
 
-    Example:
+    Examples:
         >>> effects = {"ex": torch.tensor([1.0, 0.1]), "vessel": torch.tensor([0.5, 0.5])}
         >>> compose_channels({"ex": 0.9}, effects, dict.fromkeys(effects, 1.0), torch.tensor([9.0, 9.0])).round()
         tensor([ 1., -1.])
     """
-    weight = torch.ones(len(limit), dtype=torch.float64) if preference is None else preference.double().clamp(min=0.01)
-    rows = {name: row.double() / spread[name] * weight for name, row in effects.items()}
+    rows = {name: row.double() / spread[name] for name, row in effects.items()}
     lesions = [name for name in rows if name not in STRUCTURE_ROWS]
     kept = [rows[name] for name in rows if name in STRUCTURE_ROWS]
+    matrix = torch.stack([rows[name] for name in lesions])
+    target = torch.tensor([float(wanted.get(name, 0.0)) for name in lesions])
+    energy = None
+    if outside is not None:  # in units of a typical channel: as large as what that does to the areas
+        own = torch.stack([rows[name] for name in wanted]).square().mean()
+        energy = outside.double() * own / outside.double().diagonal().mean().clamp(min=1e-30)
     steps = sparse_composition(
-        torch.stack([rows[name] for name in lesions]),
-        torch.tensor([float(wanted.get(name, 0.0)) for name in lesions]),
+        matrix,
+        target,
         kept=torch.stack(kept) if kept else None,
+        energy=energy,
         penalty=PENALTY,
-        limit=limit.double() / weight,
+        limit=limit.double(),
     )
-    return (steps * weight).float()
+    return _scaled_to(steps, matrix, target.double(), limit.double()).float()
 
 
-def _checked(effects: Tensor, wanted: Tensor, kept: Tensor | None, penalty: float) -> tuple[Tensor, Tensor, Tensor]:
+def _scaled_to(steps: Tensor, matrix: Tensor, target: Tensor, limit: Tensor) -> Tensor:
+    """Steps as large as the target wants, by first order, where the limit allows it: penalties made them too small."""
+    reached = float((matrix @ steps) @ target / target.square().sum().clamp(min=1e-30))
+    allowed = float((limit / steps.abs().clamp(min=1e-30)).min())
+    return steps * min(1 / reached, allowed) if reached > 1e-6 else torch.zeros_like(steps)
+
+
+def _checked(
+    effects: Tensor, wanted: Tensor, kept: Tensor | None, energy: Tensor | None, penalty: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     e, t = effects.double().cpu(), wanted.double().cpu()
     if e.ndim != 2 or t.shape != e.shape[:1] or not 0 <= penalty <= 1:
         raise ValueError(
             f"effects {tuple(e.shape)}, wanted {tuple(t.shape)}, penalty {penalty}: want (L, M), (L,) and 0 to 1"
         )
-    k = e.new_zeros(0, e.shape[1]) if kept is None else kept.double().cpu()
-    if k.ndim != 2 or k.shape[1] != e.shape[1]:
-        raise ValueError(f"kept {tuple(k.shape)}: want (N, {e.shape[1]}), as many channels as effects have")
-    if not all(bool(x.isfinite().all()) for x in (e, t, k)):
-        raise ValueError("effects, wanted and kept must be finite")
-    return e, t, k
+    count = e.shape[1]
+    k = e.new_zeros(0, count) if kept is None else kept.double().cpu()
+    q = e.new_zeros(count, count) if energy is None else energy.double().cpu()
+    if k.ndim != 2 or k.shape[1] != count or q.shape != (count, count):
+        raise ValueError(
+            f"kept {tuple(k.shape)}, energy {tuple(q.shape)}: want (N, {count}) and ({count}, {count}), as many "
+            "channels as effects have"
+        )
+    if not all(bool(x.isfinite().all()) for x in (e, t, k, q)):
+        raise ValueError("effects, wanted, kept and energy must be finite")
+    return e, t, k, q
+
+
+def _least_squares(e: Tensor, t: Tensor, q: Tensor, basis: Tensor) -> Tensor:
+    """Minimum without penalty, inside the columns of `basis`; the shortest one."""
+    if not bool(q.any()):
+        return basis @ (torch.linalg.pinv(e @ basis) @ t)
+    return basis @ (torch.linalg.pinv(basis.T @ (e.T @ e + q) @ basis, hermitian=True) @ (basis.T @ (e.T @ t)))
 
 
 def _null_space(rows: Tensor) -> Tensor:
@@ -124,9 +154,10 @@ def _null_space(rows: Tensor) -> Tensor:
     return right[rank:].T
 
 
-def _search(e: Tensor, t: Tensor, basis: Tensor, weight: float, cap: Tensor) -> Tensor:
-    scale = float((e.T @ e).diagonal().mean().clamp(min=1e-30))
-    normal = basis.T @ (e.T @ e + scale * torch.eye(e.shape[1], dtype=e.dtype)) @ basis
+def _search(e: Tensor, t: Tensor, q: Tensor, basis: Tensor, weight: float, cap: Tensor) -> Tensor:
+    whole = e.T @ e + q
+    scale = float(whole.diagonal().mean().clamp(min=1e-30))
+    normal = basis.T @ (whole + scale * torch.eye(e.shape[1], dtype=e.dtype)) @ basis
     factor, target = torch.linalg.cholesky(normal), e.T @ t
     z = u = e.new_zeros(e.shape[1])
     for _ in range(ROUNDS):
@@ -137,13 +168,13 @@ def _search(e: Tensor, t: Tensor, basis: Tensor, weight: float, cap: Tensor) -> 
     return z
 
 
-def _refitted(e: Tensor, t: Tensor, k: Tensor, steps: Tensor, cap: Tensor) -> Tensor:
+def _refitted(e: Tensor, t: Tensor, k: Tensor, q: Tensor, steps: Tensor, cap: Tensor) -> Tensor:
     """Least squares on the channels that the search chose; the search's own steps, drawn to the kept rows, if worse."""
     chosen = steps.abs() > 1e-6 * steps.abs().max().clamp(min=1e-300)
     basis = _null_space(k[:, chosen])
     if basis.shape[1]:
         fitted = e.new_zeros(e.shape[1])
-        fitted[chosen] = basis @ (torch.linalg.pinv(e[:, chosen] @ basis) @ t)
+        fitted[chosen] = _least_squares(e[:, chosen], t, q[chosen][:, chosen], basis)
         if bool((fitted.abs() <= cap + EDGE).all()):
             return fitted
     whole = _null_space(k)

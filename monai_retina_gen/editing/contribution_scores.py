@@ -34,7 +34,7 @@ def style_gradients(network: StyleGAN3, styles: Sequence[Tensor], vectors: Tenso
     Returns:
         Gradients `(V, B, K)` and images `(B, 3, H, W)` in -1..1, detached.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8).eval()
         >>> styles = network.styles(network.mapping(torch.randn(2, 8)))
@@ -107,7 +107,7 @@ class ContributionScores:
         preset: which scores.
         lesions: lesions to score.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8).eval()
         >>> scores = ContributionScores(network, DirectionPreset(), lesions=["ex"])

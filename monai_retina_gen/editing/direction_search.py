@@ -34,7 +34,7 @@ class StyleRange:
     def of(cls, styles: Tensor) -> StyleRange:
         """From styles `(N, K)`.
 
-        Example:
+        Examples:
             >>> StyleRange.of(torch.tensor([[0.0], [2.0]])).mean
             tensor([1.])
         """
@@ -158,24 +158,20 @@ def _chosen(
     single = _unit(main, styles.std) * size * (1 if own >= 0 else -1)
     if not preset.composed or len(candidates) == 1:
         return main, single
-    joined = _composed(lesion, candidates, effects, spread, styles)
+    joined = _composed(lesion, effects, styles, probe)
     pair = [(probe.measure(vector), vector) for vector in (single, joined) if bool(vector.any())]
     return main, max(pair, key=lambda each: _merit(lesion, each[0], spread))[1]
 
 
-def _composed(
-    lesion: str,
-    channels: Sequence[int],
-    effects: Mapping[int, StepEffect],
-    spread: Mapping[str, float],
-    styles: StyleRange,
-) -> Tensor:
-    """Style change `(K,)` that moves the lesion's area by one spread; channels that change little else come first."""
-    index = torch.tensor(list(channels))
-    rows = {n: torch.tensor([effects[k].change[n] for k in channels]) for n in effects[channels[0]].change}
-    local = torch.tensor([effects[k].locality[lesion] for k in channels])
+def _composed(lesion: str, effects: Mapping[int, StepEffect], styles: StyleRange, probe: ChannelProbe) -> Tensor:
+    """Style change `(K,)` that moves the lesion's area by one spread, and the image away from the lesion least."""
+    channels = list(effects)
+    index = torch.tensor(channels)
+    rows = {n: torch.tensor([effects[k].change[n] for k in channels]) for n in probe.row_names}
+    deltas = [delta for k in channels if (delta := effects[k].delta) is not None]
+    outside = probe.outside_products(lesion, deltas).cpu()
+    steps = compose_channels({lesion: 1.0}, rows, probe.spread(), styles.reach[index], outside=outside)
     vector = torch.zeros_like(styles.mean)
-    steps = compose_channels({lesion: 1.0}, rows, spread, styles.reach[index], preference=local)
     vector[index] = steps.to(vector) * styles.std[index]
     return vector
 

@@ -50,7 +50,7 @@ class EditCache:
     Args:
         megabytes: limit; 0 keeps nothing.
 
-    Example:
+    Examples:
         >>> import torch
         >>> cache = EditCache(megabytes=1)
         >>> cache.put(b"eye", EditStart(torch.zeros(4), torch.zeros(3, 8, 8), 0.1))

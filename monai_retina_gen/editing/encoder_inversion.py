@@ -50,7 +50,7 @@ class EncoderInversion(nn.Module):
         ValueError: for another space or a negative number of steps.
         ImageValueError: for images of another side or range.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.losses import LPIPSDR
         >>> from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)

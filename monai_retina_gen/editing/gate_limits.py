@@ -34,7 +34,7 @@ class GateLimits:
     Raises:
         ValueError: for a rate outside (0, 1) or no floors.
 
-    Example:
+    Examples:
         >>> limits = GateLimits(0.1, {64: [0.1] * 5, 128: [0.2] * 5}, 0.3, 0.5, 0.2, 0.01)
         >>> limits.floor(100, 3), limits.floor(512, 3), limits.floor(16, 3)
         (0.1, 0.2, 0.1)
@@ -89,7 +89,7 @@ def lower_limit(scores: Tensor, rate: float) -> float:
         scores: `(n,)`.
         rate: between 0 and 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> lower_limit(torch.arange(9.0), 0.2), lower_limit(torch.arange(3.0), 0.2)
         (1.0, -inf)
@@ -112,7 +112,7 @@ def joint_limits(statistics: Tensor, rate: float) -> Tensor:
     Raises:
         ValueError: without a row, or with values that are not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> joint_limits(torch.tensor([[0.0, 3.0], [1.0, 2.0], [2.0, 1.0], [3.0, 0.0]]), 0.5)
         tensor([2., 2.])

@@ -21,7 +21,7 @@ DARK = 0.06
 def expected_grade(probabilities: Tensor) -> Tensor:
     """Mean grade `(B,)` under probabilities `(B, grades)`.
 
-    Example:
+    Examples:
         >>> expected_grade(torch.tensor([[0.5, 0.0, 0.5]]))
         tensor([1.])
     """
@@ -35,7 +35,7 @@ def vessel_loss(before: Tensor, after: Tensor) -> Tensor:
         before: `(B, 1, H, W)` bool.
         after: the same of the edited images.
 
-    Example:
+    Examples:
         >>> vessel_loss(torch.ones(1, 1, 4, 4).bool(), torch.zeros(1, 1, 4, 4).bool())
         tensor([1.])
     """
@@ -56,7 +56,7 @@ def lesion_neighbourhood(*masks: Mapping[str, Tensor]) -> Tensor:
 def widened(mask: Tensor) -> Tensor:
     """A mask `(B, 1, H, W)` widened by `NEIGHBOURHOOD`, at least a pixel.
 
-    Example:
+    Examples:
         >>> mask = torch.zeros(1, 1, 5, 5)
         >>> mask[0, 0, 2, 2] = 1
         >>> int(widened(mask).sum())
@@ -74,7 +74,7 @@ def change_outside(before: Tensor, after: Tensor, neighbourhood: Tensor) -> Tens
         after: the edited images.
         neighbourhood: `(B, 1, H, W)` bool.
 
-    Example:
+    Examples:
         >>> before = torch.full((1, 3, 4, 4), 0.5)
         >>> change_outside(before, before + 0.25, torch.zeros(1, 1, 4, 4).bool())
         tensor([0.2500])

@@ -89,7 +89,7 @@ class LabelGate:
         BundleNotFoundError, WeightsError: on first use, if a bundle, its weights or its limits are missing.
         ValueError: for a network without limits.
 
-    Example:
+    Examples:
         >>> class Always2(nn.Module):
         ...     def forward(self, image, groups):
         ...         return torch.eye(5)[[2] * len(image)]

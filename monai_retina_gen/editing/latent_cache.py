@@ -32,7 +32,7 @@ def photograph_key(image: Tensor, grade: int, identity: Mapping[str, Any]) -> st
         grade: of the photograph.
         identity: weights' sha256 and settings, plain JSON values.
 
-    Example:
+    Examples:
         >>> one, two = torch.zeros(3, 4, 4), torch.ones(3, 4, 4)
         >>> key = photograph_key(one, 0, {})
         >>> key == photograph_key(one.clone(), 0, {}), key == photograph_key(two, 0, {})
@@ -54,7 +54,7 @@ class CachedInverter:
         folder: made where it is missing; several processes may share it.
         identity: what an inversion depends on beside the photograph: the sha256 of the weights and the settings.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> calls = []
         >>> def inverter(images, grades):

@@ -27,7 +27,7 @@ class SegmenterMasks:
         side: images are brought to this side for it; by default the one that it was trained at.
         batch_size: images at a time.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai_retina_gen.networks import LesionSegmenter
         >>> network = LesionSegmenter(structures=["ex"], channels=(4, 8, 8))

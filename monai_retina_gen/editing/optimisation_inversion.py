@@ -30,7 +30,7 @@ RAMP_UP, RAMP_DOWN, NOISE, NOISE_END = 0.05, 0.25, 0.05, 0.75
 def projector_rate(step: int, steps: int, highest: float = 0.1) -> float:
     """Learning rate of a step: linear up over the first twentieth, along a cosine down over the last quarter.
 
-    Example:
+    Examples:
         >>> [round(projector_rate(i, 100), 3) for i in (0, 5, 50, 99)]
         [0.0, 0.1, 0.1, 0.0]
     """
@@ -42,7 +42,7 @@ def projector_rate(step: int, steps: int, highest: float = 0.1) -> float:
 def projector_noise(step: int, steps: int) -> float:
     """Deviation of the noise that a step adds to w, as a share of the spread of w; 0 in the last quarter.
 
-    Example:
+    Examples:
         >>> projector_noise(0, 100), projector_noise(75, 100)
         (0.05, 0.0)
     """
@@ -71,7 +71,7 @@ class OptimisationInversion(nn.Module):
         ValueError: for another space or no steps.
         ImageValueError: for images of another side or range.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.losses import LPIPSDR
         >>> from monai_retina_gen.networks import FundusGrader, StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)

@@ -25,7 +25,7 @@ def harmless_change(image: Tensor, seed: int) -> Tensor:
         image: `(3, H, W)` in [0, 1].
         seed: decides the change.
 
-    Example:
+    Examples:
         >>> image = torch.full((3, 16, 16), 0.5)
         >>> 0 < float((harmless_change(image, 0) - image).abs().mean()) < 0.1
         True
@@ -52,7 +52,7 @@ def transplant_lesions(target: Tensor, source: Tensor, mask: Tensor) -> Tensor:
         source: photograph of the same size with lesions.
         mask: `(1, H, W)` in [0, 1], its lesions.
 
-    Example:
+    Examples:
         >>> mask = torch.zeros(1, 64, 64)
         >>> mask[:, 20:30, 20:30] = 1
         >>> source = torch.full((3, 64, 64), 0.4) + 0.5 * mask
@@ -71,7 +71,7 @@ def erase_lesions(image: Tensor, mask: Tensor) -> Tensor:
         image: `(3, H, W)` in [0, 1].
         mask: `(1, H, W)` in [0, 1], its lesions.
 
-    Example:
+    Examples:
         >>> mask = torch.zeros(1, 64, 64)
         >>> mask[:, 20:26, 20:26] = 1
         >>> erased = erase_lesions(torch.full((3, 64, 64), 0.4) + 0.5 * mask, mask)

@@ -106,7 +106,7 @@ PRESETS: dict[str, DirectionPreset] = {
 def resolve_preset(preset: str | DirectionPreset) -> DirectionPreset:
     """A preset by name, or the object itself.
 
-    Example:
+    Examples:
         >>> resolve_preset("paper").step
         'mu'
     """

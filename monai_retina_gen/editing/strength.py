@@ -27,7 +27,7 @@ def strongest_accepted(check: Check, strengths: Tensor, *, tries: int = 4) -> tu
     Returns:
         Strengths `(B,)`, 0 where no try passed, and the reason against the weakest try, `""` where one passed.
 
-    Example:
+    Examples:
         >>> limit = lambda rows, strengths: ["" if abs(s) <= 0.3 else "too much" for s in strengths]
         >>> strongest_accepted(limit, torch.tensor([0.2, -1.0]))
         (tensor([ 0.2000, -0.2500]), ['', ''])
@@ -63,7 +63,7 @@ def strength_for_area(areas: Areas, wanted: Tensor, *, tries: int = 7) -> Tensor
     Returns:
         `(B,)`; 1 or -1 where the change cannot be reached.
 
-    Example:
+    Examples:
         >>> strength_for_area(lambda s: 2 + s, torch.tensor([0.25, -0.125]), tries=10)
         tensor([ 0.5000, -0.2500])
     """

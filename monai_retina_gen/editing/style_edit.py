@@ -25,7 +25,7 @@ def parse_lesions(lesion: str | Sequence[str], known: Sequence[str]) -> tuple[st
     Raises:
         ValueError: for a lesion that is not among `known`, or named twice.
 
-    Example:
+    Examples:
         >>> parse_lesions("ex+he", ["ex", "he"])
         ('ex', 'he')
     """
@@ -47,7 +47,7 @@ class StyleEdit:
     Raises:
         ValueError: for another step, or directions of another network.
 
-    Example:
+    Examples:
         >>> space = StyleSpace(names=["input", "L0", "rgb"], widths=[1, 2, 1])
         >>> one, row = torch.ones(4), torch.tensor([0.0, 0.0, 1.0, 0.0])
         >>> directions = Directions({"ex": row}, "sigma", 0 * one, one, -9 * one, 9 * one, torch.tensor([2]),

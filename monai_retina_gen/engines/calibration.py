@@ -28,7 +28,7 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     Raises:
         ValueError: for shapes that do not match, logits that are not finite, or fewer than two photographs.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [2.0, 0.0]])
         >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 3)  # right in 3 of 4: 2 / T = log 3
         1.82
@@ -51,7 +51,7 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
 def expected_calibration_error(logits: Tensor, target: Tensor, temperature: float = 1.0, bins: int = 10) -> float:
     """Mean distance of confidence and accuracy over equally wide bins of confidence, weighted by their photographs.
 
-    Example:
+    Examples:
         >>> expected_calibration_error(torch.zeros(2, 2), torch.tensor([0, 1]))
         0.0
     """

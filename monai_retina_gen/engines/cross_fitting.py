@@ -28,7 +28,7 @@ def fold_of_group(
     Raises:
         DatalistError: for fewer than two folds, fewer groups than folds, or items without `group`.
 
-    Example:
+    Examples:
         >>> items = [{"group": f"eye{i}", "grade": i % 2} for i in range(10)]
         >>> sorted(fold_of_group(items).values())
         [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
@@ -49,7 +49,7 @@ def fold_of_group(
 def training_folds(items: Sequence[Item], folds: Mapping[str, int]) -> Iterator[tuple[list[Item], list[Item]]]:
     """For each fold, the items that its network is trained on and those that are held out from it.
 
-    Example:
+    Examples:
         >>> items = [{"group": "a"}, {"group": "b"}]
         >>> [(len(train), len(held_out)) for train, held_out in training_folds(items, {"a": 0, "b": 1})]
         [(1, 1), (1, 1)]
@@ -74,7 +74,7 @@ def fold_datalist(datalist: Mapping[str, Any], fold: int, folds: int = 5, *, see
     Raises:
         DatalistError: for a fold outside the range, and as `fold_of_group`.
 
-    Example:
+    Examples:
         >>> items = [{"image": f"{i}.png", "group": f"eye{i}", "grade": i % 2} for i in range(10)]
         >>> one = fold_datalist({"training": items[:8], "validation": items[8:], "test": []}, 0)
         >>> len(one["training"]), len(one["validation"])

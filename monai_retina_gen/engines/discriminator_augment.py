@@ -45,7 +45,7 @@ class DiscriminatorAugment(nn.Module):
     Raises:
         ValueError: for an unknown operation, or `p` outside [0, 1].
 
-    Example:
+    Examples:
         >>> augment = DiscriminatorAugment(operations="fundus", p=0.8)
         >>> augment(torch.zeros(2, 3, 16, 16)).shape
         torch.Size([2, 3, 16, 16])

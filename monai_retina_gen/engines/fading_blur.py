@@ -30,7 +30,7 @@ class FadingBlur(nn.Module):
     Raises:
         ValueError: for negative arguments.
 
-    Example:
+    Examples:
         >>> blur = FadingBlur(images=1000, sigma=10.0)
         >>> blur.seen(900); round(blur.width, 4)
         1.0

@@ -37,7 +37,7 @@ class FundusSegmenter:
         flips: average over four flips; `False` takes a quarter of the time.
         amp: bfloat16.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import LesionSegmenter
         >>> network = LesionSegmenter(structures=["ex"], channels=(4, 8, 8))
         >>> segment = FundusSegmenter(network, structures=["ex"], image_size=64)

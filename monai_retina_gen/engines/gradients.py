@@ -16,7 +16,7 @@ class FiniteGradients:
     Args:
         limit: largest absolute value.
 
-    Example:
+    Examples:
         >>> weight = nn.Parameter(torch.zeros(2)); weight.grad = torch.tensor([float("nan"), float("inf")])
         >>> FiniteGradients(limit=10.0)([weight]); weight.grad
         tensor([ 0., 10.])

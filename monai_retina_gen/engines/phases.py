@@ -20,7 +20,7 @@ class Phase:
         freeze: prefixes of parameter names, `"generator."` or `"discriminator."` first, that do not learn.
         without: names of loss terms and penalties that are left out.
 
-    Example:
+    Examples:
         >>> Phase("coarse", epochs=10, freeze=("generator.fine",)).name
         'coarse'
     """
@@ -40,7 +40,7 @@ class Phase:
 def phase_at(phases: Sequence[Phase], epoch: int) -> int:
     """Index of the phase of an epoch, counted from 1.
 
-    Example:
+    Examples:
         >>> phases = [Phase("a", epochs=2), Phase("b", epochs=1)]
         >>> [phase_at(phases, epoch) for epoch in (1, 2, 3, 9)]
         [0, 0, 1, 1]

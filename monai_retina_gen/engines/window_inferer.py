@@ -29,7 +29,7 @@ class FlippedWindowInferer(SlidingWindowInferer):
     Returns:
         Probabilities (sigmoid of the network's logits), float32, of the size of the inputs.
 
-    Example:
+    Examples:
         >>> inferer = FlippedWindowInferer(window=32)
         >>> inferer(torch.zeros(1, 3, 40, 24), lambda image: image[:, :1]).shape
         torch.Size([1, 1, 40, 24])

@@ -56,7 +56,7 @@ def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
     Returns:
         `(B, dim)` float32.
 
-    Example:
+    Examples:
         >>> torch.equal(latents_from_seeds([1, 2], 4)[1], latents_from_seeds([2], 4)[0])
         True
     """

@@ -24,7 +24,7 @@ class ComposedEyes:
         bank: lesions to compose.
         image_size: side of the masks in pixels.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.data import build_lesion_bank, load_datalist, write_phantoms
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:

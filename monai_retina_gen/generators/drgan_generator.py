@@ -43,7 +43,7 @@ class DRGANGenerator(RetinaGenerator):
         image_size: side of the images that it was trained on, in pixels.
         batch_size: images per forward pass.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import DRGAN
         >>> generator = DRGANGenerator(DRGAN(base_width=4, residual_blocks=1, grading_vectors=False), image_size=32)
         >>> batch = generator.synthesize({"vessel": torch.rand(2, 1, 32, 32)}, [0, 4], seeds=[1, 2])

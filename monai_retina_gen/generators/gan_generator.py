@@ -34,7 +34,7 @@ class GANGenerator(RetinaGenerator):
             image for any grade; its record says that the label means nothing.
         batch_size: images per forward pass.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import ResidualGenerator
         >>> network = ResidualGenerator(image_size=64, channels=(8, 8, 8, 8, 8), latent_dim=4)
         >>> GANGenerator(network).sample([0, 4], seeds=[1, 2]).image.shape

@@ -29,7 +29,7 @@ class GeneratorHandle:
         device: where it runs.
         trust_code: see `load_generator`.
 
-    Example:
+    Examples:
         >>> import copy, pickle
         >>> handle = GeneratorHandle("retina_vae")
         >>> copy.deepcopy(handle) is handle, len(pickle.dumps(handle)) < 1000

@@ -30,7 +30,7 @@ class PhantomGenerator(RetinaGenerator):
     Raises:
         ValueError: for too few entries.
 
-    Example:
+    Examples:
         >>> batch = PhantomGenerator(image_size=32).sample([0, 3], seeds=[1, 2])
         >>> batch.image.shape, float(batch.masks["ex"][0].max()), bool(batch.masks["he"][1].max() > 0.5)
         (torch.Size([2, 3, 32, 32]), 0.0, True)

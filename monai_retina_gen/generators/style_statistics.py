@@ -52,7 +52,7 @@ def measure_styles(
     Raises:
         ValueError: for less than two samples.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
         >>> found = measure_styles(StyleGAN3Generator(network), samples=10)

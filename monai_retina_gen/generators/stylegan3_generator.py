@@ -38,7 +38,7 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
     Raises:
         ValueError: for another center.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
         >>> batch = StyleGAN3Generator(network).sample([0, 4], seeds=[1, 2], truncation=0.7)

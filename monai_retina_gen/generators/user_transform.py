@@ -28,7 +28,7 @@ def inverse_transform(transform: Mapping[str, Any]) -> Tensor:
     Raises:
         ValueError: for other keys, or values that are no finite numbers.
 
-    Example:
+    Examples:
         >>> inverse_transform({"translate": [0.25, 0.0]})[0]
         tensor([ 1.0000, 0.0000, -0.2500])
     """

@@ -22,7 +22,7 @@ class VAEGenerator(RetinaGenerator):
         temperature: scale of the latent's deviation from the grade's mean; below 1 is safer and less diverse.
         batch_size: images per forward pass.
 
-    Example:
+    Examples:
         >>> generator = VAEGenerator(FundusVAE(image_size=64, latent_dim=8, channels=(8, 8, 8, 8)))
         >>> batch = generator.sample([0, 4], seeds=[1, 2])
         >>> batch.image.shape, batch.records[1].grade

@@ -25,7 +25,7 @@ def image_grid(images: Tensor, columns: int) -> Tensor:
     Returns:
         `(3, N / columns * H, columns * W)`.
 
-    Example:
+    Examples:
         >>> image_grid(torch.zeros(6, 3, 4, 4), columns=3).shape
         torch.Size([3, 8, 12])
     """

@@ -39,7 +39,7 @@ def condition_picture(condition: Tensor) -> Tensor:
     Returns:
         `(B, 3, H, W)` in [0, 1].
 
-    Example:
+    Examples:
         >>> condition_picture(torch.zeros(1, 9, 4, 4)).shape
         torch.Size([1, 3, 4, 4])
     """

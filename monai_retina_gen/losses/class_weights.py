@@ -21,7 +21,7 @@ def class_weights(counts: Mapping[int, int], *, power: float = 0.5) -> Tensor:
     Returns:
         `(grades,)` float32.
 
-    Example:
+    Examples:
         >>> class_weights({0: 100, 1: 25})
         tensor([0.8333, 1.6667])
     """

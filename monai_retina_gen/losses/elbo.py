@@ -23,7 +23,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     Returns:
         The same shape, not negative.
 
-    Example:
+    Examples:
         >>> kl_divergence(torch.tensor([0.0, 1.0]), torch.zeros(2))
         tensor([0.0000, 0.5000])
     """
@@ -45,7 +45,7 @@ class ELBOLoss(nn.Module):
         - target: `(B, C, H, W)` in [0, 1].
         - returns a scalar.
 
-    Example:
+    Examples:
         >>> outputs = {"logits": torch.zeros(2, 3, 8, 8), "mean": torch.zeros(2, 4), "log_variance": torch.zeros(2, 4)}
         >>> round(float(ELBOLoss()(outputs, torch.full((2, 3, 8, 8), 0.5))), 2)  # 3 * 8 * 8 * log(2)
         133.08

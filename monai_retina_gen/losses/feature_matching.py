@@ -30,7 +30,7 @@ class FeatureMatching:
     Raises:
         ValueError: for a negative weight.
 
-    Example:
+    Examples:
         >>> one, two = {"features": [[torch.zeros(2, 3)]]}, {"features": [[torch.ones(2, 3)]]}
         >>> FeatureMatching(weight=10.0).distance(one, two)
         tensor(1.)

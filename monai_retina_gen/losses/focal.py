@@ -25,7 +25,7 @@ class GradeFocalLoss(nn.Module):
     Raises:
         ValueError: for a negative gamma.
 
-    Example:
+    Examples:
         >>> logits, grade = torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
         >>> round(float(GradeFocalLoss(gamma=2.0)(logits, grade)), 4)  # (0 + (1/2)^2 log 2) / 2
         0.0866

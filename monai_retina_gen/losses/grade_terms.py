@@ -26,7 +26,7 @@ class DiscriminatedGrade:
         weight: the paper's 1.
         gamma: of the focal loss.
 
-    Example:
+    Examples:
         >>> import torch
         >>> term, logits = DiscriminatedGrade(gamma=0.0), torch.zeros(2, 5)
         >>> round(float(term.of({"grade": [logits, logits]}, torch.tensor([0, 4]))), 4)  # 2 log 5

@@ -35,7 +35,7 @@ class LesionLoss(nn.Module):
     Raises:
         ValueError: for shapes that do not match.
 
-    Example:
+    Examples:
         >>> target = torch.zeros(1, 2, 8, 8)
         >>> target[0, 0, :4], target[0, 1] = 1.0, -1.0
         >>> sure = torch.full((1, 2, 8, 8), 20.0) * (2 * target - 1)

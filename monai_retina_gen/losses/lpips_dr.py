@@ -80,7 +80,7 @@ class LPIPSDR(nn.Module):
         ValueError: for another range, weights that do not fit, or a network without `features_at`.
         ImageValueError: for images outside the range or of unequal shapes.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import FundusGrader
         >>> distance = LPIPSDR(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
         >>> x = torch.rand(2, 3, 32, 32)

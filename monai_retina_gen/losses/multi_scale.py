@@ -16,7 +16,7 @@ class MultiScaleAdversarialLoss:
         base: loss of one discriminator, such as `NonSaturatingLoss` (the paper's logarithms; its generator's term is
             the one that does not saturate) or `LeastSquaresLoss`.
 
-    Example:
+    Examples:
         >>> import math, torch
         >>> from monai_retina_gen.losses import NonSaturatingLoss
         >>> loss, scores = MultiScaleAdversarialLoss(base=NonSaturatingLoss()), {"score": [torch.zeros(2)] * 3}

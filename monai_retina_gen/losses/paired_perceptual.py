@@ -41,7 +41,7 @@ class PairedPerceptual(nn.Module):
     Raises:
         ValueError: for a network without `features_at`.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.networks import FundusGrader
         >>> term = PairedPerceptual(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
         >>> x = torch.rand(2, 3, 32, 32)

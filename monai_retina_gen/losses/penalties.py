@@ -55,7 +55,7 @@ class GradientPenalty(Penalty):
             generated images, as Eq. 1 of Kim et al. is printed.
         interval: see `Penalty`.
 
-    Example:
+    Examples:
         A linear critic has the same gradient everywhere:
 
         >>> from monai_retina_gen.losses import AdversarialStep
@@ -93,7 +93,7 @@ class R1Penalty(Penalty):
         gamma: weight.
         interval: see `Penalty`; 16 is usual.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.losses import AdversarialStep
         >>> x, mix = torch.zeros(2, 1, 1, 2), torch.rand(2)
         >>> critic = lambda image: (image * torch.tensor([3.0, 4.0])).sum(dim=(1, 2, 3))
@@ -120,7 +120,7 @@ class WeightClipping(Penalty):
     Args:
         limit: largest absolute value.
 
-    Example:
+    Examples:
         >>> network = nn.Linear(2, 1)
         >>> WeightClipping(limit=0.01).constrain(network)
         >>> bool(network.weight.abs().max() <= 0.01)

@@ -56,7 +56,7 @@ class ImageNetLPIPS(nn.Module):
     Raises:
         WeightsError: if the trunk's weights cannot be had; says where to get them and where to put them.
 
-    Example:
+    Examples:
         >>> distance = ImageNetLPIPS(net="squeeze", pretrained=False)
         >>> x = torch.rand(1, 3, 64, 64)
         >>> float(distance(x, x))
@@ -101,7 +101,7 @@ class VGG19Features(nn.Module):
     Raises:
         WeightsError: if the weights cannot be had; says where to get them and where to put them.
 
-    Example:
+    Examples:
         >>> network = VGG19Features(pretrained=False)
         >>> network.features_at(torch.rand(1, 3, 32, 32), ["relu1_2", "pool5"])["pool5"].shape
         torch.Size([1, 512, 1, 1])

@@ -55,7 +55,7 @@ class PerceptualPairing(nn.Module):
     Raises:
         ValueError: for another pairing, or `encoded` without generator and encoder.
 
-    Example:
+    Examples:
         >>> term = PerceptualPairing(distance=lambda x, y: (x - y).square().mean((1, 2, 3)), weight=0.5)
         >>> fake, real = torch.ones(2, 3, 4, 4), -torch.ones(2, 3, 4, 4)
         >>> term(AdversarialStep(real, fake, None, None, real, fake, None, None, None, None))

@@ -21,7 +21,7 @@ class RealQueue(nn.Module):
     Raises:
         ValueError: for a size below 1.
 
-    Example:
+    Examples:
         >>> queue = RealQueue(size=4, image_size=32)
         >>> black, white = -torch.ones(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
         >>> queue.push(torch.cat([black, white]), torch.tensor([0, 1]))

@@ -14,7 +14,7 @@ __all__ = ["LeastSquaresLoss", "NonSaturatingLoss", "WassersteinLoss"]
 class WassersteinLoss:
     """Estimate of the Wasserstein-1 distance, its sign turned for the critic: the first two terms of Kim et al., Eq. 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss, real, fake = WassersteinLoss(), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 1.0])
         >>> loss.discriminator(real, fake).item(), loss.generator(fake).item()
@@ -36,7 +36,7 @@ class NonSaturatingLoss:
     Args:
         generator_weight: factor of the generator's term, where other terms are added to it: 0.4 in Zhao et al., Eq. 1.
 
-    Example:
+    Examples:
         >>> import math, torch
         >>> loss, zero = NonSaturatingLoss(), torch.zeros(4)
         >>> math.isclose(loss.discriminator(zero, zero).item(), 2 * math.log(2), rel_tol=1e-6)
@@ -60,7 +60,7 @@ class NonSaturatingLoss:
 class LeastSquaresLoss:
     """Squared distance of scores to 1 for real and 0 for generated images, of single scores or of patches.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss, real, fake = LeastSquaresLoss(), torch.tensor([1.0, 0.0]), torch.tensor([0.0, 0.5])
         >>> loss.discriminator(real, fake).item(), loss.generator(fake).item()

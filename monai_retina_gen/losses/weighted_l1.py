@@ -24,7 +24,7 @@ class WeightedL1Loss(nn.Module):
     Raises:
         ValueError: for other shapes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> target = torch.cat([torch.zeros(1, 3, 2, 2), torch.full((1, 1, 2, 2), 2.0)], dim=1)
         >>> WeightedL1Loss()(torch.ones(1, 3, 2, 2), target)

@@ -23,7 +23,7 @@ def grade_accuracy(preds: Tensor, target: Tensor, num_classes: int = NUM_GRADES)
     Raises:
         ValueError: as `grade_confusion_matrix`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> grade_accuracy(torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 4])).item()
         0.75
@@ -40,7 +40,7 @@ def accuracy_from_confusion(confusion: Tensor) -> Tensor:
 class GradeAccuracy(GradeMetric):
     """Ignite metric of `grade_accuracy`. Arguments as in `GradeMetric`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> metric = GradeAccuracy()
         >>> metric.update((torch.tensor([0, 1]), torch.tensor([0, 4])))

@@ -27,7 +27,7 @@ def authenticity_share(train: Tensor, generated: Tensor) -> Tensor:
     Raises:
         ValueError: with fewer than two rows in a set, unequal d, NaN or infinite features.
 
-    Example:
+    Examples:
         >>> import torch
         >>> train = torch.arange(6.0)[:, None]
         >>> authenticity_share(train, torch.tensor([[0.0], [1.1], [9.0], [7.0]])).item()

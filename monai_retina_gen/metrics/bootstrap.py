@@ -81,7 +81,7 @@ def bootstrap_interval(
     Raises:
         ValueError: as `grade_confusion_matrix`; if `groups` has another length; for a level outside (0, 1).
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.metrics import accuracy_from_confusion
         >>> target = torch.arange(100) % 5
         >>> interval = bootstrap_interval(target.clamp(max=3), target, accuracy_from_confusion)
@@ -110,7 +110,7 @@ def paired_bootstrap_difference(
     Arguments, errors and result as in `bootstrap_interval`, with the grades of both graders. The smallest
     difference that such a test finds with 80 % power is about 2.8 times `standard_error`.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.metrics import accuracy_from_confusion
         >>> target = torch.arange(100) % 5
         >>> same = paired_bootstrap_difference(target, target, target, accuracy_from_confusion)

@@ -33,7 +33,7 @@ def grade_confusion_matrix(preds: Tensor, target: Tensor, num_classes: int = NUM
     Raises:
         ValueError: if the tensors are not of one length, are empty, or hold other values than grades.
 
-    Example:
+    Examples:
         >>> grade_confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), num_classes=2)
         tensor([[1, 1],
                 [0, 1]])

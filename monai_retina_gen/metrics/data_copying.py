@@ -46,7 +46,7 @@ def mann_whitney_z(first: Tensor, second: Tensor) -> float:
     Returns:
         Below 0 where `first` tends to the smaller values; 0 where all values are equal.
 
-    Example:
+    Examples:
         >>> round(mann_whitney_z(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])), 3)
         -1.549
     """
@@ -87,7 +87,7 @@ def data_copying_test(
     Raises:
         ValueError: for an empty set, unequal d, NaN or infinite features, cells not in [1, n].
 
-    Example:
+    Examples:
         >>> x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
         >>> data_copying_test(x[:30], x[30:60], x[:30]).statistic < -5  # exact copies
         True
@@ -126,7 +126,7 @@ def celled_statistic(
         cells: number of cells.
         min_images: see `data_copying_test`.
 
-    Example:
+    Examples:
         >>> near, far, cell = torch.zeros(20), torch.ones(20), torch.zeros(20, dtype=torch.long)
         >>> round(celled_statistic(near, far, cell, cell, cells=1).statistic, 2)
         -6.24
@@ -150,7 +150,7 @@ def training_cells(sets: Sequence[Tensor], cells: int, *, seed: int = 0) -> list
         cells: number of cells, at most as many as training images.
         seed: of k-means.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[0.0], [1.0], [9.0]], dtype=torch.float64)
         >>> low, high = training_cells([x, x[1:]], 2)[1].tolist()
         >>> low != high

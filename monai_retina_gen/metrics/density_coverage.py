@@ -36,7 +36,7 @@ def density_coverage(real: Tensor, generated: Tensor, *, k: int = 5) -> DensityC
     Raises:
         ValueError: with no more than k real rows, no generated row, unequal d, NaN or infinite features.
 
-    Example:
+    Examples:
         >>> x = torch.arange(10.0)[:, None]
         >>> density_coverage(x, x[:5], k=1).coverage.item()
         0.6

@@ -56,7 +56,7 @@ def evaluate_features(
     Raises:
         ValueError: with fewer than six images in a set, unequal d, NaN or infinite features, splits < 1.
 
-    Example:
+    Examples:
         >>> x = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
         >>> statement = {"extractor": "noise", "extractor_sha256": ""}
         >>> results = evaluate_features(x[:20], x[20:], permutations=99, **statement)

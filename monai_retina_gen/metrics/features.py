@@ -49,7 +49,7 @@ def extract_features(images: Tensor, feature_extractor: FeatureExtractor) -> Ten
     Raises:
         ValueError: if the extractor does not give one row of features an image.
 
-    Example:
+    Examples:
         >>> extract_features(torch.rand(2, 3, 8, 8), nn.Flatten()).shape
         torch.Size([2, 192])
     """

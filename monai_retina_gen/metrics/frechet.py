@@ -41,7 +41,7 @@ def frechet_distance(real: Tensor, generated: Tensor) -> Tensor:
         UserWarning: if a set has n <= d rows: its covariance has not full rank, and the figure cannot be
             compared with published ones.
 
-    Example:
+    Examples:
         >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
         >>> round(frechet_distance(x, x + 2.0).item(), 6)
         16.0
@@ -85,7 +85,7 @@ def _covariance_factor(features: Tensor, mean: Tensor) -> Tensor:
 class FrechetDistance(FeatureMetric):
     """Ignite metric of `frechet_distance`. Arguments as in `FeatureMetric`.
 
-    Example:
+    Examples:
         >>> metric = FrechetDistance(feature_extractor=lambda images: images.mean(dim=(2, 3)))
         >>> images = torch.rand(8, 3, 16, 16)
         >>> metric.update((images, images))

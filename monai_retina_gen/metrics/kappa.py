@@ -29,7 +29,7 @@ def quadratic_weighted_kappa(preds: Tensor, target: Tensor, num_classes: int = N
     Raises:
         ValueError: as `grade_confusion_matrix`.
 
-    Example:
+    Examples:
         >>> quadratic_weighted_kappa(torch.tensor([0, 1, 2, 4]), torch.tensor([0, 1, 2, 3])).item()
         0.928...
         >>> quadratic_weighted_kappa(torch.tensor([2, 2]), torch.tensor([2, 2])).item()
@@ -54,7 +54,7 @@ class QuadraticWeightedKappa(GradeMetric):
 
     Arguments as in `GradeMetric`.
 
-    Example:
+    Examples:
         >>> metric = QuadraticWeightedKappa(num_classes=5)
         >>> metric.update((torch.eye(5), torch.arange(5)))
         >>> metric.compute()

@@ -41,7 +41,7 @@ def kernel_distance(
         ValueError: with fewer than two rows in a set, unequal d, NaN or infinite features, or less than one
             subset of two rows.
 
-    Example:
+    Examples:
         >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
         >>> kernel_distance(x, y).mean.item()  # k(0, 1) + k(0, 2) - (1 + 1 + 1 + 27) / 2
         -13.0
@@ -79,7 +79,7 @@ def kernel_permutation_p_value(
     Raises:
         ValueError: as `kernel_distance`.
 
-    Example:
+    Examples:
         >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
         >>> kernel_permutation_p_value(x, x + 3.0, permutations=99)
         0.01

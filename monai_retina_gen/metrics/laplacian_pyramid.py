@@ -18,7 +18,7 @@ def pyramid_sizes(size: int) -> list[int]:
     Raises:
         monai_retina_gen.errors.ImageValueError: if `size` is below 16.
 
-    Example:
+    Examples:
         >>> pyramid_sizes(100)
         [100, 50, 25]
     """
@@ -42,7 +42,7 @@ def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:
     Returns:
         The levels; enlarged and added up they give the images back.
 
-    Example:
+    Examples:
         >>> import torch
         >>> [tuple(level.shape[-2:]) for level in laplacian_pyramid(torch.rand(1, 3, 64, 64), levels=3)]
         [(64, 64), (32, 32), (16, 16)]

@@ -34,7 +34,7 @@ def curve_counts(probabilities: Tensor, target: Tensor) -> Tensor:
     Returns:
         int64; row 0 counts pixels outside, row 1 inside; columns from low to high probability.
 
-    Example:
+    Examples:
         >>> counts = curve_counts(torch.tensor([0.1, 0.8, 0.9]), torch.tensor([0.0, 1.0, -1.0]))
         >>> counts.sum(1).tolist()
         [1, 1]
@@ -86,7 +86,7 @@ class MaskCurve(FundusMetric):
     Raises:
         ignite.exceptions.NotComputableError: in `compute`, if no structure occurs.
 
-    Example:
+    Examples:
         >>> metric = MaskCurve(structures=["ex"], lesions=["ex"])
         >>> target = torch.tensor([0.0, 0.0, 1.0, 1.0]).view(1, 1, 2, 2)
         >>> metric.update((torch.tensor([0.1, 0.4, 0.35, 0.8]).view(1, 1, 2, 2), target))

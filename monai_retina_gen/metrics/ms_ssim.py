@@ -39,7 +39,7 @@ def inscribed_square(images: Tensor) -> Tensor:
     Raises:
         monai_retina_gen.errors.ImageValueError: if the images are not square.
 
-    Example:
+    Examples:
         >>> import torch
         >>> inscribed_square(torch.rand(1, 3, 256, 256)).shape
         torch.Size([1, 3, 181, 181])
@@ -71,7 +71,7 @@ def field_of_view_ms_ssim(preds: Tensor, target: Tensor, *, win_size: int = 11) 
         monai_retina_gen.errors.ImageValueError: for images of another kind, unequal shapes, or too small.
         ValueError: for an even window.
 
-    Example:
+    Examples:
         >>> import torch
         >>> x = torch.rand(2, 3, 96, 96)
         >>> field_of_view_ms_ssim(x, x, win_size=5)

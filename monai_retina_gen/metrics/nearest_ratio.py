@@ -29,7 +29,7 @@ def nearest_ratio(train: Tensor, holdout: Tensor, generated: Tensor) -> Tensor:
         ValueError: for unequal numbers of training and held-out images, no row, unequal d, NaN or infinite
             features.
 
-    Example:
+    Examples:
         >>> train, holdout = torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [8.0]])
         >>> nearest_ratio(train, holdout, torch.tensor([[0.0], [3.0]])).tolist()
         [0.0, 0.5]
@@ -48,7 +48,7 @@ def nearest_ratio(train: Tensor, holdout: Tensor, generated: Tensor) -> Tensor:
 def copied_share(ratios: Tensor, threshold: float = 0.5) -> Tensor:
     """Share of generated images whose `nearest_ratio` is below the threshold: the means hide single copies.
 
-    Example:
+    Examples:
         >>> copied_share(torch.tensor([0.1, 0.9, 1.1, 1.0])).item()
         0.25
     """

@@ -44,7 +44,7 @@ def neighbour_radii(features: Tensor, k: int) -> Tensor:
     Raises:
         ValueError: if k is not in [1, n - 1].
 
-    Example:
+    Examples:
         >>> neighbour_radii(torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64), k=1).tolist()
         [1.0, 1.0, 2.0]
     """

@@ -32,7 +32,7 @@ def lpips_distance(preds: Tensor, target: Tensor, network: PerceptualNetwork) ->
         monai_retina_gen.errors.ImageValueError: for images of another kind or unequal shapes.
         ValueError: if the network does not give one figure a pair.
 
-    Example:
+    Examples:
         >>> import torch
         >>> absolute = lambda a, b: (a - b).abs().mean(dim=(1, 2, 3), keepdim=True)
         >>> lpips_distance(torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), absolute)
@@ -59,7 +59,7 @@ def lpips_diversity(images: Tensor, network: PerceptualNetwork, **options: Any) 
     Raises:
         ValueError: as `pair_diversity` and `lpips_distance`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> absolute = lambda a, b: (a - b).abs().mean(dim=(1, 2, 3))
         >>> images = torch.tensor([0.0, 0.5, 1.0]).reshape(3, 1, 1, 1).expand(3, 3, 8, 8)

@@ -35,7 +35,7 @@ def precision_recall(real: Tensor, generated: Tensor, *, k: int = 3) -> Precisio
     Raises:
         ValueError: unless both sets have more than k rows; for unequal d, NaN or infinite features.
 
-    Example:
+    Examples:
         >>> x = torch.arange(10.0)[:, None]
         >>> [share.item() for share in precision_recall(x, x[:5])]
         [1.0, 0.8]

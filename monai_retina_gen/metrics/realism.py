@@ -34,7 +34,7 @@ def realism_score(real: Tensor, generated: Tensor, *, k: int = 3) -> Tensor:
     Raises:
         ValueError: with no more than k real rows, no generated row, unequal d, NaN or infinite features.
 
-    Example:
+    Examples:
         >>> real = torch.arange(10.0)[:, None]
         >>> realism_score(real, torch.tensor([[2.5], [30.0]]), k=1).tolist()
         [2.0, 0.0476...]

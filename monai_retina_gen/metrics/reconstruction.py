@@ -26,7 +26,7 @@ def reconstruction_psnr(preds: Tensor, target: Tensor) -> Tensor:
     Raises:
         monai_retina_gen.errors.ImageValueError: for images of another kind or unequal shapes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> reconstruction_psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
         tensor([20.])
@@ -48,7 +48,7 @@ def reconstruction_ssim(preds: Tensor, target: Tensor) -> Tensor:
     Raises:
         monai_retina_gen.errors.ImageValueError: for images of another kind, unequal shapes, or under 11 pixels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> x = torch.rand(1, 3, 16, 16)
         >>> round(reconstruction_ssim(x, x).item(), 4)

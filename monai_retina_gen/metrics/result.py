@@ -45,7 +45,7 @@ class MetricResult:
         ratio_to_floor: `value_at_floor_n / floor`, both at equal n; nan for unbiased figures around 0 (KID).
         warnings: what the reader must know, in sentences.
 
-    Example:
+    Examples:
         >>> result = MetricResult(
         ...     name="fid",
         ...     value=1.5,

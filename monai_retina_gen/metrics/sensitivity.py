@@ -23,7 +23,7 @@ def sensitivity_per_grade(preds: Tensor, target: Tensor, num_classes: int = NUM_
     Raises:
         ValueError: as `grade_confusion_matrix`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> sensitivity_per_grade(torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1]), num_classes=3).tolist()
         [1.0, 0.5, nan]
@@ -43,7 +43,7 @@ class GradeSensitivity(GradeMetric):
     Arguments as in `GradeMetric`. Attached to an engine, the entries also stand by themselves in
     `engine.state.metrics`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> metric = GradeSensitivity(num_classes=2)
         >>> metric.update((torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1])))

@@ -61,7 +61,7 @@ def sliced_wasserstein_distance(
             unequal shapes.
         ValueError: for less than one patch or direction.
 
-    Example:
+    Examples:
         >>> x = torch.rand(2, 3, 32, 32)
         >>> sorted(sliced_wasserstein_distance(x, x, patches_per_image=8, directions=4))
         ['swd_16', 'swd_32', 'swd_mean']

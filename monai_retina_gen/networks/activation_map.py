@@ -34,7 +34,7 @@ class ActivationMapClassifier(nn.Module):
     Raises:
         ValueError: for no findings, no widths, or a sharpness that is not positive.
 
-    Example:
+    Examples:
         >>> network = ActivationMapClassifier(findings=["laser"], channels=(8, 8)).eval()
         >>> image = torch.rand(2, 3, 32, 32)
         >>> network(image).shape, network.activation_maps(image).shape

@@ -62,7 +62,7 @@ def resampling_matrix(
     Raises:
         ValueError: if nothing would be left of the axis.
 
-    Example:
+    Examples:
         >>> resampling_matrix(3, torch.tensor([1.0, 1.0]), up=2, padding=(1, 0)).tolist()
         [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
     """
@@ -86,7 +86,7 @@ def transposed(banding: Banding) -> Banding:
 def band_blocks(rows: int, columns: int, banding: Banding, block: int) -> tuple[Block, ...]:
     """Blocks of `block` rows that together hold every entry that is not zero.
 
-    Example:
+    Examples:
         >>> band_blocks(4, 8, (1, 2, 0, 2), 2)
         ((0, 2, 0, 4), (2, 4, 4, 8))
     """

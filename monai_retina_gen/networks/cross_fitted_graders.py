@@ -25,7 +25,7 @@ class CrossFittedGraders(nn.Module):
     Raises:
         ValueError: without a grader for each fold, or for a temperature that is not positive.
 
-    Example:
+    Examples:
         >>> class Says(nn.Module):
         ...     def __init__(self, grade):
         ...         super().__init__()

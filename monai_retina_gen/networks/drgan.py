@@ -70,7 +70,7 @@ class DRGAN(nn.Module):
     Raises:
         ValueError: for other stages, options or keys, or a size that is no multiple of `stride` or below twice of it.
 
-    Example:
+    Examples:
         >>> network = DRGAN(base_width=4, residual_blocks=1, grading_dimension=8, grading_rank=0).eval()
         >>> network(torch.rand(2, 9, 32, 48), torch.tensor([0, 4])).shape
         torch.Size([2, 3, 32, 48])
@@ -146,7 +146,7 @@ class DRGAN(nn.Module):
         Returns:
             `(B, latent_dim)`, and one `(B, channels, h, w)` for each of `noise_shapes`.
 
-        Example:
+        Examples:
             >>> network = DRGAN(base_width=4, residual_blocks=1)
             >>> alone, together = (network.draw(seeds, size=(32, 32))[1] for seeds in ([2], [1, 2]))
             >>> all(torch.equal(one[0], two[1]) for one, two in zip(alone, together))

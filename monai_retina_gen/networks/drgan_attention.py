@@ -44,7 +44,7 @@ class SpatialChannelAttention(nn.Module):
     Raises:
         ValueError: for another `channel_energy`, or numbers below 1.
 
-    Example:
+    Examples:
         >>> SpatialChannelAttention(channels=16, reduction=4)(torch.rand(2, 16, 8, 8)).shape
         torch.Size([2, 16, 8, 8])
     """

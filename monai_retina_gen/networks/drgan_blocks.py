@@ -49,7 +49,7 @@ class GradeMapping(nn.Module):
     Shape:
         - grade: `(B,)`; normal: `(B, dimension + rank)` standard normal numbers; output: `(B, width)`.
 
-    Example:
+    Examples:
         >>> mapping = GradeMapping(dimension=8, rank=2, num_classes=5, width=16)
         >>> mapping(torch.tensor([0, 4]), torch.zeros(2, 10)).shape
         torch.Size([2, 16])
@@ -146,7 +146,7 @@ class SynthesisBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions with normalisation, added to the input.
 
-    Example:
+    Examples:
         >>> ResidualBlock(channels=8, norm="instance")(torch.rand(1, 8, 4, 4)).shape
         torch.Size([1, 8, 4, 4])
     """

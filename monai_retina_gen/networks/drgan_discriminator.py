@@ -44,7 +44,7 @@ class MultiScaleDiscriminator(nn.Module):
         ValueError: for another head, unknown keys, or less than one scale; for images that have less than 16 px at the
             last scale.
 
-    Example:
+    Examples:
         >>> network = MultiScaleDiscriminator(base_width=4)
         >>> found = network(torch.zeros(2, 3, 64, 64), torch.zeros(2, 9, 64, 64))
         >>> [x.shape for x in found["score"]], found["grade"][0].shape, len(found["features"][2])

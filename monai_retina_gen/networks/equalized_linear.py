@@ -17,7 +17,7 @@ __all__ = ["EqualizedConv2d", "EqualizedLinear", "LatentMapping", "check_grade",
 def scaled_leaky_relu(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
     """Leaky ReLU of slope 0.2 times sqrt(2) (which keeps the variance) times `gain`, clamped to `+-clamp * gain`.
 
-    Example:
+    Examples:
         >>> scaled_leaky_relu(torch.tensor([1.0, -1.0])).tolist()
         [1.4142..., -0.2828...]
     """
@@ -49,7 +49,7 @@ class EqualizedLinear(nn.Module):
         weight_init: standard deviation of the initial effective weights, times sqrt(in_features).
         lr_multiplier: share of the optimiser's step that reaches the effective weights.
 
-    Example:
+    Examples:
         >>> EqualizedLinear(in_features=8, out_features=4, bias_init=1.0)(torch.zeros(2, 8)).tolist()[0]
         [1.0, 1.0, 1.0, 1.0]
     """
@@ -83,7 +83,7 @@ class EqualizedConv2d(nn.Module):
         padding: zeros around the input.
         bias: whether a bias (initially zero) is added.
 
-    Example:
+    Examples:
         >>> EqualizedConv2d(in_channels=3, out_channels=8, kernel_size=3, padding=1)(torch.rand(1, 3, 4, 4)).shape
         torch.Size([1, 8, 4, 4])
     """
@@ -134,7 +134,7 @@ class LatentMapping(nn.Module):
     Raises:
         ValueError: for a latent of another size, a grade that there is not, or neither latent nor grade.
 
-    Example:
+    Examples:
         >>> LatentMapping(z_dim=8, w_dim=16, num_classes=5)(torch.randn(2, 8), torch.tensor([0, 4])).shape
         torch.Size([2, 16])
     """

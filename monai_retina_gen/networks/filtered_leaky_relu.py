@@ -34,7 +34,7 @@ def separable_terms(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, li
     Raises:
         ValueError: if the filter is not symmetric.
 
-    Example:
+    Examples:
         >>> filters, weights = separable_terms(torch.ones(4, 4))
         >>> filters.shape, [round(w, 6) for w in weights]
         (torch.Size([1, 4]), [4.0])
@@ -77,7 +77,7 @@ class FilteredLeakyReLU(nn.Module):
     Raises:
         ValueError: for maps of another size.
 
-    Example:
+    Examples:
         >>> act = FilteredLeakyReLU(input_size=8, up_filter=[0.5, 0.5], down_filter=[0.5, 0.5], padding=(1, 0))
         >>> act(torch.randn(2, 3, 8, 8), torch.ones(2, 3), torch.zeros(3)).shape
         torch.Size([2, 3, 8, 8])

@@ -34,7 +34,7 @@ def fused_or_none(reference: Callable[..., Tensor], *arguments: Any) -> Tensor |
         reference: the same by products of matrices, to check the kernel against.
         arguments: of both; see `fused_filtered_leaky_relu`.
 
-    Example:
+    Examples:
         >>> x, matrix = torch.zeros(1, 1, 1, 1), torch.ones(1, 1)
         >>> rest = (matrix, matrix[0], matrix, matrix[None], [1.0], [1, 1, 0, 1] * 2, 0.2, 1.0, False)
         >>> fused_or_none(lambda *_: x, None, x, *rest) is None  # for x is not on a GPU

@@ -52,7 +52,7 @@ def window_sizes(up: Banding, grow: Banding, shrink: Banding) -> tuple[int, int,
     Raises:
         ValueError: if the filters are too long for the chip's memory.
 
-    Example:
+    Examples:
         >>> window_sizes((2, 1, 9, 12), (2, 1, 9, 12), (1, 2, 0, 12))  # 42, 27 and 27 values
         (64, 32, 32)
     """

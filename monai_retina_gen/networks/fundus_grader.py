@@ -44,7 +44,7 @@ class FundusGrader(nn.Module):
         ValueError: for an unknown backbone, or a width that the backbone cannot have.
         RuntimeError: if the ImageNet weights cannot be had.
 
-    Example:
+    Examples:
         >>> FundusGrader(backbone="resnet18").eval()(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 5])
         >>> small = FundusGrader(backbone="vgg16", width=0.25, num_classes=2).eval()

@@ -58,7 +58,7 @@ class FundusVAE(nn.Module):
         - `image`: `(B, 3, image_size, image_size)` in [0, 1]; `grade`: `(B,)` integers, or `None` for unknown.
         - output: the reconstruction, like `image`. In evaluation mode the latent is the posterior's mean.
 
-    Example:
+    Examples:
         >>> vae = FundusVAE(image_size=64, latent_dim=8, channels=(8, 8, 16, 16)).eval()
         >>> vae(torch.rand(2, 3, 64, 64), torch.tensor([0, 4])).shape
         torch.Size([2, 3, 64, 64])
@@ -197,7 +197,7 @@ class PerGradeVAE(nn.Module):
         latent_dim: size of the latent vector.
         channels: see `FundusVAE`.
 
-    Example:
+    Examples:
         >>> vae = PerGradeVAE(image_size=64, num_classes=2, latent_dim=4, channels=(8, 8, 8, 8)).eval()
         >>> vae(torch.rand(3, 3, 64, 64), torch.tensor([0, 1, 0])).shape
         torch.Size([3, 3, 64, 64])

@@ -28,7 +28,7 @@ class GradingSpace(nn.Module):
         factor: `(num_classes, rank, dimension)`.
         count: photographs behind each grade, `(num_classes,)`; a grade with fewer than two cannot be drawn from.
 
-    Example:
+    Examples:
         >>> features, grades = torch.randn(40, 8) + 3, torch.arange(40) % 2
         >>> space = GradingSpace(dimension=8, num_classes=2, rank=1)
         >>> space.fit(features, grades)

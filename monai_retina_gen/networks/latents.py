@@ -27,7 +27,7 @@ def draw_latents(count: int, dim: int, *, distribution: str = "normal", generato
     Raises:
         ValueError: for another distribution.
 
-    Example:
+    Examples:
         >>> draw_latents(2, 3, distribution="uniform", generator=torch.Generator().manual_seed(0)).abs().max() <= 1
         tensor(True)
     """
@@ -49,7 +49,7 @@ class CuratedLatents(nn.Module):
         classes: grades of the table.
         places: most latents of a grade.
 
-    Example:
+    Examples:
         >>> table = CuratedLatents(latent_dim=3, classes=2, places=4)
         >>> table.set_curated([torch.ones(2, 3), torch.zeros(0, 3)])
         >>> table.curated_counts

@@ -38,7 +38,7 @@ class LesionSegmenter(nn.Module):
     Raises:
         ValueError: for fewer than three widths, more supervised resolutions than there are, or another image size.
 
-    Example:
+    Examples:
         >>> network = LesionSegmenter(channels=(4, 8, 8)).eval()
         >>> network(torch.rand(1, 3, 32, 48)).shape
         torch.Size([1, 6, 32, 48])

@@ -22,7 +22,7 @@ def bfloat16_autocast(device_type: str, enabled: bool = True) -> torch.autocast:
     Raises:
         TypeError: if `enabled` is no bool, as the "false" of a command line.
 
-    Example:
+    Examples:
         >>> with bfloat16_autocast("cpu", enabled=False):
         ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
         torch.float32

@@ -29,7 +29,7 @@ def demodulation(weight: Tensor, style: Tensor, eps: float = 1e-8) -> tuple[Tens
     Returns:
         Styles of mean square 1 a sample, `(B, I)`, and factors `(B, O)`.
 
-    Example:
+    Examples:
         >>> weight, style = torch.randn(4, 6, 3, 3), torch.rand(2, 6) + 0.5
         >>> style, factor = demodulation(weight, style)
         >>> (weight * style[:, None, :, None, None]).square().sum((2, 3, 4)).sqrt().mul(factor).round(decimals=4)[0]
@@ -56,7 +56,7 @@ def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, *, padding: int =
     Returns:
         `(B, O, H', W')`, in bfloat16 if `amp`.
 
-    Example:
+    Examples:
         >>> modulated_conv2d(torch.rand(2, 6, 8, 8), torch.randn(4, 6, 3, 3), torch.rand(2, 6), padding=2).shape
         torch.Size([2, 4, 10, 10])
     """

@@ -101,7 +101,7 @@ class ResidualGenerator(CuratedLatents):
         - `latent`: `(B, latent_dim)`; `grade`: `(B,)` integers, or `None` for unknown.
         - output: `(B, 3, image_size, image_size)` in [-1, 1].
 
-    Example:
+    Examples:
         >>> network = ResidualGenerator(image_size=64, channels=(8, 8, 8, 8, 8), latent_dim=4).eval()
         >>> network(torch.randn(2, 4), torch.tensor([0, 4])).shape
         torch.Size([2, 3, 64, 64])
@@ -149,7 +149,7 @@ class ResidualCritic(nn.Module):
     Shape:
         - `image`: `(B, 3, image_size, image_size)` in [-1, 1]; `grade`: `(B,)` or `None`; output `(B,)`.
 
-    Example:
+    Examples:
         >>> ResidualCritic(image_size=64, channels=(8, 8, 8, 8, 8))(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2])
     """

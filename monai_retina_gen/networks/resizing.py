@@ -18,7 +18,7 @@ def resized(images: Tensor, side: int) -> Tensor:
     Returns:
         `(B, 3, side, side)` in [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> resized(torch.ones(1, 3, 8, 8), 4).shape
         torch.Size([1, 3, 4, 4])

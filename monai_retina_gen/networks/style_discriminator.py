@@ -98,7 +98,7 @@ class StyleDiscriminator(nn.Module):
     Raises:
         ValueError: for another size of image, a batch that cannot be grouped, or a grade that there is not.
 
-    Example:
+    Examples:
         >>> network = StyleDiscriminator(image_size=16, num_classes=5, channel_base=128, channel_max=8)
         >>> network(torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([0, 1, 2, 4])).shape
         torch.Size([4])

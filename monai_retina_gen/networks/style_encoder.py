@@ -70,7 +70,7 @@ class StyleEncoder(nn.Module):
     Raises:
         ValueError: for another shape of image, or not five widths.
 
-    Example:
+    Examples:
         >>> encoder = StyleEncoder(w_dim=8, channels=(4, 4, 8, 8, 8), pyramid=8, hidden=16)
         >>> encoder(torch.zeros(2, 3, 64, 64), torch.zeros(8)).shape
         torch.Size([2, 16, 8])

@@ -44,7 +44,7 @@ class StyleGAN3(nn.Module):
     Raises:
         ValueError: for a size, configuration or precision that there is not.
 
-    Example:
+    Examples:
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
         >>> latent, grade = torch.randn(2, 8), torch.tensor([0, 4])
         >>> network(latent, grade, truncation=0.7).shape

@@ -32,7 +32,7 @@ def design_lowpass(
     Raises:
         ValueError: if the cutoff is not below half the sampling rate.
 
-    Example:
+    Examples:
         >>> taps = design_lowpass(taps=12, cutoff=2.0, width=12.0, sampling_rate=32.0)
         >>> taps.shape, round(float(taps.sum()), 6)
         (torch.Size([12]), 1.0)

@@ -35,7 +35,7 @@ def convert_stylegan3_state(state: Mapping[str, Tensor], network: StyleGAN3) -> 
         WeightsError: for a name that is not known, a layer that `network` does not have (another size, configuration
             or number of channels) or a filter that differs from `network`'s.
 
-    Example:
+    Examples:
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
         >>> convert_stylegan3_state({"mapping.fc0.bias": torch.zeros(8)}, network)
         {'latent_mapping.layers.0.bias': tensor([0., 0., 0., 0., 0., 0., 0., 0.])}

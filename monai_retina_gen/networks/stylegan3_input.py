@@ -29,7 +29,7 @@ class FourierInput(nn.Module):
           `transform`.
         - output: `(B, channels, size, size)`.
 
-    Example:
+    Examples:
         >>> layer = FourierInput(signal=Signal(2.0, 4.0, 16, 6.0, 36, 8), w_dim=5)
         >>> layer(layer.affine(torch.randn(2, 5))).shape
         torch.Size([2, 8, 36, 36])

@@ -108,7 +108,7 @@ def plan_layers(*, image_size: int, config: str, channel_base: int, channel_max:
     Raises:
         ValueError: for another size or configuration.
 
-    Example:
+    Examples:
         >>> plans = plan_layers(image_size=256, config="t", channel_base=32768, channel_max=512)
         >>> [plan.target.size for plan in plans]
         [36, 36, 36, 52, 52, 84, 84, 148, 148, 148, 276, 276, 276, 256, 256]

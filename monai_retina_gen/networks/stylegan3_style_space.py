@@ -22,7 +22,7 @@ class StyleSpace:
         names: of the layers, in the order of the style list.
         widths: style channels of each layer.
 
-    Example:
+    Examples:
         >>> space = StyleSpace(names=["input", "L0", "rgb"], widths=[4, 8, 8])
         >>> space.size, space.locate(5), space.index(1, 1)
         (20, (1, 1), 5)

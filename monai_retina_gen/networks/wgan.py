@@ -34,7 +34,7 @@ class DeconvolutionGenerator(CuratedLatents):
     Shape:
         - `latent`: `(B, latent_dim)`; output `(B, 3, image_size, image_size)` in [-1, 1].
 
-    Example:
+    Examples:
         >>> network = DeconvolutionGenerator(width=2, latent_dim=10).eval()
         >>> network(torch.rand(2, 10) * 2 - 1).shape
         torch.Size([2, 3, 64, 64])
@@ -84,7 +84,7 @@ class StridedCritic(nn.Module):
     Shape:
         - `image`: `(B, 3, image_size, image_size)` in [-1, 1]; output `(B,)`.
 
-    Example:
+    Examples:
         >>> StridedCritic(width=2)(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2])
     """

@@ -54,7 +54,7 @@ class AugmentationPolicy:
     Raises:
         ValueError: for a probability outside [0, 1], an unknown mode, or a range outside [-1, 1].
 
-    Example:
+    Examples:
         >>> policy = AugmentationPolicy(prob="balance", counts={0: 100, 4: 25}, mode="sample")
         >>> policy.probability(0), policy.probability(4)
         (0.0, 0.75)
@@ -125,7 +125,7 @@ def grade_of(value: Any, name: str = "grade") -> int:
     Raises:
         ValueError: if it is not a whole number from 0 on.
 
-    Example:
+    Examples:
         >>> grade_of(np.float32(2))
         2
     """

@@ -38,7 +38,7 @@ class BackgroundEdits:
     Raises:
         ValueError: for a share outside (0, 1].
 
-    Example:
+    Examples:
         >>> bank = BackgroundEdits(lambda plan, image: 1 - image, share=1.0)
         >>> plan, image = AugmentationPlan("edit", 3, 0, "ex", 0.5), torch.zeros(3, 4, 4)
         >>> bank.take(plan, image) is None

@@ -122,7 +122,7 @@ class ComposeMasksd(RandomizableTransform, MapTransform):
 
     The item gains `composed`: JSON with grade, seed and the photograph that said which lesions there are.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from monai_retina_gen.data import PhantomDataset, build_lesion_bank, load_datalist, write_phantoms
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -35,7 +35,7 @@ class StackConditionMapd(Transform):
         KeyError: for an item without the photograph.
         ImageValueError: for an item without any mask, or masks that differ in shape from each other or the photograph.
 
-    Example:
+    Examples:
         >>> item = {"image": torch.ones(3, 4, 4), "vessel": torch.ones(1, 4, 4), "grade": 2}
         >>> stacked = StackConditionMapd()(item)
         >>> stacked["condition"].shape, int(stacked["condition"].max()), stacked["missing"][:6], stacked["grade"]

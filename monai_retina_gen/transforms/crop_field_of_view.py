@@ -53,7 +53,7 @@ class CropToFieldOfView(InvertibleTransform):
         allow_upsampling: let `size` be larger than the square (by more than 5 % and 2 pixels); otherwise that is an
             error.
 
-    Example:
+    Examples:
         >>> import torch
         >>> y, x = torch.meshgrid(torch.arange(96) - 39.5, torch.arange(128) - 69.5, indexing="ij")
         >>> image = torch.where(y**2 + x**2 < 36**2, 0.5, 0.0) * torch.tensor([1.0, 0.6, 0.3]).view(3, 1, 1)
@@ -197,7 +197,7 @@ class CropToFieldOfViewd(MapTransform, InvertibleTransform):
         allow_upsampling: let `size` be larger than the square.
         allow_missing_keys: leave out keys that an item lacks.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.data import phantom_fundus
         >>> item = {"image": phantom_fundus(seed=1, size=64).image}
         >>> item = CropToFieldOfViewd(keys="image", size=32, image_order="CHW")(item)

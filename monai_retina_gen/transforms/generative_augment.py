@@ -76,7 +76,7 @@ class GenerativeAugment(RandomizableTransform):
         UnsupportedModeError: on first use, for a mode that the generator lacks.
         BundleNotFoundError: on first use, if there is no such bundle.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai_retina_gen.generators import VAEGenerator
         >>> from monai_retina_gen.networks import FundusVAE
@@ -217,7 +217,7 @@ class GenerativeAugmentd(RandomizableTransform, MapTransform):
 
     The item gains `<key>_generated`: the record as JSON, `""` for a real image. Grades and all other keys stay.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai_retina_gen.generators import VAEGenerator
         >>> from monai_retina_gen.networks import FundusVAE

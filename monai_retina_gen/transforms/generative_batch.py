@@ -40,7 +40,7 @@ class BatchGenerativeAugment(Randomizable):
 
     The batch gains `<image_key>_generated`, a list of records as JSON.
 
-    Example:
+    Examples:
         >>> from monai_retina_gen.generators import VAEGenerator
         >>> from monai_retina_gen.networks import FundusVAE
         >>> vae = VAEGenerator(FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8)))

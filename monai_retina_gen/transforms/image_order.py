@@ -32,7 +32,7 @@ def resolve_image_order(image: Any, image_order: str | None = None) -> str:
     Raises:
         ImageValueError: unknown order, an argument that contradicts the metadata, or both are silent.
 
-    Example:
+    Examples:
         >>> import torch
         >>> resolve_image_order(torch.zeros(3, 4, 6), "CWH")
         'CWH'
@@ -78,7 +78,7 @@ def check_image(image: Any, name: str = "image") -> torch.Tensor:
     Raises:
         ImageValueError: says what came and which transform mends it.
 
-    Example:
+    Examples:
         >>> import torch
         >>> check_image(torch.full((3, 2, 2), 255.0))
         Traceback (most recent call last):

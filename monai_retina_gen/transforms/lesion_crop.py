@@ -32,7 +32,7 @@ class StackMasksd(Transform):
     Returns:
         Items with `image` `(3, H, W)` and `label` `(structures, H, W)`; 255 in `label` is "not annotated".
 
-    Example:
+    Examples:
         >>> item = {"image": torch.ones(3, 4, 4), "ex": torch.ones(1, 4, 4), "grade": 2}
         >>> stacked = StackMasksd(structures=["ma", "ex", "vessel"])(item)
         >>> sorted(stacked), stacked["label"][:, 0, 0].tolist()
@@ -57,7 +57,7 @@ class StackMasksd(Transform):
 class UnpackMasksd(MapTransform):
     """Turns what `StackMasksd` made into float32: `image` in [0, 1], `label` in [0, 1] and -1 where not annotated.
 
-    Example:
+    Examples:
         >>> packed = {"image": torch.zeros(3, 2, 2).byte(), "label": torch.tensor([[[0, 254]], [[255, 255]]]).byte()}
         >>> UnpackMasksd()(packed)["label"].flatten().tolist()
         [0.0, 1.0, -1.0, -1.0]
@@ -88,7 +88,7 @@ class RandLesionCropd(Randomizable, MapTransform):
     Raises:
         ValueError: for a share outside [0, 1], or a crop that is larger than the photograph.
 
-    Example:
+    Examples:
         >>> crop = RandLesionCropd(size=8, structures=["ma"], around=["ma"], share=1.0).set_random_state(0)
         >>> label = torch.zeros(1, 32, 32).byte()
         >>> label[0, 20, 20] = 254

@@ -44,7 +44,7 @@ class LesionEdit(Transform):
         ImageValueError: for an image outside the convention, without retina or colour, or too small.
         UnsupportedModeError: on first use, for a generator that cannot edit.
 
-    Example:
+    Examples:
         >>> edit = LesionEdit(generator="retina_stylegan3", lesion="ex", strength=0.5, image_order="CHW")
         >>> edit.plan(grade=3)
         AugmentationPlan(mode='edit', grade=3, seed=0, lesion='ex', strength=0.5)

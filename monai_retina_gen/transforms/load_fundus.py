@@ -31,7 +31,7 @@ class LoadFundus(Transform):
         mask: read a mask (1, H, W) instead of a photograph (3, H, W).
         max_pixels: refuse larger files, see `monai_retina_gen.data.read_image`.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> from monai_retina_gen.data import write_image
         >>> file = f"{tempfile.mkdtemp()}/eye.png"
@@ -84,7 +84,7 @@ class LoadFundusd(MapTransform):
     Raises:
         ImageFileError: on reading, or where a mask has another size than the photograph (names both files).
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> from monai_retina_gen.data import write_image, write_mask
         >>> folder = tempfile.mkdtemp()

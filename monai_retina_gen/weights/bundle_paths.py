@@ -23,7 +23,7 @@ def bundle_search_path() -> list[Path]:
 
     MONAI's bundle commands run inside a bundle's folder: there, the bundles beside it are searched as well.
 
-    Example:
+    Examples:
         >>> Path("bundles") in bundle_search_path()
         True
     """

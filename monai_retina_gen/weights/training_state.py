@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def save_training_state(networks: Mapping[str, nn.Module], path: str | os.PathLike[str]) -> None:
     """Write several networks into one file in half precision, `<network>.<parameter>` each: what goes into `training/`.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> a, b = nn.Linear(2, 1), nn.Linear(2, 1)
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,7 @@ def transfer_state(network: nn.Module, state: Mapping[str, Tensor], *, source: s
     Raises:
         WeightsError: if nothing fits.
 
-    Example:
+    Examples:
         >>> network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
         >>> other = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
         >>> transfer_state(network, other.state_dict()).taken

@@ -77,7 +77,7 @@ def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False, confi
 def split_bundle_name(name: str) -> tuple[str, str]:
     """Bundle and configuration of `BUNDLE` or `BUNDLE:CONFIG`: a bundle may hold further networks.
 
-    Example:
+    Examples:
         >>> split_bundle_name("retina_grader"), split_bundle_name("retina_grader:cross_fitted")
         (('retina_grader', 'inference'), ('retina_grader', 'cross_fitted'))
     """

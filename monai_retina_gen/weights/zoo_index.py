@@ -103,7 +103,7 @@ class ZooIndex:
 def archive_name(name: str, version: str) -> str:
     """MONAI's name for a bundle's archive.
 
-    Example:
+    Examples:
         >>> archive_name("retina_vae", "0.1.0")
         'retina_vae_v0.1.0.zip'
     """
@@ -145,7 +145,7 @@ def check_member_path(path: Any, where: str) -> str:
     Raises:
         ZooError: if it is absolute, climbs with `..`, or holds a back-slash, colon, control character or reserved name.
 
-    Example:
+    Examples:
         >>> check_member_path("models/model.pt", "here")
         'models/model.pt'
     """

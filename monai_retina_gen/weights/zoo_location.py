@@ -31,7 +31,7 @@ def zoo_location(location: str | os.PathLike[str] | None = None) -> str:
         ZooError: if the address has another scheme.
         ZooUnavailableError: if no zoo is known.
 
-    Example:
+    Examples:
         >>> zoo_location("https://example.org/retina/")
         'https://example.org/retina'
     """
@@ -55,7 +55,7 @@ def local_folder(location: str) -> Path | None:
     Raises:
         ZooError: if the folder has no index.
 
-    Example:
+    Examples:
         >>> local_folder("https://example.org") is None
         True
     """

@@ -64,7 +64,7 @@ def check_licences(bundle: Path) -> list[str]:
 def states_licence_of_weights(text: str) -> bool:
     """Whether a text has a statement `... weights ...: <licence>`.
 
-    Example:
+    Examples:
         >>> states_licence_of_weights("Code and weights: Apache-2.0."), states_licence_of_weights("No weights yet.")
         (True, False)
     """
@@ -75,7 +75,7 @@ def states_licence_of_weights(text: str) -> bool:
 def card_sections(text: str) -> dict[str, str]:
     """Text of each `## ` section, sub-sections included.
 
-    Example:
+    Examples:
         >>> card_sections("# x" + chr(10) + "## Data" + chr(10) + "IDRiD")
         {'Data': 'IDRiD'}
     """

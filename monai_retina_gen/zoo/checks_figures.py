@@ -43,7 +43,7 @@ def check_figures(bundle: Path, dataset_dir: str | Path | None = None) -> list[s
 def stated_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     """What `eval_metrics` states of the validation photographs: all of it, a part, or names that begin so.
 
-    Example:
+    Examples:
         >>> stated_figures({"split": "test", "accuracy": 0.5, "validation_accuracy": 0.6})
         {'accuracy': 0.6}
     """
@@ -59,7 +59,7 @@ def stated_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
 def compare_figures(stated: Mapping[str, float], measured: Mapping[str, float]) -> list[str]:
     """What differs; figures are compared where both have them, and there must be one.
 
-    Example:
+    Examples:
         >>> compare_figures({"fid": 7.5}, {"fid": 9.0})
         ['fid is stated as 7.5, evaluate.json gives 9']
     """
@@ -112,7 +112,7 @@ def _flat(report: Mapping[str, Any]) -> dict[str, float]:
 def _last_digit(value: float) -> float:
     """Half a unit of the last digit that is written: a figure may have been rounded.
 
-    Example:
+    Examples:
         >>> _last_digit(12.9)
         0.05
     """

@@ -33,7 +33,7 @@ def headline_figures(metadata: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         metadata: of a bundle.
 
-    Example:
+    Examples:
         >>> headline_figures({"eval_metrics": {"fid": 7.5, "swd": 100.0, "n_real": 59}})
         {'fid': 7.5, 'n_real': 59}
     """

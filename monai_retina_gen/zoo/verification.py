@@ -74,7 +74,7 @@ def verify_bundle(
         figures: run its `evaluate.json` on the validation photographs too: seconds to minutes a bundle.
         dataset_dir: folder of its data set, for `figures`; by default that of its `train.json`, in `MRG_DATA`.
 
-    Example:
+    Examples:
         >>> all(result.problems == () for result in verify_bundle(Path("bundles/retina_vae"), fast=True))
         True
     """

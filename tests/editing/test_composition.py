@@ -31,6 +31,22 @@ def test_kept_rows_as_in_the_lagrange_equations() -> None:
     torch.testing.assert_close(sparse_composition(effects, wanted, kept=kept), exact)
 
 
+def test_energy_is_the_ridge_solution_and_knows_what_cancels() -> None:
+    effects, wanted, rows = (
+        random_matrix(2, 6, 4),
+        torch.tensor([1.0, 0.0], dtype=torch.float64),
+        random_matrix(9, 6, 5),
+    )
+    energy = rows.T @ rows
+    exact = torch.linalg.solve(effects.T @ effects + energy, effects.T @ wanted)
+    torch.testing.assert_close(sparse_composition(effects, wanted, energy=energy), exact)
+    # Two channels whose changes elsewhere cancel are worth more than one that changes a little.
+    pair = torch.tensor([[1.0, 1.0, 1.0]]), torch.tensor([[3.0, -3.0, 1.0]])
+    found = sparse_composition(pair[0], torch.ones(1), energy=100 * pair[1].T @ pair[1])
+    assert float((pair[1].double() @ found).abs()) < 1e-2
+    assert float(found[:2].min()) > 0.2
+
+
 def test_penalty_chooses_the_channel_that_does_the_most_with_the_least() -> None:
     effects = torch.tensor([[1.0, 3.0, 0.1], [0.0, 0.0, 1.0]])
     found = sparse_composition(effects, torch.tensor([3.0, 0.0]), penalty=0.2)

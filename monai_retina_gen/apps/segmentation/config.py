@@ -44,7 +44,7 @@ class SegmentationStudyConfig:
     Raises:
         ValueError: names the setting, what came and what is wanted.
 
-    Example:
+    Examples:
         >>> SegmentationStudyConfig(datalist="idrid", out="study", arms=("magic",))
         Traceback (most recent call last):
         ...

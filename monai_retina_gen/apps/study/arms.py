@@ -41,7 +41,7 @@ class Condition:
     def id(self) -> str:
         """Name in tables and folders.
 
-        Example:
+        Examples:
             >>> Condition("sample", "retina_vae", 0.5).id
             'sample--retina_vae--0.5'
         """

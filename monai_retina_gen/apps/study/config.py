@@ -65,7 +65,7 @@ class StudyConfig:
     Raises:
         ValueError: names the setting, what came and what is wanted.
 
-    Example:
+    Examples:
         >>> StudyConfig(datalist="idrid", out="study", arms=("none", "magic"))
         Traceback (most recent call last):
         ...

@@ -81,7 +81,7 @@ def texture_features(images: Tensor) -> Tensor:
     Returns:
         `(N, 18)`: log energy of four levels of the Laplacian pyramid, mean and standard deviation, of every channel.
 
-    Example:
+    Examples:
         >>> texture_features(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 18])
     """

@@ -17,7 +17,7 @@ SEEDS_PER_BASE = 2**32
 def phantom_seed(seed: int, index: int) -> int:
     """Seed of the phantom at `index` under a base seed; different base seeds share no phantom.
 
-    Example:
+    Examples:
         >>> phantom_seed(0, 5), phantom_seed(1, 5)
         (5, 4294967301)
     """
@@ -38,7 +38,7 @@ class PhantomDataset(Dataset[dict[str, Any]]):
     Raises:
         ValueError: for a length below 1, an empty `grades` or a grade outside 0-4.
 
-    Example:
+    Examples:
         >>> dataset = PhantomDataset(length=10, size=32, grades=range(5))
         >>> dataset[7]["image"].shape, dataset[7]["grade"], dataset[7]["group"]
         (torch.Size([3, 32, 32]), 2, 'phantom/7')

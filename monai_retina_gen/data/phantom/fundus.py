@@ -67,7 +67,7 @@ def phantom_fundus(seed: int, *, grade: int | None = None, size: int = 128) -> P
     Raises:
         ValueError: where seed, grade or size is outside its range.
 
-    Example:
+    Examples:
         >>> phantom = phantom_fundus(7, grade=3, size=64)
         >>> phantom.image.shape, phantom.grade, sorted(phantom.masks)
         (torch.Size([3, 64, 64]), 3, ['ex', 'fov', 'he', 'laser', 'ma', 'membrane', 'od', 'se', 'vessel'])

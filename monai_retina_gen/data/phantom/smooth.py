@@ -65,7 +65,7 @@ STAGGER = 0.3
 def grade_amount(grade: int, lesion: str, share: float) -> float:
     """Amount of a lesion: `share` in [0, 1] of the range that the grade allows.
 
-    Example:
+    Examples:
         >>> grade_amount(1, "ma", 0.5), grade_amount(1, "ex", 1.0)
         (0.475, 0.0)
     """
@@ -106,7 +106,7 @@ def draw_smooth_phantom(factors: Sequence[float] | Array, *, size: int = 64) -> 
     Raises:
         ValueError: for another number of factors.
 
-    Example:
+    Examples:
         >>> image, masks = draw_smooth_phantom([0.0] * len(FACTORS), size=32)
         >>> image.shape, float(masks["ex"].max())
         ((3, 32, 32), 0.0)

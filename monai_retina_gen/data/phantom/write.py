@@ -53,7 +53,7 @@ def write_phantoms(
     Raises:
         ValueError: where `splits` are not three shares that add up to 1, and as in `PhantomDataset`.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_phantoms(folder, count=2, size=32, masks=False).name
