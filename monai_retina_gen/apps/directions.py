@@ -99,6 +99,7 @@ def search_directions(
     chosen = {name: resolve_preset(name) for name in presets}
     scores = {name: ContributionScores(generator.network, preset, lesions) for name, preset in chosen.items()}
     seen: list[tuple[int, int, Tensor]] = []
+    measures: list[dict[str, Tensor]] = []
     for start in tqdm(range(0, images, batch_size), desc="scores", unit="batch", disable=not progress):
         seeds = range(seed + start, seed + min(start + batch_size, images))
         grades = torch.tensor([GRADES[s % len(GRADES)] for s in seeds])
@@ -106,8 +107,12 @@ def search_directions(
         masks = masker(made)
         for each in scores.values():
             each.update(generator.style_space.split(flat), masks, made)
+        areas = {name: mask.mean((1, 2, 3)).cpu() for name, mask in masks.items()}
+        measures.append(areas | {"brightness": made.mean((1, 2, 3)).cpu()})
         shown = torch.stack([(masks[n] > 0.5).sum((1, 2, 3)) > 3 for n in lesions]).sum(0)
         seen += [(-int(n), s, row) for n, s, row in zip(shown, seeds, flat.cpu(), strict=True)]
+    together = {name: torch.cat([each[name] for each in measures]) for name in measures[0]}
+    samples = (torch.stack([row for _, _, row in seen]), together)
     best = sorted(seen, key=lambda each: each[:2])[: 2 * probes]
     found = {name for name in lesions if next(iter(scores.values())).compute().counts[name]}
     if not found:
@@ -120,7 +125,7 @@ def search_directions(
         table = scores[name].compute()
         bar = partial(tqdm, desc=f"probe {name}", unit="channel", disable=not progress)
         shown_ones = [n for n in lesions if n in found]
-        directions, how = choose_directions(table, shown_ones, preset, space, styles, probe, bar)
+        directions, how = choose_directions(table, shown_ones, preset, space, styles, probe, bar, samples)
         edit = StyleEdit(directions, space)
         result.directions[name] = directions
         result.counts[name] = {**table.counts, **{f"{n} skipped": c for n, c in table.skipped.items()}}

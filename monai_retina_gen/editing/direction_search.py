@@ -16,7 +16,7 @@ from monai_retina_gen.editing.directions import Directions
 from monai_retina_gen.editing.score_presets import POLARITY, DirectionPreset
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = ["FoundDirection", "StyleRange", "choose_directions", "rank_channels"]
+__all__ = ["FoundDirection", "StyleRange", "choose_directions", "rank_channels", "regressed_vector"]
 
 QUANTILES = (0.01, 0.99)
 
@@ -103,6 +103,7 @@ def choose_directions(
     styles: StyleRange,
     probe: ChannelProbe,
     progress: Any = iter,
+    samples: tuple[Tensor, Mapping[str, Tensor]] | None = None,
 ) -> tuple[Directions, list[FoundDirection]]:
     """Directions of lesions from their scores.
 
@@ -114,6 +115,8 @@ def choose_directions(
         styles: where samples lie.
         probe: images on which candidates are measured.
         progress: wraps the list of channels that are probed, such as `tqdm`.
+        samples: styles `(N, K)` of the scored images, and by region what was measured of each, `(N,)`: for
+            `preset.regressed`.
     """
     ranked = {lesion: rank_channels(table, lesion, preset, space, styles.std) for lesion in lesions}
     best = {
@@ -124,7 +127,13 @@ def choose_directions(
     effects = {k: probe.measure(_unit(k, styles.std)) for k in progress(channels)}
     vectors, found = {}, []
     for lesion in lesions:
-        main, vector = _chosen(lesion, best[lesion], effects, preset, styles, probe)
+        main, single = _main_channel(lesion, best[lesion], effects, preset, styles, probe)
+        others = []
+        if preset.composed and len(channels) > 1:
+            others.append(_composed(lesion, effects, styles, probe))
+        if preset.regressed and samples is not None:
+            others.append(regressed_vector(lesion, *samples, preset, space, styles))
+        vector = _best(lesion, [single, *others], probe) if others else single
         vectors[lesion] = vector
         row = table.regions.index(lesion)
         score, specific = float(ranked[lesion][0][main]), float(ranked[lesion][1][main])
@@ -138,7 +147,7 @@ def choose_directions(
     return directions, found
 
 
-def _chosen(
+def _main_channel(
     lesion: str,
     candidates: Sequence[int],
     effects: Mapping[int, StepEffect],
@@ -146,7 +155,7 @@ def _chosen(
     styles: StyleRange,
     probe: ChannelProbe,
 ) -> tuple[int, Tensor]:
-    """Main channel and vector at strength 1."""
+    """Main channel, and the vector at strength 1 that moves it alone."""
     spread = probe.spread()
     main = max(candidates, key=lambda k: _merit(lesion, effects[k], spread)) if len(candidates) > 1 else candidates[0]
     if preset.step == "mu":
@@ -155,12 +164,56 @@ def _chosen(
         return main, _unit(main, torch.ones_like(styles.mean))
     own = effects[main].change[lesion] / spread[lesion]
     size = min(float(styles.reach[main]), 1 / max(abs(own), 1e-9))
-    single = _unit(main, styles.std) * size * (1 if own >= 0 else -1)
-    if not preset.composed or len(candidates) == 1:
-        return main, single
-    joined = _composed(lesion, effects, styles, probe)
-    pair = [(probe.measure(vector), vector) for vector in (single, joined) if bool(vector.any())]
-    return main, max(pair, key=lambda each: _merit(lesion, each[0], spread))[1]
+    return main, _unit(main, styles.std) * size * (1 if own >= 0 else -1)
+
+
+def _best(lesion: str, vectors: Sequence[Tensor], probe: ChannelProbe) -> Tensor:
+    """The vector whose measured effect has the greatest merit."""
+    moving = [vector for vector in vectors if bool(vector.any())]
+    return max(moving, key=lambda vector: _merit(lesion, probe.measure(vector), probe.spread()))
+
+
+def regressed_vector(
+    lesion: str,
+    samples: Tensor,
+    measures: Mapping[str, Tensor],
+    preset: DirectionPreset,
+    space: StyleSpace,
+    styles: StyleRange,
+) -> Tensor:
+    """Mean change of the styles `(K,)` when a lesion's area grows by one standard deviation and nothing else does.
+
+    The coefficients of a linear regression of every style on all measures, over images as the generator makes them: all
+    layers move together, as they do between its images.
+
+    Args:
+        lesion: the lesion.
+        samples: styles `(N, K)`.
+        measures: `(N,)` by region; constant ones are left out.
+        preset: its excluded layers stay.
+        space: the network's style space.
+        styles: no channel moves farther than its reach.
+
+    Example:
+        >>> space = StyleSpace(names=["L0"], widths=[2])
+        >>> area, vessel = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 0.0, 1.0])
+        >>> samples = torch.stack([area, area + vessel], dim=1)
+        >>> one = StyleRange.of(samples)
+        >>> vector = regressed_vector("ex", samples, {"ex": area, "vessel": vessel}, DirectionPreset(), space, one)
+        >>> bool((vector[0] - vector[1]).abs() < 1e-5)
+        True
+    """
+    varying = {name: row for name, row in measures.items() if float(row.std(correction=0)) > 1e-9}
+    if lesion not in varying or len(samples) <= len(varying) + 1:
+        return torch.zeros(space.size)
+    rows = torch.stack([(row - row.mean()) / row.std(correction=0) for row in varying.values()], dim=1).double()
+    centred = (samples - samples.mean(0)).double().to(rows.device)
+    found = torch.linalg.lstsq(rows, centred, driver="gelsd").solution[list(varying).index(lesion)].float()
+    for layer, name in enumerate(space.names):
+        if name in preset.exclude:
+            found[space.offsets[layer] : space.offsets[layer + 1]] = 0
+    reach = styles.reach * styles.std
+    return found * float((reach / found.abs().clamp(min=1e-12)).min().clamp(max=1.0))
 
 
 def _composed(lesion: str, effects: Mapping[int, StepEffect], styles: StyleRange, probe: ChannelProbe) -> Tensor:

@@ -50,11 +50,11 @@ def lesion_neighbourhood(*masks: Mapping[str, Tensor]) -> Tensor:
         masks: `(B, 1, H, W)` bool by name; names that are no lesions are left out.
     """
     found = torch.stack([mask for each in masks for name, mask in each.items() if name in LESIONS]).any(0)
-    return widened(found.float()) > 0
+    return widened(found.float(), least=0) > 0
 
 
-def widened(mask: Tensor) -> Tensor:
-    """A mask `(B, 1, H, W)` widened by `NEIGHBOURHOOD`, at least a pixel.
+def widened(mask: Tensor, *, least: int = 1) -> Tensor:
+    """A mask `(B, 1, H, W)` widened by `NEIGHBOURHOOD`, at least by `least` pixels.
 
     Examples:
         >>> mask = torch.zeros(1, 1, 5, 5)
@@ -62,7 +62,7 @@ def widened(mask: Tensor) -> Tensor:
         >>> int(widened(mask).sum())
         9
     """
-    width = 2 * max(round(NEIGHBOURHOOD * mask.shape[-1]), 1) + 1
+    width = 2 * max(round(NEIGHBOURHOOD * mask.shape[-1]), least) + 1
     return max_pool2d(mask, width, stride=1, padding=width // 2)
 
 

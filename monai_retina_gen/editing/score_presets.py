@@ -41,7 +41,9 @@ class DirectionPreset:
         last_layers: how many layers before toRGB are left out too.
         other_regions: weight at which the strongest score in another region is subtracted.
         candidates: best channels that are probed by finite differences; 1 takes the best score as it is.
-        composed: join channels by sparse least squares, instead of one channel a lesion.
+        composed: beside the best single channel try several, joined by sparse least squares, and take the better.
+        regressed: try as well the mean change of all styles with the lesion's area over the scored images, with the
+            areas of everything else held (linear regression).
         step: unit of a step along the direction: the channel's mean `mu`, its standard deviation `sigma` (a calibrated
             number of them), or `max`, the largest style of its layer.
         min_pixels: images with a smaller mask are skipped and counted.
@@ -59,6 +61,7 @@ class DirectionPreset:
     other_regions: float = 1.0
     candidates: int = 50
     composed: bool = True
+    regressed: bool = True
     step: str = "sigma"
     min_pixels: int = 4
 
@@ -80,6 +83,7 @@ PRESETS: dict[str, DirectionPreset] = {
         other_regions=0.0,
         candidates=1,
         composed=False,
+        regressed=False,
         step="mu",
         min_pixels=1,
     ),
@@ -95,6 +99,7 @@ PRESETS: dict[str, DirectionPreset] = {
         other_regions=0.0,
         candidates=1,
         composed=False,
+        regressed=False,
         step="max",
         min_pixels=1,
     ),

@@ -97,14 +97,12 @@ class StyleEdit:
     def _joined(self, lesions: tuple[str, ...]) -> Tensor:
         """One direction as it is; several by least squares on what the channels were measured to do."""
         single = torch.stack([self._single(name) for name in lesions]).sum(0)
-        if (
-            len(lesions) == 1
-            or self.step != "sigma"
-            or self.step != self.directions.step
-            or len(self.directions.channels) < len(lesions)
-        ):
+        index = self.directions.channels
+        elsewhere = single.clone()
+        elsewhere[index] = 0  # a direction over all styles cannot be told from the effects of single channels
+        if len(lesions) == 1 or self.step != "sigma" or len(index) < len(lesions) or bool(elsewhere.any()):
             return single
-        d, index = self.directions, self.directions.channels
+        d = self.directions
         wanted = {name: self._reached(name) for name in lesions if name in d.effects}
         reach = (d.high - d.low)[index] / (2 * d.std[index].clamp(min=1e-8))
         steps = compose_channels(wanted, d.effects, d.spread, reach)

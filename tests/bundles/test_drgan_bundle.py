@@ -41,7 +41,7 @@ def own(phantom_folder: Path) -> dict[str, Any]:
 def bundle(tmp_path_factory: pytest.TempPathFactory, own: dict[str, Any]) -> Path:
     """A copy whose networks are tiny, trained for two epochs, with the weights pinned."""
     folder = tmp_path_factory.mktemp("bundles") / "retina_drgan"
-    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("output", "models", "training", "*.png"))
+    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("output", "model.pt", "training", "*.png"))
     for name in ("train", "inference"):
         path = folder / "configs" / f"{name}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | TINY))
