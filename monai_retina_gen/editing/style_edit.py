@@ -100,7 +100,8 @@ class StyleEdit:
         index = self.directions.channels
         elsewhere = single.clone()
         elsewhere[index] = 0  # a direction over all styles cannot be told from the effects of single channels
-        if len(lesions) == 1 or self.step != "sigma" or len(index) < len(lesions) or bool(elsewhere.any()):
+        units = {self.step, self.directions.step}
+        if len(lesions) == 1 or units != {"sigma"} or len(index) < len(lesions) or bool(elsewhere.any()):
             return single
         d = self.directions
         wanted = {name: self._reached(name) for name in lesions if name in d.effects}
