@@ -94,8 +94,9 @@ def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, hal
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        torch.save(tensors, part)
+    # A handle, not a path: PyTorch writes the file's name into the file, and equal states shall give equal bytes.
+    with atomic_path(path) as part, part.open("wb") as file:
+        torch.save(tensors, file)
 
 
 def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state", *, finite: bool = False) -> str:

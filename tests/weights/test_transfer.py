@@ -95,3 +95,10 @@ def test_a_generator_that_the_state_lacks_starts_from_its_average(tmp_path: Path
 def test_nothing_that_fits_is_an_error() -> None:
     with pytest.raises(WeightsError, match=r"other\.pt has nothing that fits StyleGAN3"):
         transfer_state(generator(32), nn.Linear(2, 3).state_dict(), source="other.pt")
+
+
+def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
+    state = nn.Linear(3, 2).state_dict()
+    for name in ("a.pt", "b.pt"):
+        save_state(state, tmp_path / name)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
