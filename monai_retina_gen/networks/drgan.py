@@ -181,7 +181,7 @@ class DRGAN(nn.Module):
         if noise is None:
             draw = torch.randn if self.training else torch.zeros
             shapes = self.noise_shapes(condition.shape[2:])
-            noise = [draw(len(condition), *shape, device=condition.device) for shape in shapes]
+            noise = [draw(condition.shape[0], *shape, device=condition.device) for shape in shapes]
         small = self._coarse_input(condition)
         encoded = self.coarse.encode(small)
         features = self.coarse.synthesize(small, encoded, noise, self._embedding(encoded[-1], grade, latent))
@@ -198,7 +198,7 @@ class DRGAN(nn.Module):
         if grade is None:
             grade = self.coarse.grade(encoded).argmax(1)
         if latent is None:
-            latent = encoded.new_zeros(len(encoded), self.latent_dim, dtype=torch.float32)
+            latent = encoded.new_zeros(encoded.shape[0], self.latent_dim, dtype=torch.float32)
         found: Tensor = self.mapping(grade, latent)
         return found
 
