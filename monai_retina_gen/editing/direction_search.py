@@ -133,7 +133,7 @@ def choose_directions(
             others.append(_composed(lesion, effects, styles, probe))
         if preset.regressed and samples is not None:
             others.append(regressed_vector(lesion, *samples, preset, space, styles))
-        vector = _best(lesion, [single, *others], probe) if others else single
+        vector = _calibrated(lesion, _best(lesion, [single, *others], probe), styles, probe) if others else single
         vectors[lesion] = vector
         row = table.regions.index(lesion)
         score, specific = float(ranked[lesion][0][main]), float(ranked[lesion][1][main])
@@ -173,6 +173,18 @@ def _best(lesion: str, vectors: Sequence[Tensor], probe: ChannelProbe) -> Tensor
     return max(moving, key=lambda vector: _merit(lesion, probe.measure(vector), probe.spread()))
 
 
+def _calibrated(lesion: str, vector: Tensor, styles: StyleRange, probe: ChannelProbe) -> Tensor:
+    """The vector at the length that moves the lesion's area by one spread, measured; within the reach of the styles."""
+    own = probe.measure(vector).change[lesion] / probe.spread()[lesion]
+    return vector * min(1 / own, _times_within_reach(vector, styles)) if own > 1e-3 else vector
+
+
+def _times_within_reach(vector: Tensor, styles: StyleRange) -> float:
+    """How many times a vector fits into the reach of every channel that it moves."""
+    moved = vector != 0  # a channel without spread would allow nothing
+    return float((styles.reach * styles.std)[moved].div(vector[moved].abs()).min()) if bool(moved.any()) else 0.0
+
+
 def regressed_vector(
     lesion: str,
     samples: Tensor,
@@ -194,7 +206,7 @@ def regressed_vector(
         space: the network's style space.
         styles: no channel moves farther than its reach.
 
-    Example:
+    Examples:
         >>> space = StyleSpace(names=["L0"], widths=[2])
         >>> area, vessel = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 0.0, 1.0])
         >>> samples = torch.stack([area, area + vessel], dim=1)
@@ -212,8 +224,7 @@ def regressed_vector(
     for layer, name in enumerate(space.names):
         if name in preset.exclude:
             found[space.offsets[layer] : space.offsets[layer + 1]] = 0
-    reach = styles.reach * styles.std
-    return found * float((reach / found.abs().clamp(min=1e-12)).min().clamp(max=1.0))
+    return found * min(_times_within_reach(found, styles), 1.0)
 
 
 def _composed(lesion: str, effects: Mapping[int, StepEffect], styles: StyleRange, probe: ChannelProbe) -> Tensor:

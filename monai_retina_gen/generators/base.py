@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -75,6 +76,8 @@ class RetinaGenerator:
     """
 
     modes: frozenset[str] = frozenset()
+    own_masks_options: Mapping[str, Any] = MappingProxyType({})
+    """Options of `synthesize` for the masks of a real eye: what would be odd to ask for may well be there."""
     image_size: int
     num_classes: int = 5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -52,6 +53,7 @@ class DRGANGenerator(RetinaGenerator):
     """
 
     modes = frozenset({"synthesize"})
+    own_masks_options = MappingProxyType({"allow": ("overlap",)})  # annotated lesions do lie on discs
     network: Any
     eyes: ComposedEyes | None = None
 

@@ -71,8 +71,15 @@ class StyleEditing(RetinaGenerator):
             inverter=BundleInverter.of(bundle, config_name, self.network),
             directions=self._own_directions(bundle, str(config.get("directions_file", DIRECTIONS))),
             masker=_LazyMasks(str(config["segmenter"])) if config.get("segmenter") else None,
-            distance_limit=float(config.get("distance_limit", "inf")),
+            distance_limit=self._own_limit(bundle, config_name, config),
         )
+
+    def _own_limit(self, bundle: Path, config_name: str, config: Mapping[str, Any]) -> float:
+        measured = read_metadata(bundle).get("distance_limits", {}).get(config_name, {}).get("of", {})
+        if measured.get("generator", self.weights_sha256) != self.weights_sha256:
+            logger.warning("distance_limit of %s belongs to other weights: run `invert --store-limit` again", bundle)
+            return float("inf")
+        return float(config.get("distance_limit", "inf"))
 
     def _own_directions(self, bundle: Path, file: str) -> Directions | None:
         pin = read_metadata(bundle).get("weights", {}).get(file)

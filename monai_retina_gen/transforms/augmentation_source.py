@@ -237,7 +237,8 @@ class AugmentationSource:
         wanted, notes = self.conditions(plans, masks, size)
         asked = resized_masks(wanted, side)
         seeds, grades = [p.seed for p in plans], [p.grade for p in plans]
-        batch = self.handle.call("synthesize", asked, grades, seeds=seeds, **self.synthesize_options)
+        own = {} if self.conditions.composer else self.handle.get().own_masks_options
+        batch = self.handle.call("synthesize", asked, grades, seeds=seeds, **{**own, **self.synthesize_options})
         made = self._fit(batch.image, size).to(images)
         changed = {k: m for k, m in batch.masks.items() if k not in asked or not torch.equal(m.to(asked[k]), asked[k])}
         kept = {k: m.to(images) for k, m in {**wanted, **{k: self._fit(m, size) for k, m in changed.items()}}.items()}

@@ -19,7 +19,7 @@ from monai_retina_gen.apps.segmentation_study import smoke_synthesizer
 from monai_retina_gen.apps.study import ARMS, PRESETS, StudyConfig, add_parser, run_study
 from monai_retina_gen.apps.study.alternatives import make_alternatives, make_bank
 from monai_retina_gen.apps.study.analysis import analyse
-from monai_retina_gen.apps.study.arms import Condition, expand_arms, replacement_probabilities
+from monai_retina_gen.apps.study.arms import Condition, bank_mode, expand_arms, replacement_probabilities
 from monai_retina_gen.apps.study.bootstrap import Gradings, difference_interval, figure_interval, holm
 from monai_retina_gen.apps.study.classic import classic_transform
 from monai_retina_gen.apps.study.detection import auc, cross_fitted_scores
@@ -27,7 +27,7 @@ from monai_retina_gen.apps.study.photographs import Photographs, load_photograph
 from monai_retina_gen.apps.study.runs import Material, _folds
 from monai_retina_gen.apps.study.smoke import smoke_generator
 from monai_retina_gen.apps.study.texture import _blur, match_texture
-from monai_retina_gen.data import load_datalist, phantom_fundus
+from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus
 from monai_retina_gen.metrics import accuracy_from_confusion, kappa_from_confusion
 
 GRADES = [0] * 60 + [1] * 10 + [2] * 60 + [3] * 40 + [4] * 30
@@ -368,8 +368,30 @@ def test_a_generator_that_makes_images_from_masks(phantom_folder: Path, tmp_path
     bare = Photographs(real.images, real.labels, real.grades, [{"image": i["image"], "group": "x"} for i in items])
     assert "have no masks (vessel)" in expand_arms(config, {"drgan": generator}, bare)[1][-1]
     assert Material(bare, bare, {}, {"drgan": generator}, config).banks == {}
-    bank = make_bank(generator, real, tmp_path / "bank", config)
+    bank = make_bank(generator, real, tmp_path / "bank", config, "synthesize")
     made = make_alternatives("synthesize", generator, bank, real, config)
     assert bank.images.shape[1:] == (3, 48, 48)
     for row, grade in enumerate(real.grades):
         assert {bank.grades[i] for i in made.rows[row].tolist()} <= {grade}
+    records = [json.loads(item["generated"]) for item in SyntheticDataset(tmp_path / "bank").data]
+    assert {record["mode"] for record in records} == {"synthesize"}
+    assert all("composed_from" in record["options"] for record in records)
+
+
+@pytest.mark.parametrize(
+    ("modes", "arm", "arms", "wanted"),
+    [
+        ({"sample"}, "sample", ("sample",), "sample"),
+        ({"sample"}, "", ("none",), "sample"),
+        ({"synthesize"}, "texture-matched", ("texture-matched",), "synthesize"),
+        ({"sample", "synthesize"}, "synthesize", ("sample", "synthesize"), "synthesize"),
+        ({"sample", "synthesize"}, "sample", ("sample", "synthesize"), "sample"),
+        ({"sample", "synthesize"}, "texture-matched", ("texture-matched", "synthesize"), "synthesize"),
+        ({"sample", "synthesize"}, "", ("sample", "synthesize"), "sample"),
+        ({"sample", "synthesize"}, "", ("none",), "sample"),
+    ],
+)
+def test_mode_of_the_images_of_an_arm(modes: set[str], arm: str, arms: tuple[str, ...], wanted: str) -> None:
+    generator = smoke_synthesizer()
+    generator.modes = frozenset(modes)
+    assert bank_mode(arm, generator, arms) == wanted

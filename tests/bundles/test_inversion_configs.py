@@ -102,5 +102,9 @@ def test_command_goes_on_and_stores_the_limit(
     assert limit == pytest.approx(float(torch.quantile(distances, 0.99)), abs=1e-5)
     assert read_metadata(bundle)["distance_limits"]["phantom"]["photographs"] == 24
     assert load_generator(f"{bundle}:phantom").distance_limit == limit  # type: ignore[attr-defined]
+    metadata = read_metadata(bundle)
+    metadata["distance_limits"]["phantom"]["of"]["generator"] = "0" * 64  # trained on: it means nothing any more
+    (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    assert load_generator(f"{bundle}:phantom").distance_limit == float("inf")  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="at least 20"):
         store_limit(bundle, "phantom", [0.1] * 5, of={})

@@ -19,7 +19,8 @@ from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import LESION_MASKS, LesionBank, MaskComposer, PhantomDataset, load_datalist, read_record
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.errors import DatalistError, ImageValueError, UnsupportedModeError
-from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators import DRGANGenerator, GeneratedBatch, RetinaGenerator
+from monai_retina_gen.networks import DRGAN
 from monai_retina_gen.transforms import (
     BatchGenerativeAugment,
     ComposeMasks,
@@ -221,6 +222,16 @@ def test_masks_that_could_not_follow_the_image_are_refused_at_construction() -> 
 
 def test_options_reach_the_generator() -> None:
     made = augment(synthesize_options={"allow": ["overlap"]})(item())
+    assert json.loads(made["image_generated"])["options"]["allow"] == ["overlap"]
+
+
+def test_lesions_of_a_real_eye_may_lie_on_its_disc() -> None:
+    """Annotations do so: what would be refused as a request passes as the item's own masks, and the record says so."""
+    generator = DRGANGenerator(DRGAN(base_width=4, residual_blocks=1, grading_vectors=False), image_size=64)
+    masks = {name: item()[name] for name in ("vessel", "od", "fov")} | {"ex": item()["od"].clone()}
+    with pytest.raises(ImageValueError, match="'ex' lies on the optic disc"):
+        generator.synthesize({name: mask[None] for name, mask in masks.items()}, [3], seeds=[0])
+    made = augment(generator=generator)({"image": item()["image"], "grade": 3, **masks})
     assert json.loads(made["image_generated"])["options"]["allow"] == ["overlap"]
 
 

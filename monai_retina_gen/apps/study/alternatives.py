@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.apps.expand import expand, image_seed
+from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import MaskComposer, SyntheticDataset, build_lesion_bank, read_image
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan, AugmentationPolicy
 from monai_retina_gen.transforms.augmentation_source import AugmentationSource
 from monai_retina_gen.transforms.box_geometry import resize_square
 
-from .arms import EDITED_GRADES, MASKS, makes_from_masks
+from .arms import EDITED_GRADES
 from .config import StudyConfig
-from .photographs import Photographs, load_masks, to_bytes
+from .photographs import Photographs, to_bytes
 from .texture import match_texture
 
 __all__ = ["Alternatives", "Bank", "make_alternatives", "make_bank"]
@@ -50,14 +50,16 @@ class Bank:
     grades: list[int]
 
 
-def make_bank(generator: RetinaGenerator, photographs: Photographs, folder: Path, config: StudyConfig) -> Bank:
+def make_bank(
+    generator: RetinaGenerator, photographs: Photographs, folder: Path, config: StudyConfig, mode: str = "sample"
+) -> Bank:
     """Generate `bank_size` images of every grade that the photographs and the generator have, and read them.
 
-    A generator that only makes images from masks gets the photographs' vessels, disc and field of view, with lesions
-    composed from all of them after the grade.
+    In the mode `synthesize` they are of the photographs' vessels, disc and field of view, with lesions composed from
+    all photographs after the grade.
     """
     grades = set(photographs.grades) - generator.missing_grades
-    if makes_from_masks(generator):
+    if mode == "synthesize":
         composer = MaskComposer(build_lesion_bank(photographs.items, progress=True))
         counts = dict.fromkeys(sorted(grades & set(composer.grades)), config.bank_size)
         items, device = photographs.items, config.device
@@ -75,7 +77,7 @@ def make_alternatives(
     arm: str, generator: RetinaGenerator, bank: Bank, photographs: Photographs, config: StudyConfig
 ) -> Alternatives:
     """Make the images that replace photographs in an arm."""
-    if arm in ("sample", "sample-uniform") or (arm == "synthesize" and makes_from_masks(generator)):
+    if arm in ("sample", "sample-uniform", "synthesize"):
         grades = torch.tensor(bank.grades)
         by_grade = {g: torch.nonzero(grades == g).flatten() for g in set(bank.grades)}
         none = torch.empty(0, dtype=torch.long)  # a grade that the generator lacks stays real
@@ -87,9 +89,7 @@ def make_alternatives(
     if arm == "reconstruct":
         plans = [AugmentationPlan("reconstruct", grade, 0) for grade in photographs.grades]
         return _one_each(_carry_out(source, plans, photographs.float_images))
-    if arm == "edit":
-        return _edits(source, photographs, config)
-    return _syntheses(source, photographs, config)
+    return _edits(source, photographs, config)
 
 
 def _one_each(images: Tensor) -> Alternatives:
@@ -117,22 +117,6 @@ def _edits(source: AugmentationSource, photographs: Photographs, config: StudyCo
     plans: list[Any] = [policy.draw(random, photographs.grades[row]) for row in chosen]
     images = to_bytes(_carry_out(source, plans, photographs.select(chosen).float_images))
     return Alternatives(images, _rows_of(chosen, len(photographs)))
-
-
-def _syntheses(source: AugmentationSource, photographs: Photographs, config: StudyConfig) -> Alternatives:
-    """Images from the masks of each photograph that has any, `bank_size` per grade in all."""
-    with_masks = [row for row, item in enumerate(photographs.items) if any(mask in item for mask in MASKS)]
-    grades = [photographs.grades[row] for row in with_masks]
-    images, chosen = [], []
-    for row, grade in tqdm(list(zip(with_masks, grades, strict=True)), desc="synthesize", leave=False):
-        times = -(-config.bank_size // grades.count(grade))
-        masks = load_masks(photographs.items[row], MASKS, config.image_size)
-        plans = [AugmentationPlan("synthesize", grade, image_seed(row, i)) for i in range(times)]
-        repeated = {name: mask.expand(times, *mask.shape) for name, mask in masks.items()}
-        outcomes = source.apply(plans, photographs.select([row] * times).float_images, repeated)
-        images += [to_bytes(outcome.image) for outcome in outcomes if outcome.image is not None]
-        chosen += [row] * times
-    return Alternatives(torch.stack(images), _rows_of(chosen, len(photographs)))
 
 
 def _rows_of(chosen: Sequence[int], count: int) -> list[Tensor]:

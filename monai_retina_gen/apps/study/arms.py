@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_retina_gen.data import balance_probabilities
@@ -16,17 +16,16 @@ __all__ = [
     "CONTROLS",
     "GENERATIVE",
     "Condition",
+    "bank_mode",
     "expand_arms",
-    "makes_from_masks",
     "replacement_probabilities",
 ]
 
 GENERATIVE = ("sample", "sample-uniform", "edit", "synthesize")
 CONTROLS = ("reconstruct", "texture-matched")
 BASELINE = "oversample"
-MASKS = ("vessel", "od", "ma", "he", "ex", "se")
 EDITED_GRADES = (2, 3, 4)  # grade 1 has no exudates yet: Zhao et al. 2023, section 3
-_MODE = {"sample-uniform": "sample", "texture-matched": "sample"}
+_MODE = {"sample-uniform": "sample"}
 
 
 @dataclass(frozen=True)
@@ -78,13 +77,21 @@ def expand_arms(
     return conditions, skipped
 
 
-def makes_from_masks(generator: RetinaGenerator) -> bool:
-    """Whether all images of a generator come from masks, so that its bank does too."""
-    return "sample" not in generator.modes and "synthesize" in generator.modes
+def bank_mode(arm: str, generator: RetinaGenerator, arms: Sequence[str]) -> str:
+    """Mode in which the images of an arm are generated: `sample` or `synthesize`.
+
+    Controls, and figures of the images themselves (`arm=""`), take the images of the study's generative arms.
+    """
+    if "synthesize" not in generator.modes:
+        return "sample"
+    sampled = {"sample", "sample-uniform"}
+    chosen = {arm} if arm in sampled | {"synthesize"} else set(arms)
+    wants_samples = bool(chosen & sampled) or "synthesize" not in chosen
+    return "sample" if "sample" in generator.modes and wants_samples else "synthesize"
 
 
 def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photographs: Photographs) -> str:
-    mode = "synthesize" if arm == "texture-matched" and makes_from_masks(generator) else _MODE.get(arm, arm)
+    mode = bank_mode(arm, generator, config.arms) if arm == "texture-matched" else _MODE.get(arm, arm)
     if mode not in generator.modes:
         return f"the generator has no mode {mode!r} (it has {', '.join(sorted(generator.modes))})"
     # an edit changes the photograph only around its lesions, at the photograph's own resolution
@@ -95,9 +102,8 @@ def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photogra
         )
     if max(photographs.grades) >= generator.num_classes:
         return f"it knows grades 0-{generator.num_classes - 1} only"
-    wanted = ("vessel",) if makes_from_masks(generator) else MASKS
-    if mode == "synthesize" and not any(mask in item for item in photographs.items for mask in wanted):
-        return f"the training photographs have no masks ({', '.join(wanted)}); --masks adds predicted ones"
+    if mode == "synthesize" and not any("vessel" in item for item in photographs.items):
+        return "the training photographs have no masks (vessel); --masks adds predicted ones"
     if not any(replacement_probabilities(Condition(arm, "-", 1.0), photographs).values()):
         return "the grades that it could add are not rarer than the others: nothing would be generated"
     return ""

@@ -15,7 +15,7 @@ from monai_retina_gen.data import GRADE_MAPS, Item
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
-__all__ = ["Photographs", "load_masks", "load_photographs", "to_bytes"]
+__all__ = ["Photographs", "load_photographs", "to_bytes"]
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,6 @@ def load_photographs(items: Sequence[Item], size: int, grade_map: str | None, wh
     grades = [int(item["grade"]) for item in items]
     labels = [grade if grade_map is None else GRADE_MAPS[grade_map][grade] for grade in grades]
     return Photographs(images, torch.tensor(labels), grades, list(items))
-
-
-def load_masks(item: Item, names: Sequence[str], size: int) -> dict[str, Tensor]:
-    """Masks of an item, `(1, S, S)` in [0, 1], cropped as its photograph is."""
-    keys = [name for name in names if name in item]
-    load = LoadFundusd(keys="image", mask_keys=keys)
-    crop = CropToFieldOfViewd(keys="image", mask_keys=keys, size=size)
-    loaded = crop(load({key: item[key] for key in ("image", *keys)}))
-    return {key: loaded[key].as_tensor() for key in keys}
 
 
 def to_bytes(image: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from monai_retina_gen.data import split_by_group, write_json
 from monai_retina_gen.generators import RetinaGenerator
 
 from .alternatives import Alternatives, Bank, make_alternatives, make_bank
-from .arms import Condition, makes_from_masks, replacement_probabilities
+from .arms import Condition, bank_mode, replacement_probabilities
 from .classic import classic_transform
 from .config import StudyConfig
 from .photographs import Photographs
@@ -80,16 +79,25 @@ class Material:
         self.training, self.validation, self.tests = training, validation, dict(tests)
         self.generators, self.config = dict(generators), config
         self._alternatives: dict[tuple[str, str], Alternatives] = {}
+        self._banks: dict[tuple[str, str], Bank] = {}
 
-    @cached_property
+    @property
     def banks(self) -> dict[str, Bank]:
-        """Generated images by generator, made at first use."""
-        folder = Path(self.config.out) / "banks"
+        """Generated images by generator, made at first use: those that the study's arms use."""
+        anatomy = any("vessel" in item for item in self.training.items)
         return {
-            name: make_bank(generator, self.training, folder / name, self.config)
+            name: self.bank(name)
             for name, generator in self.generators.items()
-            if not makes_from_masks(generator) or any("vessel" in item for item in self.training.items)
+            if anatomy or bank_mode("", generator, self.config.arms) == "sample"
         }
+
+    def bank(self, name: str, arm: str = "") -> Bank:
+        """Generated images for an arm; for none in particular, those of the arms that the study has."""
+        mode = bank_mode(arm, self.generators[name], self.config.arms)
+        if (name, mode) not in self._banks:
+            folder = Path(self.config.out) / "banks" / (name if mode == "sample" else f"{name}-{mode}")
+            self._banks[name, mode] = make_bank(self.generators[name], self.training, folder, self.config, mode)
+        return self._banks[name, mode]
 
     def alternatives(self, condition: Condition) -> Alternatives | None:
         """What replaces photographs in a condition, made at first use and kept."""
@@ -98,7 +106,7 @@ class Material:
             return None
         key = ("sample" if condition.arm == "sample-uniform" else condition.arm, name)
         if key not in self._alternatives:
-            made = make_alternatives(key[0], self.generators[name], self.banks[name], self.training, self.config)
+            made = make_alternatives(key[0], self.generators[name], self.bank(name, key[0]), self.training, self.config)
             self._alternatives[key] = made
         return self._alternatives[key]
 
