@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from monai_retina_gen.apps.eval_metrics import headline, write_eval_metrics
 from monai_retina_gen.apps.extractor import Extractor, load_extractor
 from monai_retina_gen.apps.image_figures import diversity_figures, sliced_wasserstein_figure
 from monai_retina_gen.apps.image_sets import ImageSet, photographs, read_section, sampled_images, spread
 from monai_retina_gen.apps.pictures import grade_rows, strip
+from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first
 from monai_retina_gen.data import Item, count_grades, write_image, write_json
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.metrics import evaluate_features, realism_score
@@ -86,6 +89,9 @@ class GeneratorEvaluation:
         grades = sorted(real.grades[i % len(real)] for i in _cycled(len(real), self.count))
         generated = self._generated(grades)
         features = [images.features(self.extractor) for images in (real, generated)]
+        return by_first(lambda: self._compared(real, generated, features))
+
+    def _compared(self, real: ImageSet, generated: ImageSet, features: Sequence[Tensor]) -> dict[str, Any]:
         result = {
             "kind": "evaluation",
             "generator": _identity(self.generator),
@@ -206,6 +212,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+@in_all_processes
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the headline figures."""
     result = GeneratorEvaluation(
@@ -222,7 +229,7 @@ def run(args: argparse.Namespace) -> int:
     ).run()
     for name, value in headline(result).items():
         print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
-    if args.write_metadata:
+    if args.write_metadata and is_first():
         print(f"wrote {write_eval_metrics(result, args.write_metadata)}")
     print(f"wrote {Path(args.out) / METRICS_FILE}")
     return 0

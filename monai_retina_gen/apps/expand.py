@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.apps.expand_batch import Entry, finished_batch
 from monai_retina_gen.apps.expand_masks import MaskSource
+from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.data import (
     RECORD_KEY,
     Item,
@@ -104,16 +105,18 @@ def expand(
     _check_mode(made_by, masks)
     composer = None if masks is None or lesion_bank is None else ComposerHandle(lesion_bank).get()
     eyes = None if masks is None else MaskSource(masks, made_by.image_size, composer)
-    _check_settings(folder, made_by, grades, seed, batch_size, gate, eyes)
+    by_first(lambda: _check_settings(folder, made_by, grades, seed, batch_size, gate, eyes))
     source = AugmentationSource(generator=made_by, gate=gate, lesion_bank=composer)
-    entries: list[Entry] = []
-    starts = range(0, len(grades), batch_size)
-    for start in tqdm(starts, desc=f"expand with {made_by.name}", unit="batch", disable=not progress):
+
+    def finished(start: int) -> list[Entry]:
         batch = grades[start : start + batch_size]
         seeds = [image_seed(seed, start + i) for i in range(len(batch))]
-        entries += finished_batch(folder, source, made_by.image_size, batch, seeds, start, eyes)
-    remove_unfinished(folder)  # of a run that was killed while it wrote
-    _finish(folder, entries, grades)
+        return finished_batch(folder, source, made_by.image_size, batch, seeds, start, eyes)
+
+    starts, hidden = range(0, len(grades), batch_size), not (progress and is_first())
+    for start in tqdm(own_share(starts), desc=f"expand with {made_by.name}", unit="batch", disable=hidden):
+        finished(start)
+    by_first(lambda: _finish(folder, [entry for start in starts for entry in finished(start)], grades))
     return folder
 
 
@@ -174,6 +177,7 @@ def image_seed(seed: int, index: int) -> int:
 
 
 def _finish(folder: Path, entries: list[Entry], wanted: Sequence[int]) -> None:
+    remove_unfinished(folder)  # of a run that was killed while it wrote
     write_manifest(folder, [(e.name, e.record) for e in entries], {e.name: e.masks for e in entries})
     items = [{"image": e.name, "grade": e.record.grade, "group": e.group, **e.masks} for e in entries]
     for item in items:  # a file that cannot be traced must not enter a data set
@@ -226,6 +230,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+@in_all_processes
 def run(args: argparse.Namespace) -> int:
     """Work out the counts and expand."""
     generator = load_generator(args.generator, device=args.device)
@@ -272,7 +277,12 @@ def _bank(args: argparse.Namespace, masks: Sequence[Item] | None) -> Path | None
     if masks is None or args.lesion_bank == "own":
         return None
     path = Path(args.lesion_bank) if args.lesion_bank else Path(args.out) / BANK
-    if not args.lesion_bank and not path.is_file():
+    if not args.lesion_bank:
+        by_first(lambda: _make_bank(masks, path))
+    return path
+
+
+def _make_bank(masks: Sequence[Item], path: Path) -> None:
+    if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         build_lesion_bank(masks, progress=True).save(path)
-    return path

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from monai.transforms import Compose
 from torch import Tensor
-from tqdm import tqdm
 
 from monai_retina_gen.apps.expand import image_seed
 from monai_retina_gen.apps.extractor import Extractor
+from monai_retina_gen.apps.sharing import shared_map
 from monai_retina_gen.data import SECTIONS, Item, load_datalist, read_image, read_manifest
 from monai_retina_gen.data.synthetic import verify_file
 from monai_retina_gen.errors import DatalistError
@@ -72,9 +72,11 @@ class ImageSet:
 
     def features(self, extractor: Extractor, batch_size: int = 32) -> Tensor:
         """`(N, d)` features."""
-        starts = tqdm(range(0, len(self), batch_size), desc="features", unit="batch", leave=False)
-        parts = [extractor(self.floats(slice(i, i + batch_size))) for i in starts]
-        return torch.cat(parts)
+
+        def part(start: int) -> Tensor:
+            return extractor(self.floats(slice(start, start + batch_size)))
+
+        return torch.cat(shared_map(part, range(0, len(self), batch_size), desc="features", unit="batch"))
 
 
 def read_section(source: str, dataset_dir: str | None = None, default: str = "validation") -> list[Item]:
@@ -117,7 +119,7 @@ def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> 
     if not items:
         raise DatalistError(f"{what}: no graded photographs")
     load = Compose([LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size)])
-    images = [_to_bytes(load({"image": item["image"]})["image"]) for item in tqdm(items, desc=what, leave=False)]
+    images = shared_map(lambda item: _to_bytes(load({"image": item["image"]})["image"]), items, desc=what)
     names = [os.path.basename(item["image"]) for item in items]
     groups = [str(item.get("group", item["image"])) for item in items]
     return ImageSet(torch.stack(images), [int(item["grade"]) for item in items], names, groups)
@@ -135,13 +137,14 @@ def sampled_images(
         _LOGGER.warning(f"{generator.name} has no image of grades {sorted(lacking)}: {left_out} samples are left out")
         grades = [grade for grade in grades if grade not in lacking]
     seeds = [image_seed(seed, index) for index in range(len(grades))]
-    starts = range(0, len(grades), batch_size)
-    images = [
-        generator.sample(grades[i : i + batch_size], seeds=seeds[i : i + batch_size], **options).image.cpu()
-        for i in tqdm(starts, desc=f"sample {generator.name}", unit="batch", leave=False)
-    ]
+
+    def part(start: int) -> Tensor:
+        few = slice(start, start + batch_size)
+        return _to_bytes(generator.sample(grades[few], seeds=seeds[few], **options).image)
+
+    images = shared_map(part, range(0, len(grades), batch_size), desc=f"sample {generator.name}", unit="batch")
     names = [f"grade {grade}, seed {number}" for grade, number in zip(grades, seeds, strict=True)]
-    return ImageSet(_to_bytes(torch.cat(images)), [int(g) for g in grades], names, [""] * len(grades))
+    return ImageSet(torch.cat(images), [int(g) for g in grades], names, [""] * len(grades))
 
 
 def expanded_images(folder: str | os.PathLike[str]) -> ImageSet:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.apps.image_sets import spread
 from monai_retina_gen.apps.segment_overlay import overlay_sheet
+from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.data import (
     SECTIONS,
     Datalist,
@@ -120,26 +121,31 @@ def segment(
     if not items:
         raise DatalistError("the datalist holds no photograph")
     settings = {"segmenter": segmenter.name, "thresholds": segmenter.thresholds, "format": file_format, "soft": soft}
-    _check_settings(folder, settings)
+    by_first(lambda: _check_settings(folder, settings))
     names = photograph_names([item["image"] for item in items])
     files = {
         path: {key: folder / "masks" / key / f"{name}{SUFFIXES[file_format]}" for key in segmenter.structures}
         for path, name in names.items()
     }
-    for path, targets in tqdm(files.items(), desc="segment", unit="photograph", disable=not progress):
+    share, hidden = own_share(list(files.items())), not (progress and is_first())
+    for path, targets in tqdm(share, desc="segment", unit="photograph", disable=hidden):
         if not all(target.is_file() for target in targets.values()):
             masks = segment_photograph(LoadFundus()(path), segmenter, soft=soft, allow_upsampling=allow_upsampling)
             for key, target in targets.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_mask(target, masks[key])
-    remove_unfinished(folder)  # of a run that was killed while it wrote
     predicted = with_masks(datalist, files, segmenter.name)
     if keep_annotated or follow_grades:
         predicted = combine_masks(datalist if keep_annotated else {}, predicted, follow_grades=follow_grades)
-    save_datalist(predicted, folder / DATALIST)
-    if overlays:
-        write_image(folder / OVERLAYS, _sheet(files))
+    by_first(lambda: _finish(folder, predicted, files if overlays else {}))
     return folder
+
+
+def _finish(folder: Path, predicted: Datalist, drawn: Mapping[str, Mapping[str, Path]]) -> None:
+    remove_unfinished(folder)  # of a run that was killed while it wrote
+    save_datalist(predicted, folder / DATALIST)
+    if drawn:
+        write_image(folder / OVERLAYS, _sheet(drawn))
 
 
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
@@ -211,6 +217,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+@in_all_processes
 def run(args: argparse.Namespace) -> int:
     """Write the masks."""
     if args.images:

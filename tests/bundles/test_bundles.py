@@ -77,29 +77,6 @@ def test_train_resume_and_use_on_another_datalist(bundle: Path, tmp_path: Path, 
     assert state["trainer"]["iteration"] == 2 * 3  # 24 training phantoms in batches of 8
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["retina_vae", "retina_wgan_gp"])
-def test_two_processes_train_together(name: str, tmp_path: Path, phantom_folder: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        "-m",
-        "monai.bundle",
-    ]
-    command += ["run", "--config_file", "['configs/train.json','configs/multi_gpu_train.json']", "--max_epochs", "1"]
-    command += ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
-    command += ["--image_size", "64", "--val_interval", "1", "--batch_size", "4", "--output_dir", str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    where = REPOSITORY / "bundles" / name
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    state = torch.load(latest_checkpoint(tmp_path), weights_only=True)
-    assert state["trainer"]["iteration"] == 3  # 24 phantoms, two processes with batches of 4
-
-
 def test_shipped_generator_makes_plausible_eyes() -> None:
     """Colour and field of view of samples lie where photographs have them: black corners, red over green over blue."""
     for name in GENERATORS:
