@@ -155,8 +155,8 @@ class ContributionScores:
 
     def _vectors(self, regions: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
         made = [self._vector(name, regions[name], regions) for name in names]
-        if self.preset.form == "released":
-            made += [(1 - regions[name]).expand(-1, 3, -1, -1) for name in names]
+        if self.preset.form == "released":  # the rest of the image is the whole less the inside
+            made += [torch.ones_like(made[0])]
         return torch.stack(made)
 
     def _vector(self, name: str, mask: Tensor, regions: Mapping[str, Tensor]) -> Tensor:
@@ -174,7 +174,8 @@ class ContributionScores:
     def _scores(self, gradients: Tensor, regions: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
         if self.preset.form != "released":
             return gradients
-        inside, rest = gradients.double().abs().chunk(2)
+        each = gradients.double()
+        inside, rest = each[:-1].abs(), (each[-1:] - each[:-1]).abs()
         area = 3 * torch.stack([regions[name].sum((1, 2, 3)) for name in names]).double()[..., None]
         left = 255 - area
         left = torch.where(left == 0, float("inf"), left)  # the released code would divide by zero
