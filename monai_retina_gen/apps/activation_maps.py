@@ -143,7 +143,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "activation-maps",
-        help="masks of findings that are labelled per photograph only",
         description="Trains a classifier on columns of a datalist and writes where it looked as masks.",
         epilog="example: python -m monai_retina_gen activation-maps --datalist my.json --columns laser=has_laser "
         "membrane=has_membrane --out masks",

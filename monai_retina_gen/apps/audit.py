@@ -147,7 +147,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "audit",
-        help="search generated images for copies of training photographs",
         description="Nearest neighbours in feature and pixel space, with flips and shifts, beside a hold-out.",
         epilog="example: python -m monai_retina_gen audit --generator retina_vae --train idrid.json --holdout "
         "idrid.json:test --out audit",

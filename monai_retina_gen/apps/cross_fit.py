@@ -140,7 +140,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "cross-fit",
-        help="train graders that judge only photographs which they never saw",
         description="One small grader a fold, calibrated out of fold. Stopped, it goes on where it was.",
         epilog="example: python -m monai_retina_gen cross-fit --datalist idrid --dataset-dir IDRID --out folds",
     )
@@ -148,7 +147,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder; its test stays out")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", required=True, help="folder of the runs")
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=5, help="graders, each trained on the other folds")
     parser.add_argument("--max-epochs", type=int, help="epochs a fold (default: configs/cross_fit.json)")
     parser.add_argument("--init-weights", help="weights that every fold starts from; they must know no photograph")
     parser.set_defaults(run=run)

@@ -168,7 +168,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "curate",
-        help="choose and label images of a generator that knows no grades",
         description="Draws many images, keeps those that are realistic and that graders are sure of, up to a number "
         "per grade, and reports what was kept and refused with pictures. Stopped, it goes on where it was.",
         epilog="example: python -m monai_retina_gen curate --generator retina_wgan --datalist idrid --dataset-dir D "

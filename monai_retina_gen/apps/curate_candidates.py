@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.apps.curate_graders import GradeJudge
 from monai_retina_gen.apps.extractor import Extractor
+from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.data import GenerationRecord, write_json
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.weights import load_state, save_state
@@ -148,12 +149,4 @@ class CandidatePool:
             "seed": self.seed,
             "batch_size": self.batch_size,
         }
-        path = self.folder / "settings.json"
-        if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))) != settings:
-            changed = sorted(key for key in settings if found.get(key) != settings[key])
-            raise ValueError(
-                f"{self.folder} holds candidates with other settings ({', '.join(changed)}); go on with those or "
-                "choose another --out"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(settings, path)
+        begin_folder(self.folder, settings)

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from monai_retina_gen.data import SECTIONS, Datalist, count_grades, load_datalist, save_datalist, votes_datalist
+from monai_retina_gen.data.known_sets import read_standard_csv
 
 __all__ = ["add_parser"]
+
+EXAMPLES = """example:
+  python -m monai_retina_gen datalist folder my_photographs --out my.json
+  python -m monai_retina_gen datalist grades.csv images --columns image=file "grade=DR grade" --out my.json
+  python -m monai_retina_gen datalist aptos2019 ~/aptos --out aptos.json"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
         "datalist",
-        help="write a datalist (JSON) for a data set or a folder",
         description="Checks a data set and writes its datalist in MONAI's form, split by photograph or patient.",
-        epilog="example: python -m monai_retina_gen datalist aptos2019 ~/aptos --out aptos.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
     )
     parser.add_argument(
-        "name", help="data set (idrid, idrid_official, aptos2019, eyepacs, odir5k, hrf, chasedb1, folder), or votes"
+        "name",
+        help="data set (idrid, idrid_official, aptos2019, eyepacs, odir5k, hrf, chasedb1), folder (with the folders "
+        "0 to 4), a CSV table, or votes",
     )
-    parser.add_argument("root", help="its folder")
+    parser.add_argument("root", nargs="?", help="folder of the photographs (default for a CSV table: its own)")
     parser.add_argument("--out", required=True, help="JSON file to write")
     parser.add_argument("--size", type=int, default=512, help="for sets prepared at several sizes (default 512)")
     parser.add_argument("--grade-map", help="binary or referable")
+    table = parser.add_argument_group("a CSV table with one row per photograph")
+    table.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="KEY=COLUMN",
+        help="its columns for image, grade, group (the patient), split (train, val, test) and masks, where they are "
+        "called otherwise",
+    )
+    table.add_argument("--image-suffix", help="added to the image column, such as .jpg where it holds an id")
     votes = parser.add_argument_group("votes of several readers: `datalist votes FOLDER --votes votes.csv`")
     votes.add_argument("--votes", metavar="CSV", help="image,reader1,reader2,... or image,reader,label")
     votes.add_argument("--min-readers", type=int, default=1, help="fewer votes on a photograph are an error")
@@ -46,12 +64,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> Datalist:
+    is_table = args.name.lower().endswith(".csv")
     if (args.name == "votes") != bool(args.votes):
         raise ValueError(
             "the name votes and --votes go together: datalist votes FOLDER --votes votes.csv --out my.json"
         )
+    if (args.columns or args.image_suffix) and not is_table:
+        raise ValueError(f"--columns and --image-suffix are for a CSV table, and {args.name} is none")
+    if args.root is None and not is_table:
+        raise ValueError(f"the folder of the photographs is missing: datalist {args.name} FOLDER --out {args.out}")
     if args.votes and args.grade_map:
         raise ValueError("--grade-map is for the grades of a data set; votes have labels of their own")
     if args.votes:
         return votes_datalist(args.votes, args.root, min_readers=args.min_readers, graded=not args.no_grades)
-    return load_datalist(args.name, args.root, size=args.size, grade_map=args.grade_map)
+    return load_datalist(_table(args) if is_table else args.name, args.root, size=args.size, grade_map=args.grade_map)
+
+
+def _table(args: argparse.Namespace) -> Datalist:
+    unclear = [pair for pair in args.columns or () if "=" not in pair]
+    if unclear:
+        raise ValueError(f"--columns {unclear[0]}: KEY=COLUMN is wanted, such as grade=level")
+    columns = dict(pair.split("=", 1) for pair in args.columns or ())
+    path = Path(args.name).expanduser()
+    return read_standard_csv(path, args.root or path.parent, columns, image_suffix=args.image_suffix or "")

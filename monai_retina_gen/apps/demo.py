@@ -118,7 +118,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="the whole path in three minutes, on phantoms or on your photographs",
         description="Trains a small generator and graders with and without its images, and writes a report.",
         epilog="example: python -m monai_retina_gen demo --data idrid --dataset-dir ~/idrid --out idrid_demo",
     )
@@ -126,8 +125,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", default="retina_demo", help="folder to write (default %(default)s)")
     parser.add_argument("--image-size", type=int, default=64, help="side in pixels: 64, 128 or 256 (default 64)")
-    parser.add_argument("--vae-epochs", type=int, default=25)
-    parser.add_argument("--grader-epochs", type=int, default=12)
+    parser.add_argument("--vae-epochs", type=int, default=25, help="epochs of the generator")
+    parser.add_argument("--grader-epochs", type=int, default=12, help="epochs of each grader")
     parser.add_argument("--seeds", type=int, default=2, help="graders per arm (default 2)")
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)

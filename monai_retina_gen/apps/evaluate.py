@@ -190,7 +190,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="compare a generator's samples with photographs",
         description="FID, KID, precision, recall, density, coverage, SWD, diversity and realism, with their floors.",
         epilog="example: python -m monai_retina_gen evaluate --generator retina_vae --datalist idrid.json --out eval",
     )

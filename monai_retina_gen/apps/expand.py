@@ -7,7 +7,6 @@ whole: killed at any moment and started again, the folder ends with exactly the 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.apps.expand_batch import Entry, finished_batch
 from monai_retina_gen.apps.expand_masks import MaskSource
+from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.data import (
     RECORD_KEY,
@@ -155,15 +155,7 @@ def _check_settings(
     if eyes is not None:
         settings["masks_sha256"] = eyes.digest()
         settings["lesion_bank_sha256"] = eyes.composer.bank.digest() if eyes.composer else ""
-    path = folder / SETTINGS
-    if path.is_file() and (found := json.loads(path.read_text())) != settings:
-        changed = sorted(k for k in settings | found if found.get(k) != settings.get(k))
-        raise ValueError(
-            f"{folder} was begun with other settings ({', '.join(f'{k}: {found.get(k)}' for k in changed)}); "
-            "go on with those or choose another --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(settings, path)
+    begin_folder(folder, settings, name=SETTINGS)
 
 
 def image_seed(seed: int, index: int) -> int:
@@ -201,7 +193,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "expand",
-        help="write generated images, with a datalist",
         description="Generates images for the grades of a datalist. Stopped, it goes on where it was.",
         epilog="example: python -m monai_retina_gen expand --datalist D --generator retina_vae --balance --out bank",
     )

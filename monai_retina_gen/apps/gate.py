@@ -141,7 +141,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "gate",
-        help="set the label gate's limits, and measure what it detects",
         description="Limits from out-of-fold predictions for a rate of false rejections, with detection rates.",
         epilog="example: python -m monai_retina_gen gate --datalist idrid --dataset-dir IDRID --out gate",
     )

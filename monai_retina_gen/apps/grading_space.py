@@ -129,7 +129,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "grading-space",
-        help="fit distributions of grader features per grade, with a plot",
         description="Mean and covariance of a grader's features per grade: the codes of DR-GAN's grades.",
         epilog="example: python -m monai_retina_gen grading-space --train idrid --dataset-dir IDRID --out space",
     )

@@ -136,7 +136,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "import-stylegan3",
-        help="make a bundle of a StyleGAN3 trained with the original implementation",
         description="Reads a state dict of plain tensors with the original's names; never a pickle of objects.",
         epilog="example: python -m monai_retina_gen import-stylegan3 --weights state.pt --out my_stylegan3",
     )

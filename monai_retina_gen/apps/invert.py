@@ -136,7 +136,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "invert",
-        help="find the styles of photographs and keep them on disk",
         description="Inverts the photographs of a datalist into a StyleGAN3's style space; goes on where it stopped.",
         epilog="example: python -m monai_retina_gen invert --datalist idrid:training --dataset-dir IDRID "
         "--generator retina_stylegan3 --out latents",

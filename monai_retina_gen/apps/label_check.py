@@ -184,7 +184,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "label-check",
-        help="ask graders whether generated images carry the grade asked for",
         description="Agreement of graders with the grade asked for, per grade, beside photographs held out.",
         epilog="example: python -m monai_retina_gen label-check --generator retina_vae --datalist d.json --out check",
     )

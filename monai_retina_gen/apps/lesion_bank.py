@@ -40,7 +40,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "lesion-bank",
-        help="collect real lesions for composing masks",
         description="Collects every lesion of the training photographs, with its place in the eye. Annotated masks win "
         "over predicted ones; what the grade excludes is left out.",
         epilog="example: python -m monai_retina_gen lesion-bank --datalist idrid --dataset-dir IDRID "

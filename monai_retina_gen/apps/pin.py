@@ -61,7 +61,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "pin",
-        help="install trained weights in a bundle and pin their sha256",
         description="Writes models/model.pt in half precision, checks that it fits, and pins its hash.",
         epilog="example: python -m monai_retina_gen pin bundles/retina_vae --weights output/model.pt",
     )

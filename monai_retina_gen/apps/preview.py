@@ -21,6 +21,14 @@ from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
 __all__ = ["add_parser", "preview"]
 
+EXAMPLE = """example:
+  python -m monai_retina_gen preview --datalist my.json --transforms transforms.json --out grid.png
+
+transforms.json, a list of transforms as in a bundle's configuration:
+  [{"_target_": "LoadFundusd", "keys": "image"},
+   {"_target_": "CropToFieldOfViewd", "keys": "image", "size": 128},
+   {"_target_": "GenerativeAugmentd", "keys": "image", "label_key": "grade", "generator": "retina_vae", "prob": 0.5}]"""
+
 
 def preview(
     items: list[Item], transforms: Compose, *, size: int = 192, draws: int = 3, image_key: str = "image"
@@ -81,9 +89,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "preview",
-        help="show what transforms do to one's own photographs",
         description="Draws photographs before and after a pipeline of transforms (JSON, as in a bundle).",
-        epilog="example: python -m monai_retina_gen preview --datalist aptos.json --transforms my.json --out grid.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLE,
     )
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder")
     parser.add_argument("--dataset-dir", help="folder of a named data set")

@@ -75,7 +75,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "reader-study",
-        help="a blinded page for clinicians, and the scoring of their answers",
         description="Writes one page that opens without a network, and its key; later scores the exported answers.",
         epilog="example: python -m monai_retina_gen reader-study --real idrid.json --generated bank --out readers; "
         "then: python -m monai_retina_gen reader-study --score answers.csv --key readers/key.csv",

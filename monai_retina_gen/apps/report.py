@@ -104,7 +104,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "report",
-        help="one HTML page from what the other commands wrote",
         description="Puts any of evaluation, audit, label check, study, reader study and training log on one page.",
         epilog="example: python -m monai_retina_gen report --evaluation eval/metrics.json --audit audit/audit.json "
         "--out report.html",
@@ -119,7 +118,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--datalist", help="DATALIST[:SECTION] with the photographs beside them (section: validation)")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", required=True, help="HTML file to write")
-    parser.add_argument("--title", default="Generated retinal photographs: the evidence")
+    parser.add_argument("--title", default="Generated retinal photographs: the evidence", help="title of the page")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 

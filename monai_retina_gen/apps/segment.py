@@ -6,7 +6,6 @@ Each mask is written atomically and kept where it stands: stopped at any moment 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.apps.image_sets import spread
 from monai_retina_gen.apps.segment_overlay import overlay_sheet
+from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.data import (
     SECTIONS,
@@ -29,7 +29,6 @@ from monai_retina_gen.data import (
     read_mask,
     save_datalist,
     write_image,
-    write_json,
     write_mask,
 )
 from monai_retina_gen.data.atomic_file import remove_unfinished
@@ -121,7 +120,7 @@ def segment(
     if not items:
         raise DatalistError("the datalist holds no photograph")
     settings = {"segmenter": segmenter.name, "thresholds": segmenter.thresholds, "format": file_format, "soft": soft}
-    by_first(lambda: _check_settings(folder, settings))
+    by_first(lambda: begin_folder(folder, settings, name=SETTINGS))
     names = photograph_names([item["image"] for item in items])
     files = {
         path: {key: folder / "masks" / key / f"{name}{SUFFIXES[file_format]}" for key in segmenter.structures}
@@ -146,17 +145,6 @@ def _finish(folder: Path, predicted: Datalist, drawn: Mapping[str, Mapping[str, 
     save_datalist(predicted, folder / DATALIST)
     if drawn:
         write_image(folder / OVERLAYS, _sheet(drawn))
-
-
-def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    path = folder / SETTINGS
-    if path.is_file() and (found := json.loads(path.read_text())) != settings:
-        changed = ", ".join(f"{key}: {found.get(key)}" for key in settings if found.get(key) != settings[key])
-        raise ValueError(
-            f"{folder} was begun with other settings ({changed}); go on with those or choose another --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(settings, path)
 
 
 def photograph_names(paths: Iterable[str]) -> dict[str, str]:
@@ -191,7 +179,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "segment",
-        help="write masks of lesions, optic disc and vessels, with a datalist",
         description="Masks at each photograph's own size. Stopped, it goes on where it was. Not for clinical use.",
         epilog="example: python -m monai_retina_gen segment --images photographs --out masks --overlays",
     )

@@ -22,7 +22,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "selection-rate",
-        help="train on photographs on whose label readers agree, at several thresholds",
         description="Trains a bundle at each threshold of the selection rate, ranks its samples by critic and realism, "
         "and reports FID and KID of all, the best and the worst. Stopped, it goes on where it was.",
         epilog="example: python -m monai_retina_gen selection-rate --datalist my.json --bundle retina_wgan_gp "

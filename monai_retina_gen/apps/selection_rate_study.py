@@ -18,6 +18,7 @@ from monai_retina_gen.apps.pictures import strip
 from monai_retina_gen.apps.selection_rate_ranking import SMALLEST, critic_scores, figures, groups_of
 from monai_retina_gen.apps.selection_rate_tables import column_name, markdown, write_sheet
 from monai_retina_gen.apps.selection_rate_training import Trained, Trainer
+from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.data import (
     SECTIONS,
     Datalist,
@@ -177,15 +178,7 @@ class SelectionRateStudy:
             "top": self.top,
             "seed": self.seed,
         }
-        path = self.folder / "settings.json"
-        if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))) != settings:
-            changed = sorted(key for key in settings if found.get(key) != settings[key])
-            raise ValueError(
-                f"{self.folder} was begun with other settings ({', '.join(changed)}); go on with those or choose "
-                "another --out"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(settings, path)
+        begin_folder(self.folder, settings)
 
 
 def _graded(datalist: Datalist) -> tuple[Datalist, list[str]]:

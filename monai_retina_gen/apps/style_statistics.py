@@ -20,7 +20,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "style-statistics",
-        help="measure the style channels of a StyleGAN3 bundle and store the statistics in it",
         description=f"Mean and standard deviation of every style channel, written to {STATISTICS} and pinned.",
         epilog="example: python -m monai_retina_gen style-statistics --generator retina_stylegan3 --samples 10000",
     )

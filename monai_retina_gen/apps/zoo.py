@@ -17,7 +17,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "zoo",
-        help="build, list, download and verify the bundles of a model zoo",
         description="A zoo is a folder, or the same behind an address, with archives of bundles and index.json.",
         epilog="example: python -m monai_retina_gen zoo download retina_vae --from /mirror/zoo",
     )

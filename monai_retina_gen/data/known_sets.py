@@ -39,6 +39,9 @@ KNOWN_SETS = {
     "folder": KnownSet(folder.folder_datalist, folder.is_folder, folder.LAYOUT),
 }
 
+# key of the datalist: argument of `csv_datalist`
+CSV_COLUMNS = {"image": "image_column", "grade": "label_column", "group": "group_column", "split": "split_column"}
+
 
 def read_known_set(name: str, dataset_dir: str | os.PathLike[str] | None, options: Mapping[str, Any]) -> Datalist:
     """Read the data set called `name`; each reader gets those of the options that it has."""
@@ -63,13 +66,32 @@ def read_folder(root: Path, options: Mapping[str, Any]) -> Datalist:
     raise DatalistError(f"{root} has none of the layouts that are known:\n  {layouts}\nor give a JSON or CSV file.")
 
 
-def read_standard_csv(path: Path, dataset_dir: str | os.PathLike[str]) -> Datalist:
-    """Read a CSV table whose columns have the names of the datalist's keys."""
-    header = read_header(path)
-    present: dict[str, Any] = {
-        f"{argument}_column": column
-        for argument, column in (("label", "grade"), ("group", "group"), ("split", "split"))
-        if column in header
-    }
-    mask_columns = {key: key for key in MASK_KEYS if key in header}
-    return csv_datalist(path, dataset_dir, **{"label_column": None, **present}, mask_columns=mask_columns)
+def read_standard_csv(
+    path: Path, dataset_dir: str | os.PathLike[str], columns: Mapping[str, str] | None = None, *, image_suffix: str = ""
+) -> Datalist:
+    """Read a CSV table whose columns have the names of the datalist's keys, or those that `columns` gives them.
+
+    Args:
+        path: the table.
+        dataset_dir: folder that its paths are relative to.
+        columns: `{key: column}` for `image`, `grade`, `group`, `split` and mask keys.
+        image_suffix: what to add to the image column, for example `.jpg` where it holds an id.
+
+    Raises:
+        DatalistError: a key or column that there is not, and what `csv_datalist` finds.
+    """
+    header, named = read_header(path), dict(columns or {})
+    unknown = [key for key in named if key not in (*CSV_COLUMNS, *MASK_KEYS)]
+    if unknown:
+        raise DatalistError(f"columns {unknown}: no such key; there are {', '.join([*CSV_COLUMNS, *MASK_KEYS])}.")
+    missing = [column for column in [named.get("image", "image"), *named.values()] if column not in header]
+    if missing:
+        raise DatalistError(
+            f"{path}: no column {missing[0]!r}; its columns are {header}. Rename them to image, grade, group (the "
+            f"patient) and split, or say which is which: datalist TABLE.csv --columns image=NAME grade=NAME "
+            f"(csv_datalist in Python)."
+        )
+    present = {key: named.get(key, key) for key in (*CSV_COLUMNS, *MASK_KEYS) if named.get(key, key) in header}
+    mask_columns = {key: present.pop(key) for key in MASK_KEYS if key in present}
+    chosen = {"label_column": None, **{CSV_COLUMNS[key]: column for key, column in present.items()}}
+    return csv_datalist(path, dataset_dir, mask_columns=mask_columns, image_suffix=image_suffix, **chosen)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """One interface over every trained model: sample, reconstruct, edit, synthesize, encode."""
 
 from monai_retina_gen.generators.base import MODES, GeneratedBatch, RetinaGenerator, latents_from_seeds
-from monai_retina_gen.generators.drgan_generator import ALLOWANCES, EXCLUDED_LESIONS, DRGANGenerator
+from monai_retina_gen.generators.drgan_generator import ALLOWANCES, DRGANGenerator
 from monai_retina_gen.generators.gan_generator import GANGenerator, load_critic
 from monai_retina_gen.generators.handle import GeneratorHandle
 from monai_retina_gen.generators.loading import load_generator, regenerate
@@ -18,7 +18,6 @@ from monai_retina_gen.generators.vae_generator import VAEGenerator
 
 __all__ = [
     "ALLOWANCES",
-    "EXCLUDED_LESIONS",
     "MODES",
     "STATISTICS",
     "DRGANGenerator",

@@ -12,22 +12,17 @@ from torch import Tensor, nn
 
 from monai_retina_gen.data import LesionBank
 from monai_retina_gen.data.condition_map import CONDITION_LESIONS, condition_map, missing_masks
+from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.composed_eyes import ComposedEyes
 from monai_retina_gen.weights import load_state, pinned_sha256, read_inference_config
 
-__all__ = ["ALLOWANCES", "EXCLUDED_LESIONS", "DRGANGenerator"]
+__all__ = ["ALLOWANCES", "DRGANGenerator"]
 
 ALLOWANCES = ("size", "overlap", "excluded")
 """What `synthesize(allow=...)` can let pass: another image size than the weights were trained at, lesions on the optic
 disc, and lesions that the grade excludes."""
-
-EXCLUDED_LESIONS: dict[int, tuple[str, ...]] = {
-    0: CONDITION_LESIONS,
-    1: tuple(lesion for lesion in CONDITION_LESIONS if lesion != "ma"),
-}
-"""Lesions that a grade excludes by the international scale: none at 0, nothing but microaneurysms at 1."""
 
 LESION_BANK = "models/lesion_bank.pt"
 """Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""
@@ -216,7 +211,8 @@ class DRGANGenerator(RetinaGenerator):
         if "excluded" in allow:
             return
         for row, grade in enumerate(grades.tolist()):
-            shown = [key for key in EXCLUDED_LESIONS.get(grade, ()) if key in lesions and bool(lesions[key][row].any())]
+            possible = GRADE_LESIONS.get(grade, CONDITION_LESIONS)
+            shown = [key for key, lesion in lesions.items() if key not in possible and bool(lesion[row].any())]
             if shown:
                 raise ImageValueError(
                     f"masks of row {row} show {', '.join(shown)}, which grade {grade} excludes: ask for another grade, "

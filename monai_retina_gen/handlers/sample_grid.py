@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
-from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_retina_gen.data import write_image
+from monai_retina_gen.handlers.grid_handler import GridHandler
 
 __all__ = ["SampleGridHandler", "image_grid"]
 
@@ -26,6 +23,7 @@ def image_grid(images: Tensor, columns: int) -> Tensor:
         `(3, N / columns * H, columns * W)`.
 
     Examples:
+        >>> import torch
         >>> image_grid(torch.zeros(6, 3, 4, 4), columns=3).shape
         torch.Size([3, 8, 12])
     """
@@ -33,7 +31,7 @@ def image_grid(images: Tensor, columns: int) -> Tensor:
     return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
 
 
-class SampleGridHandler:
+class SampleGridHandler(GridHandler):
     """Writes `samples_<epoch>.png` every `interval` epochs and at the end, always from the same seeds.
 
     Args:
@@ -45,6 +43,8 @@ class SampleGridHandler:
         writer: TensorBoard's `SummaryWriter`, or `None`.
         options: options of the generator's `sample`.
     """
+
+    name = "samples"
 
     def __init__(
         self,
@@ -58,24 +58,11 @@ class SampleGridHandler:
         options: dict[str, Any] | None = None,
     ) -> None:
         self.options = dict(options or {})
-        self.generator, self.folder, self.interval, self.writer = generator, Path(output_dir), interval, writer
+        super().__init__(generator=generator, output_dir=output_dir, interval=interval, writer=writer)
         self.grades = [g for g in grades for _ in range(columns)]
         self.seeds, self.columns = list(range(len(self.grades))), columns
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
-
-    @torch.no_grad()
-    def __call__(self, engine: Engine) -> None:
-        network = self.generator.network
-        training = network.training
-        network.eval()
-        grid = image_grid(
-            self.generator.sample(self.grades, seeds=self.seeds, **self.options).image.cpu(), self.columns
-        )
-        network.train(training)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_image(self.folder / f"samples_{engine.state.epoch:04d}.png", grid)
-        if self.writer is not None:
-            self.writer.add_image("samples", grid, engine.state.epoch)
+    def grid(self) -> Tensor:
+        """The picture `(3, grades * H, columns * W)`."""
+        made = self.generator.sample(self.grades, seeds=self.seeds, **self.options)
+        return image_grid(made.image.cpu(), self.columns)

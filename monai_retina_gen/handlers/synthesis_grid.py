@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from monai_retina_gen.data import CONDITION_KEYS, write_image
+from monai_retina_gen.data import CONDITION_KEYS
+from monai_retina_gen.handlers.grid_handler import GridHandler
 from monai_retina_gen.handlers.sample_grid import image_grid
 
 __all__ = ["SynthesisGridHandler", "condition_picture"]
@@ -50,7 +49,7 @@ def condition_picture(condition: Tensor) -> Tensor:
     return picture
 
 
-class SynthesisGridHandler:
+class SynthesisGridHandler(GridHandler):
     """Writes `synthesis_<epoch>.png` every `interval` epochs and at the end, always of the same items and seeds.
 
     One row an item: the photograph, its masks, and images of them at the item's grade.
@@ -68,6 +67,8 @@ class SynthesisGridHandler:
         reduction: see `PrepareConditionBatch`.
     """
 
+    name = "synthesis"
+
     def __init__(
         self,
         *,
@@ -79,25 +80,9 @@ class SynthesisGridHandler:
         samples: int = 2,
         writer: Any = None,
     ) -> None:
-        self.generator, self.dataset, self.folder = generator, dataset, Path(output_dir)
-        self.interval, self.rows, self.samples, self.writer = interval, min(rows, len(dataset)), samples, writer
+        super().__init__(generator=generator, output_dir=output_dir, interval=interval, writer=writer)
+        self.dataset, self.rows, self.samples = dataset, min(rows, len(dataset)), samples
         self.reduction = 1
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
-
-    @torch.no_grad()
-    def __call__(self, engine: Engine) -> None:
-        network = self.generator.network
-        training = network.training
-        network.eval()
-        grid = self.grid()
-        network.train(training)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_image(self.folder / f"synthesis_{engine.state.epoch:04d}.png", grid)
-        if self.writer is not None:
-            self.writer.add_image("synthesis", grid, engine.state.epoch)
 
     def grid(self) -> Tensor:
         """The picture `(3, rows * H, (2 + samples) * W)`."""

@@ -19,7 +19,7 @@ from monai_retina_gen.data import (
     phantom_fundus,
 )
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
-from monai_retina_gen.generators import EXCLUDED_LESIONS, DRGANGenerator
+from monai_retina_gen.generators import DRGANGenerator
 from monai_retina_gen.networks import DRGAN, GradingSpace
 
 SIDE = 32
@@ -90,19 +90,20 @@ def test_phantom_masks_are_a_request(generator: DRGANGenerator) -> None:
         assert batch.records[0].options["missing_masks"] == []
 
 
-@pytest.mark.parametrize("grade", [0, 1])
+@pytest.mark.parametrize("grade", [0, 1, 2, 3])
 @pytest.mark.parametrize("lesion", ["ma", "he", "ex", "se", "laser", "membrane"])
 def test_lesions_that_the_grade_excludes(generator: DRGANGenerator, grade: int, lesion: str) -> None:
     given_masks = masks(1, **{lesion: (20, 20)})
-    if lesion not in EXCLUDED_LESIONS[grade]:
-        assert (grade, lesion) == (1, "ma")
+    late = ("laser", "membrane")
+    if (grade, lesion) == (1, "ma") or (grade in (2, 3) and lesion not in late):
+        assert lesion in GRADE_LESIONS[grade]
         generator.synthesize(given_masks, [grade], seeds=[0])
         return
     with pytest.raises(ImageValueError, match=rf"{lesion}, which grade {grade} excludes.*allow=\('excluded',\)"):
         generator.synthesize(given_masks, [grade], seeds=[0])
     batch = generator.synthesize(given_masks, [grade], seeds=[0], allow=["excluded"])
     assert batch.records[0].options["allow"] == ["excluded"]
-    generator.synthesize(given_masks, [2], seeds=[0])
+    generator.synthesize(given_masks, [4], seeds=[0])
 
 
 def test_lesions_on_the_disc(generator: DRGANGenerator) -> None:

@@ -1,0 +1,52 @@
+"""The settings that a folder of results was begun with: a run that goes on where it stopped must have the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_retina_gen.data import write_json
+
+__all__ = ["SETTINGS", "begin_folder"]
+
+SETTINGS = "settings.json"
+
+
+def begin_folder(folder: str | Path, settings: Mapping[str, Any], *, name: str = SETTINGS) -> Path:
+    """Make the folder and write the settings into it, or see that it was begun with the same ones.
+
+    Args:
+        folder: folder of the results.
+        settings: what the results depend on, plain JSON values; tuples count as lists.
+        name: file in the folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if the folder was begun with other settings; names those that differ, with their values there.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = begin_folder(folder, {"seed": 0})
+        ...     begin_folder(folder, {"seed": 1})
+        Traceback (most recent call last):
+        ...
+        ValueError: ... was begun with other settings (seed: 0); go on with those or choose another --out
+    """
+    path, wanted = Path(folder) / name, json.loads(json.dumps(settings))
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else wanted
+    changed = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
+    if changed:
+        there = ", ".join(_shown(key, found.get(key)) for key in changed)
+        raise ValueError(f"{folder} was begun with other settings ({there}); go on with those or choose another --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(wanted, path)
+    return path.parent
+
+
+def _shown(key: str, value: Any) -> str:
+    return key if isinstance(value, (dict, list)) else f"{key}: {value}"
