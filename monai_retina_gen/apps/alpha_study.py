@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.apps.alpha_plot import draw_alpha_study
 from monai_retina_gen.apps.perceptual import load_perceptual
+from monai_retina_gen.apps.settings_file import SETTINGS, begin_folder
 from monai_retina_gen.data import load_datalist, write_json
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing import LabelGate, resolve_gate
@@ -34,7 +35,7 @@ from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 
 __all__ = ["AlphaSettings", "add_parser", "alpha_study", "summarise"]
 
-SETTINGS, RESULT, ROWS, PLOT = "settings.json", "alpha_study.json", "alpha_study.csv", "alpha_study.png"
+RESULT, ROWS, PLOT = "alpha_study.json", "alpha_study.csv", "alpha_study.png"
 STRENGTHS = tuple(round(-1 + 0.25 * i, 2) for i in range(9))
 
 
@@ -122,17 +123,8 @@ def alpha_study(
 
 
 def _begin(folder: Path, settings: AlphaSettings, generator: RetinaGenerator) -> None:
-    used = json.loads(json.dumps(asdict(settings))) | {
-        "generator": generator.name, "version": generator.version, "weights_sha256": generator.weights_sha256,
-    }  # fmt: skip
-    path = folder / SETTINGS
-    if path.is_file() and (found := json.loads(path.read_text())) != used:
-        changed = ", ".join(f"{key}: {found.get(key)}" for key in used if found.get(key) != used[key])
-        raise ValueError(
-            f"{folder} was begun with other settings ({changed}); go on with those or choose another --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(used, path)
+    of = {"generator": generator.name, "version": generator.version, "weights_sha256": generator.weights_sha256}
+    begin_folder(folder, asdict(settings) | of)
 
 
 def _rows(

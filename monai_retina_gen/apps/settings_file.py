@@ -26,7 +26,7 @@ def begin_folder(folder: str | Path, settings: Mapping[str, Any], *, name: str =
         The folder.
 
     Raises:
-        ValueError: if the folder was begun with other settings; names those that differ, with their values there.
+        ValueError: if the folder was begun with other settings; names those that differ, with both values.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -35,18 +35,19 @@ def begin_folder(folder: str | Path, settings: Mapping[str, Any], *, name: str =
         ...     begin_folder(folder, {"seed": 1})
         Traceback (most recent call last):
         ...
-        ValueError: ... was begun with other settings (seed: 0); go on with those or choose another --out
+        ValueError: ... was begun with other settings (seed: 0 there, 1 now); go on with those or choose another --out
     """
     path, wanted = Path(folder) / name, json.loads(json.dumps(settings))
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else wanted
     changed = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
     if changed:
-        there = ", ".join(_shown(key, found.get(key)) for key in changed)
-        raise ValueError(f"{folder} was begun with other settings ({there}); go on with those or choose another --out")
+        told = ", ".join(_told(key, found.get(key), wanted.get(key)) for key in changed)
+        raise ValueError(f"{folder} was begun with other settings ({told}); go on with those or choose another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(wanted, path)
     return path.parent
 
 
-def _shown(key: str, value: Any) -> str:
-    return key if isinstance(value, (dict, list)) else f"{key}: {value}"
+def _told(key: str, there: Any, now: Any) -> str:
+    long = isinstance(there, dict) or isinstance(now, dict)
+    return key if long else f"{key}: {there} there, {now} now"

@@ -112,7 +112,7 @@ def test_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
     assert standing.stat().st_mtime_ns == before
     for path in (whole / "masks").rglob("*.png"):
         assert path.read_bytes() == (again / path.relative_to(whole)).read_bytes()
-    with pytest.raises(ValueError, match=r"other settings \(soft: False\)"):
+    with pytest.raises(ValueError, match=r"other settings \(soft: False there, True now\)"):
         segment(datalist, segmenter(), again, soft=True, progress=False)
 
 

@@ -144,7 +144,7 @@ def test_stopped_it_goes_on_where_it_was(
     assert trainer.seen == [12]
     assert json.loads(json.dumps(result)) == json.loads(json.dumps(finished["result"]))
     assert (tmp_path / "selection_rate.md").read_bytes() == (finished["folder"] / "selection_rate.md").read_bytes()
-    with pytest.raises(ValueError, match=r"other settings \(seed: 0\)"):
+    with pytest.raises(ValueError, match=r"other settings \(seed: 0 there"):
         _study(voted, images, trainer, tmp_path, seed=1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from monai_retina_gen import __version__
 from monai_retina_gen.apps.expand import expand
+from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.data import Item, MaskComposer, SyntheticDataset, build_lesion_bank, load_datalist, write_json
 from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
 from monai_retina_gen.data.eye_masks import merge_masks
@@ -25,7 +25,7 @@ from .training import Pairs, TrainingPairs, judge_segmenter, load_pairs, train_s
 __all__ = ["run_segmentation_study"]
 
 logger = logging.getLogger("monai_retina_gen.study")
-SETTINGS, RESULT, SUMMARY = "settings.json", "study.json", "summary.md"
+RESULT, SUMMARY = "study.json", "summary.md"
 SYNTHETIC = ("own-masks", "synthesize")
 
 
@@ -91,12 +91,7 @@ def _check_generator(config: SegmentationStudyConfig, generator: RetinaGenerator
 def _check_settings(folder: Path, config: SegmentationStudyConfig, generator: RetinaGenerator | None) -> None:
     weights = "" if generator is None else f"{generator.name} {generator.version} {generator.weights_sha256}"
     settings = {**config.settings(), "generator": weights, "version": __version__}
-    path, wanted = folder / SETTINGS, json.loads(json.dumps(settings))
-    if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))) != wanted:
-        changed = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
-        raise ValueError(f"{folder} was begun with other settings ({', '.join(changed)}); choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(settings, path)
+    begin_folder(folder, settings)
 
 
 def _waiting(folder: Path, config: SegmentationStudyConfig) -> list[tuple[str, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from monai_retina_gen import __version__
+from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.data import Datalist, load_datalist, write_json
 from monai_retina_gen.data.eye_masks import merge_masks
 from monai_retina_gen.generators import RetinaGenerator, load_generator
@@ -29,7 +29,7 @@ from .tables import write_tables
 __all__ = ["run_study"]
 
 logger = logging.getLogger("monai_retina_gen.study")
-SETTINGS, RESULT = "settings.json", "study.json"
+RESULT = "study.json"
 
 
 def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | str]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
     loaded = {name: load_generator(source, device=config.device) for name, source in generators.items()}
     material, patients = _load(config, loaded)
     settings = _settings(config, material)
-    _check_settings(folder / SETTINGS, settings)
+    begin_folder(folder, settings)  # a study whose settings change on the way proves nothing
     conditions, skipped = expand_arms(config, loaded, material.training)
     for line in skipped:
         logger.info(line)
@@ -121,20 +121,6 @@ def _digest(generator: RetinaGenerator) -> str:
     for name, value in sorted(generator.network.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _check_settings(path: Path, settings: dict[str, Any]) -> None:
-    wanted = json.loads(json.dumps(settings))
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
-        if changed:
-            values = "; ".join(f"{key}: {found.get(key)} there, {wanted.get(key)} now" for key in changed)
-            raise ValueError(
-                f"{path.parent} was begun with other settings ({values}). Go on with those, or give another out: a "
-                "study whose settings change on the way proves nothing."
-            )
-    write_json(settings, path)
 
 
 def _run_all(conditions: list[Condition], material: Material) -> list[dict[str, Any]]:
