@@ -15,6 +15,7 @@ from monai_retina_gen.apps.command_parser import CommandParser
 
 __all__ = ["main"]
 
+WRAPPERS = ("applying transform", "Failed to evaluate", "Failed to instantiate")
 # name: what it does; its module is imported only where it is called
 COMMANDS = {
     "demo": "go the whole path in three minutes, on phantoms or on your photographs",
@@ -86,8 +87,8 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What lies below MONAI's "applying transform ..." and "Failed to evaluate ..."."""
-    while type(error) is RuntimeError and error.__cause__ is not None:
+    """What lies below MONAI's wrappers."""
+    while str(error).startswith(WRAPPERS) and error.__cause__ is not None:
         error = error.__cause__
     return error
 
