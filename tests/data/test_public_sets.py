@@ -228,7 +228,7 @@ def test_csv_problems(tmp_path, write_photograph, write_table):
         (b'image\n"a.png\n', "cannot be read as a CSV"),
         (b"image,image\na,b\n", "appears twice in the header"),
         (b"image\na.png,3\n", "data row 1 has 2 cells"),
-        (b"photo\na.png\n", r"no column \['image'\]; its columns are \['photo'\]"),
+        (b"photo\na.png\n", r"no column 'image'; its columns are \['photo'\]"),
     ],
 )
 def test_unreadable_tables(tmp_path, content, message):
