@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from monai_retina_gen.data import write_image
 __all__ = ["GridHandler"]
 
 
-class GridHandler:
+class GridHandler(ABC):
     """Writes `<name>_<epoch>.png` every `interval` epochs and at the end; subclasses draw it in `grid`.
 
     Args:
@@ -45,6 +46,6 @@ class GridHandler:
         if self.writer is not None:
             self.writer.add_image(self.name, grid, engine.state.epoch)
 
+    @abstractmethod
     def grid(self) -> Tensor:
         """The picture, `(3, H, W)` in [0, 1]."""
-        raise NotImplementedError
