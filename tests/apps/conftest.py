@@ -15,8 +15,8 @@ import torch.distributed as dist
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import write_phantoms
-from monai_retina_gen.networks import FundusGrader
-from monai_retina_gen.weights import CHECKPOINT, save_state
+from monai_retina_gen.networks import FundusGrader, LesionSegmenter
+from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +30,22 @@ def grader_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inference = {"network_def": network, "image_size": 48}
     (bundle / "configs" / "inference.json").write_text(json.dumps(inference))
     return bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature bundle of an untrained segmenter at 64 px."""
+    folder = tmp_path_factory.mktemp("segmenters") / "tiny_segmenter"
+    (folder / "configs").mkdir(parents=True)
+    torch.manual_seed(0)
+    save_state(LesionSegmenter(structures=["ex", "od"], channels=(4, 8, 8)).state_dict(), folder / CHECKPOINT)
+    network = {"_target_": "monai_retina_gen.networks.LesionSegmenter", "structures": "@structures"}
+    network_def = network | {"channels": [4, 8, 8]}
+    config = {"structures": ["ex", "od"], "image_size": 64, "thresholds": {"ex": 0.3}, "network_def": network_def}
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    pin = {"version": "0.0.1", "weights": {CHECKPOINT: {"sha256": sha256_file(folder / CHECKPOINT)}}}
+    (folder / "configs" / "metadata.json").write_text(json.dumps(pin))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -17,15 +16,7 @@ from monai_retina_gen.apps.segment_overlay import overlay, overlay_sheet
 from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, write_image, write_mask
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
-from monai_retina_gen.networks import LesionSegmenter
 from monai_retina_gen.transforms import LoadFundus
-from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
-
-NETWORK = {
-    "_target_": "monai_retina_gen.networks.LesionSegmenter",
-    "structures": "@structures",
-    "channels": [4, 8, 8],
-}
 
 
 class Blue(nn.Module):
@@ -48,19 +39,6 @@ def photograph(path: Path, height: int = 90, width: int = 130, left: int = 20) -
     path.parent.mkdir(parents=True, exist_ok=True)
     write_image(path, image)
     return path
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("segmenters") / "tiny_segmenter"
-    (folder / "configs").mkdir(parents=True)
-    torch.manual_seed(0)
-    save_state(LesionSegmenter(structures=["ex", "od"], channels=(4, 8, 8)).state_dict(), folder / CHECKPOINT)
-    config = {"structures": ["ex", "od"], "image_size": 64, "thresholds": {"ex": 0.3}, "network_def": NETWORK}
-    (folder / "configs" / "inference.json").write_text(json.dumps(config))
-    pin = {"version": "0.0.1", "weights": {CHECKPOINT: {"sha256": sha256_file(folder / CHECKPOINT)}}}
-    (folder / "configs" / "metadata.json").write_text(json.dumps(pin))
-    return folder
 
 
 def test_masks_lie_where_the_structure_lies_at_the_photographs_own_size(tmp_path: Path) -> None:
@@ -116,13 +94,13 @@ def test_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
         segment(datalist, segmenter(), again, soft=True, progress=False)
 
 
-def test_annotated_masks_win_and_grades_exclude_lesions(bundle: Path, tmp_path: Path) -> None:
+def test_annotated_masks_win_and_grades_exclude_lesions(tiny_segmenter: Path, tmp_path: Path) -> None:
     eye = photograph(tmp_path / "eye.png")
     healthy, annotated = tmp_path / "healthy.png", tmp_path / "ex.png"
     healthy.write_bytes(eye.read_bytes())
     write_mask(annotated, torch.zeros(1, 90, 130))
     items = [{"image": str(eye), "grade": 3, "ex": str(annotated)}, {"image": str(healthy), "grade": 0}]
-    segmenter = load_segmenter(str(bundle), flips=False)
+    segmenter = load_segmenter(str(tiny_segmenter), flips=False)
     out = segment(
         load_datalist({"test": items}),
         segmenter,
@@ -137,30 +115,40 @@ def test_annotated_masks_win_and_grades_exclude_lesions(bundle: Path, tmp_path: 
     assert "ex" not in second
 
 
-def test_command(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(tiny_segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     write_image(tmp_path / "in" / "eye.png", phantom_fundus(seed=1, size=96).image)
-    arguments = ["segment", "--images", str(tmp_path / "in"), "--bundle", str(bundle)]
+    arguments = ["segment", "--images", str(tmp_path / "in"), "--bundle", str(tiny_segmenter)]
     assert main([*arguments, "--out", str(tmp_path / "out"), "--soft", "--overlays", "--no-flips"]) == 0
     found = load_datalist(tmp_path / "out" / "datalist.json")["test"][0]
     assert read_mask(found["ex"]).shape == (1, 96, 96)
     assert os.path.isabs(found["od"])
     (tmp_path / "none").mkdir()
     assert (
-        main(["segment", "--images", str(tmp_path / "none"), "--out", str(tmp_path / "o"), "--bundle", str(bundle)])
+        main(
+            [
+                "segment",
+                "--images",
+                str(tmp_path / "none"),
+                "--out",
+                str(tmp_path / "o"),
+                "--bundle",
+                str(tiny_segmenter),
+            ]
+        )
         == 2
     )
     assert "no photographs" in capsys.readouterr().err
     (tmp_path / "small").mkdir()
     write_image(tmp_path / "small" / "eye.png", phantom_fundus(seed=1, size=32).image)
-    arguments = ["segment", "--images", str(tmp_path / "small" / "eye.png"), "--bundle", str(bundle)]
+    arguments = ["segment", "--images", str(tmp_path / "small" / "eye.png"), "--bundle", str(tiny_segmenter)]
     assert main([*arguments, "--out", str(tmp_path / "small_out")]) == 2
     assert "allow_upsampling" in capsys.readouterr().err
     assert main([*arguments, "--out", str(tmp_path / "small_out"), "--allow-upsampling"]) == 0
 
 
-def test_bundle_gives_thresholds_and_refuses_others(bundle: Path, grader_bundle: Path, tmp_path: Path) -> None:
-    loaded = load_segmenter(bundle)
+def test_bundle_gives_thresholds_and_refuses_others(tiny_segmenter: Path, grader_bundle: Path, tmp_path: Path) -> None:
+    loaded = load_segmenter(tiny_segmenter)
     assert loaded.thresholds == {"ex": 0.3, "od": 0.5}
     assert loaded.name == "tiny_segmenter 0.0.1"
     images = torch.rand(2, 3, 64, 64)

@@ -26,9 +26,7 @@ from monai_retina_gen.apps.image_sets import ImageSet
 from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator, VAEGenerator
-from monai_retina_gen.networks import LesionSegmenter
 from monai_retina_gen.transforms import augmentation_source
-from monai_retina_gen.weights import CHECKPOINT, save_state
 
 SCRIPT = str(Path(__file__).with_name("shared_run.py"))
 Run = Callable[..., list[tuple[int, str, str]]]
@@ -71,18 +69,6 @@ class Echo(RetinaGenerator):
         grade = self.check_grades(grades)
         records = [self.record("synthesize", g, s) for g, s in zip(grade.tolist(), seeds, strict=True)]
         return GeneratedBatch(torch.cat([masks["vessel"], masks["he"], masks["fov"]], 1), grade, records, dict(masks))
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("segmenters") / "tiny_segmenter"
-    (folder / "configs").mkdir(parents=True)
-    torch.manual_seed(0)
-    save_state(LesionSegmenter(structures=["ex", "od"], channels=(4, 8, 8)).state_dict(), folder / CHECKPOINT)
-    network = {"_target_": "monai_retina_gen.networks.LesionSegmenter", "structures": "@structures"}
-    config = {"structures": ["ex", "od"], "image_size": 64, "network_def": network | {"channels": [4, 8, 8]}}
-    (folder / "configs" / "inference.json").write_text(json.dumps(config))
-    return folder
 
 
 @pytest.fixture
@@ -176,8 +162,10 @@ def test_a_process_that_is_killed_is_named(
 
 
 @pytest.mark.parametrize("more", [["--overlays"], ["--soft", "--format", "nifti", "--no-flips"]])
-def test_segment(more: list[str], segmenter: Path, photographs: Path, tmp_path: Path, in_two_processes: Run) -> None:
-    arguments = ["segment", "--images", photographs, "--bundle", segmenter]
+def test_segment(
+    more: list[str], tiny_segmenter: Path, photographs: Path, tmp_path: Path, in_two_processes: Run
+) -> None:
+    arguments = ["segment", "--images", photographs, "--bundle", tiny_segmenter]
     _, second = same_files(in_two_processes, tmp_path / "out", *arguments, *more)
     assert second[1:] == ("", "")
     assert len(load_datalist(tmp_path / "out" / "datalist.json")["test"]) == 5
@@ -211,10 +199,10 @@ def _quick_figure(real: ImageSet, generated: ImageSet, *, seed: int) -> dict[str
 
 
 @pytest.mark.slow
-def test_torchrun(vae_bundle: Path, segmenter: Path, photographs: Path, tmp_path: Path) -> None:
+def test_torchrun(vae_bundle: Path, tiny_segmenter: Path, photographs: Path, tmp_path: Path) -> None:
     """Two commands one after the other; the second fails in one process while the other waits for it."""
     arguments = ["expand", "--generator", vae_bundle, "--per-grade", 2, "--batch-size", 3, "--gate", "none", "--out"]
-    broken = ["segment", "--images", photographs, "--bundle", segmenter, "--out", tmp_path / "masks"]
+    broken = ["segment", "--images", photographs, "--bundle", tiny_segmenter, "--out", tmp_path / "masks"]
     (photographs / "3.png").write_bytes(b"no image")
     commands = [[*map(str, arguments), str(tmp_path / "two")], list(map(str, broken))]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", SCRIPT]
