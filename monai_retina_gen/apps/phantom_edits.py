@@ -22,7 +22,13 @@ from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.data.phantom.smooth import FACTORS
 from monai_retina_gen.editing.channel_effects import centre_of
 from monai_retina_gen.editing.gate_measures import vessel_loss, widened
-from monai_retina_gen.generators import PhantomGenerator, StyleGAN3Generator, load_generator
+from monai_retina_gen.generators import (
+    DRGANGenerator,
+    PhantomGenerator,
+    RenderedEyeGenerator,
+    StyleGAN3Generator,
+    load_generator,
+)
 
 __all__ = ["add_parser", "asked_phantoms", "phantom_edits"]
 
@@ -48,7 +54,7 @@ def asked_phantoms(teacher: PhantomGenerator, factors: Tensor, lesion: str, pixe
         middle = (low + high) / 2
         tried = factors.clone()
         tried[:, column] = middle
-        found = teacher.draw(tried)[1][lesion].sum((1, 2, 3))
+        found = teacher.draw_masks(tried)[lesion].sum((1, 2, 3))
         low, high = torch.where(found < pixels, middle, low), torch.where(found < pixels, high, middle)
     wanted = factors.clone()
     wanted[:, column] = high
@@ -87,7 +93,7 @@ def phantom_edits(
     for lesion in tqdm(lesions, desc="phantom-edits", unit="lesion", disable=not progress):
         full = factors.clone()
         full[:, FACTORS.index(lesion)] = 1.0
-        sites = widened((drawn.draw(full)[1][lesion] > 0.1).float())
+        sites = widened((drawn.draw_masks(full)[lesion] > 0.1).float())
         tiles = [images[:SHOWN]]
         for change in changes:
             batch = generator.edit(images, grades, lesion=lesion, area_change=change, allow_excluded=True)
@@ -148,6 +154,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="example: python -m monai_retina_gen phantom-edits --generator retina_stylegan3:phantom --out edits",
     )
     parser.add_argument("--generator", default="retina_stylegan3:phantom", help="BUNDLE:CONFIG, trained on phantoms")
+    parser.add_argument("--renderer", help="bundle that drew the phantoms that the generator learned, such as retina_drgan")
     parser.add_argument("--lesions", default="ex,he,ma,se", help="with commas")
     parser.add_argument("--count", type=int, default=24, help="phantoms (default 24)")
     parser.add_argument("--out", required=True, help="folder to write")
@@ -160,7 +167,8 @@ def run(args: argparse.Namespace) -> int:
     generator = load_generator(args.generator, device=args.device)
     if not isinstance(generator, StyleGAN3Generator):
         raise ValueError(f"generator {args.generator!r} is a {type(generator).__name__}: only a StyleGAN3 is edited")
-    rows, sheets = phantom_edits(generator, args.lesions.split(","), count=args.count)
+    teacher = None if args.renderer is None else _rendered(args.renderer, generator, args.device)
+    rows, sheets = phantom_edits(generator, args.lesions.split(","), count=args.count, teacher=teacher)
     folder, found = Path(args.out), figures(rows)
     folder.mkdir(parents=True, exist_ok=True)
     write_json({"figures": found, "rows": rows}, folder / "phantom_edits.json", sort_keys=False)
@@ -175,3 +183,10 @@ def run(args: argparse.Namespace) -> int:
             f"{f['error_before']:.3f} -> {f['error_after']:.3f}"
         )
     return 0
+
+
+def _rendered(name: str, generator: StyleGAN3Generator, device: str) -> RenderedEyeGenerator:
+    renderer = load_generator(name, device=device)
+    if not isinstance(renderer, DRGANGenerator):
+        raise ValueError(f"renderer {name!r} is a {type(renderer).__name__}: only a DR-GAN draws masks")
+    return RenderedEyeGenerator(renderer, z_dim=generator.network.z_dim, image_size=generator.image_size)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.editing.gate_limits import EDIT_TESTS, GateLimits
 from monai_retina_gen.editing.gate_measures import change_outside, expected_grade, lesion_neighbourhood, vessel_loss
+from monai_retina_gen.editing.lesion_masks import SEGMENTED_SHARE
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.networks.resizing import resized
@@ -32,8 +33,6 @@ REASONS = {
     "vessel_loss": "the vessels agree to {left:.2f} (Dice), less than {left_limit:.2f}",
     "outside_change": "the image changes by {value:.4f} away from lesions, more than {limit:.4f}",
 }
-SEGMENTED_SHARE = 0.5
-"""Images below this share of the segmenter's size show no vessel that could be compared."""
 
 
 @dataclass

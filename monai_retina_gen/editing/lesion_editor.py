@@ -17,8 +17,7 @@ from monai_retina_gen.editing.edit_cache import EditCache, EditStart, image_key
 from monai_retina_gen.editing.edit_request import EditRequest, check_request, check_retina
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.editing.inversion import Inverter
-from monai_retina_gen.editing.label_gate import SEGMENTED_SHARE
-from monai_retina_gen.editing.lesion_masks import Masker
+from monai_retina_gen.editing.lesion_masks import Masker, known_masks
 from monai_retina_gen.editing.strength import strength_for_area, strongest_accepted
 from monai_retina_gen.editing.style_edit import StyleEdit
 from monai_retina_gen.networks import StyleGAN3
@@ -119,9 +118,7 @@ class LesionEditor:
 
     def masks(self, images: Tensor) -> dict[str, Tensor]:
         """Soft masks of images that are large enough for the segmenter; else none."""
-        if self.masker is None or images.shape[-1] < SEGMENTED_SHARE * getattr(self.masker, "side", 0):
-            return {}
-        return dict(self.masker(images))
+        return known_masks(self.masker, images)
 
     def generated(
         self,

@@ -11,7 +11,10 @@ from torch.nn.functional import interpolate
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["Masker", "SegmenterMasks"]
+__all__ = ["SEGMENTED_SHARE", "Masker", "SegmenterMasks", "known_masks"]
+
+SEGMENTED_SHARE = 0.5
+"""A segmenter is asked about images from this share of the side that it was trained at: it finds nothing in smaller."""
 
 Masker = Callable[[Tensor], Mapping[str, Tensor]]
 """From images `(B, 3, S, S)` in [0, 1] to soft masks `(B, 1, S, S)` by name; from 0.5 on a pixel belongs."""
@@ -50,6 +53,13 @@ class SegmenterMasks:
             name: interpolate(_scaled(p, self.segmenter.thresholds[name]), sides, mode="bilinear", antialias=True)
             for name, p in found.items()
         }
+
+
+def known_masks(masker: Masker | None, images: Tensor) -> dict[str, Tensor]:
+    """Masks of images, or none where there is no masker, or the images are too small for its attribute `side`."""
+    if masker is None or images.shape[-1] < SEGMENTED_SHARE * getattr(masker, "side", 0):
+        return {}
+    return dict(masker(images))
 
 
 def _scaled(probability: Tensor, threshold: float) -> Tensor:

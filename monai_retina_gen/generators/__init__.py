@@ -6,6 +6,7 @@ from monai_retina_gen.generators.gan_generator import GANGenerator, load_critic
 from monai_retina_gen.generators.handle import GeneratorHandle
 from monai_retina_gen.generators.loading import load_generator, regenerate
 from monai_retina_gen.generators.phantom_generator import PhantomGenerator
+from monai_retina_gen.generators.rendered_eye_generator import RENDERED_FACTORS, RenderedEyeGenerator
 from monai_retina_gen.generators.style_statistics import (
     STATISTICS,
     StyleStatistics,
@@ -19,12 +20,14 @@ from monai_retina_gen.generators.vae_generator import VAEGenerator
 __all__ = [
     "ALLOWANCES",
     "MODES",
+    "RENDERED_FACTORS",
     "STATISTICS",
     "DRGANGenerator",
     "GANGenerator",
     "GeneratedBatch",
     "GeneratorHandle",
     "PhantomGenerator",
+    "RenderedEyeGenerator",
     "RetinaGenerator",
     "StyleGAN3Generator",
     "StyleStatistics",

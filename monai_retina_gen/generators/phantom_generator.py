@@ -70,6 +70,10 @@ class PhantomGenerator(RetinaGenerator):
         names = (*MASKS, "sites")
         return images, {n: torch.from_numpy(np.stack([masks[n] for _, masks in drawn]))[:, None] for n in names}
 
+    def draw_masks(self, factors: Tensor) -> dict[str, Tensor]:
+        """The masks of `draw`."""
+        return self.draw(factors)[1]
+
     def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any) -> GeneratedBatch:
         """Phantoms for grades, with their masks.
 

@@ -16,7 +16,7 @@ from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.inversion import Inverter
 from monai_retina_gen.editing.label_gate import Gate, resolve_gate
 from monai_retina_gen.editing.lesion_editor import EditedPhotographs, LesionEditor
-from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
+from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks, known_masks
 from monai_retina_gen.editing.style_edit import parse_lesions
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
@@ -38,6 +38,7 @@ class StyleEditing(RetinaGenerator):
     inverter: Inverter | None = None
     directions: Directions | None = None
     masker: Masker | None = None
+    photograph_masker: Masker | None = None
     distance_limit: float = float("inf")
     _editor: LesionEditor | None = None
 
@@ -47,6 +48,7 @@ class StyleEditing(RetinaGenerator):
         inverter: Inverter | None = None,
         directions: Directions | None = None,
         masker: Masker | None = None,
+        photograph_masker: Masker | None = None,
         distance_limit: float = float("inf"),
     ) -> StyleEditing:
         """Give what the modes `reconstruct` (an inverter) and `edit` (directions as well) need; returns itself.
@@ -54,10 +56,12 @@ class StyleEditing(RetinaGenerator):
         Args:
             inverter: finds the styles of photographs.
             directions: lesion directions of this network.
-            masker: soft masks of images; see `LesionEditor`.
+            masker: soft masks of the network's images; see `LesionEditor`.
+            photograph_masker: finds the masks of edited photographs that are large enough for it; else `masker`.
             distance_limit: photographs whose reconstruction is farther away are returned unedited.
         """
-        self.inverter, self.directions, self.masker = inverter, directions, masker
+        self.inverter, self.directions = inverter, directions
+        self.masker, self.photograph_masker = masker, photograph_masker
         self.distance_limit, self._editor = distance_limit, None
         added = {"reconstruct"} if inverter is not None else set()
         added |= {"edit"} if inverter is not None and directions is not None else set()
@@ -70,7 +74,8 @@ class StyleEditing(RetinaGenerator):
         self.equip(
             inverter=BundleInverter.of(bundle, config_name, self.network),
             directions=self._own_directions(bundle, str(config.get("directions_file", DIRECTIONS))),
-            masker=_LazyMasks(str(config["segmenter"])) if config.get("segmenter") else None,
+            masker=_LazyMasks.of(config.get("segmenter")),
+            photograph_masker=_LazyMasks.of(config.get("photograph_segmenter")),
             distance_limit=self._own_limit(bundle, config_name, config),
         )
 
@@ -95,8 +100,9 @@ class StyleEditing(RetinaGenerator):
         super().to(device)
         if isinstance(self.inverter, torch.nn.Module):
             self.inverter.to(self.device)
-        if isinstance(self.masker, _LazyMasks):
-            self.masker.device = self.device
+        for masker in (self.masker, self.photograph_masker):
+            if isinstance(masker, _LazyMasks):
+                masker.device = self.device
         self._editor = None
         return self
 
@@ -249,7 +255,7 @@ class StyleEditing(RetinaGenerator):
             )
             for i, g in enumerate(grade.tolist())
         ]  # fmt: skip
-        found = self.editor.masks(made) if with_masks else {}
+        found = (known_masks(self.photograph_masker, made) or self.editor.masks(made)) if with_masks else {}
         return GeneratedBatch(made, grade, records, {name: (mask >= 0.5).float() for name, mask in found.items()})
 
 
@@ -261,6 +267,11 @@ class _LazyMasks:
         name, config_name = split_bundle_name(bundle)
         self.side = int(read_inference_config(find_bundle(name), config_name).get("image_size", 0))
         self._masks: tuple[torch.device, SegmenterMasks] | None = None
+
+    @classmethod
+    def of(cls, bundle: str | None) -> _LazyMasks | None:
+        """That bundle's, if one is named."""
+        return cls(bundle) if bundle else None
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         if self._masks is None or self._masks[0] != self.device:

@@ -81,6 +81,23 @@ def test_segmenter_learns(bundle: Path) -> None:
     assert segmenter.masks(torch.rand(1, 3, 64, 64))["ex"].shape == (1, 1, 64, 64)
 
 
+def test_renderings_teach_network_and_segmenter(
+    bundle: Path, bundles_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both learn from what `retina_drgan` draws, and every eye is drawn once."""
+    monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
+    few = {"renderings": 4, "store": str(tmp_path), "max_epochs": 1}
+    train(bundle, "train", "imitate", "train_phantom", "train_rendered", **TINY, **FEW, **few)
+    state = torch.load(bundle / "output" / "train_rendered" / "training_state.pt", weights_only=True)
+    assert state.keys() >= {"generator", "ema"}
+    drawn = set(tmp_path.glob("*.npy"))
+    assert len(drawn) == 6  # 4 to learn from, 2 to validate on
+    few |= {"image_size": 32, "val_renderings": 2, "steps_per_epoch": 2, "batch_size": 2}
+    train(bundle, "train_phantom_segmenter", "train_segmenter", **few)
+    assert (bundle / "output" / "train_segmenter" / "segmenter.pt").is_file()
+    assert set(tmp_path.glob("*.npy")) == drawn
+
+
 def test_command_goes_on_and_stores_the_limit(
     bundle: Path, bundles_dir: Path, phantom_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -379,6 +379,23 @@ def test_masks_of_the_edited_image(network: StyleGAN3, photographs: Tensor) -> N
     assert made.edit(photographs[:1], [3], lesion="ex", with_masks=False).masks == {}
 
 
+def test_large_photographs_have_a_masker_of_their_own(network: StyleGAN3, photographs: Tensor) -> None:
+    """The network's images are too small for a segmenter of photographs; small photographs are, too."""
+
+    class Large(Masks):
+        side = 4 * SIDE
+
+        def __call__(self, images: Tensor) -> dict[str, Tensor]:
+            return {"se": torch.ones_like(images[:, :1])}
+
+    made = StyleGAN3Generator(network)
+    inverter, directions = KnownStyles(network), make_directions(network, scale=8.0)
+    made.equip(inverter=inverter, directions=directions, masker=Masks(), photograph_masker=Large())
+    large = torch.nn.functional.interpolate(photographs[:1], scale_factor=2.0)
+    assert set(made.edit(large, [3], lesion="ex", strength=1.0).masks) == {"se"}
+    assert set(made.edit(photographs[:1], [3], lesion="ex", strength=1.0).masks) == {"ex", "he"}
+
+
 def test_bad_arguments(generator: StyleGAN3Generator, photographs: Tensor) -> None:
     with pytest.raises(ValueError, match="'irma'"):
         generator.edit(photographs[:1], [3], lesion="irma")

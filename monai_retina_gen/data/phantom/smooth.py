@@ -52,6 +52,8 @@ SITES: dict[str, tuple[float, tuple[tuple[float, float], ...]]] = {
     "ex": (0.11, ((0.2, -0.12), (-0.2, 0.16), (0.12, 0.2))),
     "se": (0.14, ((-0.5, -0.4), (-0.5, 0.42))),
 }
+# Spots that a lesion of each site falls into when scattered, and their radius as a share of the site's.
+SPOTS = {"ma": (1, 0.4), "he": (4, 0.55), "ex": (10, 0.4), "se": (1, 0.8)}
 EDGES = {"ma": 0.015, "he": 0.02, "ex": 0.015, "se": 0.06}
 PRERETINAL = ((0.22, 0.66), 0.19)
 ANATOMY_SEED, VESSEL_SEED, RENDER_SEED = 8, 5, 3
@@ -92,12 +94,15 @@ def _template() -> tuple[Anatomy, tuple[Vessels, ...]]:
     return anatomy, tuple(replace(v, radii=v.radii * np.float32(VESSEL_WIDTH)) for v in tree)
 
 
-def draw_smooth_phantom(factors: Sequence[float] | Array, *, size: int = 64) -> tuple[Array, dict[str, Array]]:
+def draw_smooth_phantom(
+    factors: Sequence[float] | Array, *, size: int = 64, scattered: bool = False
+) -> tuple[Array, dict[str, Array]]:
     """Draw the eye of the factors.
 
     Args:
         factors: a number for each of `FACTORS`.
         size: width and height in pixels.
+        scattered: draw each lesion as a group of spots, as photographs show them, instead of one disc.
 
     Returns:
         Image (3, size, size) in [0, 1], and masks (size, size) in [0, 1] by name as those of `phantom_fundus`, with
@@ -115,11 +120,11 @@ def draw_smooth_phantom(factors: Sequence[float] | Array, *, size: int = 64) -> 
         raise ValueError(f"factors has {len(factors)} numbers: give one for each of {', '.join(FACTORS)}")
     value = dict(zip(FACTORS, (float(f) for f in factors), strict=True))
     anatomy, vessels = _moved(value)
-    lesions = _lesions(anatomy, value)
+    lesions = _lesions(anatomy, value, scattered)
     image, masks = render_phantom(anatomy, vessels, lesions, size, np.random.default_rng(RENDER_SEED))
     x, y = pixel_grid(size)
     image = (image * (1 + 0.15 * value["light"] * (x - 0.5 * y))).clip(0, 1).astype(np.float32)
-    full = _lesions(anatomy, {**value, **dict.fromkeys((*SMOOTH_LESIONS, "preretinal"), 1.0)})
+    full = _lesions(anatomy, {**value, **dict.fromkeys((*SMOOTH_LESIONS, "preretinal"), 1.0)}, scattered)
     sites = [getattr(full, name).coverage(size) for name in (*SMOOTH_LESIONS, "preretinal")]
     return image, {**masks, "sites": np.minimum(np.maximum.reduce(sites), masks["fov"])}
 
@@ -140,13 +145,29 @@ def _growth(amount: float, count: int) -> Array:
     return ((amount - behind) / (1 - behind)).clip(0, 1).astype(np.float32)
 
 
-def _lesions(anatomy: Anatomy, value: dict[str, float]) -> Lesions:
+def _spots(centres: Array, radius: float, count: int, share: float) -> tuple[Array, Array]:
+    """Centres and radii of `count` spots at each site, along Vogel's spiral, turned and scaled from spot to spot.
+
+    The order goes round the sites, so that all of them grow together.
+    """
+    number = np.arange(count * len(centres))
+    angle = 2.399963 * number + 0.7 * (number % len(centres))
+    reach = radius * (1 - share) * np.sqrt((number // len(centres)) / max(count - 1, 1))
+    offset = np.stack([np.cos(angle), np.sin(angle)], 1) * reach[:, None]
+    scale = 0.8 + 0.2 * np.cos(3 * angle)
+    return (np.tile(centres, (count, 1)) + offset).astype(np.float32), (radius * share * scale).astype(np.float32)
+
+
+def _lesions(anatomy: Anatomy, value: dict[str, float], scattered: bool) -> Lesions:
     found: dict[str, Discs] = {}
     for name in SMOOTH_LESIONS:
         radius, places = SITES[name]
         centres = np.array(places, np.float32)
+        radii = np.full(len(centres), radius, np.float32)
+        if scattered:
+            centres, radii = _spots(centres, radius, *SPOTS[name])
         growth = _growth(value[name], len(centres))
-        found[name] = Discs(anatomy.fovea + centres, radius * growth, edge=EDGES[name])
+        found[name] = Discs(anatomy.fovea + centres, radii * growth, edge=EDGES[name])
     place, radius = PRERETINAL
     blood = np.full(1, radius * value["preretinal"], np.float32)
     preretinal = Discs((anatomy.fovea + np.array([place])).astype(np.float32), blood, edge=0.02)
