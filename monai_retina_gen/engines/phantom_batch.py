@@ -81,7 +81,14 @@ class PreparePhantomMasks(PrepareBatch):
 
 
 def fit_mapping(
-    network: Any, teacher: Any, *, steps: int = 2000, learning_rate: float = 1.0, spread: float = 0.4, seed: int = 0
+    network: Any,
+    teacher: Any,
+    *,
+    known: int = 0,
+    steps: int = 2000,
+    learning_rate: float = 1.0,
+    spread: float = 0.4,
+    seed: int = 0,
 ) -> float:
     """Fit the mapping network so that w holds the phantoms' factors, each along a direction of its own.
 
@@ -93,6 +100,8 @@ def fit_mapping(
     Args:
         network: a `StyleGAN3` of five grades.
         teacher: a `PhantomGenerator` with the network's `z_dim`.
+        known: how many of the teacher's factors, from the first, the mapping tells apart already, because the network
+            learned from a teacher that has only these: w keeps them where they are, so that it draws as before.
         steps: of Adam.
         learning_rate: its highest, for a mapping whose own multiplier is 0.01.
         spread: deviation of w about its mean, before the last activation.
@@ -105,10 +114,12 @@ def fit_mapping(
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         latent, grade = torch.randn(8192, teacher.z_dim), torch.arange(8192) % 5
-        moved = _directions(teacher.factors(latent, grade), network.w_dim).to(device) * spread
+        moved = _directions(teacher.factors(latent, grade)[:, known:], network.w_dim).to(device) * spread
+        latent, grade = latent.to(device), grade.to(device)
+        found = mapping(latent, grade).detach() if known else network.w_avg
         # Before the last activation, so that the last layer has only sums of factors to give.
-        middle = network.w_avg / scaled_leaky_relu(network.w_avg.sign()).abs().clamp(min=1e-6)
-        latent, grade, target = latent.to(device), grade.to(device), scaled_leaky_relu(middle + moved)
+        middle = found / scaled_leaky_relu(found.sign()).abs().clamp(min=1e-6)
+        target = scaled_leaky_relu(middle + moved)
         optimizer = torch.optim.Adam(mapping.parameters(), lr=learning_rate, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
         for _ in range(steps):
@@ -125,7 +136,7 @@ def fit_mapping(
 
 
 def _directions(factors: Tensor, w_dim: int) -> Tensor:
-    """Standardised factors along orthogonal directions of w, of unit variance in all."""
+    """Standardised factors along orthogonal directions of w, of unit variance in all if they are many."""
     standard = (factors - factors.mean(0)) / factors.std(0)
     basis = torch.linalg.qr(torch.randn(max(w_dim, standard.shape[1]), standard.shape[1]))[0][:w_dim]
-    return standard @ basis.T * math.sqrt(w_dim / standard.shape[1])
+    return standard @ basis.T * math.sqrt(w_dim / max(standard.shape[1], 10))

@@ -125,6 +125,30 @@ def test_mapping_holds_the_factors(network: StyleGAN3, teacher: PhantomGenerator
     assert (rest.square().mean(0) < 0.5 * factors.var(0)).all()
 
 
+def test_further_factors_join_a_mapping_that_keeps_the_first(network: StyleGAN3, teacher: PhantomGenerator) -> None:
+    """A student of two factors more: w moves along two further directions, and nowhere else."""
+    network.requires_grad_(True)
+    fit_mapping(network, teacher, steps=300)
+
+    class Further(PhantomGenerator):
+        def factors(self, latents: Tensor, grades: Tensor) -> Tensor:
+            return torch.cat([super().factors(latents, grades), latents[:, 10:12]], dim=1)
+
+    latents, grades = teacher.latents(list(range(300))), torch.arange(300) % 5
+    with torch.no_grad():
+        before = network.latent_mapping(latents, grades)
+        left = fit_mapping(network, Further(image_size=32), known=10, steps=1500)
+        after = network.latent_mapping(latents, grades)
+    assert left < 0.3
+    linear = [torch.where(w > 0, w, w / 0.2) for w in (before, after)]  # the last activation undone
+    moved = linear[1] - linear[0]
+    strength = torch.linalg.svdvals(moved - moved.mean(0))
+    assert float(strength[:2].square().sum()) > 0.7 * float(strength.square().sum())
+    wanted = latents[:, 10:12] - latents[:, 10:12].mean(0)
+    rest = wanted - moved @ torch.linalg.lstsq(moved, wanted).solution
+    assert float(rest.square().mean()) < 0.3 * float(wanted.square().mean())
+
+
 def test_weighted_error_is_its_formula() -> None:
     preds, wanted = torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)
     weight = torch.tensor([[[[1.0, 1.0], [1.0, 5.0]]]])
