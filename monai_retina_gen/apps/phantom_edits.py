@@ -154,9 +154,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="example: python -m monai_retina_gen phantom-edits --generator retina_stylegan3:phantom --out edits",
     )
     parser.add_argument("--generator", default="retina_stylegan3:phantom", help="BUNDLE:CONFIG, trained on phantoms")
-    parser.add_argument(
-        "--renderer", help="bundle that drew what the generator learned, such as retina_drgan"
-    )
+    parser.add_argument("--renderer", help="bundle that drew what the generator learned, such as retina_drgan")
     parser.add_argument("--lesions", default="ex,he,ma,se", help="with commas")
     parser.add_argument("--count", type=int, default=24, help="phantoms (default 24)")
     parser.add_argument("--out", required=True, help="folder to write")

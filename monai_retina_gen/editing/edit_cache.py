@@ -23,6 +23,7 @@ class EditStart:
         distance: of the photograph from it.
         masks: soft masks of the photograph and of `image`, where a segmenter knows their size.
         features: outputs of layers, by the layer that reads them.
+        mirrored: the styles make the mirror image of `image`.
     """
 
     styles: Tensor
@@ -30,6 +31,7 @@ class EditStart:
     distance: float
     masks: list[Mapping[str, Tensor]] = field(default_factory=list)
     features: dict[int, Tensor] = field(default_factory=dict)
+    mirrored: bool = False
 
     @property
     def bytes(self) -> int:

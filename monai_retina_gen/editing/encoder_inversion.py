@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.editing.inversion import Inversion
+from monai_retina_gen.editing.inversion import Inversion, joined
 from monai_retina_gen.editing.style_refinement import (
     SPACES,
     InversionError,
@@ -21,6 +21,7 @@ from monai_retina_gen.editing.style_refinement import (
 )
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import latent_statistics
+from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
 
 __all__ = ["EncoderInversion", "check_photographs"]
 
@@ -42,6 +43,7 @@ class EncoderInversion(nn.Module):
         perceptual_weight: factor of the distance.
         offset_weight: factor of the mean squared style offset, in deviations.
         batch_size: photographs at a time.
+        one_sided: the network draws the disc on one side only: photographs of other eyes are mirrored first.
 
     Shape:
         - images: `(B, 3, S, S)` in [0, 1]; grades: `(B,)` (not used: the encoder looks at the photograph alone).
@@ -77,6 +79,7 @@ class EncoderInversion(nn.Module):
         perceptual_weight: float = 1.0,
         offset_weight: float = 0.01,
         batch_size: int = 16,
+        one_sided: bool = False,
     ) -> None:
         super().__init__()
         if space not in SPACES[1:] or steps < 0:
@@ -86,21 +89,24 @@ class EncoderInversion(nn.Module):
         self.encoder = encoder.eval().requires_grad_(False)
         self.error = InversionError(distance, pixel_weight=pixel_weight, perceptual_weight=perceptual_weight)
         self.steps, self.space, self.learning_rate = steps, space, learning_rate
-        self.offset_weight, self.batch_size = offset_weight, batch_size
+        self.offset_weight, self.batch_size, self.one_sided = offset_weight, batch_size, one_sided
         self.register_buffer("sigma", latent_statistics(network)[2].cpu(), persistent=False)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What, beside the weights, an inversion depends on."""
-        names = ("steps", "space", "learning_rate", "offset_weight")
+        names = ("steps", "space", "learning_rate", "offset_weight", "one_sided")
         weights = {"pixel_weight": self.error.pixel_weight, "perceptual_weight": self.error.perceptual_weight}
         return {"method": "encoder", **{name: getattr(self, name) for name in names}, **weights}
 
     def forward(self, images: Tensor, grades: Tensor) -> Inversion:
-        images = check_photographs(images, self._network[0], grades)
+        network = self._network[0]
+        images = check_photographs(images, network, grades)
+        mirrored = mirrored_photographs(network, images) if self.one_sided else None
+        images = flipped(images, mirrored)
         with torch.inference_mode(False):  # tensors of inference mode know no gradients
             parts = [self._invert(part) for part in images.clone().split(self.batch_size)]
-        return Inversion(*(torch.cat([getattr(p, n) for p in parts]) for n in ("styles", "image", "distance")))
+        return joined(parts, mirrored)
 
     def _invert(self, images: Tensor) -> Inversion:
         network = self._network[0]

@@ -6,12 +6,16 @@ Analysis", arXiv:2011.12799 (S).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-__all__ = ["Inversion", "Inverter"]
+from monai_retina_gen.networks.disc_side import flipped
+
+__all__ = ["Inversion", "Inverter", "joined"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,20 @@ class Inversion:
         styles: `(B, K)` float32, all style vectors in the order of the network's `style_space`.
         image: `(B, 3, S, S)` in [0, 1], what the network makes of them.
         distance: `(B,)`, `LPIPSDR` between the photographs at that side and `image`.
+        mirrored: `(B,)`, which photographs were mirrored first: their styles make the mirror image of `image`. `None`
+            where none was.
     """
 
     styles: Tensor
     image: Tensor
     distance: Tensor
+    mirrored: Tensor | None = None
+
+
+def joined(parts: Sequence[Inversion], mirrored: Tensor | None = None) -> Inversion:
+    """One inversion of several parts, whose photographs had been mirrored."""
+    styles, image, distance = (torch.cat([getattr(part, n) for part in parts]) for n in ("styles", "image", "distance"))
+    return Inversion(styles, flipped(image, mirrored), distance, mirrored)
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from monai_retina_gen.editing.inversion import Inversion, Inverter
 __all__ = ["CachedInverter", "photograph_key"]
 
 logger = logging.getLogger(__name__)
-FIELDS = ("styles", "image", "distance")
+FIELDS = ("styles", "image", "distance", "mirrored")
 
 
 def photograph_key(image: Tensor, grade: int, identity: Mapping[str, Any]) -> str:
@@ -80,10 +80,11 @@ class CachedInverter:
             rows = list(missing.values())
             made = self.inverter(images[rows], grades[rows])
             for i, key in enumerate(missing):
-                found[key] = {name: getattr(made, name)[i].detach().cpu() for name in FIELDS}
+                found[key] = {name: value[i].detach().cpu() for name, value in _fields(made).items()}
                 self.write(key, found[key])
         entries = [entry for key in keys if (entry := found[key]) is not None]
-        return Inversion(*(torch.stack([entry[name] for entry in entries]).to(images.device) for name in FIELDS))
+        whole = {name: torch.stack([entry[name] for entry in entries]).to(images.device) for name in FIELDS}
+        return Inversion(**{**whole, "mirrored": whole["mirrored"] > 0})
 
     def key(self, image: Tensor, grade: int) -> str:
         """Key of a photograph under this identity."""
@@ -116,6 +117,11 @@ class CachedInverter:
             logger.warning("cached inversion %s is damaged (its digest differs): computed again", path)
             return None
         return {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+
+
+def _fields(found: Inversion) -> dict[str, Tensor]:
+    mirrored = torch.zeros_like(found.distance) if found.mirrored is None else found.mirrored
+    return {"styles": found.styles, "image": found.image, "distance": found.distance, "mirrored": mirrored}
 
 
 def _digest(arrays: Mapping[str, Any]) -> bytes:

@@ -21,6 +21,7 @@ from monai_retina_gen.editing.lesion_masks import Masker, known_masks
 from monai_retina_gen.editing.strength import strength_for_area, strongest_accepted
 from monai_retina_gen.editing.style_edit import StyleEdit
 from monai_retina_gen.networks import StyleGAN3
+from monai_retina_gen.networks.disc_side import flipped
 from monai_retina_gen.networks.resizing import resized
 
 __all__ = ["EditedPhotographs", "LesionEditor"]
@@ -141,7 +142,8 @@ class LesionEditor:
             images = self.network.synthesis.run(parts, start_layer=first, features=features)
             made = made if len(made) else images.new_empty(len(starts), *images.shape[1:])
             made[rows] = images
-        return ((made.float() + 1) / 2).clamp(0, 1)
+        mirrored = torch.tensor([start.mirrored for start in starts])
+        return flipped(((made.float() + 1) / 2).clamp(0, 1), mirrored)
 
     def _inverted(self, photographs: Tensor, grades: Tensor) -> list[EditStart]:
         for image in photographs:
@@ -156,6 +158,7 @@ class LesionEditor:
                 found.image[i].detach(),
                 float(found.distance[i]),
                 [{name: mask[i] for name, mask in each.items()} for each in seen],
+                mirrored=found.mirrored is not None and bool(found.mirrored[i]),
             )
             for i in range(len(photographs))
         ]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.editing.encoder_inversion import check_photographs
-from monai_retina_gen.editing.inversion import Inversion
+from monai_retina_gen.editing.inversion import Inversion, joined
 from monai_retina_gen.editing.style_refinement import (
     SPACES,
     InversionError,
@@ -21,6 +21,7 @@ from monai_retina_gen.editing.style_refinement import (
     invert_styles,
 )
 from monai_retina_gen.networks import latent_statistics
+from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
 
 __all__ = ["OptimisationInversion", "projector_noise", "projector_rate"]
 
@@ -62,6 +63,7 @@ class OptimisationInversion(nn.Module):
         perceptual_weight: factor of the distance.
         offset_weight: factor of the mean squared style offset, in deviations.
         batch_size: photographs at a time.
+        one_sided: the network draws the disc on one side only: photographs of other eyes are mirrored first.
         seed: of the noise; a photograph's does not depend on its place in a batch.
 
     Shape:
@@ -93,6 +95,7 @@ class OptimisationInversion(nn.Module):
         perceptual_weight: float = 1.0,
         offset_weight: float = 0.01,
         batch_size: int = 16,
+        one_sided: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -102,17 +105,20 @@ class OptimisationInversion(nn.Module):
         self.error = InversionError(distance, pixel_weight=pixel_weight, perceptual_weight=perceptual_weight)
         self.space, self.steps, self.learning_rate = space, steps, learning_rate
         self.offset_weight, self.batch_size, self.seed = offset_weight, batch_size, seed
+        self.one_sided = one_sided
 
     @property
     def settings(self) -> dict[str, Any]:
         """What, beside the weights, an inversion depends on."""
-        names = ("steps", "space", "learning_rate", "offset_weight", "seed")
+        names = ("steps", "space", "learning_rate", "offset_weight", "one_sided", "seed")
         weights = {"pixel_weight": self.error.pixel_weight, "perceptual_weight": self.error.perceptual_weight}
         return {"method": "optimisation", **{name: getattr(self, name) for name in names}, **weights}
 
     def forward(self, images: Tensor, grades: Tensor) -> Inversion:
         network = self._network[0]
         images = check_photographs(images, network, grades)
+        mirrored = mirrored_photographs(network, images) if self.one_sided else None
+        images = flipped(images, mirrored)
         with torch.inference_mode(False):  # tensors of inference mode know no gradients
             means, spread, sigma = latent_statistics(network, samples=10_000)
             own = grades.clone().long().to(means.device) if network.num_classes else torch.zeros(len(grades)).long()
@@ -120,7 +126,7 @@ class OptimisationInversion(nn.Module):
                 self._invert(few, means[which.to(means.device)], spread, sigma)
                 for few, which in zip(images.clone().split(self.batch_size), own.split(self.batch_size), strict=True)
             ]
-        return Inversion(*(torch.cat([getattr(p, n) for p in parts]) for n in ("styles", "image", "distance")))
+        return joined(parts, mirrored)
 
     def _invert(self, images: Tensor, mean: Tensor, spread: Tensor, sigma: Tensor) -> Inversion:
         network = self._network[0]

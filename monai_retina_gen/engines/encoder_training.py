@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import latent_statistics, pinned_styles
+from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
 
 __all__ = ["EncoderLoss", "EncoderReconstruction", "PrepareEncoderBatch"]
 
@@ -32,14 +33,23 @@ class PrepareEncoderBatch(PrepareBatch):
         teacher: a `PhantomGenerator` that draws what stands for photographs, from the key `seed`; `None` takes the key
             `image` in [0, 1].
         seed: of the bank.
+        one_sided: the network draws the disc on one side only: photographs of other eyes are mirrored.
 
     Returns:
         `(images in [-1, 1], {"image", "latents"}, (), {})`, the photographs first; the latents are the generated ones'.
     """
 
     def __init__(
-        self, *, network: Any, generated: int = 16, bank: int = 2000, teacher: Any = None, seed: int = 0
+        self,
+        *,
+        network: Any,
+        generated: int = 16,
+        bank: int = 2000,
+        teacher: Any = None,
+        seed: int = 0,
+        one_sided: bool = False,
     ) -> None:
+        self.one_sided = one_sided
         self.network, self.generated, self.size, self.teacher = network, generated, bank, teacher
         self.random = torch.Generator().manual_seed(seed)
         self.latents = self.images = torch.empty(0)
@@ -59,6 +69,8 @@ class PrepareEncoderBatch(PrepareBatch):
         else:
             latents = self.teacher.latents(batchdata["seed"].tolist())
             real = self.teacher.images(latents, batchdata["grade"].long())
+        if self.one_sided:
+            real = flipped(real, mirrored_photographs(self.network, real.to(device)))
         rows = torch.randint(0, self.size, (self.generated,), generator=self.random)
         images = torch.cat([real.to(device) * 2 - 1, self.images[rows].to(device).float()])
         return images, {"image": images, "latents": self.latents[rows].to(device)}, (), {}

@@ -137,6 +137,6 @@ def fit_mapping(
 
 def _directions(factors: Tensor, w_dim: int) -> Tensor:
     """Standardised factors along orthogonal directions of w, of unit variance in all if they are many."""
-    standard = (factors - factors.mean(0)) / factors.std(0)
+    standard = (factors - factors.mean(0)) / factors.std(0).clamp(min=1e-6)  # one that never varies stays 0
     basis = torch.linalg.qr(torch.randn(max(w_dim, standard.shape[1]), standard.shape[1]))[0][:w_dim]
     return standard @ basis.T * math.sqrt(w_dim / max(standard.shape[1], 10))

@@ -48,6 +48,7 @@ class RenderedEyeGenerator(PhantomGenerator):
         renderer: draws masks at its own size.
         z_dim: size of a latent, at least the number of `RENDERED_FACTORS`.
         image_size: side of the images.
+        both_sides: draw the disc on either side; else always left, which is much easier to learn.
         store: folder for what this renderer drew, by factors; a rendering costs half a second on a CPU. `None` keeps
             nothing.
 
@@ -63,18 +64,25 @@ class RenderedEyeGenerator(PhantomGenerator):
     """
 
     def __init__(
-        self, renderer: DRGANGenerator, *, z_dim: int = 16, image_size: int = 64, store: str | Path | None = None
+        self,
+        renderer: DRGANGenerator,
+        *,
+        z_dim: int = 16,
+        image_size: int = 64,
+        both_sides: bool = True,
+        store: str | Path | None = None,
     ) -> None:
         super().__init__(z_dim=z_dim, image_size=image_size)
         if z_dim < len(RENDERED_FACTORS):
             raise ValueError(f"z_dim is {z_dim}: the renderings have {len(RENDERED_FACTORS)} factors")
-        self.renderer, self.store = renderer, None if store is None else Path(store)
+        self.renderer, self.both_sides = renderer, both_sides
+        self.store = None if store is None else Path(store)
 
     def factors(self, latents: Tensor, grades: Tensor) -> Tensor:
         """Factors `(B, 13)` in the order of `RENDERED_FACTORS`."""
         scaled = latents / latents.square().mean(1, keepdim=True).add(1e-8).sqrt()
         further = scaled[:, len(FACTORS) : len(RENDERED_FACTORS)]
-        side = torch.where(further[:, :1] < 0, -1.0, 1.0)
+        side = torch.where(further[:, :1] < 0, -1.0, 1.0) if self.both_sides else torch.full_like(further[:, :1], -1.0)
         return torch.cat([super().factors(latents, grades), side, (further[:, 1:] / 2).clamp(-1, 1)], dim=1)
 
     def draw(self, factors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

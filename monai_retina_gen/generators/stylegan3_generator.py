@@ -13,6 +13,7 @@ from monai_retina_gen.generators.gan_generator import GANGenerator
 from monai_retina_gen.generators.style_editing import StyleEditing
 from monai_retina_gen.generators.user_transform import inverse_transform
 from monai_retina_gen.networks import StyleSpace
+from monai_retina_gen.networks.disc_side import flipped
 
 __all__ = ["StyleGAN3Generator"]
 
@@ -34,6 +35,7 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
         truncation: share of the distance from the mean that is kept: 1 is the full variety, 0 the mean.
         truncation_center: `grade` or `global`.
         batch_size: images per forward pass.
+        one_sided: the network draws the disc on one side only; samples of odd seeds are mirrored.
 
     Raises:
         ValueError: for another center.
@@ -47,9 +49,16 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
     """
 
     def __init__(
-        self, network: nn.Module, *, truncation: float = 1.0, truncation_center: str = "grade", batch_size: int = 32
+        self,
+        network: nn.Module,
+        *,
+        truncation: float = 1.0,
+        truncation_center: str = "grade",
+        batch_size: int = 32,
+        one_sided: bool = False,
     ) -> None:
         super().__init__(network, curated=False, batch_size=batch_size)
+        self.one_sided = one_sided
         self.truncation, self.truncation_center = truncation, _known_center(truncation_center)
         self._centers: tuple[Any, Tensor] | None = None
 
@@ -101,7 +110,7 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
             self.check_pairs(grade, mix_seeds)
             ws = self.network.mix_styles(ws, self.codes(mix_seeds, grade, **used), layers=mix_layers)
             used["mix_layers"] = [int(layer) for layer in mix_layers]
-        images = self.render(ws, transform=transform).to(self.device)
+        images = self._either_side(ws, seeds, transform).to(self.device)
         if transform is not None:
             used["transform"] = {key: list(v) if key == "translate" else v for key, v in transform.items()}
         if not self.conditional:
@@ -147,10 +156,24 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
             self._centers = (state, torch.stack(means))
         return self._centers[1]
 
-    def render(self, ws: Tensor, *, transform: Mapping[str, Any] | None = None) -> Tensor:
-        """Images `(B, 3, H, W)` in [0, 1] of intermediate latents, on the CPU; `transform` as for `sample`."""
-        matrix = None if transform is None else inverse_transform(transform).to(self.device)
+    def render(self, ws: Tensor, *, transform: Mapping[str, Any] | None = None, mirrored: bool = False) -> Tensor:
+        """Images `(B, 3, H, W)` in [0, 1] of intermediate latents, on the CPU; `transform` as for `sample`.
+
+        `mirrored`: the images will be mirrored afterwards, and the transform is meant for what is then seen.
+        """
+        matrix = None if transform is None else inverse_transform(transform, mirrored=mirrored).to(self.device)
         return self.in_batches(len(ws), lambda rows: self.network.synthesis(ws[rows], transform=matrix))
+
+    def _either_side(self, ws: Tensor, seeds: Sequence[int], transform: Mapping[str, Any] | None) -> Tensor:
+        """Images of latents; those of odd seeds mirrored, if the network draws the disc on one side only."""
+        mirrored = torch.tensor([self.one_sided and int(seed) % 2 == 1 for seed in seeds], dtype=torch.bool)
+        if transform is None or not bool(mirrored.any()):
+            return flipped(self.render(ws, transform=transform), mirrored)
+        made = torch.empty(len(ws), 3, self.image_size, self.image_size)
+        for rows, mirror in ((~mirrored, False), (mirrored, True)):
+            if bool(rows.any()):
+                made[rows] = self.render(ws[rows.to(ws.device)], transform=transform, mirrored=mirror)
+        return flipped(made, mirrored)
 
     def _truncation(self, truncation: float | None, cutoff: int | None, center: str | None) -> dict[str, Any]:
         """The options that matter, as the record keeps them."""

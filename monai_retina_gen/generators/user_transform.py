@@ -15,12 +15,13 @@ from torch import Tensor
 __all__ = ["inverse_transform"]
 
 
-def inverse_transform(transform: Mapping[str, Any]) -> Tensor:
+def inverse_transform(transform: Mapping[str, Any], *, mirrored: bool = False) -> Tensor:
     """Matrix for `StyleGAN3.synthesize_from_styles(transform=...)` of a transform as one thinks of it.
 
     Args:
         transform: `rotate`, degrees counter-clockwise about the image's centre; then `translate`, `[x, y]` in shares of
             the image's side, to the right and down. Either may be left out.
+        mirrored: the image is mirrored afterwards, left to right, and is then to be moved and turned like this.
 
     Returns:
         `(3, 3)`, from places of the new image to places of the old one.
@@ -45,4 +46,7 @@ def inverse_transform(transform: Mapping[str, Any]) -> Tensor:
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     # y runs down, so that a turn to the left as one sees it has the sine's signs the other way round.
     matrix = torch.tensor([[cosine, sine, shift[0]], [-sine, cosine, shift[1]], [0, 0, 1]], dtype=torch.float64)
+    if mirrored:
+        mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
+        matrix = mirror @ matrix @ mirror
     return torch.linalg.inv(matrix).float()

@@ -1,0 +1,49 @@
+"""Networks that draw the optic disc on one side only: photographs of other eyes are mirrored for them.
+
+Left and right eyes mirror each other. A small network learns one of them far better than both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.networks.stylegan3_latents import pinned_styles
+
+__all__ = ["flipped", "mirrored_photographs"]
+
+
+@torch.no_grad()
+def mirrored_photographs(network: Any, images: Tensor) -> Tensor:
+    """Which photographs show their disc on the other side than a one-sided network draws it, `(B,)`.
+
+    Those that are more like the mirror image of the network's mean eye than like the mean eye itself.
+
+    Args:
+        network: a `StyleGAN3`.
+        images: `(B, 3, S, S)` in [0, 1], of the network's side.
+
+    Examples:
+        >>> from monai_retina_gen.networks import StyleGAN3
+        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
+        >>> eyes = torch.rand(4, 3, 32, 32)
+        >>> bool((mirrored_photographs(network, eyes) ^ mirrored_photographs(network, eyes.flip(-1))).all())
+        True
+    """
+    ws = network.w_avg.expand(1, network.num_ws, -1)
+    mean = network.synthesize_from_styles(pinned_styles(network, ws)).to(images)
+    return ((mean - mean.flip(-1)) * images).sum((1, 2, 3)) < 0
+
+
+def flipped(images: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Images `(B, C, H, W)`, those of the rows `mirrored` left to right; `None` flips none.
+
+    Examples:
+        >>> flipped(torch.tensor([[[[1, 2]]], [[[3, 4]]]]), torch.tensor([False, True])).flatten().tolist()
+        [1, 2, 4, 3]
+    """
+    if mirrored is None:
+        return images
+    return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(-1), images)
