@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.direction_report import DirectionRow, comparison_table, direction_sheet, direction_table
+from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.editing import (
     DIRECTIONS,
@@ -37,7 +38,7 @@ from monai_retina_gen.editing import (
 )
 from monai_retina_gen.editing.gate_measures import LESIONS
 from monai_retina_gen.engines import load_segmenter
-from monai_retina_gen.generators import StyleGAN3Generator, load_generator
+from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.weights import find_bundle, read_inference_config, read_metadata, split_bundle_name
 
 __all__ = ["Search", "add_parser", "search_directions"]
@@ -241,9 +242,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Search, store and print."""
-    generator = load_generator(args.generator, device=args.device)
-    if not isinstance(generator, StyleGAN3Generator):
-        raise ValueError(f"generator {args.generator!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")
+    generator = load_style_generator(args.generator, device=args.device)
     name, config_name = split_bundle_name(args.generator)
     folder = find_bundle(name)
     bundle = args.segmenter or read_inference_config(folder, config_name).get("segmenter", "retina_lesion_segmentation")

@@ -17,10 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.image_sets import read_section
+from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import Item, write_json
 from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.generators import StyleGAN3Generator, load_generator
+from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import (
     find_bundle,
@@ -155,9 +156,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Invert, write and print."""
-    generator = load_generator(args.generator, device=args.device)
-    if not isinstance(generator, StyleGAN3Generator):
-        raise ValueError(f"generator {args.generator!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")
+    generator = load_style_generator(args.generator, device=args.device)
     name, config_name = split_bundle_name(args.generator)
     inverter = _inverter(generator, args)
     identity = inverter_identity(name, config_name, inverter.settings)

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.pictures import rows_of
+from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.data.phantom.smooth import FACTORS
 from monai_retina_gen.editing.channel_effects import centre_of
@@ -164,9 +165,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write rows, plot and pictures, and print a table."""
-    generator = load_generator(args.generator, device=args.device)
-    if not isinstance(generator, StyleGAN3Generator):
-        raise ValueError(f"generator {args.generator!r} is a {type(generator).__name__}: only a StyleGAN3 is edited")
+    generator = load_style_generator(args.generator, device=args.device)
     teacher = None if args.renderer is None else _rendered(args.renderer, generator, args.device)
     rows, sheets = phantom_edits(generator, args.lesions.split(","), count=args.count, teacher=teacher)
     folder, found = Path(args.out), figures(rows)

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from monai_retina_gen.generators import (
-    STATISTICS,
-    StyleGAN3Generator,
-    load_generator,
-    measure_styles,
-    save_style_statistics,
-)
+from monai_retina_gen.apps.style_generator import load_style_generator
+from monai_retina_gen.generators import STATISTICS, measure_styles, save_style_statistics
 from monai_retina_gen.weights import find_bundle
 
 __all__ = ["add_parser"]
@@ -33,9 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Measure, store and print."""
     folder = find_bundle(args.generator)
-    generator = load_generator(folder, device=args.device)
-    if not isinstance(generator, StyleGAN3Generator):
-        raise ValueError(f"generator {args.generator!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")
+    generator = load_style_generator(str(folder), device=args.device)
     found = measure_styles(generator, samples=args.samples, seed=args.seed)
     save_style_statistics(folder, found, seed=args.seed)
     constant = int((found.std <= 1e-6).sum())
