@@ -182,7 +182,11 @@ def _inverter(generator: StyleGAN3Generator, args: argparse.Namespace) -> Any:
         config = read_inference_config(find_bundle(split_bundle_name(args.generator)[0]))
         distance = load_perceptual(config.get("perceptual_network", "retina_grader:dr_vgg16"), device=args.device)
         return OptimisationInversion(
-            generator.network, distance=distance, space=args.optimise, steps=args.steps or 1000
+            generator.network,
+            distance=distance,
+            space=args.optimise,
+            steps=args.steps or 1000,
+            one_sided=generator.one_sided,
         )
     inverter: Inverter | None = generator.inverter
     if inverter is None:

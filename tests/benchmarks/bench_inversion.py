@@ -73,12 +73,16 @@ def main() -> None:
     rows, sheet = {}, [images]
     encoder = generator.inverter.load().encoder
     for steps in args.refine:
-        inverter = EncoderInversion(generator.network, encoder, distance=distance, steps=steps)
+        inverter = EncoderInversion(
+            generator.network, encoder, distance=distance, steps=steps, one_sided=generator.one_sided
+        )
         rows[f"encoder + {steps}"], made = measured(inverter, images, grades, judges)
         sheet.append(made)
         print(f"encoder + {steps}", json.dumps({k: round(v, 4) for k, v in rows[f"encoder + {steps}"].items()}))
     for space in args.spaces:
-        slow = OptimisationInversion(generator.network, distance=distance, space=space, steps=args.steps)
+        slow = OptimisationInversion(
+            generator.network, distance=distance, space=space, steps=args.steps, one_sided=generator.one_sided
+        )
         name = f"optimisation {space}, {args.steps} steps"
         rows[name], made = measured(slow, images, grades, judges)
         sheet.append(made)
