@@ -10,23 +10,11 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data import CONDITION_KEYS
+from monai_retina_gen.data.mask_picture import draw_masks
 from monai_retina_gen.handlers.grid_handler import GridHandler
 from monai_retina_gen.handlers.sample_grid import image_grid
 
 __all__ = ["SynthesisGridHandler", "condition_picture"]
-
-COLOURS = {
-    "fov": (0.15, 0.15, 0.15),
-    "od": (0.55, 0.5, 0.3),
-    "laser": (0.35, 0.35, 0.35),
-    "membrane": (0.4, 0.55, 0.6),
-    "vessel": (0.2, 0.45, 0.9),
-    "se": (0.95, 0.95, 0.95),
-    "ex": (1.0, 0.9, 0.1),
-    "he": (0.8, 0.1, 0.4),
-    "ma": (1.0, 0.2, 0.1),
-}
-"""Painted in this order, so that small lesions lie on top."""
 
 
 def condition_picture(condition: Tensor) -> Tensor:
@@ -42,11 +30,7 @@ def condition_picture(condition: Tensor) -> Tensor:
         >>> condition_picture(torch.zeros(1, 9, 4, 4)).shape
         torch.Size([1, 3, 4, 4])
     """
-    picture = condition.new_zeros(len(condition), 3, *condition.shape[2:])
-    for key, colour in COLOURS.items():
-        mask = condition[:, CONDITION_KEYS.index(key)][:, None]
-        picture = picture * (1 - mask) + mask * condition.new_tensor(colour).view(1, 3, 1, 1)
-    return picture
+    return draw_masks({key: condition[:, i : i + 1] for i, key in enumerate(CONDITION_KEYS)})
 
 
 class SynthesisGridHandler(GridHandler):
