@@ -89,7 +89,7 @@ def test_renderings_teach_network_and_segmenter(
     few = {"renderings": 4, "store": str(tmp_path), "max_epochs": 1}
     train(bundle, "train", "imitate", "train_phantom", "train_rendered", **TINY, **FEW, **few)
     state = torch.load(bundle / "output" / "train_rendered" / "training_state.pt", weights_only=True)
-    assert state.keys() >= {"generator", "ema"}
+    assert {name.split(".")[0] for name in state} >= {"generator", "ema"}
     drawn = set(tmp_path.glob("*.npy"))
     assert len(drawn) == 6  # 4 to learn from, 2 to validate on
     few |= {"image_size": 32, "val_renderings": 2, "steps_per_epoch": 2, "batch_size": 2}
