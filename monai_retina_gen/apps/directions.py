@@ -46,7 +46,7 @@ __all__ = ["Search", "add_parser", "search_directions"]
 logger = logging.getLogger(__name__)
 RANGE_SAMPLES = 4096
 GRADES = (1, 2, 3, 4)
-STRENGTHS = {"paper": 0.6, "released": 0.5, "robust": 1.0}
+STRENGTHS = {"paper": 0.6, "released": 0.5, "robust": 1.0, "joint": 1.0}
 """Strengths at which presets are compared: the largest that their authors use; the calibrated range."""
 
 

@@ -59,7 +59,12 @@ def change_mask(before: Tensor, after: Tensor) -> Tensor:
 
 
 def edit_neighbourhood(
-    before: Tensor, after: Tensor, lesions: Sequence[str], masks: Sequence[Mapping[str, Tensor]]
+    before: Tensor,
+    after: Tensor,
+    lesions: Sequence[str],
+    masks: Sequence[Mapping[str, Tensor]],
+    *,
+    segmented: bool = False,
 ) -> Tensor:
     """Soft mask of an edit, `(1, 1, S, S)`: around its lesions, or where none is known, where the image changes most.
 
@@ -68,11 +73,13 @@ def edit_neighbourhood(
         after: its edited image.
         lesions: lesions that are edited.
         masks: what is known of the photograph and of both images, `(1, 1, H, W)` by name, of any side.
+        segmented: `after` was segmented. Where then none of the lesions is seen, the mask is empty.
     """
     side = (int(before.shape[-1]),) * 2
     fitted = [{name: _fitted(mask.to(before), side) for name, mask in each.items()} for each in masks]
     usable = [each for each in fitted if all(name in each for name in lesions)]
-    if not any(bool((each[name] > 0.5).any()) for each in usable for name in lesions):
+    seen = any(bool((each[name] > 0.5).any()) for each in usable for name in lesions)
+    if not usable or not (seen or segmented):
         return change_mask(before, after)
     return edit_mask(usable, lesions, (before.amax(1, keepdim=True) > DARK).float())
 

@@ -133,7 +133,8 @@ def choose_directions(
             others.append(_composed(lesion, effects, styles, probe))
         if preset.regressed and samples is not None:
             others.append(regressed_vector(lesion, *samples, preset, space, styles))
-        vector = _calibrated(lesion, _best(lesion, [single, *others], probe), styles, probe) if others else single
+        tried = [single, *others] if preset.single else others
+        vector = _calibrated(lesion, _best(lesion, tried, probe), styles, probe, preset) if others else single
         vectors[lesion] = vector
         row = table.regions.index(lesion)
         score, specific = float(ranked[lesion][0][main]), float(ranked[lesion][1][main])
@@ -173,10 +174,15 @@ def _best(lesion: str, vectors: Sequence[Tensor], probe: ChannelProbe) -> Tensor
     return max(moving, key=lambda vector: _merit(lesion, probe.measure(vector), probe.spread()))
 
 
-def _calibrated(lesion: str, vector: Tensor, styles: StyleRange, probe: ChannelProbe) -> Tensor:
-    """The vector at the length that moves the lesion's area by one spread, measured; within the reach of the styles."""
+def _calibrated(
+    lesion: str, vector: Tensor, styles: StyleRange, probe: ChannelProbe, preset: DirectionPreset
+) -> Tensor:
+    """The vector at the length that moves the lesion's area by the preset's spreads, measured."""
     own = probe.measure(vector).change[lesion] / probe.spread()[lesion]
-    return vector * min(1 / own, _times_within_reach(vector, styles)) if own > 1e-3 else vector
+    if own <= 1e-3:
+        return vector
+    times = preset.spreads / own
+    return vector * (min(times, _times_within_reach(vector, styles)) if preset.within_reach else times)
 
 
 def _times_within_reach(vector: Tensor, styles: StyleRange) -> float:

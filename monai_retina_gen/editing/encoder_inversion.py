@@ -43,6 +43,8 @@ class EncoderInversion(nn.Module):
         perceptual_weight: factor of the distance.
         offset_weight: factor of the mean squared style offset, in deviations.
         batch_size: photographs at a time.
+        start: `w+`, or `w`: begin at the mean of the encoder's latents over the layers. Farther from the photograph,
+            but where the network's samples lie: edits do more there (Tov et al. 2021, arXiv:2102.02766).
         one_sided: the network draws the disc on one side only: photographs of other eyes are mirrored first.
 
     Shape:
@@ -79,23 +81,26 @@ class EncoderInversion(nn.Module):
         perceptual_weight: float = 1.0,
         offset_weight: float = 0.01,
         batch_size: int = 16,
+        start: str = "w+",
         one_sided: bool = False,
     ) -> None:
         super().__init__()
-        if space not in SPACES[1:] or steps < 0:
-            raise ValueError(f"space must be w+ or s and steps at least 0, got {space!r} and {steps}")
+        if space not in SPACES[1:] or start not in SPACES[:2] or steps < 0:
+            raise ValueError(
+                f"space must be w+ or s, start w or w+ and steps at least 0, got {space!r}, {start!r} and {steps}"
+            )
         # Not registered: the network belongs to the generator, which moves it.
         self._network: tuple[Any] = (network,)
         self.encoder = encoder.eval().requires_grad_(False)
         self.error = InversionError(distance, pixel_weight=pixel_weight, perceptual_weight=perceptual_weight)
-        self.steps, self.space, self.learning_rate = steps, space, learning_rate
+        self.steps, self.space, self.start, self.learning_rate = steps, space, start, learning_rate
         self.offset_weight, self.batch_size, self.one_sided = offset_weight, batch_size, one_sided
         self.register_buffer("sigma", latent_statistics(network)[2].cpu(), persistent=False)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What, beside the weights, an inversion depends on."""
-        names = ("steps", "space", "learning_rate", "offset_weight", "one_sided")
+        names = ("steps", "space", "learning_rate", "offset_weight", "start", "one_sided")
         weights = {"pixel_weight": self.error.pixel_weight, "perceptual_weight": self.error.perceptual_weight}
         return {"method": "encoder", **{name: getattr(self, name) for name in names}, **weights}
 
@@ -112,6 +117,7 @@ class EncoderInversion(nn.Module):
         network = self._network[0]
         with torch.no_grad():
             ws = self.encoder(images * 2 - 1, network.w_avg)
+            ws = ws.mean(1, keepdim=True).expand_as(ws) if self.start == "w" else ws
         sigma = self.sigma.to(ws)
         start = StyleParameters(network, ws.clone(), sigma, ws.new_zeros(len(ws), len(sigma)))
         rates = [self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * i / self.steps)) for i in range(self.steps)]

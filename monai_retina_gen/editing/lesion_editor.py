@@ -26,6 +26,8 @@ from monai_retina_gen.networks.resizing import resized
 
 __all__ = ["EditedPhotographs", "LesionEditor"]
 
+UNSEEN = "the network shows no such lesion in this eye, before or after the edit"
+
 
 @dataclass
 class EditedPhotographs:
@@ -189,6 +191,9 @@ class LesionEditor:
                                    request, {n: m[few] for n, m in masks.items()})  # fmt: skip
             whole = [rows[i] for i in few]
             reasons, judges[0] = _reasons(images, real[few], grades[whole], request, whole)
+            if self.masker is not None:  # else a change too small to be seen cannot be told from none
+                unchanged = (images == real[few]).flatten(1).all(1) & (tried.to(images.device) != 0)
+                reasons = [UNSEEN if same else reason for same, reason in zip(unchanged.tolist(), reasons, strict=True)]
             for i, image, reason in zip(few, images, reasons, strict=True):
                 made[i] = made[i] if reason else image
             return reasons
@@ -214,7 +219,8 @@ class LesionEditor:
         for i, start in enumerate(starts):
             own = [{n: m[None] for n, m in each.items()} for each in start.masks]
             others = [{n: m[[i]] for n, m in each.items()} for each in (found, masks)]
-            soft.append(edit_neighbourhood(before[[i]], after[[i]], lesions[i], [*own, *others]))
+            seen = all(name in found for name in lesions[i])
+            soft.append(edit_neighbourhood(before[[i]], after[[i]], lesions[i], [*own, *others], segmented=seen))
         # the generator's rim may lie elsewhere: nothing is lit outside the photograph's own field of view
         seen = (resized(real.float(), int(after.shape[-1])).amax(1, keepdim=True) > DARK).to(real)
         return blend_delta(real, before, after, torch.cat(soft).to(real) * seen)

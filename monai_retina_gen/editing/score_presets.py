@@ -41,9 +41,12 @@ class DirectionPreset:
         last_layers: how many layers before toRGB are left out too.
         other_regions: weight at which the strongest score in another region is subtracted.
         candidates: best channels that are probed by finite differences; 1 takes the best score as it is.
-        composed: beside the best single channel try several, joined by sparse least squares, and take the better.
-        regressed: try as well the mean change of all styles with the lesion's area over the scored images, with the
-            areas of everything else held (linear regression).
+        single: try the best single channel.
+        composed: try several channels, joined by sparse least squares.
+        regressed: try the mean change of all styles with the lesion's area over the scored images, with the
+            areas of everything else held (linear regression). Of all that is tried the best is taken.
+        spreads: how many standard deviations of the lesion's area strength 1 is to move.
+        within_reach: but no channel farther than samples go; else it stops there when an edit is made (`StyleEdit`).
         step: unit of a step along the direction: the channel's mean `mu`, its standard deviation `sigma` (a calibrated
             number of them), or `max`, the largest style of its layer.
         min_pixels: images with a smaller mask are skipped and counted.
@@ -60,8 +63,11 @@ class DirectionPreset:
     last_layers: int = 0
     other_regions: float = 1.0
     candidates: int = 50
+    single: bool = True
     composed: bool = True
     regressed: bool = True
+    spreads: float = 1.0
+    within_reach: bool = True
     step: str = "sigma"
     min_pixels: int = 4
 
@@ -104,6 +110,9 @@ PRESETS: dict[str, DirectionPreset] = {
         min_pixels=1,
     ),
     "robust": DirectionPreset(),
+    # Styles of inverted photographs lie beside those of samples, and there single channels do little: all layers move
+    # together, as they do between samples.
+    "joint": DirectionPreset(candidates=8, single=False, composed=False, spreads=2.0, within_reach=False),
 }
 """Presets by name."""
 

@@ -77,9 +77,13 @@ def gate() -> LabelGate:
 def test_directions_are_found_stored_and_loaded(bundle: Path) -> None:
     generator = loaded(bundle)
     found = search_directions(
-        generator, Masks(), lesions=["ex"], presets=["paper", "robust"], images=8, probes=3, gate=gate(), progress=False
-    )
-    assert set(found.directions) == {"paper", "robust"}
+        generator, Masks(), lesions=["ex"], presets=["paper", "robust", "joint"], images=8, probes=3, gate=gate(),
+        progress=False,
+    )  # fmt: skip
+    assert set(found.directions) == {"paper", "robust", "joint"}
+    joint = found.directions["joint"].vectors["ex"]
+    assert int((joint != 0).sum()) > generator.style_space.size // 2  # all layers together
+    assert found.rows["joint"][0].area_change > 0
     row = found.rows["robust"][0]
     assert row.area_change > 0  # strength upwards is more of the lesion
     assert 0 <= row.locality <= 1
@@ -89,7 +93,7 @@ def test_directions_are_found_stored_and_loaded(bundle: Path) -> None:
     assert "| ex |" in text
     assert "| paper | 0.6 | ex |" in text
     assert {p.name for p in (bundle / "docs").iterdir()} == {
-        "directions.json", "directions.md", "directions.png", "directions_paper.png",
+        "directions.json", "directions.md", "directions.png", "directions_paper.png", "directions_joint.png",
     }  # fmt: skip
     again = loaded(bundle).directions
     assert again is not None

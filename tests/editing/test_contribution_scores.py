@@ -142,7 +142,7 @@ def test_bad_input(network: StyleGAN3, styles: list[Tensor]) -> None:
         scores.update(styles, {"ex": torch.zeros(3, 1, 16, 16)})
     with pytest.raises(ImageValueError, match="'ex'"):
         scores.update(styles, {"he": MASKS["he"]})
-    with pytest.raises(ValueError, match="want one of paper, released, robust"):
+    with pytest.raises(ValueError, match="want one of paper, released, robust, joint"):
         resolve_preset("best")
     with pytest.raises(ValueError, match="want one of sum, mean, released, contrast"):
         DirectionPreset(form="median")

@@ -114,6 +114,14 @@ def test_refinement_only_improves_on_the_encoder(network: StyleGAN3, encoder: St
     assert isinstance(EncoderInversion(network, encoder, distance=Pixels()), Inverter)
 
 
+def test_a_start_in_w_has_one_latent(network: StyleGAN3, encoder: StyleEncoder, eyes: Tensor) -> None:
+    found = EncoderInversion(network, encoder, distance=Pixels(), steps=0, start="w")(eyes, GRADES)
+    with torch.no_grad():
+        ws = encoder(eyes * 2 - 1, network.w_avg).mean(1, keepdim=True).expand(-1, network.num_ws, -1)
+        wanted = network.style_space.flatten(pinned_styles(network, ws))
+    torch.testing.assert_close(found.styles, wanted)
+
+
 @pytest.mark.parametrize("kind", ["encoder", "optimisation"])
 def test_photographs_do_not_disturb_each_other(
     network: StyleGAN3, encoder: StyleEncoder, eyes: Tensor, kind: str

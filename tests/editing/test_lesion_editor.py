@@ -379,6 +379,21 @@ def test_masks_of_the_edited_image(network: StyleGAN3, photographs: Tensor) -> N
     assert made.edit(photographs[:1], [3], lesion="ex", with_masks=False).masks == {}
 
 
+def test_an_edit_that_shows_nothing_is_refused(network: StyleGAN3, photographs: Tensor) -> None:
+    """A segmenter that knows the network's images and finds the lesion in none: nothing can grow or shrink there."""
+
+    class Nothing(Masks):
+        def __call__(self, images: Tensor) -> dict[str, Tensor]:
+            return {"ex": torch.zeros_like(images[:, :1])}
+
+    made = StyleGAN3Generator(network)
+    made.equip(inverter=KnownStyles(network), directions=make_directions(network, scale=8.0), masker=Nothing())
+    batch = made.edit(photographs[:1], [3], lesion="ex", strength=1.0)
+    assert torch.equal(batch.image, photographs[:1])
+    assert "no such lesion in this eye" in str(batch.records[0].options["refused"])
+    assert "refused" not in made.edit(photographs[:1], [3], lesion="ex", strength=0.0).records[0].options
+
+
 def test_large_photographs_have_a_masker_of_their_own(network: StyleGAN3, photographs: Tensor) -> None:
     """The network's images are too small for a segmenter of photographs; small photographs are, too."""
 
