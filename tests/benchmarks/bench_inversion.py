@@ -71,11 +71,10 @@ def main() -> None:
     if args.imagenet:
         judges["lpips"] = load_perceptual("imagenet", device=args.device)
     rows, sheet = {}, [images]
-    encoder = generator.inverter.load().encoder
+    own = generator.inverter.load()
+    settings = {"space": own.space, "start": own.start, "one_sided": own.one_sided}
     for steps in args.refine:
-        inverter = EncoderInversion(
-            generator.network, encoder, distance=distance, steps=steps, one_sided=generator.one_sided
-        )
+        inverter = EncoderInversion(generator.network, own.encoder, distance=distance, steps=steps, **settings)
         rows[f"encoder + {steps}"], made = measured(inverter, images, grades, judges)
         sheet.append(made)
         print(f"encoder + {steps}", json.dumps({k: round(v, 4) for k, v in rows[f"encoder + {steps}"].items()}))
