@@ -245,7 +245,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "alpha-study",
-        help="accuracy, label flips and lesion areas against the strength of edits",
         description="Edits photographs at strengths from -1 to 1 and judges them. Stopped, it goes on where it was.",
         epilog="example: python -m monai_retina_gen alpha-study --datalist idrid --dataset-dir IDRID --generator "
         "retina_stylegan3 --lesions ex,he --out alpha",

@@ -221,12 +221,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "directions",
-        help="find a StyleGAN3's lesion directions and store them in its bundle",
         description=f"Contribution scores over generated images; writes {DIRECTIONS}, a table and a picture sheet.",
-        epilog="example: python -m monai_retina_gen directions --generator retina_stylegan3 --lesions ex,he,ma,se",
+        epilog="example: python -m monai_retina_gen directions --generator retina_stylegan3 --lesions ex,he "
+        "--preset joint",
     )
     parser.add_argument("--generator", required=True, help="bundle name or folder, or BUNDLE:CONFIG")
-    parser.add_argument("--lesions", default=",".join(LESIONS), help="with commas (default ma,he,ex,se)")
+    parser.add_argument("--lesions", help="with commas (default: those of ma,he,ex,se that the segmenter knows)")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="robust", help="which is stored (default robust)")
     parser.add_argument("--compare", action="store_true", help="measure all presets, and write a table beside")
     parser.add_argument("--images", type=int, default=1000, help="images that are scored (default 1000)")
@@ -240,18 +240,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+def _known_lesions(wanted: str | None, structures: Sequence[str], segmenter: str) -> list[str]:
+    """The lesions asked for; without any, all that the segmenter knows."""
+    names = [name for name in LESIONS if name in structures] if wanted is None else wanted.split(",")
+    unknown = [name for name in names if name not in structures]
+    if unknown or not names:
+        raise ValueError(
+            f"lesions {', '.join(unknown)}: the segmenter {segmenter} knows {', '.join(structures)}; choose others, or "
+            "another --segmenter"
+        )
+    return names
+
+
 def run(args: argparse.Namespace) -> int:
     """Search, store and print."""
     generator = load_style_generator(args.generator, device=args.device)
     name, config_name = split_bundle_name(args.generator)
     folder = find_bundle(name)
     bundle = args.segmenter or read_inference_config(folder, config_name).get("segmenter", "retina_lesion_segmentation")
-    masker = SegmenterMasks(load_segmenter(bundle, device=args.device, flips=False), side=args.segment_side)
+    segmenter = load_segmenter(bundle, device=args.device, flips=False)
+    lesions = _known_lesions(args.lesions, segmenter.structures, bundle)
+    masker = SegmenterMasks(segmenter, side=args.segment_side)
     gate = LabelGate(graders=args.graders, segmenter=None, device=args.device) if args.graders else None
     found = search_directions(
         generator,
         masker,
-        lesions=args.lesions.split(","),
+        lesions=lesions,
         presets=list(PRESETS) if args.compare else [args.preset],
         images=args.images,
         probes=args.probes,

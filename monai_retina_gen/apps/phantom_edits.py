@@ -150,7 +150,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "phantom-edits",
-        help="edit phantoms: lesion pixels asked for against lesion pixels changed",
         description="The lesion editor measured where the truth is known: on phantoms that were in no training.",
         epilog="example: python -m monai_retina_gen phantom-edits --generator retina_stylegan3:phantom --out edits",
     )

@@ -44,7 +44,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "segmentation-study",
-        help="train segmenters with and without synthesized pairs, and compare them",
         description="Trains small segmenters in several arms for equally many steps, and compares their PR-AUC on "
         "photographs that they never saw, with intervals. Stopped, it goes on where it was.",
         epilog=EXAMPLE + "\n".join(f"  {name:12} {text}" for name, text in SEGMENTATION_ARMS.items()),

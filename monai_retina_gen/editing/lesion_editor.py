@@ -219,8 +219,8 @@ class LesionEditor:
         for i, start in enumerate(starts):
             own = [{n: m[None] for n, m in each.items()} for each in start.masks]
             others = [{n: m[[i]] for n, m in each.items()} for each in (found, masks)]
-            seen = all(name in found for name in lesions[i])
-            soft.append(edit_neighbourhood(before[[i]], after[[i]], lesions[i], [*own, *others], segmented=seen))
+            known = all(name in found for name in lesions[i])
+            soft.append(edit_neighbourhood(before[[i]], after[[i]], lesions[i], [*own, *others], segmented=known))
         # the generator's rim may lie elsewhere: nothing is lit outside the photograph's own field of view
         seen = (resized(real.float(), int(after.shape[-1])).amax(1, keepdim=True) > DARK).to(real)
         return blend_delta(real, before, after, torch.cat(soft).to(real) * seen)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import read_record
 from monai_retina_gen.editing.gate_measures import vessel_loss
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
@@ -60,6 +61,16 @@ def test_grade_0_is_not_edited(generator: StyleGAN3Generator, eyes: Tensor) -> N
     batch = generator.edit(eyes, [0] * COUNT, lesion="ex", strength=1.0)
     assert torch.equal(batch.image, eyes)
     assert all("grade 0 excludes ex" in str(record.options["refused"]) for record in batch.records)
+
+
+def test_a_lesion_that_the_segmenter_does_not_know(
+    bundles_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
+    assert main(["directions", "--generator", "retina_stylegan3", "--lesions", "ex,ma"]) == 2
+    assert (
+        "lesions ma: the segmenter retina_stylegan3:segmenter knows he, ex, se, od, vessel" in capsys.readouterr().err
+    )
 
 
 def test_in_a_pipeline(generator: StyleGAN3Generator, eyes: Tensor) -> None:

@@ -26,7 +26,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "study",
-        help="train graders with and without generated images, and compare them",
         description="Trains graders in several arms for equally many steps, judges them on photographs that they never "
         "saw, and says with intervals whether generated images helped. Stopped, it goes on where it was.",
         epilog=EXAMPLE + "\n".join(f"  {name:16} {text}" for name, text in ARMS.items()),
