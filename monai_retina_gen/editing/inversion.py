@@ -37,7 +37,13 @@ class Inversion:
 
 
 def joined(parts: Sequence[Inversion], mirrored: Tensor | None = None) -> Inversion:
-    """One inversion of several parts, whose photographs had been mirrored."""
+    """One inversion of batches that were inverted one after the other.
+
+    Args:
+        parts: inversions of `B_i` photographs each.
+        mirrored: `(B,)` bool, `B` the sum of all `B_i`: which photographs had been mirrored for it; their images are
+            mirrored back. `None` where none was.
+    """
     styles, image, distance = (torch.cat([getattr(part, n) for part in parts]) for n in ("styles", "image", "distance"))
     return Inversion(styles, flipped(image, mirrored), distance, mirrored)
 

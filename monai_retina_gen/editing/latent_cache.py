@@ -120,6 +120,7 @@ class CachedInverter:
 
 
 def _fields(found: Inversion) -> dict[str, Tensor]:
+    """What is kept of an inversion, all of it tensors; `mirrored` as 0 and 1."""
     mirrored = torch.zeros_like(found.distance) if found.mirrored is None else found.mirrored
     return {"styles": found.styles, "image": found.image, "distance": found.distance, "mirrored": mirrored}
 

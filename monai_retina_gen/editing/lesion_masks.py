@@ -56,7 +56,15 @@ class SegmenterMasks:
 
 
 def known_masks(masker: Masker | None, images: Tensor) -> dict[str, Tensor]:
-    """Masks of images, or none where there is no masker, or the images are too small for its attribute `side`."""
+    """Masks that a masker can be asked for.
+
+    Args:
+        masker: with an attribute `side`, or without for images of any side; `None` knows no masks.
+        images: `(B, 3, S, S)` in [0, 1].
+
+    Returns:
+        Soft masks `(B, 1, S, S)` in [0, 1] by name; none where S is below `SEGMENTED_SHARE` of `side`.
+    """
     if masker is None or images.shape[-1] < SEGMENTED_SHARE * getattr(masker, "side", 0):
         return {}
     return dict(masker(images))

@@ -18,6 +18,9 @@ __all__ = ["PreparePhantomBatch", "PreparePhantomMasks", "fit_mapping"]
 
 logger = logging.getLogger(__name__)
 
+FEW = 10
+"""Factors of a plain phantom; those that join a fitted mapping are moved along as far as each of these."""
+
 
 class PreparePhantomBatch(PrepareBatch):
     """Latents as input, phantoms with a weight for every pixel as target: see `PrepareImitationBatch`.
@@ -136,7 +139,10 @@ def fit_mapping(
 
 
 def _directions(factors: Tensor, w_dim: int) -> Tensor:
-    """Standardised factors along orthogonal directions of w, of unit variance in all if they are many."""
+    """Standardised factors `(N, F)` along orthogonal directions of w, `(N, w_dim)`.
+
+    Together they have unit variance an entry; fewer than `FEW` factors move w no farther than they would among so many.
+    """
     standard = (factors - factors.mean(0)) / factors.std(0).clamp(min=1e-6)  # one that never varies stays 0
     basis = torch.linalg.qr(torch.randn(max(w_dim, standard.shape[1]), standard.shape[1]))[0][:w_dim]
-    return standard @ basis.T * math.sqrt(w_dim / max(standard.shape[1], 10))
+    return standard @ basis.T * math.sqrt(w_dim / max(standard.shape[1], FEW))
