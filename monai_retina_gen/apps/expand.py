@@ -35,7 +35,7 @@ from monai_retina_gen.data.atomic_file import remove_unfinished
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators import RetinaGenerator, load_generator
-from monai_retina_gen.transforms.augmentation_source import AugmentationSource
+from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
 __all__ = ["add_parser", "balancing_counts", "expand"]

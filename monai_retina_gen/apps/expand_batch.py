@@ -12,8 +12,8 @@ import torch
 
 from monai_retina_gen.apps.expand_masks import MaskSource, stacked, write_masks
 from monai_retina_gen.data import RECORD_KEY, GenerationRecord, write_image, write_json
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
-from monai_retina_gen.transforms.augmentation_source import AugmentationSource, Augmented
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan
+from monai_retina_gen.transforms.augment.source import AugmentationSource, Augmented
 
 __all__ = ["Entry", "finished_batch"]
 

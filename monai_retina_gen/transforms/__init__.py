@@ -6,6 +6,14 @@ and `LoadFundusDict`). All take and return RGB images in [0, 1] and know the ord
 
 from __future__ import annotations
 
+from .augment.batch import BatchGenerativeAugment, GenerativeAugmentHandler, GenerativePrepareBatch
+from .augment.generative_augment import (
+    GenerativeAugment,
+    GenerativeAugmentD,
+    GenerativeAugmentd,
+    GenerativeAugmentDict,
+)
+from .augment.lesion_edit import LesionEdit, LesionEditD, LesionEditd, LesionEditDict
 from .compose_masks import ComposeMasks, ComposeMasksD, ComposeMasksd, ComposeMasksDict
 from .condition_map import StackConditionMapd
 from .crop_field_of_view import (
@@ -14,16 +22,8 @@ from .crop_field_of_view import (
     CropToFieldOfViewd,
     CropToFieldOfViewDict,
 )
-from .generative_augment import (
-    GenerativeAugment,
-    GenerativeAugmentD,
-    GenerativeAugmentd,
-    GenerativeAugmentDict,
-)
-from .generative_batch import BatchGenerativeAugment, GenerativeAugmentHandler, GenerativePrepareBatch
 from .image_order import check_image, resolve_image_order
 from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
-from .lesion_edit import LesionEdit, LesionEditD, LesionEditd, LesionEditDict
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
 
 __all__ = [

@@ -26,7 +26,7 @@ from monai_retina_gen.apps.image_sets import ImageSet
 from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator, VAEGenerator
-from monai_retina_gen.transforms import augmentation_source
+from monai_retina_gen.transforms.augment import source as augmentation_source
 
 SCRIPT = str(Path(__file__).with_name("shared_run.py"))
 Run = Callable[..., list[tuple[int, str, str]]]

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import MaskComposer, SyntheticDataset, build_lesion_bank, read_image
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan, AugmentationPolicy
-from monai_retina_gen.transforms.augmentation_source import AugmentationSource
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan, AugmentationPolicy
+from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.box_geometry import resize_square
 
 from .arms import EDITED_GRADES

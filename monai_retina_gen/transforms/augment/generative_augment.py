@@ -23,10 +23,10 @@ from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan, AugmentationPolicy, grade_of
-from monai_retina_gen.transforms.augmentation_source import AugmentationSource, Augmented
+from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan, AugmentationPolicy, grade_of
+from monai_retina_gen.transforms.augment.source import AugmentationSource, Augmented
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
-from monai_retina_gen.transforms.synthesis import check_mask_keys, check_stale_masks
 
 __all__ = [
     "REFUSED_KEY",

@@ -12,7 +12,7 @@ from monai_retina_gen.editing import Gate
 from monai_retina_gen.editing.gate_measures import LESIONS
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import GeneratorHandle
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 
 __all__ = ["edits_under_gate", "lesion_edits"]
 

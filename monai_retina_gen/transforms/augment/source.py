@@ -18,11 +18,11 @@ from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import GeneratorHandle, RetinaGenerator
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
-from monai_retina_gen.transforms.background_edits import WAITING, BackgroundEdits
-from monai_retina_gen.transforms.image_bank import ImageBank
-from monai_retina_gen.transforms.lesion_edits import edits_under_gate, lesion_edits
-from monai_retina_gen.transforms.synthesis import ConditionMasks, resized_masks
+from monai_retina_gen.transforms.augment.background import WAITING, BackgroundEdits
+from monai_retina_gen.transforms.augment.bank import ImageBank
+from monai_retina_gen.transforms.augment.conditions import ConditionMasks, resized_masks
+from monai_retina_gen.transforms.augment.lesion_edits import edits_under_gate, lesion_edits
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 
 __all__ = ["AugmentationSource", "Augmented"]
 

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, MaskComposer
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
 __all__ = ["ConditionMasks", "check_mask_keys", "check_stale_masks", "resized_masks"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.editing.edit_cache import image_key
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 
 __all__ = ["WAITING", "BackgroundEdits"]
 

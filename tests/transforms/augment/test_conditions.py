@@ -31,8 +31,8 @@ from monai_retina_gen.transforms import (
     GenerativeAugmentd,
     LoadFundusd,
     StackMasksd,
-    image_bank,
 )
+from monai_retina_gen.transforms.augment import bank as image_bank
 
 ANATOMY = ("vessel", "od", "fov")
 LESIONS = ("ma", "he", "ex", "se")

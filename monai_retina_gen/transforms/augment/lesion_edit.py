@@ -17,8 +17,8 @@ from torch import Tensor
 
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPlan, grade_of
-from monai_retina_gen.transforms.generative_augment import GenerativeAugment, _take_over
+from monai_retina_gen.transforms.augment.generative_augment import GenerativeAugment, _take_over
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan, grade_of
 
 __all__ = ["LesionEdit", "LesionEditD", "LesionEditDict", "LesionEditd"]
 

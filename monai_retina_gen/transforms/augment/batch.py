@@ -17,10 +17,10 @@ from monai.transforms import Randomizable
 from torch import Tensor
 
 from monai_retina_gen.data.record import RECORD_KEY
-from monai_retina_gen.transforms.augmentation_policy import AugmentationPolicy, grade_of
-from monai_retina_gen.transforms.augmentation_source import AugmentationSource, Augmented
+from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
+from monai_retina_gen.transforms.augment.policy import AugmentationPolicy, grade_of
+from monai_retina_gen.transforms.augment.source import AugmentationSource, Augmented
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
-from monai_retina_gen.transforms.synthesis import check_mask_keys, check_stale_masks
 
 __all__ = ["BatchGenerativeAugment", "GenerativeAugmentHandler", "GenerativePrepareBatch"]
 
