@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from monai_retina_gen.networks import FundusVAE
 from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent))  # helpers beside this file
 
 # Tests are small and run side by side; several threads each would only wait for one another.
 torch.set_num_threads(1)

@@ -110,7 +110,7 @@ def _fold_outcome(
     size, device = int(parser.get_parsed_content("image_size")), parser.get_parsed_content("device")
     held_out = photographs(fold_datalist(whole, fold, folds)["validation"], size, f"fold {fold}")
     network.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         starts = range(0, len(held_out), 32)
         logits = torch.cat([network(held_out.floats(slice(i, i + 32)).to(device)).float().cpu() for i in starts])
     keys = [key for key in parser.get("network_def") if key != "pretrained"]

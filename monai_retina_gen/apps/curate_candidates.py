@@ -129,7 +129,7 @@ class CandidatePool:
             save_state({"images": images, "latents": drawn.latents, **scores}, path)
         return {key: value for key, value in load_state(path).items() if key in ("features", "grades")}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _drawn(self, seeds: list[int]) -> _Drawn:
         generator: Any = self.generator
         if not is_unconditional(generator):

@@ -59,7 +59,7 @@ class Extractor:
         side = input_size or 64
         self.dimension = int(self(torch.zeros(1, 3, side, side)).shape[1])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """`(B, d)` features, on the CPU, of `(B, 3, H, W)` images in [0, 1]."""
         seen = images.to(self.device, torch.float32)

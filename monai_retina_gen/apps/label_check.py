@@ -80,7 +80,7 @@ class GraderJudge:
         own = {"name": self.name, "sha256": self.sha256, "image_size": self.image_size}
         return {**own, "cross_fitted": self.cross_fitted}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
         """`(B, grades)` probabilities, on the CPU, of `(B, 3, S, S)` images in [0, 1].
 

@@ -24,7 +24,7 @@ SMALLEST = 6
 ORDERS = 8
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def critic_scores(
     critic: Callable[[Tensor, Tensor | None], Tensor],
     images: ImageSet,

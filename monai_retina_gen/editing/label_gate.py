@@ -113,7 +113,7 @@ class LabelGate:
         self._judge: _Judge | None = None
         self._segmenter: FundusSegmenter | None = None
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def check(
         self,
         images: Tensor,
@@ -129,7 +129,7 @@ class LabelGate:
         reasons = [test(m, g, side, judge.limits) for m, g in zip(measures, grades, strict=True)]
         return GateVerdict(reasons, judge.name, measures)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def measure(
         self,
         images: Tensor,

@@ -63,7 +63,7 @@ class FundusSegmenter:
         self.name = name or type(network).__name__
         self.inferer = FlippedWindowInferer(window=image_size, flips=flips, amp=amp)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def probabilities(self, images: Tensor) -> dict[str, Tensor]:
         """Probability of each structure.
 

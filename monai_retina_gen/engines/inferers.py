@@ -22,7 +22,7 @@ class AutocastInferer(SimpleInferer):
     """Calls the network under bfloat16 autocast and returns float32.
 
     Args:
-        amp: `False` computes in float32; `True` too on a CPU without bfloat16 instructions (see `bfloat16_autocast`).
+        amp: `False` computes in float32.
     """
 
     def __init__(self, amp: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,7 +36,7 @@ class GeneratedBatch:
     """Images that a generator made.
 
     Args:
-        image: `(B, 3, H, W)` float32 in [0, 1].
+        image: `(B, 3, H, W)` float32 in [0, 1], on the generator's device; an ordinary tensor, fit to train on.
         grade: `(B,)` integers.
         records: how each was made.
         masks: name to `(B, 1, H, W)` in [0, 1], where the mode makes them.
@@ -84,7 +85,6 @@ class RetinaGenerator:
     def __init__(self, network: nn.Module) -> None:
         self.network = network.eval()
         self.name, self.version, self.weights_sha256 = type(self).__name__, "0", ""
-        self.device = torch.device("cpu")
 
     def identify(self, *, name: str, version: str, weights_sha256: str) -> None:
         """Set the identity that the records carry."""
@@ -93,10 +93,15 @@ class RetinaGenerator:
     def load_parts(self, bundle: Path, config_name: str = "inference") -> None:
         """Take further parts from the bundle that the generator was loaded from, such as an encoder; none here."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, whoever moved it: read from its parameters, else from its buffers."""
+        first = next(chain(self.network.parameters(), self.network.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
+
     def to(self, device: str | torch.device) -> RetinaGenerator:
         """Move the network; returns the generator itself."""
-        self.device = torch.device(device)
-        self.network.to(self.device)
+        self.network.to(device)
         return self
 
     def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any) -> GeneratedBatch:

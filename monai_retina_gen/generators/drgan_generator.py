@@ -98,9 +98,9 @@ class DRGANGenerator(RetinaGenerator):
         masks = self.eyes.masks(grade.tolist(), seeds=seeds)
         image = self.images(condition_map(masks), grade, seeds)
         records = [self.record("sample", g, s) for g, s in zip(grade.tolist(), seeds, strict=True)]
-        return GeneratedBatch(image.to(self.device), grade, records, masks)
+        return GeneratedBatch(image, grade, records, masks)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def synthesize(
         self,
         masks: Mapping[str, Tensor],
@@ -152,9 +152,9 @@ class DRGANGenerator(RetinaGenerator):
             self.record("synthesize", g, s, source=name, options=used)
             for g, s, name in zip(grade.tolist(), seeds, names, strict=True)
         ]
-        return GeneratedBatch(image.to(self.device), grade, records, dict(masks))
+        return GeneratedBatch(image, grade, records, dict(masks))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def images(self, condition: Tensor, grades: Tensor, seeds: Sequence[int]) -> Tensor:
         """Images of condition maps, without any check of what they ask for.
 
@@ -164,7 +164,7 @@ class DRGANGenerator(RetinaGenerator):
             seeds: `B` integers.
 
         Returns:
-            `(B, 3, H, W)` in [0, 1], on the CPU.
+            `(B, 3, H, W)` in [0, 1].
         """
         made = []
         for start in range(0, len(seeds), self.batch_size):
@@ -172,8 +172,8 @@ class DRGANGenerator(RetinaGenerator):
             maps = condition[rows].to(self.device)
             latent, noise = self.network.draw(seeds[rows], size=tuple(maps.shape[2:]), device=self.device)
             image = self.network(maps, grades[rows].to(self.device), latent, noise)
-            made.append(((image.float() + 1) / 2).clamp(0, 1).cpu())
-        return torch.cat(made) if made else torch.empty(0, 3, *condition.shape[2:])
+            made.append(((image.float() + 1) / 2).clamp(0, 1))
+        return torch.cat(made) if made else torch.empty(0, 3, *condition.shape[2:], device=self.device)
 
     def _grades(self, condition: Tensor, grades: Sequence[int] | Tensor | None) -> Tensor:
         if grades is not None:

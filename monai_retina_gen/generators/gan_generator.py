@@ -76,7 +76,7 @@ class GANGenerator(RetinaGenerator):
         ]
         return torch.cat(rows) if rows else torch.empty(0, network.latent_dim)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def images(self, latents: Tensor, grades: Tensor | None = None) -> Tensor:
         """Images of latents.
 
@@ -85,7 +85,7 @@ class GANGenerator(RetinaGenerator):
             grades: `(B,)`, where the network is conditional; `None` is "unknown".
 
         Returns:
-            `(B, 3, image_size, image_size)` in [0, 1], on the CPU.
+            `(B, 3, image_size, image_size)` in [0, 1].
         """
 
         def make(rows: slice) -> Tensor:
@@ -95,17 +95,17 @@ class GANGenerator(RetinaGenerator):
 
         return self.in_batches(len(latents), make)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def in_batches(self, count: int, make: Callable[[slice], Tensor]) -> Tensor:
-        """Images in [0, 1] on the CPU, of `count` rows, at most `batch_size` at a time.
+        """Images in [0, 1] of `count` rows, at most `batch_size` at a time.
 
         Args:
             count: number of rows.
             make: images in [-1, 1] of a slice of them.
         """
         rows = [slice(start, start + self.batch_size) for start in range(0, count, self.batch_size)]
-        made = [((make(few).float() + 1) / 2).clamp(0, 1).cpu() for few in rows]
-        return torch.cat(made) if made else torch.empty(0, 3, self.image_size, self.image_size)
+        made = [((make(few).float() + 1) / 2).clamp(0, 1) for few in rows]
+        return torch.cat(made) if made else torch.empty(0, 3, self.image_size, self.image_size, device=self.device)
 
     def check_pairs(self, grades: Sequence[int] | Tensor, seeds: Sequence[int]) -> Tensor:
         """Grades as `check_grades` gives them; `ValueError` unless there is a seed for each."""
@@ -146,7 +146,7 @@ class GANGenerator(RetinaGenerator):
             latents, used = self._curated(grade, seeds), {"curated": True}
         else:
             latents, used = self.latents(seeds) * scale, {"temperature": scale, "curated": False}
-        images = self.images(latents, grade if self.conditional else None).to(self.device)
+        images = self.images(latents, grade if self.conditional else None)
         records = [self.record("sample", g, s, options=used) for g, s in zip(grade.tolist(), seeds, strict=True)]
         return GeneratedBatch(images, grade, records)
 

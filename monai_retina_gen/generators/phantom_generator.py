@@ -39,7 +39,7 @@ class PhantomGenerator(RetinaGenerator):
     modes = frozenset({"sample"})
 
     def __init__(self, *, z_dim: int = 16, image_size: int = 64) -> None:
-        super().__init__(nn.Identity())
+        super().__init__(_Place())
         if z_dim < len(FACTORS):
             raise ValueError(f"z_dim is {z_dim}: the phantoms have {len(FACTORS)} factors")
         self.z_dim, self.image_size = z_dim, image_size
@@ -93,4 +93,13 @@ class PhantomGenerator(RetinaGenerator):
         image, masks = self.draw(self.factors(self.latents(seeds), grade))
         masks.pop("sites")
         records = [self.record("sample", g, s) for g, s in zip(grade.tolist(), seeds, strict=True)]
-        return GeneratedBatch(image.to(self.device), grade, records, masks)
+        own = {name: mask.to(self.device) for name, mask in masks.items()}
+        return GeneratedBatch(image.to(self.device), grade, records, own)
+
+
+class _Place(nn.Module):
+    """No network: it only says where the images are wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("place", torch.empty(0), persistent=False)

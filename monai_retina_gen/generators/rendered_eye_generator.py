@@ -130,7 +130,7 @@ class RenderedEyeGenerator(PhantomGenerator):
 
     def _rendered(self, masks: Tensor) -> Tensor:
         condition = condition_map({n: masks[i][None, None] for i, n in enumerate(MASKS) if n in CONDITION_KEYS})
-        return self.renderer.images(condition, torch.tensor([GRADE]), [SEED])[0]
+        return self.renderer.images(condition, torch.tensor([GRADE]), [SEED])[0].cpu()
 
     @cached_property
     def _colour(self) -> Tensor:

@@ -99,10 +99,7 @@ class StyleEditing(RetinaGenerator):
         """Move the network and the inverter; returns the generator itself."""
         super().to(device)
         if isinstance(self.inverter, torch.nn.Module):
-            self.inverter.to(self.device)
-        for masker in (self.masker, self.photograph_masker):
-            if isinstance(masker, _LazyMasks):
-                masker.device = self.device
+            self.inverter.to(device)
         self._editor = None
         return self
 
@@ -150,7 +147,11 @@ class StyleEditing(RetinaGenerator):
         """
         if self.inverter is None:
             raise UnsupportedModeError(f"generator {self.name!r} has no encoder")
-        grade = torch.zeros(len(images), dtype=torch.long) if grades is None else self.check_grades(grades)
+        grade = (
+            torch.zeros(len(images), dtype=torch.long, device=self.device)
+            if grades is None
+            else self.check_grades(grades)
+        )
         return self.inverter(self.check_images(images), grade).styles
 
     def edit(
@@ -260,10 +261,10 @@ class StyleEditing(RetinaGenerator):
 
 
 class _LazyMasks:
-    """Masks of a bundle's segmenter, which is loaded at first use."""
+    """Masks of a bundle's segmenter, which is loaded at first use, where the images are."""
 
     def __init__(self, bundle: str) -> None:
-        self.bundle, self.device = bundle, torch.device("cpu")
+        self.bundle = bundle
         name, config_name = split_bundle_name(bundle)
         self.side = int(read_inference_config(find_bundle(name), config_name).get("image_size", 0))
         self._masks: tuple[torch.device, SegmenterMasks] | None = None
@@ -274,9 +275,9 @@ class _LazyMasks:
         return cls(bundle) if bundle else None
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        if self._masks is None or self._masks[0] != self.device:
-            segmenter = load_segmenter(self.bundle, device=self.device, flips=False)
-            self._masks = (self.device, SegmenterMasks(segmenter, batch_size=8))
+        if self._masks is None or self._masks[0] != images.device:
+            segmenter = load_segmenter(self.bundle, device=images.device, flips=False)
+            self._masks = (images.device, SegmenterMasks(segmenter, batch_size=8))
         return self._masks[1](images)
 
 

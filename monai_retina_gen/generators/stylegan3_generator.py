@@ -110,7 +110,7 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
             self.check_pairs(grade, mix_seeds)
             ws = self.network.mix_styles(ws, self.codes(mix_seeds, grade, **used), layers=mix_layers)
             used["mix_layers"] = [int(layer) for layer in mix_layers]
-        images = self._either_side(ws, seeds, transform).to(self.device)
+        images = self._either_side(ws, seeds, transform)
         if transform is not None:
             used["transform"] = {key: list(v) if key == "translate" else v for key, v in transform.items()}
         if not self.conditional:
@@ -157,7 +157,7 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
         return self._centers[1]
 
     def render(self, ws: Tensor, *, transform: Mapping[str, Any] | None = None, mirrored: bool = False) -> Tensor:
-        """Images `(B, 3, H, W)` in [0, 1] of intermediate latents, on the CPU; `transform` as for `sample`.
+        """Images `(B, 3, H, W)` in [0, 1] of intermediate latents; `transform` as for `sample`.
 
         `mirrored`: the images will be mirrored afterwards, and the transform is meant for what is then seen.
         """
@@ -169,10 +169,11 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
         mirrored = torch.tensor([self.one_sided and int(seed) % 2 == 1 for seed in seeds], dtype=torch.bool)
         if transform is None or not bool(mirrored.any()):
             return flipped(self.render(ws, transform=transform), mirrored)
-        made = torch.empty(len(ws), 3, self.image_size, self.image_size)
+        made = torch.empty(len(ws), 3, self.image_size, self.image_size, device=ws.device)
         for rows, mirror in ((~mirrored, False), (mirrored, True)):
             if bool(rows.any()):
-                made[rows] = self.render(ws[rows.to(ws.device)], transform=transform, mirrored=mirror)
+                own = rows.to(ws.device)
+                made[own] = self.render(ws[own], transform=transform, mirrored=mirror)
         return flipped(made, mirrored)
 
     def _truncation(self, truncation: float | None, cutoff: int | None, center: str | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class VAEGenerator(RetinaGenerator):
         self.image_size, self.num_classes = network.image_size, network.num_classes
         self.temperature, self.batch_size = temperature, batch_size
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample(
         self,
         grades: Sequence[int] | Tensor,
@@ -67,14 +67,12 @@ class VAEGenerator(RetinaGenerator):
         drawn = latents_from_seeds(seeds, self.network.latent_dim + 1).to(self.device)
         noise, side = drawn[:, :-1] * scale, (drawn[:, -1] > 0).long()
         parts = (x.split(self.batch_size) for x in (noise, grade, side))
-        images = [
-            self.network.decode(self.network.prior(z, g, s), g).float().cpu() for z, g, s in zip(*parts, strict=True)
-        ]
+        images = [self.network.decode(self.network.prior(z, g, s), g).float() for z, g, s in zip(*parts, strict=True)]
         used = {"temperature": scale}
         records = [self.record("sample", g, s, options=used) for g, s in zip(grade.tolist(), seeds, strict=True)]
-        return GeneratedBatch(_join(images, self.image_size).to(self.device), grade, records)
+        return GeneratedBatch(self._join(images), grade, records)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reconstruct(
         self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None, **options: Any
     ) -> GeneratedBatch:
@@ -92,17 +90,17 @@ class VAEGenerator(RetinaGenerator):
         outputs = [self.network.decode(self.network.encode(x, g)[0], g).float() for x, g in parts]
         names = sources or [""] * len(grade)
         records = [self.record("reconstruct", g, 0, source=n) for g, n in zip(grade.tolist(), names, strict=True)]
-        return GeneratedBatch(_join(outputs, self.image_size).to(self.device), grade, records)
+        return GeneratedBatch(self._join(outputs), grade, records)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, images: Tensor, grades: Sequence[int] | Tensor | None = None) -> Tensor:
         """Posterior means `(B, latent_dim)`; `grades=None` encodes as grade unknown."""
         grade = None if grades is None else self.check_grades(grades)
         return self.network.encode(self.check_images(images), grade)[0]
 
-
-def _join(images: list[Tensor], size: int) -> Tensor:
-    return torch.cat(images).clamp(0, 1) if images else torch.empty(0, 3, size, size)
+    def _join(self, images: list[Tensor]) -> Tensor:
+        size = self.image_size
+        return torch.cat(images).clamp(0, 1) if images else torch.empty(0, 3, size, size, device=self.device)
 
 
 def _no_options(options: dict[str, Any]) -> None:

@@ -208,10 +208,16 @@ def test_gradient_transforms_see_all_gradients(make_trainer: Make) -> None:
     assert max(norms) <= 0.0101
 
 
-def test_bfloat16_keeps_losses_and_penalties_in_float32(make_trainer: Make) -> None:
-    trainer = make_trainer(amp=True)
+@pytest.mark.parametrize(("amp", "computed"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_losses_and_penalties_are_float32_whatever_the_networks_compute_in(
+    make_trainer: Make, amp: bool, computed: torch.dtype
+) -> None:
+    trainer = make_trainer(amp=amp)
+    seen: set[torch.dtype] = set()
+    trainer.generator.coarse.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
     trainer.run()
     output = trainer.state.output
+    assert seen == {computed}
     assert {output[k].dtype for k in ("d_loss", "g_loss", "gradient_penalty", "fakes")} == {torch.float32}
 
 

@@ -27,7 +27,7 @@ class TinyGenerator(nn.Module):
     def forward(self, latent: Tensor, grade: Tensor, update_averages: bool = False) -> Tensor:
         hidden = torch.relu(self.coarse(torch.cat([latent, grade[:, None].float()], dim=1)))
         if update_averages:
-            self.mean.lerp_(hidden.detach().mean(0), 0.1)
+            self.mean.lerp_(hidden.detach().float().mean(0), 0.1)
         return torch.tanh(self.fine(hidden)).view(-1, 3, 4, 4)
 
 

@@ -1,4 +1,4 @@
-"""bfloat16 autocast only where it pays."""
+"""bfloat16 autocast is obeyed, whatever the processor."""
 
 from __future__ import annotations
 
@@ -7,34 +7,24 @@ from typing import Any
 import pytest
 import torch
 
-from monai_retina_gen.networks import mixed_precision
-from monai_retina_gen.networks.mixed_precision import bfloat16_autocast, cpu_computes_bfloat16
+from monai_retina_gen.engines import AutocastInferer
+from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 
 
-@pytest.mark.parametrize(
-    ("found", "wanted"),
-    [
-        ({"avx512_bf16": False, "amx_bf16": False}, torch.float32),
-        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
-        ({}, torch.bfloat16),  # PyTorch cannot tell
-    ],
-)
-def test_the_cpu_decides(found: dict[str, bool], wanted: torch.dtype, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("instructions", [True, False])
+@pytest.mark.parametrize(("amp", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_caller_decides_not_the_processor(
+    amp: bool, wanted: torch.dtype, instructions: bool, monkeypatch: Any
+) -> None:
+    found = {"avx512_bf16": instructions, "amx_bf16": instructions}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    cpu_computes_bfloat16.cache_clear()
-    with bfloat16_autocast("cpu"):
-        assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == wanted
-    cpu_computes_bfloat16.cache_clear()
-
-
-def test_other_devices_are_taken_at_their_word(monkeypatch: Any) -> None:
-    monkeypatch.setattr(mixed_precision, "cpu_computes_bfloat16", lambda: False)
-    asked: dict[str, Any] = {}
-    monkeypatch.setattr(torch, "autocast", lambda device, **options: asked.update(options))
-    bfloat16_autocast("cuda")
-    assert asked["enabled"]
-    bfloat16_autocast("cpu")
-    assert not asked["enabled"]
+    seen: list[torch.dtype] = []
+    network = torch.nn.Linear(4, 4)
+    network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    with bfloat16_autocast("cpu", amp):
+        network(torch.ones(4, 4))
+    assert AutocastInferer(amp)(torch.ones(4, 4), network).dtype == torch.float32
+    assert seen == [wanted, wanted]
 
 
 def test_text_from_a_command_line_is_refused() -> None:

@@ -146,7 +146,7 @@ def train_segmenter(data: TrainingPairs, config: SegmentationStudyConfig, seed: 
     return network.eval()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def judge_segmenter(network: nn.Module, pairs: Pairs, config: SegmentationStudyConfig) -> np.ndarray:
     """Counts of the precision-recall curves: `(N, structures, 2, bins)` int32, see `curve_counts`."""
     unpack, found = UnpackMasksd(), []

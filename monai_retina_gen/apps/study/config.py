@@ -57,7 +57,7 @@ class StudyConfig:
         lesions: lesions that the arm `edit` draws from.
         strength: range of its edit strength, shares of the calibrated range in [-1, 1].
         step: unit of that strength, `sigma`, `mu` or `max`; empty for the directions' own.
-        amp: train in bfloat16 autocast.
+        amp: train in bfloat16 autocast; `None` does so on every device but the CPU.
         device: where graders and generators run.
         resamples: of the bootstrap.
         preset: name of the preset that these settings come from, for the record.
@@ -95,7 +95,7 @@ class StudyConfig:
     lesions: tuple[str, ...] = ("ex",)
     strength: tuple[float, float] = (-1.0, 1.0)
     step: str = ""
-    amp: bool = True
+    amp: bool | None = None
     device: str = "cpu"
     resamples: int = 2000
     preset: str = ""
@@ -115,6 +115,11 @@ class StudyConfig:
                 f"cross_validation: {self.cross_validation} came; 0, or at least 3 folds: one judges, one selects, the "
                 "others train"
             )
+
+    @property
+    def autocast(self) -> bool:
+        """Whether graders train in bfloat16."""
+        return not self.device.startswith("cpu") if self.amp is None else self.amp
 
     @property
     def num_classes(self) -> int:

@@ -159,7 +159,7 @@ def _trainer(
         network=network,
         optimizer=optimizer,
         loss_function=nn.CrossEntropyLoss(label_smoothing=config.label_smoothing),
-        inferer=AutocastInferer(config.amp),
+        inferer=AutocastInferer(config.autocast),
         prepare_batch=PrepareGradingBatch(),
         train_handlers=[
             LrScheduleHandler(schedule, print_lr=False),
@@ -170,7 +170,7 @@ def _trainer(
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict_grades(network: nn.Module, images: Tensor, config: StudyConfig) -> Tensor:
     """Labels that a grader gives to `(N, 3, S, S)` uint8 images: `(N,)` int64 on the CPU, computed in float32."""
     network.eval()
