@@ -24,7 +24,7 @@ from tqdm import tqdm
 from monai_retina_gen.apps.alpha_plot import draw_alpha_study
 from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.apps.settings_file import SETTINGS, begin_folder
-from monai_retina_gen.data import load_datalist, write_json
+from monai_retina_gen.data import icdr_grade, load_datalist, write_json
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing import LabelGate, resolve_gate
 from monai_retina_gen.editing.gate_measures import lesion_neighbourhood
@@ -101,7 +101,7 @@ def alpha_study(
     """
     folder = Path(out)
     _begin(folder, settings, generator)
-    chosen = [item for item in items if any(n in GRADE_LESIONS[int(item["grade"])] for n in settings.lesions)]
+    chosen = [item for item in items if any(n in GRADE_LESIONS[icdr_grade(item)] for n in settings.lesions)]
     if not chosen:
         raise ValueError(f"no photograph has a grade that shows {', '.join(settings.lesions)}")
     gate = None if settings.gate == "none" else resolve_gate(settings.gate)
@@ -137,7 +137,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """One row a lesion and strength."""
     photo = CropToFieldOfView(size=settings.image_size)(LoadFundus()(item["image"])).as_tensor()
-    grade, group, count = int(item["grade"]), str(item.get("group", "")), len(settings.strengths)
+    grade, group, count = icdr_grade(item), str(item.get("group", "")), len(settings.strengths)
     rows = []
     for lesion in settings.lesions:
         if lesion not in GRADE_LESIONS[grade]:

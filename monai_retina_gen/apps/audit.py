@@ -29,7 +29,7 @@ from monai_retina_gen.apps.image_sets import (
 )
 from monai_retina_gen.apps.pictures import rows_of
 from monai_retina_gen.apps.pixel_descriptor import flipped, pixel_descriptors
-from monai_retina_gen.data import write_image, write_json
+from monai_retina_gen.data import icdr_grade, write_image, write_json
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.metrics import kernel_permutation_p_value
@@ -172,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
     if args.images:
         generated = expanded_images(args.images)
     else:
-        grades = [int(train_items[i]["grade"]) for i in spread(len(train_items), args.count)]
+        grades = [icdr_grade(train_items[i]) for i in spread(len(train_items), args.count)]
         grades = [grades[i % len(grades)] for i in range(args.count)]
         generated = sampled_images(load_generator(args.generator, device=args.device), grades, seed=args.seed)
     train, holdout = (

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from monai_retina_gen.apps.evaluate import GeneratorEvaluation
 from monai_retina_gen.apps.image_sets import ImageSet
 from monai_retina_gen.apps.label_check import FIGURES, load_grader
-from monai_retina_gen.data import CONDITION_KEYS, Item
+from monai_retina_gen.data import CONDITION_KEYS, Item, icdr_grade
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.metrics import bootstrap_interval
 from monai_retina_gen.metrics.mask_curve import average_precision, best_threshold, curve_counts
@@ -62,7 +62,7 @@ class SynthesisEvaluation(GeneratorEvaluation):
 
     def _generated(self, grades: Sequence[int]) -> ImageSet:
         rows = [i % len(self.items) for i in range(self.count)]
-        asked = [int(self.items[row]["grade"]) for row in rows]
+        asked = [icdr_grade(self.items[row]) for row in rows]
         parts = []
         for start in tqdm(range(0, self.count, self.batch_size), desc="synthesize", unit="batch", leave=False):
             few = slice(start, start + self.batch_size)

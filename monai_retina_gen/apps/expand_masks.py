@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, Item, MaskComposer, write_mask
+from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, Item, MaskComposer, icdr_grade, write_mask
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
@@ -68,7 +68,7 @@ class MaskSource:
         return digest.hexdigest()
 
     def _candidates(self, grade: int) -> list[int]:
-        grades = [item.get("grade") for item in self.items]
+        grades = [icdr_grade(item) if "grade" in item else None for item in self.items]
         if self.composer is None:
             return [row for row, g in enumerate(grades) if g == grade]
         return [row for row, g in enumerate(grades) if grade == PROLIFERATIVE or g != PROLIFERATIVE]

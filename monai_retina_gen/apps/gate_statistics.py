@@ -10,7 +10,7 @@ from monai.transforms import Compose
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.data import Item
+from monai_retina_gen.data import Item, icdr_grade
 from monai_retina_gen.editing import LabelGate, erase_lesions, harmless_change, transplant_lesions
 from monai_retina_gen.editing.gate_measures import LESIONS
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
@@ -61,7 +61,7 @@ def collect_statistics(
     chosen = set(range(0, len(items), max(1, len(items) // max(edits, 1))))
     for index, item in enumerate(tqdm(items, desc=what, unit="photograph")):
         image, mask = load_with_lesions(item, image_size)
-        grade, group = int(item["grade"]), str(item.get("group"))
+        grade, group = icdr_grade(item), str(item.get("group"))
         found.grades.append(grade)
         for side in SIDES:
             small = torch.nn.functional.interpolate(image[None], (side, side), mode="bilinear", antialias=True)
@@ -94,7 +94,7 @@ def load_with_lesions(item: Item, size: int) -> tuple[Tensor, Tensor]:
 def _annotated_by_fold(items: Sequence[Item], folds: Mapping[str, int]) -> dict[int, list[Item]]:
     found: dict[int, list[Item]] = {}
     for item in items:
-        if any(name in item for name in LESIONS) and int(item["grade"]) >= 2:
+        if any(name in item for name in LESIONS) and icdr_grade(item) >= 2:
             found.setdefault(folds.get(str(item.get("group")), -1), []).append(item)
     return found
 
@@ -103,9 +103,9 @@ def _planted(
     item: Item, image: Tensor, mask: Tensor, sources: Sequence[Item], index: int, size: int
 ) -> list[tuple[str, Tensor]]:
     """Changes of this photograph that take its label away."""
-    if int(item["grade"]) == 0 and sources:
+    if icdr_grade(item) == 0 and sources:
         source, lesions = load_with_lesions(sources[index % len(sources)], size)
         return [("lesions of another photograph on one of grade 0", transplant_lesions(image, source, lesions))]
-    if int(item["grade"]) >= 2 and bool(mask.any()):
+    if icdr_grade(item) >= 2 and bool(mask.any()):
         return [("all annotated lesions erased from grade 2 to 4", erase_lesions(image, mask))]
     return []

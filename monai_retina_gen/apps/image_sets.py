@@ -16,7 +16,7 @@ from torch import Tensor
 from monai_retina_gen.apps.expand import image_seed
 from monai_retina_gen.apps.extractor import Extractor
 from monai_retina_gen.apps.sharing import shared_map
-from monai_retina_gen.data import SECTIONS, Item, load_datalist, read_image, read_manifest
+from monai_retina_gen.data import SECTIONS, Item, icdr_grade, load_datalist, read_image, read_manifest
 from monai_retina_gen.data.synthetic import verify_file
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators import RetinaGenerator
@@ -122,7 +122,7 @@ def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> 
     images = shared_map(lambda item: _to_bytes(load({"image": item["image"]})["image"]), items, desc=what)
     names = [os.path.basename(item["image"]) for item in items]
     groups = [str(item.get("group", item["image"])) for item in items]
-    return ImageSet(torch.stack(images), [int(item["grade"]) for item in items], names, groups)
+    return ImageSet(torch.stack(images), [icdr_grade(item) for item in items], names, groups)
 
 
 def sampled_images(

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.apps.image_sets import read_section
 from monai_retina_gen.apps.style_generator import load_style_generator
-from monai_retina_gen.data import Item, write_json
+from monai_retina_gen.data import Item, icdr_grade, write_json
 from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import StyleGAN3Generator
@@ -64,12 +64,12 @@ def invert_photographs(
         distances: dict[int, tuple[float, str]] = {}
         if good:
             images = torch.stack([image for image in read if isinstance(image, Tensor)])
-            grades = torch.tensor([int(few[i]["grade"]) for i in good])
+            grades = torch.tensor([icdr_grade(few[i]) for i in good])
             found = inverter(images, grades)
             keys = [inverter.key(x, int(g)) for x, g in zip(images, grades, strict=True)]
             distances = {i: (float(d), k) for i, d, k in zip(good, found.distance, keys, strict=True)}
         for i, item in enumerate(few):
-            row = {"image": str(item["image"]), "grade": int(item["grade"])}
+            row = {"image": str(item["image"]), "grade": icdr_grade(item)}
             extra = {"problem": str(read[i])}
             if i in distances:
                 extra = {"distance": round(distances[i][0], 6), "file": f"{distances[i][1]}.npz"}  # type: ignore[dict-item]

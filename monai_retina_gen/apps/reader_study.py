@@ -24,7 +24,7 @@ from monai_retina_gen.apps.image_sets import (
 )
 from monai_retina_gen.apps.reader_page import reader_page
 from monai_retina_gen.apps.reader_score import read_answers, read_key, score_answers
-from monai_retina_gen.data import write_json
+from monai_retina_gen.data import icdr_grade, write_json
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators import load_generator
 
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--n is {args.n}: at least one photograph and one generated image are wanted")
     items = read_section(args.real, args.dataset_dir, default="test")
     items = [items[i] for i in spread(len(items), args.n - args.n // 2)]
-    grades = [int(item["grade"]) for item in items]
+    grades = [icdr_grade(item) for item in items]
     generated = _generated(args.generated, grades, args.n // 2, args.seed)
     page = reader_study(photographs(items, generated.size), generated, out=args.out, seed=args.seed)
     print(f"wrote {page}: {len(items)} photographs, {len(generated)} generated images.")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from monai_retina_gen.apps.image_sets import ImageSet
-from monai_retina_gen.data import Item
+from monai_retina_gen.data import Item, icdr_grade
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.generators import GANGenerator, RetinaGenerator
 from monai_retina_gen.weights import find_bundle, latest_checkpoint, load_state, sha256_file
@@ -78,7 +78,7 @@ class BundleTrainer:
         pixels = torch.stack([(image.as_subclass(Tensor) * 255).round().byte() for image in images])
         names = [Path(item["image"]).name for item in items]
         groups = [str(item.get("group", item["image"])) for item in items]
-        return ImageSet(pixels, [int(item["grade"]) for item in items], names, groups)
+        return ImageSet(pixels, [icdr_grade(item) for item in items], names, groups)
 
     def __call__(self, datalist: Path, folder: Path) -> Trained:
         """Train, or go on, or take what was trained before; see `Trainer`.

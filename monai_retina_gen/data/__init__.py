@@ -13,11 +13,13 @@ from .eye_geometry import QUADRANTS, EyeGeometry
 from .eyepacs import eyepacs_datalist
 from .field_of_view import FieldOfView, find_field_of_view
 from .folder import folder_datalist
+from .grade_of import grade_of, grades_of
 from .grades import GRADE_MAPS, apply_grade_map, count_grades
 from .hrf import hrf_datalist
 from .idrid import idrid_datalist
 from .idrid_official import idrid_official_datalist
 from .image_io import MAX_PIXELS, read_image, read_mask, read_text, write_image, write_mask
+from .label_grades import ICDR_GRADE, LabelGrades, check_labels_are_grades, count_label_grades, icdr_grade
 from .lesion_bank import LesionBank, build_lesion_bank
 from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from .mask_composer import ComposedMasks, MaskComposer
@@ -36,6 +38,7 @@ __all__ = [
     "CONDITION_LESIONS",
     "GRADE_LESIONS",
     "GRADE_MAPS",
+    "ICDR_GRADE",
     "LESION_MASKS",
     "MASK_KEYS",
     "MAX_PIXELS",
@@ -48,6 +51,7 @@ __all__ = [
     "FieldOfView",
     "GenerationRecord",
     "Item",
+    "LabelGrades",
     "LesionBank",
     "MaskComposer",
     "PhantomDataset",
@@ -63,13 +67,18 @@ __all__ = [
     "build_lesion_bank",
     "chasedb1_datalist",
     "check_datalist",
+    "check_labels_are_grades",
     "condition_map",
     "count_grades",
+    "count_label_grades",
     "csv_datalist",
     "eyepacs_datalist",
     "find_field_of_view",
     "folder_datalist",
+    "grade_of",
+    "grades_of",
     "hrf_datalist",
+    "icdr_grade",
     "idrid_datalist",
     "idrid_official_datalist",
     "load_datalist",

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from monai_retina_gen.data.datalist_format import PATH_KEYS, Item, iterate_items
+from monai_retina_gen.data.grades import read_grade
+from monai_retina_gen.data.label_grades import ICDR_GRADE
 from monai_retina_gen.data.problems import Problems
 
 __all__ = ["check_datalist"]
@@ -18,6 +20,7 @@ def check_datalist(
     datalist: Mapping[str, Any],
     *,
     grades: Collection[int] = range(5),
+    label_key: str = "grade",
     allow_missing: bool = False,
     check_content: bool = False,
 ) -> None:
@@ -26,14 +29,15 @@ def check_datalist(
     Args:
         datalist: datalist with absolute paths, as `load_datalist` returns it.
         grades: the grades there may be.
+        label_key: key of the grade.
         allow_missing: accept paths of files that do not exist here.
         check_content: also look for photographs with the same bytes in two sections (SHA-256 of files of
             equal size).
 
     Raises:
         DatalistError: an item without `image`, a missing file, an image path that appears twice, one `group`
-            or (with `check_content`) one content in two sections, or a grade that is no integer or not in
-            `grades`. Each is named, up to ten of a kind, with the count.
+            or (with `check_content`) one content in two sections, or a grade that `grade_of` refuses or that is not
+            in `grades`. Each is named, up to ten of a kind, with the count.
 
     Examples:
         >>> item = {"image": "/data/a.png", "grade": 5, "group": "a"}
@@ -45,7 +49,7 @@ def check_datalist(
     problems = Problems(f"Datalist {datalist.get('name', '')}".strip())
     items = list(iterate_items(datalist))
     for section, item in items:
-        _note_bad_item(section, item, grades, problems)
+        _note_bad_item(section, item, grades, label_key, problems)
     if not allow_missing:
         _note_missing_files((item for _, item in items), problems)
     _note_repeated_images((item for _, item in items), problems)
@@ -56,17 +60,14 @@ def check_datalist(
     problems.raise_any("Correct the datalist or the files.")
 
 
-def _note_bad_item(section: str, item: Item, grades: Collection[int], problems: Problems) -> None:
+def _note_bad_item(section: str, item: Item, grades: Collection[int], label_key: str, problems: Problems) -> None:
     name = item.get("image", f"an item of {section}")
     if not isinstance(item.get("image"), str):
         problems.add("no path under the key 'image'", f"{section}: {item}")
-    if "grade" not in item:
-        return
-    grade = item["grade"]
-    if isinstance(grade, bool) or not isinstance(grade, int):
-        problems.add("grade is not an integer (leave the key out where there is none)", f"{name}: {grade!r}")
-    elif grade not in grades:
-        problems.add(f"grade is not in {list(grades)}", f"{name}: {grade}")
+    for key in (key for key in (label_key, ICDR_GRADE) if key in item):
+        grade = read_grade(item, key, problems)
+        if grade is not None and grade not in grades:
+            problems.add(f"{key} is not in {list(grades)}", f"{name}: {grade}")
 
 
 def _note_missing_files(items: Iterable[Item], problems: Problems) -> None:

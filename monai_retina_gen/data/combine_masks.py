@@ -7,6 +7,7 @@ from typing import Any
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS, CONDITION_LESIONS
 from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item
+from monai_retina_gen.data.label_grades import icdr_grade
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 
 __all__ = ["combine_masks"]
@@ -50,7 +51,7 @@ def combine_masks(
 
 def _combined(item: Item, annotated: Item, follow_grades: bool) -> Item:
     lesions = set(CONDITION_LESIONS)
-    excluded = lesions - set(GRADE_LESIONS[item["grade"]]) if follow_grades and "grade" in item else set()
+    excluded = lesions - set(GRADE_LESIONS[icdr_grade(item)]) if follow_grades and "grade" in item else set()
     replaced = lesions if lesions & set(annotated) else set()
     own = {key: annotated[key] for key in CONDITION_KEYS if key in annotated and key not in excluded}
     return {**{key: value for key, value in item.items() if key not in excluded | replaced}, **own}

@@ -12,8 +12,10 @@ from typing import Any
 from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.checking import check_datalist
 from monai_retina_gen.data.datalist_format import MASK_KEYS, PATH_KEYS, SECTIONS, Datalist, Item, iterate_items
+from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.grades import apply_grade_map
 from monai_retina_gen.data.known_sets import KNOWN_SETS, read_folder, read_known_set, read_standard_csv
+from monai_retina_gen.data.label_grades import ICDR_GRADE
 from monai_retina_gen.errors import DatalistError
 
 __all__ = ["load_datalist", "save_datalist"]
@@ -26,6 +28,7 @@ def load_datalist(
     dataset_dir: PathLike | None = None,
     *,
     require_grade: bool = False,
+    label_key: str = "grade",
     grade_map: str | Mapping[Any, int] | None = None,
     canonical_only: bool = True,
     size: int = 512,
@@ -40,12 +43,15 @@ def load_datalist(
         dataset_dir: folder of the data set for a name, and the folder that relative paths start from
             otherwise (by default that of the JSON or CSV file). Not used where `datalist` is a folder.
         require_grade: leave ungraded photographs out.
-        grade_map: a name of `GRADE_MAPS` or `{grade: new grade}`, applied after the check of grades 0-4.
+        label_key: key of the grade in the items, or column of the CSV table, where it is not `grade`.
+        grade_map: a name of `GRADE_MAPS` or `{grade: label}`, applied after the check of grades 0-4; the items keep
+            their own grade under `ICDR_GRADE`.
         canonical_only: one file per photograph, for data sets that list copies (IDRiD).
         size: side of the images for data sets prepared at several sizes (IDRiD, HRF, CHASE_DB1).
 
     Returns:
-        A dict with `training`, `validation` and `test` (lists of items with absolute paths) and the metadata.
+        A dict with `training`, `validation` and `test` (lists of items with absolute paths and grades as integers,
+        see `grade_of`) and the metadata.
 
     Raises:
         DatalistError: an unknown name or layout, unreadable files, or what `check_datalist` finds.
@@ -56,30 +62,41 @@ def load_datalist(
         ...
         monai_retina_gen.errors.DatalistError: datalist='my_eyes.json': no such file or folder, ...
     """
-    loaded = _read(datalist, dataset_dir, canonical_only=canonical_only, size=size)
-    check_datalist(loaded)
+    loaded = _read(datalist, dataset_dir, label_key, {"canonical_only": canonical_only, "size": size})
+    check_datalist(loaded, label_key=label_key)
+    for _, item in iterate_items(loaded):
+        item |= {key: grade_of(item[key], key) for key in (label_key, ICDR_GRADE) if key in item}
     for section in SECTIONS:
-        items = [item for item in loaded[section] if "grade" in item or not require_grade]
-        loaded[section] = items if grade_map is None else apply_grade_map(items, grade_map)
+        items = [item for item in loaded[section] if label_key in item or not require_grade]
+        loaded[section] = items if grade_map is None else apply_grade_map(items, grade_map, label_key=label_key)
     if require_grade and not any(loaded[section] for section in SECTIONS):
-        raise DatalistError(f"datalist={datalist!r}: require_grade=True, but no photograph in it has a grade.")
+        raise DatalistError(
+            f"datalist={datalist!r}: require_grade=True, but no photograph in it has a grade (label_key={label_key!r})."
+        )
     return loaded
 
 
 def _read(
-    datalist: PathLike | Mapping[str, Any], dataset_dir: PathLike | None, *, canonical_only: bool, size: int
+    datalist: PathLike | Mapping[str, Any], dataset_dir: PathLike | None, label_key: str, options: Mapping[str, Any]
 ) -> Datalist:
-    options = {"canonical_only": canonical_only, "size": size}
     if isinstance(datalist, Mapping):
         return _complete(datalist, dataset_dir or os.getcwd(), "datalist")
     path = Path(datalist).expanduser()
     if path.suffix.lower() == ".json" and path.is_file():
         return _complete(_read_json(path), dataset_dir or path.parent, str(path))
     if path.suffix.lower() == ".csv" and path.is_file():
-        return read_standard_csv(path, dataset_dir or path.parent)
+        return _read_csv(path, dataset_dir or path.parent, label_key)
     if path.is_dir() and not (datalist in KNOWN_SETS and dataset_dir):
         return read_folder(path, options)
     return read_known_set(str(datalist), dataset_dir, options)
+
+
+def _read_csv(path: Path, dataset_dir: PathLike, label_key: str) -> Datalist:
+    loaded = read_standard_csv(path, dataset_dir, None if label_key == "grade" else {"grade": label_key})
+    for _, item in iterate_items(loaded):
+        if "grade" in item:
+            item[label_key] = item.pop("grade")
+    return loaded
 
 
 def _read_json(path: Path) -> Any:

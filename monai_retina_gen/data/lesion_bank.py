@@ -26,6 +26,7 @@ from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.data.datalist_format import Item
 from monai_retina_gen.data.eye_geometry import EyeGeometry, quadrants
 from monai_retina_gen.data.eye_masks import EyeMasks, read_eye_masks
+from monai_retina_gen.data.label_grades import icdr_grade
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
 from monai_retina_gen.errors import DatalistError
 
@@ -202,7 +203,7 @@ def build_lesion_bank(
     for item in tqdm(graded, desc="lesion bank", unit="photograph", disable=not progress):
         masks = read_eye_masks(item, second.get(item["image"]), diameter=diameter, threshold=threshold)
         if masks is not None:
-            eyes.append((Path(item["image"]).stem, int(item["grade"]), masks))
+            eyes.append((Path(item["image"]).stem, icdr_grade(item), masks))
     if not eyes:
         raise DatalistError(
             f"no photograph with a grade and a mask of {', '.join(LESION_MASKS)} among {len(items)} items; run "

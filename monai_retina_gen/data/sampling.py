@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import WeightedRandomSampler
 
 from monai_retina_gen.data.datalist_format import Item
+from monai_retina_gen.data.grade_of import grade_of
+from monai_retina_gen.data.grades import read_grade
 from monai_retina_gen.data.problems import Problems
 from monai_retina_gen.errors import DatalistError
 
@@ -32,7 +35,7 @@ def balanced_sampler(
         seed: seed of the sampler's own generator.
 
     Raises:
-        DatalistError: no items, or items without the label (named).
+        DatalistError: no items, or items without a label or with one that is none (see `grade_of`); names them.
         ValueError: `num_samples` is not a positive integer (by torch).
 
     Examples:
@@ -46,34 +49,35 @@ def balanced_sampler(
     for index, item in enumerate(items):
         if item.get(label_key) is None:
             problems.add(f"no label_key {label_key!r}", item.get("image", f"item {index}"))
+    labels = [read_grade(item, label_key, problems) for item in items if item.get(label_key) is not None]
     problems.raise_any("Load the datalist with require_grade=True, or give the right label_key.")
-    labels = [int(item[label_key]) for item in items]
     counts = Counter(labels)
     weights = [1.0 / (len(counts) * counts[label]) for label in labels]
     draws = len(items) if num_samples is None else num_samples
     return WeightedRandomSampler(weights, draws, generator=torch.Generator().manual_seed(seed))
 
 
-def balance_probabilities(counts: Mapping[int, int]) -> dict[int, float]:
+def balance_probabilities(counts: Mapping[Any, int]) -> dict[int, float]:
     """Probability of a synthetic image per grade, `1 - n_g / max(n)`, for use with `balanced_sampler`.
 
     Args:
-        counts: number of photographs per grade, as `count_grades` returns it.
+        counts: number of photographs per grade, as `count_grades` returns it. A grade without photographs gets 0:
+            there is none to be replaced, so that it stays without.
 
     Raises:
-        DatalistError: no counts, or a grade without photographs: it cannot be drawn at all; names it.
+        DatalistError: no photographs at all, or a number of them that is none.
 
     Examples:
-        >>> balance_probabilities({0: 100, 1: 25, 2: 50})
-        {0: 0.0, 1: 0.75, 2: 0.5}
+        >>> balance_probabilities({0: 100, 1: 25, 2: 50, 3: 0})
+        {0: 0.0, 1: 0.75, 2: 0.5, 3: 0.0}
     """
-    if not counts:
-        raise DatalistError("counts is empty: give the number of photographs per grade, as count_grades returns it.")
-    absent = [grade for grade, count in counts.items() if count <= 0]
-    if absent:
+    try:
+        numbers = {grade_of(grade, "grade"): grade_of(number, "number") for grade, number in counts.items()}
+    except (AttributeError, ValueError) as error:
+        raise DatalistError(f"counts={counts!r}: {{grade: number of photographs}} is wanted; {error}") from error
+    largest = max(numbers.values(), default=0)
+    if not largest:
         raise DatalistError(
-            f"Grades {absent} have no photographs in {dict(counts)}: they cannot be balanced. "
-            "Add photographs, join grades by grade_map, or count fewer classes (num_classes)."
+            f"counts={counts!r} has no photographs: give their number per grade, as count_grades returns it."
         )
-    largest = max(counts.values())
-    return {grade: 1.0 - count / largest for grade, count in counts.items()}
+    return {grade: 1.0 - number / largest if number else 0.0 for grade, number in numbers.items()}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.problems import Problems, listed
 from monai_retina_gen.errors import DatalistError
 
@@ -66,9 +66,12 @@ def _as_dict(header: list[str], row: list[str]) -> dict[str, str]:
 
 def parse_grade(text: str, name: str, problems: Problems) -> int | None:
     """Grade 0-4 from a cell; a cell that is none is noted in `problems` under `name`."""
-    # "3.0" is what pandas writes for 3 in a column with gaps
-    if re.fullmatch(r"[0-9]+(\.0+)?", text, re.ASCII) and int(float(text)) in GRADES:
-        return int(float(text))
+    try:
+        grade = grade_of(text)
+    except ValueError:
+        grade = -1
+    if grade in GRADES:
+        return grade
     problems.add("grade is not one of 0, 1, 2, 3, 4", f"{name}: {text!r}")
     return None
 

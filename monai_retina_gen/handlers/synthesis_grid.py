@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from monai_retina_gen.data import CONDITION_KEYS
+from monai_retina_gen.data import CONDITION_KEYS, icdr_grade
 from monai_retina_gen.data.mask_picture import draw_masks
 from monai_retina_gen.handlers.grid_handler import GridHandler
 from monai_retina_gen.handlers.sample_grid import image_grid
@@ -74,7 +74,7 @@ class SynthesisGridHandler(GridHandler):
         image, condition = (torch.stack([torch.as_tensor(i[key]).float() for i in items]) for key in KEYS)
         if self.reduction > 1:
             image, condition = avg_pool2d(image, self.reduction), avg_pool2d(condition, self.reduction)
-        grades, n = torch.tensor([int(item["grade"]) for item in items]), self.samples
+        grades, n = torch.tensor([icdr_grade(item) for item in items]), self.samples
         made = self.generator.images(
             condition.repeat_interleave(n, 0), grades.repeat_interleave(n), list(range(self.rows * n))
         )

@@ -143,9 +143,10 @@ def test_check_names_ten_and_the_count():
     ("change", "message"),
     [
         ({"grade": 5}, r"grade is not in \[0, 1, 2, 3, 4\]: 1 \(.*0.png: 5\)"),
-        ({"grade": "2"}, "grade is not an integer.*0.png: '2'"),
-        ({"grade": True}, "grade is not an integer"),
-        ({"grade": None}, "grade is not an integer"),
+        ({"grade": "2.5"}, "no grade: 1 .*0.png: grade: '2.5' came"),
+        ({"grade": True}, "grade: True came"),
+        ({"grade": None}, "leave out items without a grade"),
+        ({"grade": [0, 0, 1, 0, 0]}, "one-hot"),
         ({"group": "eye4"}, "group in several sections: 1 .eye4 in test and training"),
         ({"image": 3}, "no path under the key 'image'"),
         ({"ma": "/nowhere.png"}, "missing file of key 'ma': 1 ./nowhere.png"),
@@ -155,6 +156,28 @@ def test_check_names_the_bad_item(change, message, datalist):
     datalist["training"][0].update(change)
     with pytest.raises(DatalistError, match=message):
         check_datalist(datalist)
+
+
+def test_grades_come_out_as_integers_under_their_own_key(datalist, tmp_path):
+    written = [(" 3", 3), ("2.0", 2), (1.0, 1)]
+    for item, (grade, _) in zip(datalist["training"], written, strict=False):
+        item["level"] = grade
+    loaded = load_datalist(datalist, label_key="level", require_grade=True, grade_map="referable")["training"]
+    assert [(item["level"], item["icdr_grade"]) for item in loaded] == [(1, 3), (1, 2), (0, 1)]
+    table = tmp_path / "eyes.csv"
+    table.write_text("image,level\n" + "".join(f"{item['image']},{item['level']}\n" for item in loaded))
+    assert [item["level"] for section in SECTIONS for item in load_datalist(table, label_key="level")[section]]
+    with pytest.raises(DatalistError, match=r"label_key='dme'"):
+        load_datalist(datalist, label_key="dme", require_grade=True)
+
+
+def test_labels_stay_labels_through_a_file(datalist, tmp_path):
+    save_datalist(load_datalist(datalist, grade_map="referable"), tmp_path / "labels.json")
+    again = load_datalist(tmp_path / "labels.json")
+    mapped = load_datalist(datalist, grade_map="referable")
+    assert [item["icdr_grade"] for item in again["training"]] == [item["icdr_grade"] for item in mapped["training"]]
+    with pytest.raises(DatalistError, match="labels in place of grades already"):
+        load_datalist(tmp_path / "labels.json", grade_map="referable")
 
 
 def test_check_finds_repeated_paths_and_content(datalist, tmp_path, write_photograph):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from monai_retina_gen.data import (
     GRADE_MAPS,
+    ICDR_GRADE,
     SECTIONS,
     apply_grade_map,
     balance_probabilities,
@@ -35,6 +37,7 @@ def test_apply_grade_map_accepts_json_keys_and_changes_copies():
     items = [*graded(0, 4), {"image": "ungraded.png"}]
     mapped = apply_grade_map(items, {"0": 1, "4": 0})
     assert [item.get("grade") for item in mapped] == [1, 0, None]
+    assert [item.get(ICDR_GRADE) for item in mapped] == [0, 4, None]
     assert [item.get("grade") for item in items] == [0, 4, None]
 
 
@@ -60,21 +63,27 @@ def test_count_grades_equals_counter(grades):
     assert count_grades(graded(*grades)) == {grade: Counter(grades)[grade] for grade in range(5)}
 
 
+def test_counts_and_sampler_read_any_key_and_form():
+    items = [{"level": level} for level in ("0", 0.0, np.int64(0), torch.tensor([3]))]
+    assert count_grades(items, label_key="level") == {0: 3, 1: 0, 2: 0, 3: 1, 4: 0}
+    assert balanced_sampler(items, label_key="level").weights.tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+
 def test_count_grades_names_grades_outside():
     with pytest.raises(DatalistError, match=r"num_classes=2.*1 \(1.png: 2\)"):
         count_grades(graded(1, 2), num_classes=2)
 
 
-@given(st.dictionaries(st.integers(0, 4), st.integers(1, 60), min_size=1))
+@given(st.dictionaries(st.integers(0, 4), st.integers(0, 60), min_size=1).filter(lambda counts: any(counts.values())))
 @settings(max_examples=30, deadline=None)
 def test_real_showings_are_equal_over_photographs(counts):
-    """Closed form: draws / (grades * n_g) * (1 - p_g) is draws / (grades * max n) for every photograph."""
+    """Closed form: draws / (grades * n_g) * (1 - p_g) is draws / (grades present * max n) for every photograph."""
     items = graded(*(grade for grade, count in counts.items() for _ in range(count)))
     sampler = balanced_sampler(items)
     drawn = sampler.weights / sampler.weights.sum() * len(items)
     synthetic = balance_probabilities(counts)
     real = drawn * torch.tensor([1 - synthetic[item["grade"]] for item in items], dtype=drawn.dtype)
-    expected = len(items) / (len(counts) * max(counts.values()))
+    expected = len(items) / (sum(count > 0 for count in counts.values()) * max(counts.values()))
     torch.testing.assert_close(real, torch.full_like(real, expected))
 
 
@@ -114,10 +123,14 @@ def test_sampling_errors():
         balanced_sampler([*graded(1), {"image": "b.png"}])
     with pytest.raises(DatalistError, match="items is empty"):
         balanced_sampler([])
-    with pytest.raises(DatalistError, match=r"Grades \[1, 3\] have no photographs"):
-        balance_probabilities({0: 3, 1: 0, 3: 0})
-    with pytest.raises(DatalistError, match="counts is empty"):
-        balance_probabilities({})
+    with pytest.raises(DatalistError, match=r"0.png: grade: 2.7 came"):
+        balanced_sampler(graded(2.7, 1))
+    for counts in ({}, {0: 0, 1: 0}):
+        with pytest.raises(DatalistError, match="no photographs"):
+            balance_probabilities(counts)
+    for counts in ({0: 3, 1: -1}, {0: 3, 1: 2.5}, {"0.5": 3}, [3, 1]):
+        with pytest.raises(DatalistError, match="number of photographs"):
+            balance_probabilities(counts)
 
 
 def patients() -> st.SearchStrategy[list[dict]]:

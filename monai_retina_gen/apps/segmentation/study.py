@@ -13,7 +13,15 @@ import numpy as np
 from monai_retina_gen import __version__
 from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.apps.settings_file import begin_folder
-from monai_retina_gen.data import Item, MaskComposer, SyntheticDataset, build_lesion_bank, load_datalist, write_json
+from monai_retina_gen.data import (
+    Item,
+    MaskComposer,
+    SyntheticDataset,
+    build_lesion_bank,
+    icdr_grade,
+    load_datalist,
+    write_json,
+)
 from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
 from monai_retina_gen.data.eye_masks import merge_masks
 from monai_retina_gen.generators import RetinaGenerator, load_generator
@@ -116,8 +124,8 @@ def _banks(
         if arm == "synthesize":
             composer = MaskComposer(build_lesion_bank(training, predicted=predicted, progress=True))
         else:
-            items = [item for item in annotated if item.get("grade") in config.grades]
-        present = [g for g in config.grades if composer or any(item.get("grade") == g for item in items)]
+            items = [item for item in annotated if "grade" in item and icdr_grade(item) in config.grades]
+        present = [g for g in config.grades if composer or any(icdr_grade(item) == g for item in items)]
         counts = dict.fromkeys(present, config.bank_size)
         folder = Path(config.out) / "pairs" / arm
         expand(generator, counts, folder, gate=None, masks=items, lesion_bank=composer, device=config.device)
