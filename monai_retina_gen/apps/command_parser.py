@@ -20,7 +20,6 @@ SHARED_OPTIONS = {
     "--max-epochs": "epochs of every training",
     "--learning-rate": "learning rate of every training",
     "--bank-size": "generated images per grade",
-    "--resamples": "resamples of the bootstrap",
     "--gate": "label: keep only images that keep their label",
     "--blend": "delta adds what the edit changes, replace takes the image of the generator",
 }

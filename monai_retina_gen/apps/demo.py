@@ -74,7 +74,6 @@ def demo(
         image_size=image_size,
         max_epochs=grader_epochs,
         bank_size=60,
-        resamples=500,
         device=device,
         preset="demo",
     )

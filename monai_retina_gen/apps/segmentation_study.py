@@ -56,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--preset", choices=sorted(SEGMENTATION_PRESETS), default="cpu")
     parser.add_argument("--out", required=True, help="folder to write, or to go on with")
     parser.add_argument("--arms", type=lambda text: tuple(text.split(",")), help="arms, by commas")
-    for name in ("seeds", "image-size", "steps", "batch-size", "bank-size", "resamples"):
+    for name in ("seeds", "image-size", "steps", "batch-size", "bank-size"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--share", type=float, help="of the drawn images that are synthesized")
     parser.add_argument("--device")

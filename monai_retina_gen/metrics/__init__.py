@@ -14,6 +14,7 @@ from monai_retina_gen.metrics.bootstrap import (
     paired_bootstrap_difference,
 )
 from monai_retina_gen.metrics.confusion import GradeConfusionMatrix, GradeMetric, grade_confusion_matrix
+from monai_retina_gen.metrics.crossed_effects import CrossedInterval, crossed_interval
 from monai_retina_gen.metrics.data_copying import CopyingTest, data_copying_test, mann_whitney_z
 from monai_retina_gen.metrics.density_coverage import (
     DensityCoverage,
@@ -74,10 +75,13 @@ from monai_retina_gen.metrics.sliced_wasserstein import (
     SlicedWasserstein,
     sliced_wasserstein_distance,
 )
+from monai_retina_gen.metrics.verdict import FEWEST_SEEDS, holm, verdict
 
 __all__ = [
+    "FEWEST_SEEDS",
     "BootstrapInterval",
     "CopyingTest",
+    "CrossedInterval",
     "DensityCoverage",
     "DensityCoverageResult",
     "Diversity",
@@ -110,6 +114,7 @@ __all__ = [
     "best_threshold",
     "bootstrap_interval",
     "copied_share",
+    "crossed_interval",
     "curve_counts",
     "data_copying_test",
     "density_coverage",
@@ -119,6 +124,7 @@ __all__ = [
     "frechet_distance",
     "grade_accuracy",
     "grade_confusion_matrix",
+    "holm",
     "inscribed_square",
     "is_rank_deficient",
     "kappa_from_confusion",
@@ -142,4 +148,5 @@ __all__ = [
     "sensitivity_from_confusion",
     "sensitivity_per_grade",
     "sliced_wasserstein_distance",
+    "verdict",
 ]

@@ -64,8 +64,8 @@ def bootstrap_interval(
 ) -> BootstrapInterval:
     """Interval of a figure of one grader, by resampling photographs or patients.
 
-    It says how the figure varies with the photographs of the test, not with the training of the grader.
-    Gradings of several training seeds go in together, with the photograph as group.
+    It says how the figure varies with the photographs of the test, not with the training of the grader: figures over
+    several training seeds go to `crossed_interval`. Several given graders go in together, the photograph as group.
 
     Args:
         preds: predicted grades, (n,).

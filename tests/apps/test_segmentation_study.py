@@ -54,7 +54,7 @@ def test_areas_are_the_metrics_and_sklearns() -> None:
 def test_a_planted_gain_is_found_and_equal_arms_are_not() -> None:
     names = [f"eye{i}" for i in range(12)]
     result = analyse_curves(
-        {"classic": curves(0.5), "synthesize": curves(0.8), "own-masks": curves(0.5)}, names, ["ex"], resamples=200
+        {"classic": curves(0.5), "synthesize": curves(0.8), "own-masks": curves(0.5)}, names, ["ex"]
     )
     gain = result["differences"]["synthesize"]["ex"]
     assert gain["low"] > 0
@@ -71,7 +71,7 @@ def test_a_structure_that_never_occurs_is_undefined() -> None:
     empty = curves(0.5)
     empty[:, :, :, 1] = 0
     both = np.concatenate([curves(0.5), empty], 2)
-    result = analyse_curves({"classic": both, "none": both}, ["a"] * 6 + ["b"] * 6, ["ex", "se"], resamples=20)
+    result = analyse_curves({"classic": both, "none": both}, ["a"] * 6 + ["b"] * 6, ["ex", "se"])
     assert result["arms"]["none"]["se"]["value"] is None
     assert result["arms"]["none"]["mean"]["value"] == pytest.approx(result["arms"]["none"]["ex"]["value"])
 
@@ -96,7 +96,7 @@ def test_draws_of_the_training_pairs() -> None:
 def settings(folder: Path, out: Path, **options: Any) -> SegmentationStudyConfig:
     small = {"seeds": 2, "image_size": 56, "steps": 2, "batch_size": 2, "channels": (4, 4, 8), "bank_size": 2}
     return SegmentationStudyConfig(
-        datalist=str(folder / "datalist.json"), out=str(out), resamples=10, grades=(3,), **{**small, **options}
+        datalist=str(folder / "datalist.json"), out=str(out), grades=(3,), **{**small, **options}
     )
 
 

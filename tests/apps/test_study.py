@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from monai_retina_gen.apps.segmentation_study import smoke_synthesizer
@@ -20,15 +18,15 @@ from monai_retina_gen.apps.study import ARMS, PRESETS, StudyConfig, add_parser, 
 from monai_retina_gen.apps.study.alternatives import make_alternatives, make_bank
 from monai_retina_gen.apps.study.analysis import analyse
 from monai_retina_gen.apps.study.arms import Condition, bank_mode, expand_arms, replacement_probabilities
-from monai_retina_gen.apps.study.bootstrap import Gradings, difference_interval, figure_interval, holm
 from monai_retina_gen.apps.study.classic import classic_transform
 from monai_retina_gen.apps.study.detection import auc, cross_fitted_scores
+from monai_retina_gen.apps.study.gradings import Gradings, figure_interval
 from monai_retina_gen.apps.study.photographs import Photographs, load_photographs
 from monai_retina_gen.apps.study.runs import Material, _folds
 from monai_retina_gen.apps.study.smoke import smoke_generator
 from monai_retina_gen.apps.study.texture import _blur, match_texture
 from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus
-from monai_retina_gen.metrics import accuracy_from_confusion, kappa_from_confusion
+from monai_retina_gen.metrics import accuracy_from_confusion, holm, kappa_from_confusion
 
 GRADES = [0] * 60 + [1] * 10 + [2] * 60 + [3] * 40 + [4] * 30
 
@@ -56,9 +54,9 @@ def planted(arm: str, right: float, seed: int, validation: float, generator: str
     }
 
 
-def planted_study(generative: float, baseline: float = 0.5) -> dict[str, Any]:
+def planted_study(generative: float, baseline: float = 0.5, seeds: int = 5) -> dict[str, Any]:
     results = []
-    for seed in range(3):
+    for seed in range(seeds):
         results += [
             planted("none", 0.4, seed, 0.3),
             planted("oversample", baseline, seed, 0.4),
@@ -66,7 +64,7 @@ def planted_study(generative: float, baseline: float = 0.5) -> dict[str, Any]:
             planted("sample", generative, seed, 0.5, "vae"),
             planted("sample-uniform", 0.1, seed, 0.2, "vae"),
         ]
-    return analyse(results, StudyConfig(datalist="-", out="-", resamples=500))
+    return analyse(results, StudyConfig(datalist="-", out="-"))
 
 
 def test_planted_gain_is_found_and_named_by_validation() -> None:
@@ -74,7 +72,7 @@ def test_planted_gain_is_found_and_named_by_validation() -> None:
     assert (primary["a"], primary["b"]) == ("sample--vae--1", "oversample")  # a control never is the primary arm
     assert primary["verdict"] == "helps"
     assert 0 < primary["kappa"]["low"] < primary["kappa"]["value"] < primary["kappa"]["high"]
-    assert primary["kappa"]["detectable"] == pytest.approx(2.8 * primary["kappa"]["standard_error"])
+    assert primary["kappa"]["detectable"] > 2.8 * primary["kappa"]["standard_error"]  # of t, not of the normal
 
 
 def test_planted_harm_is_found() -> None:
@@ -99,32 +97,16 @@ def test_comparisons_hold_the_controls_and_are_corrected() -> None:
 
 def test_without_generative_arms_there_is_no_primary_comparison() -> None:
     results = [planted("none", 0.4, 0, 0.3), planted("oversample", 0.5, 0, 0.4)]
-    study = analyse(results, StudyConfig(datalist="-", out="-", resamples=50))
+    study = analyse(results, StudyConfig(datalist="-", out="-"))
     assert study["primary"]["words"].startswith("No primary comparison")
 
 
 def test_figures_agree_with_scikit_learn() -> None:
     results = [planted("none", 0.6, seed, 0.3) for seed in range(3)]
-    row = analyse(results, StudyConfig(datalist="-", out="-", resamples=50))["sets"]["test"][0]
+    row = analyse(results, StudyConfig(datalist="-", out="-"))["sets"]["test"][0]
     kappas = [cohen_kappa_score(r["predictions"]["test"]["pred"], GRADES, weights="quadratic") for r in results]
     assert row["kappa"]["value"] == pytest.approx(sum(kappas) / 3)
     assert sum(map(sum, row["confusion"])) == 3 * len(GRADES)
-
-
-def test_holm_by_hand() -> None:
-    # smallest 0.005 * 4, then 0.01 * 3, then 0.03 * 2, then 0.04 * 1 raised to the one before
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_lies_between_raw_and_bonferroni(p_values: list[float]) -> None:
-    for raw, adjusted in zip(p_values, holm(p_values), strict=True):
-        assert raw <= adjusted <= 1
-    smallest = min(range(len(p_values)), key=p_values.__getitem__)
-    assert holm(p_values)[smallest] == min(1.0, len(p_values) * p_values[smallest])
 
 
 def gradings(preds: torch.Tensor, target: torch.Tensor) -> Gradings:
@@ -132,52 +114,28 @@ def gradings(preds: torch.Tensor, target: torch.Tensor) -> Gradings:
     return Gradings(preds, target, groups, ["resnet18"] * len(preds), 5)
 
 
-def test_bootstrap_error_of_accuracy_is_the_binomial_one() -> None:
-    target = torch.arange(400) % 5
-    preds = torch.where(torch.arange(400) % 4 == 0, (target + 1) % 5, target)  # accuracy 0.75
-    interval = figure_interval(gradings(preds[None], target), accuracy_from_confusion, resamples=2000)
-    assert interval["value"] == 0.75
-    assert interval["standard_error"] == pytest.approx((0.75 * 0.25 / 400) ** 0.5, rel=0.08)
-
-
-def test_seeds_that_differ_widen_the_interval() -> None:
-    target = torch.arange(400) % 5
-    good, bad = target, torch.zeros_like(target)
-    one = figure_interval(gradings(torch.stack([good, good]), target), accuracy_from_confusion, resamples=300)
-    two = figure_interval(gradings(torch.stack([good, bad]), target), accuracy_from_confusion, resamples=300)
-    assert two["high"] - two["low"] > 0.5 > one["high"] - one["low"]
-
-
-def test_variance_of_the_mean_of_few_seeds_is_unbiased() -> None:
-    target = torch.zeros(100, dtype=torch.long)
-    rates = torch.tensor([0.2, 0.5, 0.8])  # all photographs are alike, so that only the seeds vary
-    preds = (torch.arange(100)[None] >= 100 * rates[:, None]).long()
-    groups = ["one eye"] * 100
-    judged = Gradings(preds, target, groups, ["resnet18"] * 3, 5)
-    interval = figure_interval(judged, accuracy_from_confusion, resamples=4000)
-    assert interval["standard_error"] == pytest.approx(float(rates.std() / 3**0.5), rel=0.05)
-
-
-def test_one_seed_concludes_nothing() -> None:
-    results = [planted("oversample", 0.3, 0, 0.3), planted("sample", 0.9, 0, 0.5, "vae")]
-    primary = analyse(results, StudyConfig(datalist="-", out="-", resamples=100, seeds=1))["primary"]
-    assert primary["kappa"]["low"] > 0
-    assert primary["verdict"] == "no conclusion"
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_few_seeds_give_no_verdict(seeds: int) -> None:
+    study = planted_study(generative=0.95, seeds=seeds)
+    assert study["primary"]["kappa"]["low"] > 0
+    assert {c["verdict"] for c in study["comparisons"]["test"]} == {"no verdict, too few seeds"}
+    assert "Verdict: no verdict, too few seeds." in study["primary"]["words"]
 
 
 def test_difference_of_equal_gradings_is_nothing() -> None:
     target = torch.arange(50) % 5
     same = gradings(target.roll(1)[None], target)
-    difference = difference_interval(same, same, kappa_from_confusion, resamples=100)
+    difference = figure_interval(same, kappa_from_confusion, same)
     assert (difference["value"], difference["low"], difference["high"], difference["p"]) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_difference_refuses_other_photographs() -> None:
     target = torch.arange(50) % 5
-    with pytest.raises(ValueError, match="same photographs"):
-        difference_interval(
-            gradings(target[None], target), gradings(target[None], target.flip(0)), kappa_from_confusion, resamples=10
-        )
+    first = gradings(target[None], target)
+    others = [gradings(target[None], target.flip(0)), Gradings(target[None], target, ["eye"] * 50, ["resnet18"], 5)]
+    for other in others:
+        with pytest.raises(ValueError, match="same photographs"):
+            figure_interval(first, accuracy_from_confusion, other)
 
 
 def test_probabilities_keep_real_showings_and_the_synthetic_total() -> None:
@@ -278,9 +236,7 @@ def test_folds_cover_all_and_keep_groups_together() -> None:
 
 def tiny(phantom_list: Path, out: Path, **changes: Any) -> StudyConfig:
     few = {"arms": ("none", "oversample", "sample"), "seeds": 1, "image_size": 48, "max_epochs": 1, "batch_size": 10}
-    return StudyConfig(
-        **{"datalist": str(phantom_list), "out": str(out), "bank_size": 3, "resamples": 50, **few, **changes}
-    )
+    return StudyConfig(**{"datalist": str(phantom_list), "out": str(out), "bank_size": 3, **few, **changes})
 
 
 @pytest.fixture(scope="module")

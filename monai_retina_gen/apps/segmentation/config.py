@@ -28,7 +28,7 @@ class SegmentationStudyConfig:
         out: folder of the results.
         arms: of `SEGMENTATION_ARMS`.
         structures: lesions that are segmented.
-        seeds: trainings of every arm.
+        seeds: trainings of every arm; fewer than five give no verdict.
         image_size: side in pixels.
         steps: optimiser steps, the same in every arm; nothing is selected on the way, the last weights are judged.
         batch_size: images of a step.
@@ -37,7 +37,6 @@ class SegmentationStudyConfig:
         share: of the drawn images that are synthesized, in the arms that have them.
         bank_size: synthesized pairs per grade.
         grades: grades of the synthesized pairs.
-        resamples: of the bootstrap.
         device: where everything runs.
         preset: name of the preset, for the record.
 
@@ -57,7 +56,7 @@ class SegmentationStudyConfig:
     masks: str = ""
     arms: tuple[str, ...] = ("none", "classic", "own-masks", "synthesize")
     structures: tuple[str, ...] = ("ma", "he", "ex", "se")
-    seeds: int = 3
+    seeds: int = 5
     image_size: int = 256
     steps: int = 600
     batch_size: int = 4
@@ -66,7 +65,6 @@ class SegmentationStudyConfig:
     share: float = 0.5
     bank_size: int = 40
     grades: tuple[int, ...] = (2, 3, 4)
-    resamples: int = 1000
     device: str = "cpu"
     preset: str = ""
 
@@ -74,7 +72,7 @@ class SegmentationStudyConfig:
         unknown = [arm for arm in self.arms if arm not in SEGMENTATION_ARMS]
         if unknown or not self.arms:
             raise ValueError(f"arms: {unknown or 'none'} came; choose from {', '.join(SEGMENTATION_ARMS)}")
-        for name in ("seeds", "image_size", "steps", "batch_size", "bank_size", "resamples"):
+        for name in ("seeds", "image_size", "steps", "batch_size", "bank_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} came, a whole number from 1 is wanted")
         stride = 2 ** (len(self.channels) - 1)
@@ -102,7 +100,6 @@ SEGMENTATION_PRESETS: dict[str, dict[str, Any]] = {
         "channels": (4, 4, 8),
         "bank_size": 2,
         "grades": (3,),
-        "resamples": 50,
     },
 }
 """Settings by preset; all of them can be overridden."""

@@ -25,6 +25,7 @@ from monai_retina_gen.data import (
 from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
 from monai_retina_gen.data.eye_masks import merge_masks
 from monai_retina_gen.generators import RetinaGenerator, load_generator
+from monai_retina_gen.metrics import verdict
 
 from .config import SegmentationStudyConfig
 from .figures import BASELINE, MEAN, analyse_curves
@@ -75,9 +76,9 @@ def run_segmentation_study(
         "settings": config.settings(),
         "n_training": len(real),
         "n_test": len(test),
-        **analyse_curves(curves, test.groups, config.structures, resamples=config.resamples),
+        **analyse_curves(curves, test.groups, config.structures),
     }
-    result["words"] = _words(result, config)
+    result["words"] = _words(result)
     write_json(result, folder / RESULT)
     write_atomically(folder / SUMMARY, _table(result, config))
     return result
@@ -150,16 +151,13 @@ def _read(folder: Path, arm: str, seed: int) -> np.ndarray:
         return np.asarray(stored["counts"])
 
 
-def _words(result: dict[str, Any], config: SegmentationStudyConfig) -> str:
+def _words(result: dict[str, Any]) -> str:
     if "synthesize" not in result["differences"]:
         return f"No comparison: it needs the arms {BASELINE!r} and 'synthesize'."
     cell, said = result["differences"]["synthesize"][MEAN], f"synthesize against {BASELINE}, mean PR-AUC of "
     said += f"{result['n_test']} test photographs: "
-    if cell["value"] is None:
-        return f"{said}undefined: no conclusion."
-    sure = config.seeds > 1 and cell["p"] < 0.05
-    verdict = ("helps" if cell["value"] > 0 else "harms") if sure else "no conclusion"
-    return f"{said}{_cell(cell, '+')}: {verdict}. A difference of {cell['detectable']:.3f} would have been found."
+    said += f"{_cell(cell, '+')}: {verdict(cell['value'], cell['p'], cell['seeds'])}."
+    return said if cell["p"] is None else f"{said} A difference of {cell['detectable']:.3f} would have been found."
 
 
 def _table(result: dict[str, Any], config: SegmentationStudyConfig) -> str:
@@ -173,6 +171,6 @@ def _table(result: dict[str, Any], config: SegmentationStudyConfig) -> str:
 
 
 def _cell(figure: dict[str, Any], sign: str = "") -> str:
-    if figure["value"] is None:
-        return "undefined"
+    if figure["low"] is None:
+        return "undefined" if figure["value"] is None else format(figure["value"], f"{sign}.3f")
     return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.3f} to {figure['high']:{sign}.3f})"

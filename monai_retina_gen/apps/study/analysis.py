@@ -10,13 +10,15 @@ import torch
 from monai_retina_gen.metrics import (
     accuracy_from_confusion,
     grade_confusion_matrix,
+    holm,
     kappa_from_confusion,
     sensitivity_from_confusion,
+    verdict,
 )
 
 from .arms import BASELINE, CONTROLS, GENERATIVE
-from .bootstrap import Gradings, difference_interval, figure_interval, holm
 from .config import StudyConfig
+from .gradings import Gradings, figure_interval
 
 __all__ = ["analyse"]
 
@@ -25,7 +27,6 @@ STATISTICS = {
     "kappa": kappa_from_confusion,
     "sensitivity": sensitivity_from_confusion,
 }
-LEVEL = 0.05
 ALL = "all"
 Results = Sequence[dict[str, Any]]
 
@@ -49,10 +50,10 @@ def analyse(results: Results, config: StudyConfig) -> dict[str, Any]:
     }
     validation = {condition: _validation_kappa(results, condition) for condition in conditions}
     primary = _primary_pair(validation)
-    comparisons = {name: _comparisons(gradings[name], primary if name == "test" else None, config) for name in sets}
+    comparisons = {name: _comparisons(gradings[name], primary if name == "test" else None) for name in sets}
     return {
         "validation_kappa": {_id(condition): kappa for condition, kappa in validation.items()},
-        "sets": {name: _rows(gradings[name], config) for name in sets},
+        "sets": {name: _rows(gradings[name]) for name in sets},
         "comparisons": comparisons,
         "primary": _primary(primary, comparisons, validation),
         "te_fake": _te_fake(results, config),
@@ -105,7 +106,7 @@ def _validation_kappa(results: Results, condition: tuple[str, str, float]) -> fl
     return sum(kappas) / len(kappas)
 
 
-def _rows(gradings: dict[tuple[str, str, float], Gradings], config: StudyConfig) -> list[dict[str, Any]]:
+def _rows(gradings: dict[tuple[str, str, float], Gradings]) -> list[dict[str, Any]]:
     graders = list(dict.fromkeys(next(iter(gradings.values())).strata))
     baseline = gradings.get((BASELINE, "", 0.0))
     rows = []
@@ -114,14 +115,11 @@ def _rows(gradings: dict[tuple[str, str, float], Gradings], config: StudyConfig)
             part = _of_grader(judged, grader)
             arm, generator, ratio = condition
             row = {"condition": _id(condition), "arm": arm, "generator": generator, "ratio": ratio, "grader": grader}
-            row |= {name: figure_interval(part, s, resamples=config.resamples) for name, s in STATISTICS.items()}
+            row |= {name: figure_interval(part, s) for name, s in STATISTICS.items()}
             row |= {"confusion": _confusion(part), "n": len(part.target), "graders_trained": len(part.preds)}
             if baseline is not None and arm != BASELINE:
                 other = _of_grader(baseline, grader)
-                row["difference"] = {
-                    name: difference_interval(part, other, s, resamples=config.resamples)
-                    for name, s in STATISTICS.items()
-                }
+                row["difference"] = {name: figure_interval(part, s, other) for name, s in STATISTICS.items()}
             rows.append(row)
     return rows
 
@@ -149,7 +147,7 @@ def _primary_pair(validation: dict[tuple[str, str, float], float]) -> tuple[Any,
 
 
 def _comparisons(
-    gradings: dict[tuple[str, str, float], Gradings], primary: tuple[Any, Any] | None, config: StudyConfig
+    gradings: dict[tuple[str, str, float], Gradings], primary: tuple[Any, Any] | None
 ) -> list[dict[str, Any]]:
     """Differences of kappa: all against the baseline, generative arms against the controls of their generator."""
     baseline = (BASELINE, "", 0.0)
@@ -157,24 +155,15 @@ def _comparisons(
     pairs += [(a, b) for a in gradings for b in gradings if a[0] in GENERATIVE and b[0] in CONTROLS and a[1] == b[1]]
     found: list[dict[str, Any]] = []
     for a, b in pairs:
-        interval = difference_interval(gradings[a], gradings[b], kappa_from_confusion, resamples=config.resamples)
-        found.append({"a": _id(a), "b": _id(b), "kappa": interval, "primary": (a, b) == primary})
+        kappa = figure_interval(gradings[a], kappa_from_confusion, gradings[b])
+        found.append({"a": _id(a), "b": _id(b), "kappa": kappa, "primary": (a, b) == primary})
     others = [comparison for comparison in found if not comparison["primary"]]
-    # a difference without a value in any resample proves nothing: p = 1
-    adjusted = holm([1.0 if c["kappa"]["p"] is None else c["kappa"]["p"] for c in others])
-    for comparison, p in zip(others, adjusted, strict=True):
+    for comparison, p in zip(others, holm([c["kappa"]["p"] for c in others]), strict=True):
         comparison["p_holm"] = p
-    for comparison in found:
-        comparison["verdict"] = _verdict(comparison) if config.seeds > 1 else "no conclusion"
+    for c in found:
+        p = c["kappa"]["p"] if c["primary"] else c["p_holm"]
+        c["verdict"] = verdict(c["kappa"]["value"], p, c["kappa"]["seeds"])
     return found
-
-
-def _verdict(comparison: dict[str, Any]) -> str:
-    kappa = comparison["kappa"]
-    p = kappa["p"] if comparison["primary"] else comparison["p_holm"]
-    if p is None or kappa["value"] is None or p >= LEVEL:
-        return "no conclusion"
-    return "helps" if kappa["value"] > 0 else "harms"
 
 
 def _primary(
@@ -184,8 +173,8 @@ def _primary(
         return {"words": f"No primary comparison: it needs the arm {BASELINE!r} and one of {', '.join(GENERATIVE)}."}
     comparison = next(c for c in comparisons["test"] if c["primary"])
     kappa, best = comparison["kappa"], _id(pair[0])
-    if kappa["value"] is None:
-        figures = "kappa is undefined on the test split"
+    if kappa["p"] is None:
+        figures = "kappa or its interval is undefined on the test split"
     else:
         figures = (
             f"difference of quadratic weighted kappa on the test split {kappa['value']:+.3f} (95 % interval "
@@ -200,8 +189,8 @@ def _primary(
 
 
 def _detectable(kappa: dict[str, Any]) -> str:
-    # two graders that differ in no resample (both always answer the same grade, say) say nothing about power
-    return f"{kappa['detectable']:.3f}" if kappa["detectable"] else "unknown, no resample differs"
+    # graders that never differ (both always answer the same grade, say) say nothing about power
+    return f"{kappa['detectable']:.3f}" if kappa["detectable"] else "unknown, nothing varies"
 
 
 def _te_fake(results: Results, config: StudyConfig) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from monai_retina_gen.metrics import FEWEST_SEEDS
+
 from .config import StudyConfig
 from .runs import Material
 
 __all__ = ["study_warnings"]
 
 FEW = 10
-FEW_SEEDS = 3
 
 
 def study_warnings(config: StudyConfig, material: Material, patients: str) -> list[str]:
@@ -31,9 +32,10 @@ def study_warnings(config: StudyConfig, material: Material, patients: str) -> li
         if few:
             counts = ", ".join(f"{count} of label {label}" for label, count in few.items())
             lines.append(f"{name}: {len(labels)} photographs, only {counts}: sensitivities of those mean little.")
-    if config.seeds < FEW_SEEDS:
+    if config.seeds < FEWEST_SEEDS:
         lines.append(
-            f"{config.seeds} seed(s) for each arm: how much results vary from training to training is hardly seen."
+            f"{config.seeds} seed(s) for each arm: how much results vary from training to training is hardly seen, and "
+            f"there is no verdict below {FEWEST_SEEDS}."
         )
     if config.cross_validation and material.generators:
         lines.append(

@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--ratios", type=_numbers, help="shares of the added photographs that are generated, by commas")
     parser.add_argument("--grade-map", help="binary or referable")
     parser.add_argument("--classic", help="recipe of the classic augmentations: default or cheng2021")
-    for name in ("seeds", "cross-validation", "image-size", "max-epochs", "batch-size", "bank-size", "resamples"):
+    for name in ("seeds", "cross-validation", "image-size", "max-epochs", "batch-size", "bank-size"):
         parser.add_argument(f"--{name}", type=int, help=_help(name))
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--device", help="cpu (default) or cuda")
@@ -54,10 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _help(name: str) -> str:
     return {
-        "seeds": "trainings of every arm and grader",
+        "seeds": "trainings of every arm and grader; fewer than five give no verdict",
         "cross-validation": "folds over training and validation, with another division for every seed",
         "bank-size": "generated images per grade",
-        "resamples": "of the bootstrap",
     }.get(name, "")
 
 

@@ -42,7 +42,7 @@ class StudyConfig:
         grade_map: name in `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4.
         arms: names in `ARMS`.
         graders: backbones of `FundusGrader`, trained from scratch.
-        seeds: training runs of every arm and grader, with seeds 0, 1...
+        seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict.
         ratios: shares of the photographs added by balancing that are generated; 1 is all of them.
         cross_validation: folds over training and validation photographs; 0 keeps the datalist's split.
         image_size: side of the images in pixels.
@@ -59,7 +59,6 @@ class StudyConfig:
         step: unit of that strength, `sigma`, `mu` or `max`; empty for the directions' own.
         amp: train in bfloat16 autocast; `None` does so on every device but the CPU.
         device: where graders and generators run.
-        resamples: of the bootstrap.
         preset: name of the preset that these settings come from, for the record.
 
     Raises:
@@ -80,7 +79,7 @@ class StudyConfig:
     grade_map: str | None = None
     arms: tuple[str, ...] = ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample")
     graders: tuple[str, ...] = ("resnet18",)
-    seeds: int = 3
+    seeds: int = 5
     ratios: tuple[float, ...] = (1.0,)
     cross_validation: int = 0
     image_size: int = 128
@@ -97,7 +96,6 @@ class StudyConfig:
     step: str = ""
     amp: bool | None = None
     device: str = "cpu"
-    resamples: int = 2000
     preset: str = ""
 
     def __post_init__(self) -> None:
@@ -107,7 +105,7 @@ class StudyConfig:
         _check_names("grade_map", (self.grade_map or "binary",), GRADE_MAPS)
         if not self.ratios or not all(0 < ratio <= 1 for ratio in self.ratios):
             raise ValueError(f"ratios: {self.ratios} came, shares above 0 and up to 1 are wanted")
-        for name in ("seeds", "image_size", "max_epochs", "batch_size", "bank_size", "resamples"):
+        for name in ("seeds", "image_size", "max_epochs", "batch_size", "bank_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} came, a whole number from 1 is wanted")
         if self.cross_validation != 0 and self.cross_validation < 3:

@@ -63,7 +63,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "arms": ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample", "edit", "synthesize"),
         "graders": ("resnet18",),
         "lesions": ("ex", "he"),
-        "seeds": 3,
         "ratios": (1.0,),
         "image_size": 128,
         "max_epochs": 30,
@@ -79,7 +78,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_epochs": 1,
         "batch_size": 16,
         "bank_size": 6,
-        "resamples": 200,
     },
 }
 """Settings by preset; all of them can be overridden."""

@@ -154,7 +154,7 @@ def _find(rows: Sequence[Row], condition: str, grader: str) -> Row | None:
 
 
 def _entry(figures: dict[str, Any], label: int) -> dict[str, Any]:
-    return {name: values[label] for name, values in figures.items()}
+    return {name: values[label] for name, values in figures.items() if isinstance(values, list)}
 
 
 def _interval(figure: dict[str, Any], sign: str = "") -> str:
