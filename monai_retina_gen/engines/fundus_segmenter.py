@@ -77,10 +77,11 @@ class FundusSegmenter:
         Raises:
             ImageValueError: for another shape or values outside [0, 1].
         """
-        if images.ndim != 4 or images.shape[1] != 3 or images.amin() < 0 or images.amax() > 1:
+        low, high = torch.stack(torch.aminmax(images)).tolist()  # together: a GPU is waited for once
+        if images.ndim != 4 or images.shape[1] != 3 or not (low >= 0 and high <= 1):
             raise ImageValueError(
-                f"images: shape {tuple(images.shape)}, values {float(images.amin()):.3g} to "
-                f"{float(images.amax()):.3g} came, wanted (B, 3, H, W) in [0, 1]"
+                f"images: shape {tuple(images.shape)}, values {low:.3g} to {high:.3g} came, wanted (B, 3, H, W) in "
+                "[0, 1]"
             )
         found = self.inferer(images.to(self.device, torch.float32), self.network).to(images.device)
         return {name: found[:, [channel]] for channel, name in enumerate(self.structures)}

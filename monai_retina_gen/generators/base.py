@@ -66,6 +66,22 @@ def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
     return torch.stack(rows) if rows else torch.empty(0, dim)
 
 
+def check_range(images: Tensor) -> None:
+    """`ImageValueError` unless all values are finite and in [0, 1]; a GPU is waited for once.
+
+    Examples:
+        >>> check_range(torch.tensor([0.5, float("nan")]))
+        Traceback (most recent call last):
+        ...
+        monai_retina_gen.errors.ImageValueError: images must be finite and in [0, 1], got [nan, nan]
+    """
+    if not images.numel():
+        return
+    low, high = torch.stack(torch.aminmax(images)).tolist()  # NaN where any is
+    if not (low >= 0 and high <= 1):
+        raise ImageValueError(f"images must be finite and in [0, 1], got [{low}, {high}]")
+
+
 class RetinaGenerator:
     """Base of all generators: a network with its identity, and the modes that it has.
 
@@ -152,8 +168,7 @@ class RetinaGenerator:
         if images.ndim != 4 or tuple(images.shape[1:]) != shape:
             raise ImageValueError(f"generator {self.name!r} reads (B, {shape}) images, got {tuple(images.shape)}")
         images = images.to(self.device, torch.float32)
-        if not images.isfinite().all() or images.min() < 0 or images.max() > 1:
-            raise ImageValueError(f"images must be finite and in [0, 1], got [{images.min()}, {images.max()}]")
+        check_range(images)
         return images
 
     def record(self, mode: str, grade: int, seed: int, **fields: Any) -> GenerationRecord:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.losses.occasional_look import OccasionalLook
 
 __all__ = ["LPIPSDR", "VALUE_RANGES", "FeatureMaps", "to_unit_range"]
 
@@ -31,7 +32,7 @@ class FeatureMaps(Protocol):
         ...
 
 
-def to_unit_range(images: Tensor, value_range: str, name: str, slack: float = 1e-3) -> Tensor:
+def to_unit_range(images: Tensor, value_range: str, name: str, slack: float = 1e-3, *, look: bool = True) -> Tensor:
     """Images as float32 in the scale [0, 1], checked against the range that they are said to have.
 
     Args:
@@ -40,15 +41,18 @@ def to_unit_range(images: Tensor, value_range: str, name: str, slack: float = 1e
         name: what the error calls them.
         slack: how far values may lie outside, as a share of the range: networks whose last layer is not bounded
             overshoot.
+        look: whether to look at the values, which waits for a GPU (see `OccasionalLook`).
 
     Raises:
-        ImageValueError: for another shape, values outside the range, or NaN.
+        ImageValueError: for another shape, and where it looks for values outside the range, or NaN.
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ImageValueError(f"{name}: shape {tuple(images.shape)} came, wanted (B, 3, H, W)")
     low, high = VALUE_RANGES[value_range]
     scaled = (images.float() - low) / (high - low)
-    smallest, largest = (float(x) for x in torch.aminmax(scaled.detach()))
+    if not look:
+        return scaled
+    smallest, largest = torch.stack(torch.aminmax(scaled.detach())).tolist()
     if not (smallest >= -slack and largest <= 1 + slack):  # also catches NaN
         came = (smallest * (high - low) + low, largest * (high - low) + low)
         raise ImageValueError(
@@ -78,7 +82,7 @@ class LPIPSDR(nn.Module):
 
     Raises:
         ValueError: for another range, weights that do not fit, or a network without `features_at`.
-        ImageValueError: for images outside the range or of unequal shapes.
+        ImageValueError: for images of unequal shapes or outside the range (on a GPU every 100th call looks).
 
     Examples:
         >>> from monai_retina_gen.networks import FundusGrader
@@ -102,6 +106,7 @@ class LPIPSDR(nn.Module):
         if not isinstance(network, FeatureMaps):
             raise ValueError(f"network {type(network).__name__} has no `features_at`: want FundusGrader or alike")
         self.network, self.layers, self.value_range = network.eval().requires_grad_(False), tuple(layers), value_range
+        self._look = OccasionalLook()
         for index, weight in enumerate(_checked_weights(weights, self.layers)):
             self.register_buffer(f"weight{index}", weight)
 
@@ -114,8 +119,9 @@ class LPIPSDR(nn.Module):
     def forward(self, preds: Tensor, target: Tensor) -> Tensor:
         if preds.shape != target.shape:
             raise ImageValueError(f"preds {tuple(preds.shape)} and target {tuple(target.shape)} differ in shape")
+        look = self._look.due(preds.device)
         x, y = (
-            to_unit_range(images, self.value_range, name, slack)
+            to_unit_range(images, self.value_range, name, slack, look=look)
             for images, name, slack in ((preds, "preds", 0.5), (target, "target", 1e-3))
         )
         with torch.autocast(x.device.type, enabled=False):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.losses.lpips_dr import VALUE_RANGES, to_unit_range
+from monai_retina_gen.losses.occasional_look import OccasionalLook
 
 __all__ = ["ImageNetLPIPS", "VGG19Features"]
 
@@ -76,6 +77,7 @@ class ImageNetLPIPS(nn.Module):
             self.distance = LPIPS(net=net, pnet_rand=not pretrained, verbose=False)
         self.distance.eval().requires_grad_(False)
         self.value_range = value_range
+        self._look = OccasionalLook()
 
     def train(self, mode: bool = True) -> ImageNetLPIPS:
         """Sets the mode of this module; the network stays in evaluation mode (its heads hold dropout)."""
@@ -84,8 +86,9 @@ class ImageNetLPIPS(nn.Module):
         return self
 
     def forward(self, preds: Tensor, target: Tensor) -> Tensor:
-        x = to_unit_range(preds, self.value_range, "preds", 0.5)
-        y = to_unit_range(target, self.value_range, "target")
+        look = self._look.due(preds.device)
+        x = to_unit_range(preds, self.value_range, "preds", 0.5, look=look)
+        y = to_unit_range(target, self.value_range, "target", look=look)
         with torch.autocast(x.device.type, enabled=False):
             return self.distance(x, y, normalize=True).flatten()
 

@@ -26,17 +26,22 @@ def scaled_leaky_relu(x: Tensor, gain: float = 1.0, clamp: float | None = None) 
 
 
 def check_grade(grade: Tensor | None, num_classes: int, batch: int) -> None:
-    """Raise unless `grade` is `(batch,)` integers, `num_classes` for "unknown", or `None` for unknown or no classes."""
+    """Raise unless `grade` is `(batch,)` integers, `num_classes` for "unknown", or `None` for unknown or no classes.
+
+    A GPU is not waited for: there the failure shows at a later call, as that of an index out of range does.
+    """
     if grade is not None and num_classes == 0:
         raise ValueError(f"grade must be None: this network is unconditional, got {tuple(grade.shape)}")
     if grade is None or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return
     if grade.shape != (batch,) or grade.is_floating_point():
         raise ValueError(f"grade must be ({batch},) integers, got {tuple(grade.shape)} {grade.dtype}")
-    if int(grade.min()) < 0 or int(grade.max()) > num_classes:
-        raise ValueError(
-            f"grade must lie in 0..{num_classes - 1} ({num_classes} is unknown), got {sorted(set(grade.tolist()))}"
-        )
+    inside = ((grade >= 0) & (grade <= num_classes)).all()
+    wanted = f"grade must lie in 0..{num_classes - 1} ({num_classes} is unknown)"
+    if grade.device.type != "cpu":
+        torch._assert_async(inside, wanted)
+    elif not bool(inside):
+        raise ValueError(f"{wanted}, got {sorted(set(grade.tolist()))}")
 
 
 class EqualizedLinear(nn.Module):
