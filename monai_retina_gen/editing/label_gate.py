@@ -82,7 +82,7 @@ class LabelGate:
             It is loaded with the first edit, and left out for images below half of its size.
         limits: see `GateLimits`; by default the configuration's.
         image_size: side at which the graders see images; by default the configuration's, 0 takes them as they come.
-        device: where the networks run.
+        device: where the networks run; `None` follows the images, so that the gate of a generator runs where it does.
 
     Raises:
         BundleNotFoundError, WeightsError: on first use, if a bundle, its weights or its limits are missing.
@@ -104,7 +104,7 @@ class LabelGate:
         segmenter: str | FundusSegmenter | None = DEFAULT_SEGMENTER,
         limits: GateLimits | Mapping[str, Any] | None = None,
         image_size: int | None = None,
-        device: str = "cpu",
+        device: str | torch.device | None = None,
     ) -> None:
         if isinstance(graders, nn.Module) and limits is None:
             raise ValueError("limits are needed for graders that come without a bundle: see `gate`")
@@ -148,16 +148,20 @@ class LabelGate:
 
     def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
         """Probabilities `(B, grades)` of the graders, on the CPU."""
-        judge = self._load()
-        seen = resized(images.to(self.device, torch.float32), judge.image_size)
-        found: Tensor = judge.graders(seen, groups).float().cpu()
+        judge, device = self._load(), self._place(images)
+        seen = resized(images.to(device, torch.float32), judge.image_size)
+        found: Tensor = judge.graders.to(device)(seen, groups).float().cpu()
         return found
 
+    def _place(self, images: Tensor) -> torch.device:
+        return images.device if self.device is None else torch.device(self.device)
+
     def _surroundings(self, images: Tensor, originals: Tensor) -> dict[str, Tensor]:
-        segmenter = self._load_segmenter()
+        device = self._place(images)
+        segmenter = self._load_segmenter(device)
         if segmenter is None or images.shape[-1] < SEGMENTED_SHARE * segmenter.image_size:
             return {}
-        after, before = (resized(x.to(self.device).float(), segmenter.image_size) for x in (images, originals))
+        after, before = (resized(x.to(device).float(), segmenter.image_size) for x in (images, originals))
         masks_after, masks_before = segmenter.masks(after), segmenter.masks(before)
         neighbourhood = lesion_neighbourhood(masks_after, masks_before)
         return {
@@ -168,16 +172,16 @@ class LabelGate:
     def _load(self) -> _Judge:
         with _LOCK:
             if self._judge is None:
-                self._judge = _load_judge(self.graders, self.limits, self.image_size, self.device)
+                self._judge = _load_judge(self.graders, self.limits, self.image_size)
             return self._judge
 
-    def _load_segmenter(self) -> FundusSegmenter | None:
+    def _load_segmenter(self, device: torch.device) -> FundusSegmenter | None:
+        if not isinstance(self.segmenter, str):
+            return self.segmenter
         with _LOCK:
-            if self._segmenter is None and self.segmenter is not None:
-                given = self.segmenter
+            if self._segmenter is None or self._segmenter.device != device:
                 # before and after are compared, so flips would cost four times as much for little
-                own = load_segmenter(given, device=self.device, flips=False) if isinstance(given, str) else given
-                self._segmenter = own
+                self._segmenter = load_segmenter(self.segmenter, device=device, flips=False)
             return self._segmenter
 
     def __getstate__(self) -> dict[str, Any]:
@@ -198,10 +202,10 @@ class _Judge:
 _LOCK = threading.Lock()
 
 
-def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size: int | None, device: str) -> _Judge:
+def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size: int | None) -> _Judge:
     if isinstance(graders, nn.Module):
         assert limits is not None  # checked by the constructor
-        return _Judge(graders.to(device).eval(), limits, image_size or 0, type(graders).__name__)
+        return _Judge(graders.eval(), limits, image_size or 0, type(graders).__name__)
     name, config_name = split_bundle_name(graders)
     bundle = find_bundle(name)
     config = read_inference_config(bundle, config_name)
@@ -212,7 +216,7 @@ def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size:
         )
     found = limits or GateLimits.from_dict(config["gate"])
     size = int(config.get("image_size", 0)) if image_size is None else image_size
-    network = load_network(bundle, config_name=config_name).to(device)
+    network = load_network(bundle, config_name=config_name)
     return _Judge(network, found, size, f"{graders} {read_metadata(bundle).get('version', '0')}")
 
 

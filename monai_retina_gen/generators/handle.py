@@ -5,7 +5,6 @@ It is only a specification; the generator itself is loaded on first use, once pe
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 from typing import Any
@@ -19,6 +18,17 @@ __all__ = ["GeneratorHandle"]
 
 _LOADED: dict[tuple[int, str, str, bool], RetinaGenerator] = {}
 _LOCK = threading.Lock()
+_FORKED = False
+
+
+def _say_forked() -> None:
+    """Note that this process is the child of a fork; unlike a start method's name, `os.fork` tells it in all cases."""
+    global _FORKED
+    _FORKED = True
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_say_forked)
 
 
 class GeneratorHandle:
@@ -49,9 +59,10 @@ class GeneratorHandle:
         Raises:
             RuntimeError: for a CUDA device in a forked worker.
         """
-        self._refuse_forked_cuda()
         if not isinstance(self.source, str):
+            _refuse_forked_cuda(getattr(self.source, "device", "cpu"))
             return self.source
+        _refuse_forked_cuda(self.device)
         key = (os.getpid(), self.source, self.device, self.trust_code)
         with _LOCK:
             if key not in _LOADED:
@@ -66,16 +77,6 @@ class GeneratorHandle:
             batch: GeneratedBatch = getattr(generator, mode)(*args, **kwargs)
         return batch
 
-    def _refuse_forked_cuda(self) -> None:
-        forked = getattr(multiprocessing.current_process(), "_start_method", None) == "fork"
-        if self.device.startswith("cuda") and get_worker_info() is not None and forked:
-            raise RuntimeError(
-                f"a generator on {self.device!r} cannot run in a forked DataLoader worker: CUDA does not survive a "
-                "fork. Use the batch form after the loader (BatchGenerativeAugment or GenerativePrepareBatch), or a "
-                "bank made ahead (`python -m monai_retina_gen expand`, then bank=DIR), or ThreadDataLoader with "
-                "num_workers=0, or device='cpu'."
-            )
-
     def __deepcopy__(self, memo: dict[int, Any]) -> GeneratorHandle:
         return self
 
@@ -84,3 +85,13 @@ class GeneratorHandle:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _refuse_forked_cuda(device: object) -> None:
+    if str(device).startswith("cuda") and get_worker_info() is not None and _FORKED:
+        raise RuntimeError(
+            f"a generator on {str(device)!r} cannot run in a forked DataLoader worker: CUDA does not survive a fork. "
+            "Use the batch form after the loader (BatchGenerativeAugment or GenerativePrepareBatch), or a bank made "
+            "ahead (`python -m monai_retina_gen expand`, then bank=DIR), or ThreadDataLoader with num_workers=0, or "
+            "multiprocessing_context='spawn', or device='cpu'."
+        )

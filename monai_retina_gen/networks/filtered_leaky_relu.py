@@ -57,7 +57,7 @@ class FilteredLeakyReLU(nn.Module):
     Differentiable twice, on any device and in any floating dtype. The filters are constants. Under `torch.jit.trace`
     and `torch.export`, or with `plain = True` (for forward-mode differentiation and `torch.func`), the same is
     computed by PyTorch's own operators. On a GPU with Triton, separable filters in float32 or bfloat16 take a Triton
-    kernel if it passes a check against the products of matrices; `MRG_TRITON=0` in the environment turns it off.
+    kernel if `MRG_TRITON=1` in the environment asks for it and it passes a check against the products of matrices.
 
     Args:
         input_size: side of the square input maps.

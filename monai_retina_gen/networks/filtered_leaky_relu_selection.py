@@ -1,9 +1,10 @@
 """Whether the Triton kernel or the products of matrices compute the filtered leaky ReLU.
 
-The kernel is used for CUDA tensors where Triton is installed, the filters are separable, and a small computation of
-both agrees: once in a process for each layer geometry, dtype and use. In all other cases, and after any error that
-Triton raises, the products compute it, and one line of the log says why. `MRG_TRITON=0` in the environment turns the
-kernel off. An error of the GPU itself, such as an address that does not exist, no program can recover from.
+The kernel is used where it is asked for (`MRG_TRITON=1` in the environment), for CUDA tensors where Triton is
+installed, the filters are separable, and a small computation of both agrees: once in a process for each layer geometry,
+dtype and use. In all other cases, and after any error that Triton raises, the products compute it, and one line of the
+log says why. An error of the GPU itself, such as an address that does not exist, no program can recover from: so it is
+off until asked for.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def _on_gpu(x: Tensor) -> bool:
 
 
 def _unsuitable(dtype: torch.dtype, weights: Sequence[float]) -> str | None:
-    if os.environ.get("MRG_TRITON") == "0":
-        return "MRG_TRITON=0"
+    if os.environ.get("MRG_TRITON") != "1":
+        return "the Triton kernel is off (MRG_TRITON=1 asks for it)"
     if dtype not in _TOLERANCES:
         return f"the Triton kernel takes float32 and bfloat16, not {dtype}"
     if list(weights) != [1.0]:

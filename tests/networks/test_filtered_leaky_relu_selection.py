@@ -33,7 +33,7 @@ class Kernel:
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Tensor]], Kernel]:
     """Makes every tensor pass for a GPU's, Triton for installed and the function for its kernel."""
-    monkeypatch.delenv("MRG_TRITON", raising=False)
+    monkeypatch.setenv("MRG_TRITON", "1")
     monkeypatch.setattr(filtered_leaky_relu_selection, "_on_gpu", lambda x: True)
     monkeypatch.setattr(filtered_leaky_relu_selection, "_triton_installed", lambda: True)
     monkeypatch.setattr(filtered_leaky_relu_selection, "_verdicts", {})
@@ -154,8 +154,21 @@ def test_what_the_kernel_does_not_serve(
     assert "not torch.float64" in said(layer().double(), X.double(), SCALE.double(), BIAS.double())
     monkeypatch.setattr(filtered_leaky_relu_selection, "_triton_installed", lambda: False)
     assert "Triton is not installed" in said(layer(), X, SCALE, BIAS)
-    monkeypatch.setenv("MRG_TRITON", "0")
-    assert "MRG_TRITON=0" in said(layer(), X, SCALE, BIAS)
+    assert kernel.calls == []
+
+
+@pytest.mark.parametrize("setting", [None, "0", ""])
+def test_off_unless_asked_for(
+    use: Any, setting: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = use(lambda true: true)
+    if setting is None:
+        monkeypatch.delenv("MRG_TRITON")
+    else:
+        monkeypatch.setenv("MRG_TRITON", setting)
+    with caplog.at_level(logging.INFO):
+        layer()(X, SCALE, BIAS)
+    assert "MRG_TRITON=1 asks for it" in caplog.text
     assert kernel.calls == []
 
 

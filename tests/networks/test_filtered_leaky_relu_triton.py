@@ -135,9 +135,8 @@ def compile_for(capabilities: Sequence[int]) -> list[int]:
 
 def run_here(*arguments: str, **environment: str) -> Any:
     command = [sys.executable, "-W", "ignore", __file__, *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MRG_TRITON": "1", **environment}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
