@@ -113,8 +113,7 @@ def _fold_outcome(
     with torch.no_grad():
         starts = range(0, len(held_out), 32)
         logits = torch.cat([network(held_out.floats(slice(i, i + 32)).to(device)).float().cpu() for i in starts])
-    keys = [key for key in parser.get("network_def") if key != "pretrained"]
-    definition = {key: parser.get_parsed_content(f"network_def::{key}") for key in keys}
+    definition = {key: parser.get_parsed_content(f"network_def::{key}") for key in parser.get("network_def")}
     return logits, torch.tensor(held_out.grades), definition, size
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import (
     CHECKPOINT,
     find_bundle,
+    hub_file,
     load_network,
     load_state,
     load_weights,
@@ -168,27 +168,8 @@ def _fundus_file(bundle: Path) -> Path:
 def _inception(device: str) -> Extractor:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-    path = _inception_file(URL_INCEPTION_V3)
+    path = hub_file(URL_INCEPTION_V3, what="extractor 'inception'", otherwise="use the extractor 'fundus'")
     load_state(path)  # torch-fidelity unpickles objects: only a plain state dict gets that far
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
     name = "torch-fidelity inception-v3-compat 2048"
     return Extractor(_InceptionFeatures(network), name=name, sha256=sha256_file(path), input_size=0, device=device)
-
-
-def _inception_file(url: str) -> Path:
-    """The weights in torch's cache, downloaded where they are not there; their name carries the hash's start."""
-    name = Path(urlparse(url).path).name
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path))
-        except OSError as error:
-            raise WeightsError(
-                f"extractor 'inception': {url} could not be downloaded ({error}). Download it on a machine with a "
-                f"network, put it at {path}, and start again; or use the extractor 'fundus'."
-            ) from error
-    prefix, found = Path(name).stem.rsplit("-", 1)[1], sha256_file(path)
-    if not found.startswith(prefix):
-        raise WeightsError(f"{path} has sha256 {found}, but its name asks for {prefix}...: delete it and start again")
-    return path

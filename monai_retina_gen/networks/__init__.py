@@ -5,12 +5,15 @@ from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
 from monai_retina_gen.networks.drgan import DRGAN
 from monai_retina_gen.networks.drgan_attention import SpatialChannelAttention
 from monai_retina_gen.networks.drgan_discriminator import MultiScaleDiscriminator
+from monai_retina_gen.networks.efficientnet_lite import LITE_VARIANTS, EfficientNetLite
+from monai_retina_gen.networks.efficientnet_lite_import import convert_efficientnet_lite_state
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
+from monai_retina_gen.networks.ordinal_head import OrdinalHead
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import StyleEncoder
@@ -24,18 +27,21 @@ __all__ = [
     "BACKBONES",
     "DRGAN",
     "LATENT_DISTRIBUTIONS",
+    "LITE_VARIANTS",
     "RESIDUAL_CHANNELS",
     "STRUCTURES",
     "ActivationMapClassifier",
     "CrossFittedGraders",
     "CuratedLatents",
     "DeconvolutionGenerator",
+    "EfficientNetLite",
     "FilteredLeakyReLU",
     "FundusGrader",
     "FundusVAE",
     "GradingSpace",
     "LesionSegmenter",
     "MultiScaleDiscriminator",
+    "OrdinalHead",
     "PerGradeVAE",
     "ResidualCritic",
     "ResidualGenerator",
@@ -45,6 +51,7 @@ __all__ = [
     "StyleEncoder",
     "StyleGAN3",
     "StyleSpace",
+    "convert_efficientnet_lite_state",
     "convert_stylegan3_state",
     "draw_latents",
     "latent_statistics",

@@ -1,11 +1,9 @@
-"""Grader of diabetic retinopathy: a torchvision backbone with a linear head.
+"""Grader of diabetic retinopathy: a backbone by name with a linear head.
 
-Sources: the five papers grade with ResNet-50 (Zhao et al., Zhou et al.), VGG16 and Inception-v3 (Zhao et al.),
-ResNet-101 and DenseNet-121 (Cheng and Ye). Any of torchvision's backbones listed in `BACKBONES` is taken by its name.
+What ships is EfficientNet-Lite0. The five papers grade with ResNet-50 (Zhao et al., Zhou et al.), VGG16 and
+Inception-v3 (Zhao et al.), ResNet-101 and DenseNet-121 (Cheng and Ye), which are torchvision's.
 With `backbone="vgg16", num_classes=2` (grade 0 against 1-4) it is the network behind LPIPS_DR (Zhao et al., Eq. 1).
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,9 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.networks.efficientnet_lite import LAST_STAGE, LITE_VARIANTS, EfficientNetLite
+from monai_retina_gen.networks.ordinal_head import OrdinalHead
+
 __all__ = ["BACKBONES", "FundusGrader"]
 
-BACKBONES = ("resnet18", "resnet50", "resnet101", "vgg16", "vgg16_bn", "densenet121", "inception_v3")
+LITE = "efficientnet_"
+BACKBONES = (
+    *(LITE + variant for variant in LITE_VARIANTS),
+    *("resnet18", "resnet50", "resnet101", "vgg16", "vgg16_bn", "densenet121", "inception_v3"),
+)
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
 
@@ -23,26 +29,28 @@ class FundusGrader(nn.Module):
     """Logits of the grade for photographs in [0, 1].
 
     Args:
-        backbone: one of `BACKBONES`; `resnet50` as in the papers, `resnet18` is what ships. `vgg16_bn` has batch
-            normalisation, without which sixteen layers hardly train from scratch.
+        backbone: one of `BACKBONES`; `efficientnet_lite0` is what ships, `resnet50` the papers'. `vgg16_bn` has batch
+            normalisation, without which sixteen layers hardly train from scratch. It starts from random weights:
+            `load_imagenet` of the room `weights` brings ImageNet's.
         num_classes: number of grades.
-        pretrained: start from torchvision's ImageNet weights. They are downloaded by your machine; if that fails the
-            error says so, and the network never starts from scratch instead.
         dropout: probability before the linear head.
         width: share of the published channels, for VGG16 only: 0.5 has 3.7 M parameters instead of 14.7 M.
+        drop_path: stochastic depth, for EfficientNet-Lite only (see `EfficientNetLite`).
+        ordinal: one severity cut into grades (see `OrdinalHead`) instead of a logit for each grade.
 
     Attributes:
         temperature: divisor of the logits in `probabilities`; 1 until it was fitted (see `fit_temperature`). It is
             saved with the weights.
-        layers: names that `features_at` knows, in order; the five max-pools `pool1` to `pool5` of a VGG16.
+        architecture: the backbone's name.
+        layers: names that `features_at` knows, in order: `stride2` to `stride32` of an EfficientNet-Lite, the five
+            max-pools `pool1` to `pool5` of a VGG16.
 
     Shape:
-        - image: `(B, 3, H, W)` in [0, 1]; the normalisation with ImageNet's mean and deviation is inside.
+        - image: `(B, 3, H, W)` in [0, 1]; the normalisation that the backbone wants is inside.
         - output: `(B, num_classes)` logits, not divided by the temperature.
 
     Raises:
-        ValueError: for an unknown backbone, or a width that the backbone cannot have.
-        RuntimeError: if the ImageNet weights cannot be had.
+        ValueError: for an unknown backbone, or a width or `drop_path` that the backbone cannot have.
 
     Examples:
         >>> FundusGrader(backbone="resnet18").eval()(torch.rand(2, 3, 64, 64)).shape
@@ -52,6 +60,7 @@ class FundusGrader(nn.Module):
         [(16, 32, 32), (128, 2, 2)]
     """
 
+    # TorchScript reads these, so this file does not postpone annotations
     mean: Tensor
     std: Tensor
     temperature: Tensor
@@ -61,24 +70,29 @@ class FundusGrader(nn.Module):
         *,
         backbone: str = "resnet50",
         num_classes: int = 5,
-        pretrained: bool = False,
         dropout: float = 0.0,
         width: float = 1.0,
+        drop_path: float = 0.0,
+        ordinal: bool = False,
     ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
-        if not 0 < width <= 1 or (width < 1 and (pretrained or not backbone.startswith("vgg"))):
-            raise ValueError(f"width={width}: want 1, or less for vgg16 and vgg16_bn with pretrained=False")
-        self.num_classes = num_classes
-        build = _vgg_features if backbone.startswith("vgg") else _torchvision_features
-        self.backbone, self.feature_dim = build(backbone, pretrained, width)
+        if not 0 < width <= 1 or (width < 1 and not backbone.startswith("vgg")):
+            raise ValueError(f"width={width}: want 1, or less for vgg16 and vgg16_bn")
+        if drop_path and not backbone.startswith(LITE):
+            raise ValueError(f"drop_path={drop_path}: want 0, or {LITE}lite0, lite1 or lite2 as backbone")
+        self.architecture, self.num_classes = backbone, num_classes
+        self.backbone, self.feature_dim = _backbone(backbone, width, drop_path)
         self._layer_paths = _named_layers(self.backbone, backbone)
         self.layers = tuple(self._layer_paths)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.feature_dim, num_classes))
+        last = OrdinalHead(self.feature_dim, num_classes) if ordinal else nn.Linear(self.feature_dim, num_classes)
+        self.head = nn.Sequential(nn.Dropout(dropout), last)
         self.register_buffer("temperature", torch.ones(()))
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        # EfficientNet-Lite normalises by itself
+        mean, std = ([0.0] * 3, [1.0] * 3) if backbone.startswith(LITE) else (IMAGENET_MEAN, IMAGENET_STD)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def features(self, image: Tensor) -> Tensor:
         """Pooled features before the head: `(B, feature_dim)`, for distances between sets of images."""
@@ -131,6 +145,8 @@ def _keep(found: dict[str, Tensor], name: str) -> Callable[..., None]:
 
 def _named_layers(network: nn.Module, backbone: str) -> dict[str, str]:
     """Names for users and paths of the modules behind them."""
+    if backbone.startswith(LITE):
+        return {name: f"network.blocks.{stage}" for name, stage in LAST_STAGE.items()}
     if backbone.startswith("vgg"):
         pools = [path for path, module in network.named_modules() if isinstance(module, nn.MaxPool2d)]
         return {f"pool{i}": path for i, path in enumerate(pools, 1)}
@@ -141,19 +157,23 @@ def _named_layers(network: nn.Module, backbone: str) -> dict[str, str]:
     return {f"layer{i}": f"layer{i}" for i in range(1, 5)}
 
 
-def _vgg_features(name: str, pretrained: bool, width: float) -> tuple[nn.Module, int]:
+def _backbone(name: str, width: float, drop_path: float) -> tuple[nn.Module, int]:
+    if name.startswith(LITE):
+        lite = EfficientNetLite(variant=name.removeprefix(LITE), drop_path=drop_path)
+        return lite, lite.feature_dim
+    return _vgg_features(name, width) if name.startswith("vgg") else _torchvision_features(name)
+
+
+def _vgg_features(name: str, width: float) -> tuple[nn.Module, int]:
     """The convolutions of VGG16, pooled: the papers' 4096-wide layers hold 120 M parameters."""
     from torchvision.models.vgg import make_layers
 
-    if pretrained:
-        convolutions: nn.Module = _imagenet(name).features  # type: ignore[assignment]
-    else:
-        channels: list[str | int] = [x if isinstance(x, str) else round(x * width) for x in VGG16]
-        convolutions = make_layers(channels, batch_norm=name.endswith("bn"))
-        for module in convolutions.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    channels: list[str | int] = [x if isinstance(x, str) else round(x * width) for x in VGG16]
+    convolutions = make_layers(channels, batch_norm=name.endswith("bn"))
+    for module in convolutions.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
     network = nn.Sequential()
     network.add_module("features", convolutions)
     network.add_module("avgpool", nn.AdaptiveAvgPool2d(1))
@@ -161,30 +181,15 @@ def _vgg_features(name: str, pretrained: bool, width: float) -> tuple[nn.Module,
     return network, round(512 * width)
 
 
-def _torchvision_features(name: str, pretrained: bool, width: float) -> tuple[nn.Module, int]:
+def _torchvision_features(name: str) -> tuple[nn.Module, int]:
     # torchvision takes a second to import and only graders need it.
     from torchvision import models
 
-    # Inception's auxiliary head returns a tuple in training; the papers do not use it.
-    options = {"aux_logits": False} if name == "inception_v3" else {}
-    build: Callable[..., nn.Module] = getattr(models, name)
-    network = _imagenet(name) if pretrained else build(weights=None, **options)
-    if name == "inception_v3":
-        network.AuxLogits, network.aux_logits = None, False  # type: ignore[assignment]
+    # Inception's auxiliary head returns a tuple in training; the papers do not use it. Its scaling from ImageNet's
+    # mean and deviation to its own is what its published weights were trained with.
+    options = {"aux_logits": False, "transform_input": True, "init_weights": True} if name == "inception_v3" else {}
+    network = models.get_model(name, weights=None, **options)
     head = "classifier" if name == "densenet121" else "fc"
     dimension = int(getattr(network, head).in_features)
     setattr(network, head, nn.Identity())
     return network, dimension
-
-
-def _imagenet(name: str) -> nn.Module:
-    from torchvision import models
-
-    build: Callable[..., nn.Module] = getattr(models, name)
-    try:
-        return build(weights="DEFAULT")
-    except OSError as error:
-        raise RuntimeError(
-            f"ImageNet weights of {name} could not be downloaded ({error}). Put torchvision's file into "
-            "$TORCH_HOME/hub/checkpoints, or pass pretrained=False to train from scratch."
-        ) from error

@@ -7,9 +7,10 @@ from monai_retina_gen.weights.bundle_paths import (
     read_metadata,
     user_cache,
 )
+from monai_retina_gen.weights.hub_files import hub_file
+from monai_retina_gen.weights.initial_weights import IMAGENET, load_imagenet, load_initial_weights
 from monai_retina_gen.weights.state_files import (
     latest_checkpoint,
-    load_initial_weights,
     load_state,
     load_weights,
     save_state,
@@ -32,6 +33,7 @@ from monai_retina_gen.weights.zoo_location import INDEX_FILE, PUBLIC_ZOO, zoo_lo
 
 __all__ = [
     "CHECKPOINT",
+    "IMAGENET",
     "INDEX_FILE",
     "PUBLIC_ZOO",
     "Transfer",
@@ -43,8 +45,10 @@ __all__ = [
     "check_member_path",
     "download_bundle",
     "find_bundle",
+    "hub_file",
     "installed_problems",
     "latest_checkpoint",
+    "load_imagenet",
     "load_initial_weights",
     "load_network",
     "load_state",

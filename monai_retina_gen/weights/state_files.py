@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.errors import WeightsError
 
-__all__ = ["latest_checkpoint", "load_initial_weights", "load_state", "load_weights", "save_state", "sha256_file"]
+__all__ = ["latest_checkpoint", "load_state", "load_weights", "save_state", "sha256_file"]
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
@@ -74,11 +74,6 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str], *, sha256: st
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit {type(network).__name__}: {str(error)[:800]}") from error
     return network
-
-
-def load_initial_weights(network: nn.Module, path: str | None) -> nn.Module:
-    """Start training from `path` (fine-tuning), or from the network's own initialisation where it is empty."""
-    return load_weights(network, path) if path else network
 
 
 def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, half: bool = False) -> None:

@@ -173,5 +173,3 @@ def test_missing_weights_say_where_to_get_them(monkeypatch: pytest.MonkeyPatch, 
     for build in (lambda: ImageNetLPIPS(net="vgg"), VGG19Features):
         with pytest.raises(WeightsError, match=r"download.pytorch.org.*checkpoints"):
             build()
-    with pytest.raises(RuntimeError, match="pretrained=False"):
-        FundusGrader(backbone="vgg16", pretrained=True)

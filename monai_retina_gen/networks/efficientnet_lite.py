@@ -1,0 +1,88 @@
+"""EfficientNet-Lite: a small classifier of ImageNet without squeeze-and-excitation, as a feature network.
+
+Sources: Tan and Le 2019, arXiv:1905.11946, in the "lite" variants that TensorFlow published (no squeeze-and-excitation,
+ReLU6); the network itself is timm's `tf_efficientnet_lite*`. Weights from ImageNet come from
+`monai_retina_gen.weights.load_imagenet`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+__all__ = ["LITE_VARIANTS", "EfficientNetLite"]
+
+LITE_VARIANTS = ("lite0", "lite1", "lite2")
+LAST_STAGE = {"stride2": 0, "stride4": 1, "stride8": 2, "stride16": 4, "stride32": 6}
+"""Stage after which the feature map of each stride is read: the last one of that resolution."""
+
+
+class EfficientNetLite(nn.Module):
+    """Features of photographs in [0, 1]: maps at five strides, and one pooled vector.
+
+    Args:
+        variant: one of `LITE_VARIANTS`: 3.4 M, 4.2 M and 4.8 M parameters.
+        drop_path: highest probability with which a residual branch is left out in training (stochastic depth).
+
+    Attributes:
+        layers: names that `features_at` knows, in order: `stride2`, `stride4`, `stride8`, `stride16`, `stride32`.
+        channels: channels of each of them.
+        feature_dim: length of the pooled vector, 1280.
+
+    Shape:
+        - image: `(B, 3, H, W)` in [0, 1], any size; the normalisation to [-1, 1] is inside.
+        - output: `(B, 1280)` pooled features.
+
+    Raises:
+        ValueError: for an unknown variant.
+
+    Examples:
+        >>> import torch
+        >>> network = EfficientNetLite(variant="lite0").eval()
+        >>> network(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([2, 1280])
+        >>> network.features_at(torch.rand(1, 3, 64, 64), ["stride4"])["stride4"].shape
+        torch.Size([1, 24, 16, 16])
+    """
+
+    def __init__(self, *, variant: str = "lite0", drop_path: float = 0.0) -> None:
+        super().__init__()
+        if variant not in LITE_VARIANTS:
+            raise ValueError(f"unknown variant {variant!r}: choose one of {', '.join(LITE_VARIANTS)}")
+        import timm  # takes seconds to import, and only these networks need it
+
+        self.variant = variant
+        self.network = timm.create_model(
+            f"tf_efficientnet_{variant}", num_classes=0, drop_path_rate=drop_path, scriptable=True
+        )
+        self.layers, self.stages = list(LAST_STAGE), list(LAST_STAGE.values())
+        widths = [int(info["num_chs"]) for info in self.network.feature_info]
+        self.channels = dict(zip(self.layers, widths, strict=True))
+        self.feature_dim = int(self.network.num_features)
+
+    def forward(self, image: Tensor) -> Tensor:
+        pooled: Tensor = self.network(2 * image - 1)
+        return pooled
+
+    def features_at(self, image: Tensor, layers: list[str]) -> dict[str, Tensor]:
+        """Feature maps `(B, C, H / stride, W / stride)`, rounded up, at named layers; no deeper than asked for.
+
+        Args:
+            image: `(B, 3, H, W)` in [0, 1]; gradients flow back to it.
+            layers: any of the attribute `layers`.
+
+        Raises:
+            ValueError: for a layer that there is not.
+        """
+        for name in layers:
+            if name not in self.layers:
+                raise ValueError(f"layer {name}: this network has {', '.join(self.layers)}")
+        wanted = [self.stages[self.layers.index(name)] for name in layers]
+        deepest = max(wanted + [-1])  # noqa: RUF005  # TorchScript unpacks no list
+        found: dict[int, Tensor] = {}
+        maps: Tensor = self.network.bn1(self.network.conv_stem(2 * image - 1))
+        for place, stage in enumerate(self.network.blocks):
+            if place <= deepest:
+                maps = stage(maps)
+                if place in wanted:
+                    found[place] = maps
+        return {name: found[self.stages[self.layers.index(name)]] for name in layers}
