@@ -18,8 +18,17 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from monai_retina_gen.apps.segment import photograph_names, with_masks
-from monai_retina_gen.data import MASK_KEYS, SECTIONS, Datalist, Item, load_datalist, save_datalist, write_mask
+from monai_retina_gen.apps.segment import with_masks
+from monai_retina_gen.data import (
+    MASK_KEYS,
+    SECTIONS,
+    Datalist,
+    Item,
+    load_datalist,
+    photograph_names,
+    save_datalist,
+    write_mask,
+)
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.networks import ActivationMapClassifier
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from monai_retina_gen.data import (
     Datalist,
     Item,
     load_datalist,
+    photograph_names,
     read_image,
     read_mask,
     save_datalist,
@@ -38,7 +39,7 @@ from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 
-__all__ = ["add_parser", "photograph_names", "segment", "segment_photograph", "with_masks"]
+__all__ = ["add_parser", "segment", "segment_photograph", "with_masks"]
 
 SETTINGS, DATALIST, OVERLAYS = "segment.json", "datalist.json", "overlays.png"
 SUFFIXES = {"png": ".png", "nifti": ".nii.gz"}
@@ -145,17 +146,6 @@ def _finish(folder: Path, predicted: Datalist, drawn: Mapping[str, Mapping[str, 
     save_datalist(predicted, folder / DATALIST)
     if drawn:
         write_image(folder / OVERLAYS, _sheet(drawn))
-
-
-def photograph_names(paths: Iterable[str]) -> dict[str, str]:
-    """A name for every file: its path below the folder that all have in common, without the suffix."""
-    listed = sorted(set(paths))
-    base = os.path.commonpath([os.path.dirname(path) for path in listed])
-    names = {path: Path(os.path.relpath(path, base)).as_posix() for path in listed}
-    short = {path: name.removesuffix(".gz").rsplit(".", 1)[0] for path, name in names.items()}
-    # left.png beside left.jpg: the suffix stays part of the name
-    twice = {name for name in short.values() if list(short.values()).count(name) > 1}
-    return {path: names[path].replace(".", "_") if name in twice else name for path, name in short.items()}
 
 
 def with_masks(datalist: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]], judge: str) -> Datalist:

@@ -25,6 +25,7 @@ from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from .mask_composer import ComposedMasks, MaskComposer
 from .odir import odir5k_datalist
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
+from .photograph_names import photograph_names
 from .record import RECORD_KEY, GenerationRecord, read_record
 from .resumable import ResumableSampler, SeededDataset
 from .sampling import balance_probabilities, balanced_sampler
@@ -86,6 +87,7 @@ __all__ = [
     "missing_masks",
     "odir5k_datalist",
     "phantom_fundus",
+    "photograph_names",
     "read_image",
     "read_manifest",
     "read_mask",

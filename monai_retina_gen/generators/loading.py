@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from monai_retina_gen.weights import (
     weights_file,
 )
 
-__all__ = ["load_generator", "regenerate"]
+__all__ = ["generator_from_bundle", "load_generator", "regenerate"]
 
 
 def load_generator(
@@ -54,15 +55,47 @@ def load_generator(
     generator = build_from_bundle(bundle, "generator", trust_code=trust_code, config_name=config_name)
     if not isinstance(generator, RetinaGenerator):
         raise WeightsError(f"`generator` of bundle {bundle} is a {type(generator).__name__}, not a RetinaGenerator")
-    file = weights_file(read_inference_config(bundle, config_name))
-    load_weights(generator.network, bundle / file, sha256=pinned_sha256(bundle, file))
+    return generator_from_bundle(generator, bundle, config_name=config_name, device=device)
+
+
+def generator_from_bundle(
+    generator: RetinaGenerator,
+    bundle: str | os.PathLike[str],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    config_name: str = "inference",
+    device: str | torch.device = "cpu",
+) -> RetinaGenerator:
+    """Give a generator that was built from a bundle's configuration its weights, identity and further parts.
+
+    For configurations: what a user overrides in `generator` or `network_def` is in the generator already.
+
+    Args:
+        generator: with a network as it was initialised.
+        bundle: name or folder.
+        checkpoint: weights; None for the bundle's own. Those must have the sha256 that the bundle pins.
+        config_name: configuration that names the bundle's own weights and parts.
+        device: where it runs.
+
+    Returns:
+        The generator itself.
+
+    Raises:
+        BundleNotFoundError: if there is no such bundle.
+        WeightsError: if the weights are missing, changed, or those of another network.
+    """
+    folder = find_bundle(bundle)
+    file = weights_file(read_inference_config(folder, config_name))
+    path = folder / file if checkpoint is None else Path(checkpoint)
+    pinned = pinned_sha256(folder, file) if path.resolve() == (folder / file).resolve() else None
+    load_weights(generator.network, path, sha256=pinned)
     generator.network.requires_grad_(False)
     generator.identify(
-        name=bundle.name if config_name == "inference" else f"{bundle.name}:{config_name}",
-        version=str(read_metadata(bundle).get("version", "0")),
-        weights_sha256=sha256_file(bundle / file),
+        name=folder.name if config_name == "inference" else f"{folder.name}:{config_name}",
+        version=str(read_metadata(folder).get("version", "0")),
+        weights_sha256=sha256_file(path),
     )
-    generator.load_parts(bundle, config_name)
+    generator.load_parts(folder, config_name)
     return generator.to(device)
 
 

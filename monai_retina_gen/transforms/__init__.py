@@ -25,6 +25,7 @@ from .crop_field_of_view import (
 from .image_order import check_image, resolve_image_order
 from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
+from .photograph_layout import PhotographLayout
 
 __all__ = [
     "BatchGenerativeAugment",
@@ -50,6 +51,7 @@ __all__ = [
     "LoadFundusD",
     "LoadFundusDict",
     "LoadFundusd",
+    "PhotographLayout",
     "RandLesionCropd",
     "StackConditionMapd",
     "StackMasksd",

@@ -72,7 +72,11 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str], *, sha256: st
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{path} does not fit {type(network).__name__}: {str(error)[:800]}") from error
+        raise WeightsError(
+            f"{path} does not fit {type(network).__name__}: it holds the weights of another network_def (image size, "
+            "widths, classes). Leave these as they were trained, or give a checkpoint trained with these. "
+            f"{str(error)[:800]}"
+        ) from error
     return network
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.segment import photograph_names, segment, segment_photograph
+from monai_retina_gen.apps.segment import segment, segment_photograph
 from monai_retina_gen.apps.segment_overlay import overlay, overlay_sheet
 from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, write_image, write_mask
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
@@ -158,11 +158,6 @@ def test_bundle_gives_thresholds_and_refuses_others(tiny_segmenter: Path, grader
         loaded.probabilities(images * 255)
     with pytest.raises(WeightsError, match="no segmenter"):
         load_segmenter(grader_bundle)
-
-
-def test_names_never_collide() -> None:
-    names = photograph_names(["/d/a/1.png", "/d/b/1.png", "/d/b/1.jpg", "/d/b/2.nii.gz"])
-    assert names == {"/d/a/1.png": "a/1", "/d/b/1.png": "b/1_png", "/d/b/1.jpg": "b/1_jpg", "/d/b/2.nii.gz": "b/2"}
 
 
 def test_overlay_draws_outlines_only() -> None:
