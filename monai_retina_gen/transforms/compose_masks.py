@@ -19,8 +19,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, ensure_tuple
 from torch import Tensor
 
-from monai_retina_gen.data import LESION_MASKS, ComposedMasks, MaskComposer
-from monai_retina_gen.transforms.augment.policy import grade_of
+from monai_retina_gen.data import LESION_MASKS, ComposedMasks, MaskComposer, grade_of
 from monai_retina_gen.transforms.image_order import resolve_image_order
 
 __all__ = ["ComposeMasks", "ComposeMasksD", "ComposeMasksDict", "ComposeMasksd", "ComposerHandle"]

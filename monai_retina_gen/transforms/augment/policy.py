@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from monai_retina_gen.data import balance_probabilities
+from monai_retina_gen.data import ICDR_GRADE, LabelGrades, balance_probabilities, check_labels_are_grades, grade_of
 from monai_retina_gen.generators import MODES
 
-__all__ = ["AugmentationPlan", "AugmentationPolicy", "grade_of"]
+__all__ = ["AugmentationPlan", "AugmentationPolicy"]
+
+_KEEPS_THE_EYE = ("edit", "reconstruct")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class AugmentationPlan:
 
     Args:
         mode: generator mode.
-        grade: grade of the item, kept.
+        grade: grade of the generated image: the item's own, or one of its label's.
         seed: seed of the latent.
         lesion: lesion to edit, `""` in the other modes.
         strength: edit strength in [-1, 1], a share of the direction's calibrated range.
@@ -41,15 +43,17 @@ class AugmentationPlan:
 
 
 class AugmentationPolicy:
-    """Distribution of augmentations per grade.
+    """Distribution of augmentations per label; labels are grades, unless `label_grades` says otherwise.
 
     Args:
-        prob: probability of replacing an image: a number, a number per grade (grades left out get 0), or `"balance"`,
-            `1 - n_g / max(n)` for a grade with `n_g` photographs.
-        counts: photographs per grade; wanted by `"balance"` (`count_grades(items)`).
+        prob: probability of replacing an image: a number, a number per label (labels left out get 0), or `"balance"`,
+            `1 - n_g / max(n)` for a label with `n_g` photographs.
+        counts: photographs per label; wanted by `"balance"` (`count_grades(items)`).
         mode: a generator mode, or modes with weights.
         lesion: lesion(s) that an edit picks from.
         strength: range of edit strengths inside [-1, 1].
+        label_grades: what labels such as "referable" stand for, `{label: {grade: photographs}}` (see `LabelGrades`);
+            a generated image is of one of the label's grades, each as often as in the data.
 
     Raises:
         ValueError: for a probability outside [0, 1], an unknown mode, or a range outside [-1, 1].
@@ -58,7 +62,7 @@ class AugmentationPolicy:
         >>> policy = AugmentationPolicy(prob="balance", counts={0: 100, 4: 25}, mode="sample")
         >>> policy.probability(0), policy.probability(4)
         (0.0, 0.75)
-        >>> policy.draw(np.random.RandomState(0), grade=0) is None
+        >>> policy.draw(np.random.RandomState(0), label=0) is None
         True
     """
 
@@ -70,7 +74,10 @@ class AugmentationPolicy:
         mode: str | Mapping[str, float] = "sample",
         lesion: str | Sequence[str] = (),
         strength: Sequence[float] = (-1.0, 1.0),
+        label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
+        self.label_grades = None if label_grades is None else LabelGrades(label_grades)
+        self._counted = [grade_of(g, "counts") for g, n in (counts or {}).items() if n]
         self._prob = _probabilities(prob, counts)
         weights = {mode: 1.0} if isinstance(mode, str) else dict(mode)
         unknown = sorted(set(weights) - set(MODES))
@@ -85,24 +92,48 @@ class AugmentationPolicy:
         if "edit" in self.modes and not self.lesions:
             raise ValueError('mode "edit" needs `lesion`: one or several of "ma", "he", "ex", "se"')
 
-    def probability(self, grade: int) -> float:
-        """Probability of augmenting an item of `grade`."""
-        return self._prob if isinstance(self._prob, float) else self._prob.get(grade, 0.0)
+    def probability(self, label: int) -> float:
+        """Probability of augmenting an item of `label`."""
+        return self._prob if isinstance(self._prob, float) else self._prob.get(label, 0.0)
 
-    def draw(self, random: np.random.RandomState, grade: int) -> AugmentationPlan | None:
-        """Draw a plan; `None` leaves the item as it is. Takes the same number of draws either way."""
-        apply = random.random_sample() < self.probability(grade)
+    def draw(self, random: np.random.RandomState, label: int, grade: int | None = None) -> AugmentationPlan | None:
+        """Draw a plan; `None` leaves the item as it is. Takes the same number of draws either way.
+
+        Args:
+            random: state to draw from.
+            label: of the item.
+            grade: its own grade, where the item says it besides (`ICDR_GRADE`); the generated image keeps it.
+
+        Raises:
+            ValueError: where the grade of the image cannot be told from the label.
+        """
+        apply = random.random_sample() < self.probability(label)
         seed = int(random.randint(0, 2**32, dtype=np.uint64))
         mode = self.modes[int(np.searchsorted(self._cumulative, random.random_sample(), side="right"))]
         which, share = random.random_sample(2)
         if not apply:
             return None
+        kept = self._grade(label, grade, mode, which)
         if mode != "edit":
-            return AugmentationPlan(mode, grade, seed)
+            return AugmentationPlan(mode, kept, seed)
         low, high = self.strength
-        return AugmentationPlan(
-            mode, grade, seed, self.lesions[int(which * len(self.lesions))], low + share * (high - low)
-        )
+        lesion = self.lesions[int(which * len(self.lesions))]
+        return AugmentationPlan(mode, kept, seed, lesion, low + share * (high - low))
+
+    def _grade(self, label: int, grade: int | None, mode: str, share: float) -> int:
+        if self.label_grades is None:
+            if grade is None:
+                check_labels_are_grades(self._counted, "counts")
+            return label if grade is None else grade
+        grades = self.label_grades.of(label)
+        if grade is None and mode in _KEEPS_THE_EYE and len(grades) > 1:
+            raise ValueError(
+                f"mode {mode!r} keeps the photograph's own grade, and label {label} stands for the grades {grades}: "
+                f"give each item its grade under {ICDR_GRADE!r}, as load_datalist(grade_map=...) does"
+            )
+        if grade is not None and grade not in grades:
+            raise ValueError(f"an item of label {label} has the grade {grade}, and label_grades gives it {grades}")
+        return self.label_grades.draw(label, share) if grade is None else grade
 
 
 def _probabilities(prob: Any, counts: Mapping[Any, int] | None) -> float | dict[int, float]:
@@ -111,28 +142,9 @@ def _probabilities(prob: Any, counts: Mapping[Any, int] | None) -> float | dict[
             raise ValueError(f'prob {prob!r}: want a number, a number per grade, or "balance"')
         if counts is None:
             raise ValueError('prob="balance" needs counts={grade: photographs}, e.g. counts=count_grades(items)')
-        return balance_probabilities({int(g): int(n) for g, n in counts.items()})
-    values = {int(g): float(p) for g, p in prob.items()} if isinstance(prob, Mapping) else float(prob)
+        return balance_probabilities(counts)
+    values = {grade_of(g, "prob"): float(p) for g, p in prob.items()} if isinstance(prob, Mapping) else float(prob)
     for p in values.values() if isinstance(values, dict) else [values]:
         if not 0 <= p <= 1:
             raise ValueError(f"prob {prob!r}: every probability must be in [0, 1]")
     return values
-
-
-def grade_of(value: Any, name: str = "grade") -> int:
-    """A grade as `int`, from an `int`, a NumPy number or a one-element tensor.
-
-    Raises:
-        ValueError: if it is not a whole number from 0 on.
-
-    Examples:
-        >>> grade_of(np.float32(2))
-        2
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{name} must be one whole number, got {value!r}") from None
-    if not number.is_integer() or number < 0:
-        raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}; leave ungraded items out")
-    return int(number)

@@ -174,7 +174,7 @@ def test_monai_default_order_pipeline(phantom_folder: Path, vae_bundle: Path) ->
 
 @pytest.mark.parametrize("grade", [None, "two", -1, 1.5, float("nan")])
 def test_bad_grades_are_named(vae_bundle: Path, grade: Any) -> None:
-    with pytest.raises(ValueError, match="grade must be"):
+    with pytest.raises(ValueError, match="a whole number from 0 is wanted"):
         GenerativeAugment(generator=vae_bundle, prob=1.0)(plain_image(), grade=grade)
 
 
