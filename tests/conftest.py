@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +87,23 @@ def phantom_bank() -> LesionBank:
     """Lesions of 60 phantoms of 128 px, grades 1 to 4 in turn; drawn in memory."""
     dataset = PhantomDataset(length=60, size=128, seed=21, grades=(1, 2, 3, 4), masks=True)
     return collect_lesions([(f"phantom{i}", dataset[i]["grade"], eye_masks(dataset[i])) for i in range(60)], 128, 1)
+
+
+@pytest.fixture
+def in_fork() -> Callable[[Callable[[], Any]], Any]:
+    """Calls a function in a forked child and returns what it returns; a child that hangs for 20 s fails the test."""
+    if not hasattr(os, "fork"):
+        pytest.skip("nothing forks here")
+
+    def call(function: Callable[[], Any]) -> Any:
+        receive, send = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.get_context("fork").Process(target=lambda: send.send(function()))
+        process.start()
+        try:
+            assert receive.poll(20), "the child hangs or failed"
+            return receive.recv()
+        finally:
+            process.kill()
+            process.join()
+
+    return call

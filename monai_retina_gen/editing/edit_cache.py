@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
+
+from monai_retina_gen.fork_safety import ForkSafeLock
 
 __all__ = ["EditCache", "EditStart", "image_key"]
 
@@ -63,7 +64,7 @@ class EditCache:
     def __init__(self, megabytes: float = 256) -> None:
         self.limit = int(megabytes * 2**20)
         self._kept: OrderedDict[bytes, EditStart] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def get(self, key: bytes) -> EditStart | None:
         """What is kept under `key`, or `None`."""

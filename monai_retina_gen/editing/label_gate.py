@@ -7,7 +7,6 @@ not trained on, for a stated rate of false rejections (`python -m monai_retina_g
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +19,7 @@ from monai_retina_gen.editing.gate_measures import change_outside, expected_grad
 from monai_retina_gen.editing.lesion_masks import SEGMENTED_SHARE
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.fork_safety import ForkSafeLock
 from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.weights import find_bundle, load_network, read_inference_config, read_metadata, split_bundle_name
 
@@ -199,7 +199,7 @@ class _Judge:
     name: str
 
 
-_LOCK = threading.Lock()
+_LOCK = ForkSafeLock()
 
 
 def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size: int | None) -> _Judge:

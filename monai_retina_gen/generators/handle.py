@@ -6,29 +6,19 @@ It is only a specification; the generator itself is loaded on first use, once pe
 from __future__ import annotations
 
 import os
-import threading
 from typing import Any
 
 from torch.utils.data import get_worker_info
 
+from monai_retina_gen.fork_safety import ForkSafeLock, is_forked
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.loading import load_generator
+from monai_retina_gen.opened_once import OpenedOnce, file_stamps
+from monai_retina_gen.weights import find_bundle, split_bundle_name
 
 __all__ = ["GeneratorHandle"]
 
-_LOADED: dict[tuple[int, str, str, bool], RetinaGenerator] = {}
-_LOCK = threading.Lock()
-_FORKED = False
-
-
-def _say_forked() -> None:
-    """Note that this process is the child of a fork; unlike a start method's name, `os.fork` tells it in all cases."""
-    global _FORKED
-    _FORKED = True
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_say_forked)
+_LOADED: OpenedOnce[RetinaGenerator] = OpenedOnce()
 
 
 class GeneratorHandle:
@@ -51,10 +41,11 @@ class GeneratorHandle:
     ) -> None:
         self.source = os.fspath(source) if isinstance(source, (str, os.PathLike)) else source
         self.device, self.trust_code = str(device), trust_code
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
+        self._loaded: tuple[int, RetinaGenerator] | None = None
 
     def get(self) -> RetinaGenerator:
-        """The generator, loaded at the first call in this process.
+        """The generator, loaded at the first call in this process; handles share it while its bundle is the same.
 
         Raises:
             RuntimeError: for a CUDA device in a forked worker.
@@ -63,11 +54,19 @@ class GeneratorHandle:
             _refuse_forked_cuda(getattr(self.source, "device", "cpu"))
             return self.source
         _refuse_forked_cuda(self.device)
-        key = (os.getpid(), self.source, self.device, self.trust_code)
-        with _LOCK:
-            if key not in _LOADED:
-                _LOADED[key] = load_generator(self.source, device=self.device, trust_code=self.trust_code)
-            return _LOADED[key]
+        if self._loaded is None or self._loaded[0] != os.getpid():
+            self._loaded = os.getpid(), self._shared(self.source)
+        return self._loaded[1]
+
+    def _shared(self, source: str) -> RetinaGenerator:
+        name, config_name = split_bundle_name(source)
+        bundle = find_bundle(name)
+        files = file_stamps(path for part in ("configs", "models") for path in bundle.glob(f"{part}/*"))
+
+        def load() -> RetinaGenerator:
+            return load_generator(source, device=self.device, trust_code=self.trust_code)
+
+        return _LOADED.get((bundle, config_name, self.device, self.trust_code), files, load)
 
     def call(self, mode: str, *args: Any, **kwargs: Any) -> GeneratedBatch:
         """Call the generator's method `mode`; one thread at a time."""
@@ -88,7 +87,7 @@ class GeneratorHandle:
 
 
 def _refuse_forked_cuda(device: object) -> None:
-    if str(device).startswith("cuda") and get_worker_info() is not None and _FORKED:
+    if str(device).startswith("cuda") and get_worker_info() is not None and is_forked():
         raise RuntimeError(
             f"a generator on {str(device)!r} cannot run in a forked DataLoader worker: CUDA does not survive a fork. "
             "Use the batch form after the loader (BatchGenerativeAugment or GenerativePrepareBatch), or a bank made "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -20,13 +19,13 @@ from monai.utils import TransformBackends, ensure_tuple
 from torch import Tensor
 
 from monai_retina_gen.data import LESION_MASKS, ComposedMasks, MaskComposer, grade_of
+from monai_retina_gen.opened_once import OpenedOnce, file_stamps
 from monai_retina_gen.transforms.image_order import resolve_image_order
 
 __all__ = ["ComposeMasks", "ComposeMasksD", "ComposeMasksDict", "ComposeMasksd", "ComposerHandle"]
 
 COMPOSED_KEY = "composed"
-_OPENED: dict[tuple[int, str], MaskComposer] = {}
-_LOCK = threading.Lock()
+_OPENED: OpenedOnce[MaskComposer] = OpenedOnce()
 
 
 class ComposerHandle:
@@ -38,18 +37,16 @@ class ComposerHandle:
     """
 
     def __init__(self, source: str | os.PathLike[str] | MaskComposer, **options: Any) -> None:
-        self.source = source if isinstance(source, MaskComposer) else os.fspath(source)
+        self.source = source if isinstance(source, MaskComposer) else os.path.abspath(source)
         self.options = options
 
     def get(self) -> MaskComposer:
         """The composer; `DatalistError` where its bank cannot be read."""
-        if isinstance(self.source, MaskComposer):
-            return self.source
-        key = (os.getpid(), json.dumps([os.path.abspath(self.source), self.options], sort_keys=True))
-        with _LOCK:
-            if key not in _OPENED:
-                _OPENED[key] = MaskComposer(self.source, **self.options)
-            return _OPENED[key]
+        path = self.source
+        if isinstance(path, MaskComposer):
+            return path
+        key = json.dumps([path, self.options], sort_keys=True)
+        return _OPENED.get(key, file_stamps([path]), lambda: MaskComposer(path, **self.options))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ComposerHandle:
         return self

@@ -2,10 +2,14 @@
 
 The training never waits: a photograph that has no edit yet stays as it is, and one is asked for. Which photographs have
 edits at which step depends on time, so that a run cannot be repeated bit for bit; each edit can, from its record.
+
+The thread belongs to the process that trains. A worker process of a `DataLoader` ends with its epoch, as a rule before
+its first edit is ready, and keeps what it has from the others: there, `take` refuses.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections import OrderedDict
@@ -14,8 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from monai_retina_gen.editing.edit_cache import image_key
+from monai_retina_gen.fork_safety import put_in_order_after_fork
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 
 __all__ = ["WAITING", "BackgroundEdits"]
@@ -37,6 +43,7 @@ class BackgroundEdits:
 
     Raises:
         ValueError: for a share outside (0, 1].
+        RuntimeError: by `take` in a worker process, with the ways out.
 
     Examples:
         >>> bank = BackgroundEdits(lambda plan, image: 1 - image, share=1.0)
@@ -62,18 +69,25 @@ class BackgroundEdits:
         self.make, self.share, self.per_photograph, self.waiting = make, share, per_photograph, waiting
         self.limit = int(megabytes * 2**20)
         self._kept: OrderedDict[bytes, list[Any]] = OrderedDict()
+        self._used = 0
+        self.after_fork()
+        put_in_order_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Nothing asked for, nobody at work: the thread, and what it held, stay with the parent."""
         self._queue: OrderedDict[bytes, tuple[Any, ...]] = OrderedDict()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._busy, self._used = False, 0
+        self._busy = False
         self.error: BaseException | None = None
 
     def take(self, plan: AugmentationPlan, image: Tensor, *rest: Any) -> Any | None:
         """An edit of the photograph that the plan's seed chooses, or `None`; and one more is asked for.
 
         Raises:
-            RuntimeError: if the thread failed, with its error as the cause.
+            RuntimeError: in a worker process, or if the thread failed, with its error as the cause.
         """
+        _refuse_worker_process()
         if self.error is not None:
             raise RuntimeError(f"edits in the background failed: {self.error}") from self.error
         key = image_key(image, plan.grade)
@@ -141,6 +155,18 @@ class BackgroundEdits:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state.pop("make"), **state)  # type: ignore[misc]
+
+
+def _refuse_worker_process() -> None:
+    # a worker that is a thread (`use_thread_workers`) is not the main thread of its process
+    is_process = multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread()
+    if get_worker_info() is not None and is_process:
+        raise RuntimeError(
+            "background: edits are made ahead by a thread of the process that trains, and this is a worker process of "
+            "a DataLoader, which ends with its epoch, before an edit is ready. Use num_workers=0, or "
+            "monai.data.ThreadDataLoader(..., num_workers=N, use_thread_workers=True), whose workers are threads of "
+            "the training process, or a bank made ahead (`python -m monai_retina_gen expand`, then bank=DIR)"
+        )
 
 
 def _size(outcome: Any) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,19 @@ from torch import Tensor
 
 from monai_retina_gen.data import read_image, read_manifest, read_mask
 from monai_retina_gen.data.record import GenerationRecord
-from monai_retina_gen.data.synthetic import verify_file
+from monai_retina_gen.data.synthetic import MANIFEST, verify_file
 from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.opened_once import OpenedOnce, file_stamps
 
 __all__ = ["ImageBank"]
 
-_OPENED: dict[tuple[int, str], _OpenBank] = {}
-_LOCK = threading.Lock()
+SETTINGS = "expand.json"  # what `expand` was asked for
+
+_OPENED: OpenedOnce[_OpenBank] = OpenedOnce()
 
 
 class ImageBank:
-    """Specification of a bank; opened lazily, once per process, and shared by copies.
+    """Specification of a bank; opened lazily, once per process, and shared; opened again when it was made anew.
 
     Args:
         folder: what `expand` wrote.
@@ -38,7 +39,7 @@ class ImageBank:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, cache_mb: int = 512) -> None:
-        self.folder, self.cache_mb = os.fspath(folder), cache_mb
+        self.folder, self.cache_mb = os.path.abspath(folder), cache_mb
 
     def pick(self, grade: int, seed: int) -> tuple[Tensor, GenerationRecord]:
         """The image of `grade` that `seed` chooses, `(3, H, W)` in [0, 1], and its record."""
@@ -54,11 +55,8 @@ class ImageBank:
         return self._opened().refused
 
     def _opened(self) -> _OpenBank:
-        key = (os.getpid(), self.folder)
-        with _LOCK:
-            if key not in _OPENED:
-                _OPENED[key] = _OpenBank(self.folder, self.cache_mb)
-            return _OPENED[key]
+        state = file_stamps(os.path.join(self.folder, name) for name in (MANIFEST, SETTINGS))
+        return _OPENED.get((self.folder, self.cache_mb), state, lambda: _OpenBank(self.folder, self.cache_mb))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ImageBank:
         return self
@@ -105,6 +103,6 @@ class _OpenBank:
 
 def _asked_for(folder: str) -> set[int]:
     """Grades in the settings that `expand` left in its folder; none where it made the bank in another way."""
-    path = Path(folder) / "expand.json"
+    path = Path(folder) / SETTINGS
     counts = json.loads(path.read_text(encoding="utf-8")).get("counts", {}) if path.is_file() else {}
     return {int(grade) for grade, number in counts.items() if number}
