@@ -18,9 +18,10 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, ensure_tuple
 from torch import Tensor
 
-from monai_retina_gen.data import LESION_MASKS, ComposedMasks, MaskComposer, grade_of
+from monai_retina_gen.data import LESION_MASKS, ComposedMasks, MaskComposer, grade_of, grades_of
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
 from monai_retina_gen.transforms.image_order import resolve_image_order
+from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["ComposeMasks", "ComposeMasksD", "ComposeMasksDict", "ComposeMasksd", "ComposerHandle"]
 
@@ -52,7 +53,7 @@ class ComposerHandle:
         return self
 
 
-class ComposeMasks(RandomizableTransform):
+class ComposeMasks(WorkerSeeded, RandomizableTransform):
     """Compose lesion masks for an eye.
 
     Args:
@@ -80,17 +81,18 @@ class ComposeMasks(RandomizableTransform):
         **options: Any,
     ) -> None:
         RandomizableTransform.__init__(self, prob=1.0)
-        if grades is not None and (not grades or set(grades) - set(range(5))):
+        if grades is not None and (not grades or set(grades_of(grades, "grades")) - set(range(5))):
             raise ValueError(f"grades {grades!r}: want one or several of 0, 1, 2, 3, 4, or None")
         self.composer = ComposerHandle(bank, **options)
-        self.grades = None if grades is None else tuple(grades)
+        self.grades = None if grades is None else tuple(grades_of(grades, "grades"))
         self.image_order = image_order
         self.seed, self.grade = 0, 0
 
     def randomize(self, data: Any = None) -> None:
         """Draw the seed, and the grade where there are several, for an eye of grade `data`."""
+        self.reseed_in_worker()
         self.seed = int(self.R.randint(0, 2**32, dtype=np.uint64))
-        self.grade = grade_of(data) if self.grades is None else int(self.grades[self.R.randint(len(self.grades))])
+        self.grade = grade_of(data) if self.grades is None else self.grades[self.R.randint(len(self.grades))]
 
     def __call__(self, masks: Mapping[str, Tensor], grade: Any = None) -> ComposedMasks:
         """Compose masks; `grade` may be left out where `grades` are drawn."""

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import MapTransform, Randomizable, Transform
+from monai.transforms import MapTransform, Transform
 from torch import Tensor
+
+from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["LESIONS", "RandLesionCropd", "StackMasksd", "UnpackMasksd"]
 
@@ -73,7 +75,7 @@ class UnpackMasksd(MapTransform):
         return item
 
 
-class RandLesionCropd(Randomizable, MapTransform):
+class RandLesionCropd(WorkerSeeded, MapTransform):
     """Cuts a random square of image and masks, often around a structure that the photograph shows.
 
     The structure is drawn first, each as likely as any other that is there, then one of its pixels: a single
@@ -110,6 +112,7 @@ class RandLesionCropd(Randomizable, MapTransform):
 
     def randomize(self, data: Tensor) -> None:
         """Draw the upper left corner of the crop in a label `(structures, H, W)`."""
+        self.reseed_in_worker()
         limits = [side - self.size for side in data.shape[-2:]]
         if min(limits) < 0:
             raise ValueError(f"size={self.size} is larger than the photograph {tuple(data.shape[-2:])}")

@@ -1,0 +1,41 @@
+"""Random numbers in the workers of a plain `torch.utils.data.DataLoader`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from monai.transforms import Randomizable
+from torch.utils.data import get_worker_info
+
+__all__ = ["WorkerSeeded"]
+
+
+class WorkerSeeded(Randomizable):
+    """Base of random transforms, whose `randomize` calls `reseed_in_worker` first.
+
+    Every worker starts with a copy of the transform, and would draw the same numbers as the others (MONAI's own
+    `DataLoader` seeds its workers; torch's does not know of `Randomizable`). What is drawn in a worker depends on the
+    state that the transform was given and on the worker's seed, so that runs repeat. A state that is set in the worker
+    itself is kept as it is.
+    """
+
+    _seeded_for: int | None = None
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Any:
+        """Seed the draws, as MONAI's transforms do."""
+        self._seeded_for = _worker_seed()
+        return super().set_random_state(seed, state)
+
+    def reseed_in_worker(self) -> None:
+        """At the first draw in a worker, give it a state of its own."""
+        worker = _worker_seed()
+        if worker is not None and worker != self._seeded_for:
+            own = int(self.R.randint(0, 2**32, dtype=np.uint64))
+            seed = np.random.SeedSequence([own, worker % 2**63]).generate_state(1)[0]
+            self.set_random_state(state=np.random.RandomState(seed))
+
+
+def _worker_seed() -> int | None:
+    info = get_worker_info()
+    return None if info is None else info.seed
