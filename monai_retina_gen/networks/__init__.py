@@ -14,6 +14,7 @@ from monai_retina_gen.networks.grading_space import GradingSpace
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
 from monai_retina_gen.networks.ordinal_head import OrdinalHead
+from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import StyleEncoder
@@ -43,6 +44,7 @@ __all__ = [
     "MultiScaleDiscriminator",
     "OrdinalHead",
     "PerGradeVAE",
+    "ProjectedDiscriminator",
     "ResidualCritic",
     "ResidualGenerator",
     "SpatialChannelAttention",

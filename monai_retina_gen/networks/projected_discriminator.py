@@ -1,0 +1,150 @@
+"""Discriminators on the frozen features of a network that was trained on other photographs.
+
+Source: Sauer et al. 2021, "Projected GANs Converge Faster", arXiv:2111.01007, section 3: a feature pyramid, random
+mixing of channels and then of scales, both fixed, and one small discriminator a scale with spectral normalisation
+(Miyato et al. 2018, arXiv:1802.05957), whose scores are added by the loss. The form with grades is the projection of
+Miyato and Koyama 2018, arXiv:1802.05637.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, leaky_relu
+from torch.nn.utils.parametrizations import spectral_norm
+
+__all__ = ["ProjectedDiscriminator"]
+
+SCORE_SIZE = 4
+"""Side in places that every scale is brought down to."""
+
+
+class ProjectedDiscriminator(nn.Module):
+    """Scores of images at several scales, learned on mixed features of a frozen network.
+
+    Pyramid and mixing are fixed and part of the state, so that a training goes on with the same projection. There is
+    nothing to export: a discriminator serves training alone, and is not scriptable.
+
+    Args:
+        features: network with `features_at(images in [0, 1], layers)`, such as `EfficientNetLite` with ImageNet's
+            weights (`monai_retina_gen.weights.load_imagenet`). It is frozen and stays in evaluation mode; gradients
+            flow through it to the images.
+        image_size: side of the images in pixels.
+        layers: its layers, from fine to coarse; the paper's have strides 4, 8, 16 and 32.
+        width: channels inside the discriminators.
+        num_classes: number of grades; 0 does not look at them. One more label, the last, stands for "grade unknown".
+        feature_size: side that images are resized to before the features; `None` leaves them as they are.
+
+    Shape:
+        - image: `(B, 3, image_size, image_size)` in [-1, 1]; grade: `(B,)` integers, or `None` for unknown.
+        - output: `{"score": [...]}`, for each layer `(B, h, w)` scores of places, h and w at most 7; for
+          `MultiScaleAdversarialLoss(base=HingeLoss())`.
+
+    Raises:
+        ValueError: for a network without `features_at`, or images of another size.
+
+    Examples:
+        >>> from monai_retina_gen.networks import EfficientNetLite
+        >>> network = ProjectedDiscriminator(features=EfficientNetLite(variant="lite0"), image_size=64, width=8)
+        >>> [tuple(score.shape) for score in network(torch.zeros(2, 3, 64, 64))["score"]]
+        [(2, 4, 4), (2, 4, 4), (2, 4, 4), (2, 2, 2)]
+    """
+
+    def __init__(
+        self,
+        *,
+        features: nn.Module,
+        image_size: int,
+        layers: Sequence[str] = ("stride4", "stride8", "stride16", "stride32"),
+        width: int = 64,
+        num_classes: int = 0,
+        feature_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not hasattr(features, "features_at"):
+            raise ValueError(f"features {type(features).__name__} has no `features_at`: want EfficientNetLite or alike")
+        self.features: Any = features.eval().requires_grad_(False)
+        self.image_size, self.feature_size = image_size, feature_size or image_size
+        self.layers, self.num_classes = list(layers), num_classes
+        with torch.no_grad():
+            maps = self._maps(torch.zeros(1, 3, self.feature_size, self.feature_size))
+        self.mixing = _Mixing([len(x[0]) for x in maps])
+        self.discriminators = nn.ModuleList(
+            _Discriminator(len(x[0]), width, halvings=_halvings(x), num_classes=num_classes) for x in maps
+        )
+
+    def train(self, mode: bool = True) -> ProjectedDiscriminator:
+        """Sets the mode of the discriminators; the pyramid stays in evaluation mode."""
+        super().train(mode)
+        self.features.eval()
+        return self
+
+    def forward(self, image: Tensor, grade: Tensor | None = None) -> dict[str, list[Tensor]]:
+        """Scores of images given their grades, from the finest scale to the coarsest."""
+        if image.shape[-2:] != (self.image_size, self.image_size):
+            raise ValueError(f"image: size {tuple(image.shape[-2:])} came, this network was made for {self.image_size}")
+        if self.feature_size != self.image_size:
+            image = interpolate(image, size=self.feature_size, mode="bilinear", align_corners=False)
+        label = None
+        if self.num_classes:
+            label = torch.full(image.shape[:1], self.num_classes, device=image.device) if grade is None else grade
+        maps = self.mixing(self._maps((image + 1) / 2))
+        return {"score": [judge(x, label) for judge, x in zip(self.discriminators, maps, strict=True)]}
+
+    def _maps(self, image: Tensor) -> list[Tensor]:
+        found = self.features.features_at(image, self.layers)
+        return [found[layer] for layer in self.layers]
+
+
+class _Mixing(nn.Module):
+    """Fixed random mixing: 1x1 convolutions that keep the channels, then 3x3 ones from coarse scales to finer.
+
+    Args:
+        channels: of the maps, from fine to coarse.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.channel = nn.ModuleList(nn.Conv2d(c, c, 1) for c in channels)
+        self.scale = nn.ModuleList(nn.Conv2d(coarse, fine, 3, padding=1) for fine, coarse in pairwise(channels))
+        for module in (*self.channel, *self.scale):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+            nn.init.zeros_(module.bias)
+        self.requires_grad_(False)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        mixed = [mix(x) for mix, x in zip(self.channel, maps, strict=True)]
+        for index in range(len(self.scale) - 1, -1, -1):
+            size = mixed[index].shape[-2:]
+            coarse = interpolate(self.scale[index](mixed[index + 1]), size=size, mode="bilinear", align_corners=False)
+            mixed[index] = mixed[index] + coarse
+        return mixed
+
+
+class _Discriminator(nn.Module):
+    """Halves a map until few places are left, and scores each of them."""
+
+    def __init__(self, inside: int, width: int, *, halvings: int, num_classes: int) -> None:
+        super().__init__()
+        widths = [inside, *[width] * halvings]
+        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(i, o, 4, stride=2, padding=1)) for i, o in pairwise(widths))
+        self.layers.append(spectral_norm(nn.Conv2d(widths[-1], width, 3, padding=1)))
+        self.score = spectral_norm(nn.Conv2d(width, 1, 1))
+        self.embedding = spectral_norm(nn.Embedding(num_classes + 1, width)) if num_classes else None
+
+    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+        for layer in self.layers:
+            x = leaky_relu(layer(x), 0.2)
+        score: Tensor = self.score(x).squeeze(1)
+        if self.embedding is not None:
+            score = score + torch.einsum("bchw,bc->bhw", x, self.embedding(label)) / math.sqrt(x.shape[1])
+        return score
+
+
+def _halvings(x: Tensor) -> int:
+    return max(0, int(math.log2(min(x.shape[-2:]) / SCORE_SIZE)))
