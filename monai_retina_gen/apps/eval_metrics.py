@@ -14,16 +14,23 @@ __all__ = ["headline", "write_eval_metrics"]
 
 
 def headline(result: dict[str, Any]) -> dict[str, Any]:
-    """The figures of an evaluation that metadata and model card quote, with what they depend on."""
+    """The figures of an evaluation that metadata and model card quote, to four digits, with what they depend on.
+
+    `<name>` is of all images. `<name>_real_against_real` is of two halves of the photographs, `floor_n` in each, and
+    `<name>_at_floor_n` of as many samples: only these two are to be compared, since most figures change with n.
+    """
     figures: dict[str, Any] = {}
     for name, metric in result["metrics"].items():
         figures[name] = metric["value"]
+        figures[f"{name}_at_floor_n"] = metric["value_at_floor_n"]
         figures[f"{name}_real_against_real"] = metric["floor"]
     figures["kid_p_value"] = result["metrics"]["kid"]["p_value"]
     figures["swd"] = result["sliced_wasserstein"]["value"]
     figures["swd_n"] = result["sliced_wasserstein"]["n_real"]
     figures["realism_median"] = result["realism"]["median"]
+    figures = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
     return figures | {
+        "floor_n": result["metrics"]["kid"]["floor_n"],
         "n_real": result["data"]["n_real"],
         "n_generated": result["data"]["n_generated"],
         "extractor": result["extractor"]["name"],

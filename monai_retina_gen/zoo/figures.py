@@ -23,7 +23,10 @@ HEADLINE = (
 )
 """Figures that are quoted, where a bundle has them."""
 
-CONDITIONS = ("split", "n", "n_real", "n_generated", "n_lesions", "n_vessels", "extractor", "fid_real_against_real")
+CONDITIONS = (
+    *("split", "n", "n_real", "n_generated", "n_lesions", "n_vessels", "extractor", "extractor_dimension"),
+    *("fid_at_floor_n", "fid_real_against_real", "floor_n"),
+)
 """What they depend on, and stand beside."""
 
 

@@ -164,7 +164,12 @@ def test_metadata_gets_the_headline(result: dict[str, Any], vae_bundle: Path, tm
     before = json.loads((bundle / "configs" / "metadata.json").read_text())
     path = write_eval_metrics(result, bundle)
     after = json.loads(path.read_text())
-    assert after.pop("eval_metrics") == headline(result)
+    figures = after.pop("eval_metrics")
+    assert figures == headline(result)
+    fid = result["metrics"]["fid"]
+    assert figures["floor_n"] == fid["floor_n"] < figures["n_real"]
+    for name, value in (("fid_at_floor_n", "value_at_floor_n"), ("fid_real_against_real", "floor"), ("fid", "value")):
+        assert figures[name] == float(f"{fid[value]:.4g}")
     assert after == before
     assert not list(path.parent.glob(".*"))
     with pytest.raises(WeightsError, match="evaluated"):
