@@ -17,15 +17,18 @@ import numpy as np
 from tqdm import tqdm
 
 from monai_retina_gen.apps.expand_batch import Entry, finished_batch
+from monai_retina_gen.apps.expand_counts import asked_counts, check_served, images_by_grade
 from monai_retina_gen.apps.expand_masks import MaskSource
 from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.data import (
+    ICDR_GRADE,
     RECORD_KEY,
     Item,
+    LabelGrades,
     MaskComposer,
     build_lesion_bank,
-    count_grades,
+    grade_of,
     load_datalist,
     read_text,
     write_json,
@@ -38,23 +41,12 @@ from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
-__all__ = ["add_parser", "balancing_counts", "expand"]
+__all__ = ["add_parser", "expand"]
 
 logger = logging.getLogger(__name__)
 SETTINGS, BANK = "expand.json", "lesion_bank.npz"
 GRADES = 5
 """Grades that the label gate knows."""
-
-
-def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
-    """Images that each grade needs to reach the largest grade's count.
-
-    Examples:
-        >>> balancing_counts({0: 10, 1: 3})
-        {0: 0, 1: 7}
-    """
-    most = max(counts.values())
-    return {grade: most - number for grade, number in counts.items()}
 
 
 def expand(
@@ -69,6 +61,8 @@ def expand(
     lesion_bank: str | Path | MaskComposer | None = None,
     device: str = "cpu",
     progress: bool = True,
+    label_grades: Mapping[Any, Any] | None = None,
+    label_key: str = "grade",
 ) -> Path:
     """Generate `counts[grade]` images of each grade into `out`.
 
@@ -76,7 +70,7 @@ def expand(
 
     Args:
         generator: a bundle's name or folder, or a generator.
-        counts: images per grade.
+        counts: images per grade, or per label with `label_grades`.
         out: folder; made, or gone on with where it was stopped.
         seed: base of the images' seeds.
         batch_size: images per forward pass; part of the settings, since bytes may depend on it.
@@ -88,21 +82,25 @@ def expand(
             the item itself, for its own grade.
         device: where the generator runs.
         progress: show a bar with the time left.
+        label_grades: what labels such as "referable" stand for, `{label: {grade: photographs}}` (see `LabelGrades`):
+            the images of a label are of its grades, as often as in the data.
+        label_key: key of the grade, or label, in the datalist that is written.
 
     Returns:
         The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`; with masks also
         `masks/<key>/grade<g>/<index>.png`.
 
     Raises:
-        ValueError: if the folder was begun with other settings, or the label gate does not know the grades.
+        ValueError: if the folder was begun with other settings, the label gate or the generator does not know the
+            grades, or a number is none; all before the folder is begun.
         UnsupportedModeError: if the generator makes images from masks and none are given, or the other way round.
         DatalistError: if the masks or the bank have nothing for a grade.
         BundleNotFoundError, WeightsError: if the gate's graders are missing.
     """
-    folder = Path(out)
+    folder, labels = Path(out), None if label_grades is None else LabelGrades(label_grades)
     made_by = load_generator(generator, device=device)
-    grades = [grade for grade, number in sorted(counts.items()) for _ in range(number)]
-    _check_mode(made_by, masks)
+    numbers = _checked(made_by, counts, labels, seed, batch_size, masks)
+    grades = [grade for grade, number in numbers.items() for _ in range(number)]
     composer = None if masks is None or lesion_bank is None else ComposerHandle(lesion_bank).get()
     eyes = None if masks is None else MaskSource(masks, made_by.image_size, composer)
     by_first(lambda: _check_settings(folder, made_by, grades, seed, batch_size, gate, eyes))
@@ -116,8 +114,28 @@ def expand(
     starts, hidden = range(0, len(grades), batch_size), not (progress and is_first())
     for start in tqdm(own_share(starts), desc=f"expand with {made_by.name}", unit="batch", disable=hidden):
         finished(start)
-    by_first(lambda: _finish(folder, [entry for start in starts for entry in finished(start)], grades))
+    by_first(
+        lambda: _finish(folder, [entry for start in starts for entry in finished(start)], grades, labels, label_key)
+    )
     return folder
+
+
+def _checked(
+    generator: RetinaGenerator,
+    counts: Mapping[Any, int],
+    labels: LabelGrades | None,
+    seed: int,
+    batch_size: int,
+    masks: Sequence[Item] | None,
+) -> dict[int, int]:
+    """Images by grade; everything that can be refused is refused here, before anything is written."""
+    numbers = images_by_grade(counts, labels)
+    for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if grade_of(value, name) < least:
+            raise ValueError(f"{name}: {value} came, a whole number from {least} is wanted")
+    _check_mode(generator, masks)
+    check_served(generator, numbers, "sample" if masks is None else "synthesize")
+    return numbers
 
 
 def _check_mode(generator: RetinaGenerator, masks: Sequence[Item] | None) -> None:
@@ -168,10 +186,14 @@ def image_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _finish(folder: Path, entries: list[Entry], wanted: Sequence[int]) -> None:
+def _finish(
+    folder: Path, entries: list[Entry], wanted: Sequence[int], labels: LabelGrades | None, label_key: str
+) -> None:
     remove_unfinished(folder)  # of a run that was killed while it wrote
     write_manifest(folder, [(e.name, e.record) for e in entries], {e.name: e.masks for e in entries})
-    items = [{"image": e.name, "grade": e.record.grade, "group": e.group, **e.masks} for e in entries]
+    items = [
+        {"image": e.name, **_labelled(e.record.grade, labels, label_key), "group": e.group, **e.masks} for e in entries
+    ]
     for item in items:  # a file that cannot be traced must not enter a data set
         if RECORD_KEY not in read_text(folder / str(item["image"])):
             raise ValueError(f"{folder / str(item['image'])} carries no record")
@@ -189,6 +211,10 @@ def _finish(folder: Path, entries: list[Entry], wanted: Sequence[int]) -> None:
         logger.warning("refused by the gate and left out: %s; without a gate (--gate none) they are kept", each)
 
 
+def _labelled(grade: int, labels: LabelGrades | None, label_key: str) -> Item:
+    return {label_key: grade} if labels is None else {label_key: labels.label_of(grade), ICDR_GRADE: grade}
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
@@ -198,6 +224,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--datalist", help="datalist, data set name or folder whose training grades are filled up")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--label-key", default="grade", help="key or column of the grade in the datalist")
+    parser.add_argument("--grade-map", help="binary or referable: balance these labels; their images have their grades")
+    parser.add_argument(
+        "--label-grades",
+        metavar="JSON",
+        help="photographs by grade of each label, where a datalist has labels alone: "
+        '\'{"0": 0, "1": {"2": 120, "3": 40, "4": 30}}\'',
+    )
     parser.add_argument("--generator", required=True, help="bundle name or folder")
     parser.add_argument("--out", required=True, help="folder to write")
     group = parser.add_mutually_exclusive_group(required=True)
@@ -225,7 +259,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Work out the counts and expand."""
     generator = load_generator(args.generator, device=args.device)
-    counts, masks = _counts(args, generator), _mask_items(args)
+    counts, label_grades = asked_counts(args, generator)
+    masks, labels = _mask_items(args), None if label_grades is None else LabelGrades(label_grades)
+    _checked(generator, counts, labels, args.seed, args.batch_size, masks)
     folder = expand(
         generator,
         counts,
@@ -236,24 +272,12 @@ def run(args: argparse.Namespace) -> int:
         masks=masks,
         lesion_bank=_bank(args, masks),
         device=args.device,
+        label_grades=label_grades,
+        label_key=args.label_key,
     )
-    print(f"{folder}: {sum(counts.values())} images asked for, by grade {counts}; datalist {folder / 'datalist.json'}")
+    what = "label" if label_grades else "grade"
+    print(f"{folder}: {sum(counts.values())} images asked for, by {what} {counts}; datalist {folder / 'datalist.json'}")
     return 0
-
-
-def _counts(args: argparse.Namespace, generator: RetinaGenerator) -> dict[int, int]:
-    if args.counts:
-        try:
-            pairs = [part.split(":") for part in args.counts.split(",")]
-            return {int(grade): int(number) for grade, number in pairs}
-        except ValueError:
-            raise ValueError(f"--counts {args.counts!r}: want GRADE:NUMBER pairs such as 2:100,3:200") from None
-    if args.per_grade is not None:
-        return dict.fromkeys(sorted(set(range(generator.num_classes)) - generator.missing_grades), args.per_grade)
-    if not args.datalist:
-        raise ValueError("--balance needs --datalist: the grades that are to be balanced")
-    datalist = load_datalist(args.datalist, args.dataset_dir, require_grade=True)
-    return balancing_counts(count_grades(datalist["training"], num_classes=generator.num_classes))
 
 
 def _mask_items(args: argparse.Namespace) -> list[Item] | None:

@@ -84,7 +84,7 @@ class LabelGrades:
             JSON. `count_label_grades` counts them.
 
     Raises:
-        ValueError: for another form, a grade that is none, or a label without photographs.
+        ValueError: for another form, a grade that is none, a label without photographs, or a grade under two labels.
 
     Examples:
         >>> referable = LabelGrades({0: 0, 1: {2: 30, 3: 10}})
@@ -98,12 +98,21 @@ class LabelGrades:
         if not isinstance(grades, Mapping) or not grades:
             raise ValueError(f"label_grades: {grades!r} came. {HOW}")
         self._shares = {grade_of(label, "label_grades"): _shares(label, each) for label, each in grades.items()}
+        self._labels = {grade: label for label, shares in self._shares.items() for grade in shares}
+        if len(self._labels) < sum(map(len, self._shares.values())):
+            raise ValueError(f"label_grades: {grades!r} came, and a grade stands under two labels")
 
     def of(self, label: int) -> tuple[int, ...]:
         """Grades of a label; `ValueError` for a label that the map lacks."""
         if label not in self._shares:
             raise ValueError(f"label_grades has no label {label}; it has {sorted(self._shares)}")
         return tuple(self._shares[label])
+
+    def label_of(self, grade: int) -> int:
+        """The label of a grade; `ValueError` for a grade that the map lacks."""
+        if grade not in self._labels:
+            raise ValueError(f"label_grades has no grade {grade}; it has {sorted(self._labels)}")
+        return self._labels[grade]
 
     def draw(self, label: int, share: float) -> int:
         """The grade of a label at a `share` in [0, 1) of its photographs."""

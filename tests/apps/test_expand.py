@@ -17,13 +17,22 @@ import torch
 from monai.data import load_decathlon_datalist
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.expand import balancing_counts, expand
+from monai_retina_gen.apps.expand import expand
+from monai_retina_gen.apps.expand_counts import balancing_counts
 from monai_retina_gen.apps.pin import pin
 from monai_retina_gen.apps.preview import preview, read_transforms
-from monai_retina_gen.data import GenerationRecord, SyntheticDataset, load_datalist, read_image, read_text
+from monai_retina_gen.data import (
+    GenerationRecord,
+    SyntheticDataset,
+    load_datalist,
+    read_image,
+    read_text,
+    save_datalist,
+)
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
-from monai_retina_gen.generators import load_generator, regenerate
+from monai_retina_gen.generators import VAEGenerator, load_generator, regenerate
+from monai_retina_gen.networks import FundusVAE
 from monai_retina_gen.weights import CHECKPOINT
 
 
@@ -50,6 +59,95 @@ def test_counts_files_and_records(vae_bundle: Path, tmp_path: Path) -> None:
 def test_balancing_counts_fill_up() -> None:
     counts = {0: 114, 1: 15, 2: 107, 3: 57, 4: 39}
     assert {g: n + counts[g] for g, n in balancing_counts(counts).items()} == dict.fromkeys(range(5), 114)
+
+
+def test_a_grade_that_the_data_lack_stays_without() -> None:
+    assert balancing_counts({0: 6, 1: 0, 2: 2, 3: 0, 4: 6}) == {0: 0, 1: 0, 2: 4, 3: 0, 4: 0}
+
+
+class Curated(VAEGenerator):
+    """A generator whose curation kept nothing of grade 1."""
+
+    @property
+    def missing_grades(self) -> frozenset[int]:
+        return frozenset({1})
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "message"),
+    [
+        ({3: -1}, {}, "counts: images of grade 3: -1 came"),
+        ({3: 1.5}, {}, "counts: images of grade 3: 1.5 came"),
+        ({2.5: 1}, {}, "counts: 2.5 came"),
+        ({3: 0}, {}, "nothing to make"),
+        ({}, {}, "nothing to make"),
+        ({7: 1}, {}, r"\[7\] are outside 0-4"),
+        ({1: 3, 2: 4}, {}, r"no images of the grades \[1\].*--counts 2:4"),
+        ({3: 1}, {"batch_size": 0}, "batch_size: 0 came"),
+        ({3: 1}, {"batch_size": 2.5}, "batch_size: 2.5 came"),
+        ({3: 1}, {"seed": -1}, "seed: -1 came"),
+        ({2: 1}, {"label_grades": {0: 0, 1: {2: 3, 4: 1}}}, "no label 2"),
+        ({1: 1}, {"label_grades": [0, 1]}, "label_grades"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_a_folder_is_begun(
+    counts: dict[Any, Any], options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    network = FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8))
+    with pytest.raises(ValueError, match=message):
+        expand(Curated(network), counts, tmp_path / "bank", gate=None, progress=False, **options)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_images_of_a_label_have_its_grades_and_carry_it(vae_bundle: Path, tmp_path: Path) -> None:
+    referable = {"0": 0, "1": {"2": 6, "3": 2, "4": 1}}
+    options = {"gate": None, "progress": False, "label_grades": referable, "label_key": "referable"}
+    folder = expand(str(vae_bundle), {0: 2, 1: 9}, tmp_path / "bank", **options)
+    items = load_datalist(folder / "datalist.json", label_key="referable")["training"]
+    found = [(item["referable"], item["icdr_grade"]) for item in items]
+    assert found == [(0, 0)] * 2 + [(1, 2)] * 6 + [(1, 3)] * 2 + [(1, 4)]
+    assert "grade" not in items[0]
+    assert [item["grade"] for item in SyntheticDataset(folder)] == [grade for _, grade in found]
+
+
+def _balance(datalist: dict[str, Any], bundle: Path, folder: Path, *more: str) -> tuple[int, list[tuple[int, int]]]:
+    save_datalist({**datalist, "validation": [], "test": []}, folder / "own.json")
+    arguments = ["--datalist", str(folder / "own.json"), "--generator", str(bundle), "--out", str(folder / "bank")]
+    code = main(["expand", *arguments, "--balance", "--gate", "none", *more])
+    items = load_datalist(folder / "bank" / "datalist.json")["training"] if code == 0 else []
+    return code, [(item["grade"], item.get("icdr_grade", item["grade"])) for item in items]
+
+
+def test_balance_by_labels(
+    phantom_folder: Path, vae_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datalist = load_datalist(phantom_folder / "datalist.json")
+    kept = {0: 4, 1: 2, 3: 2, 4: 1}
+    datalist["training"] = [
+        item for grade, n in kept.items() for item in [i for i in datalist["training"] if i["grade"] == grade][:n]
+    ]
+    (tmp_path / "map").mkdir(), (tmp_path / "labels").mkdir()
+    code, mapped = _balance(datalist, vae_bundle, tmp_path / "map", "--grade-map", "referable")
+    assert (code, mapped) == (0, [(1, 3)] * 2 + [(1, 4)])  # 6 against 3, divided 2 : 1
+    binary = {**datalist, "training": [{**item, "grade": int(item["grade"] > 1)} for item in datalist["training"]]}
+    code, _ = _balance(binary, vae_bundle, tmp_path / "labels")
+    assert code == 2
+    assert "only the labels [0, 1] occur" in capsys.readouterr().err
+    assert not (tmp_path / "labels" / "bank").exists()
+    stands_for = '{"0": {"0": 3, "1": 1}, "1": {"2": 0, "3": 2, "4": 1}}'
+    assert _balance(binary, vae_bundle, tmp_path / "labels", "--label-grades", stands_for) == (0, mapped)
+
+
+def test_balance_makes_no_grade_that_the_data_lack(
+    phantom_folder: Path, vae_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datalist = load_datalist(phantom_folder / "datalist.json")
+    for name, grades in (("one", [0, 0]), ("two", [0, 0, 0, 4, 4])):
+        (tmp_path / name).mkdir()
+        of = {grade: iter([i for i in datalist["training"] if i["grade"] == grade]) for grade in set(grades)}
+        found = _balance({**datalist, "training": [next(of[g]) for g in grades]}, vae_bundle, tmp_path / name)
+        assert found == ((2, []) if name == "one" else (0, [(4, 4)]))
+    assert "nothing to fill up" in capsys.readouterr().err
 
 
 def test_killed_and_started_again_gives_the_same_bytes(vae_bundle: Path, tmp_path: Path) -> None:
@@ -144,6 +242,8 @@ def test_pin_installs_half_precision_and_refuses_foreign_weights(vae_bundle: Pat
     [
         (["expand", "--generator", "no_such", "--per-grade", "1", "--out", "x"], "was not found"),
         (["expand", "--generator", "BUNDLE", "--counts", "a:b", "--out", "x"], "GRADE:NUMBER"),
+        (["expand", "--generator", "BUNDLE", "--counts", "3:-1", "--out", "x"], "whole number from 0"),
+        (["expand", "--generator", "BUNDLE", "--per-grade", "1", "--label-grades", "[", "--out", "x"], "want JSON"),
         (["expand", "--generator", "BUNDLE", "--balance", "--out", "x"], "needs --datalist"),
         (["datalist", "folder", "no_such_folder", "--out", "x.json"], "no_such_folder"),
     ],

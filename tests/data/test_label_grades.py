@@ -31,9 +31,11 @@ def test_draws_over_all_shares_are_the_photographs(shares):
     assert drawn == {grade: number for grade, number in shares.items() if number}
 
 
-@given(st.dictionaries(st.integers(0, 2), SHARES, min_size=1), st.data())
+@given(SHARES, st.integers(0, 4), st.data())
 @settings(max_examples=40, deadline=None)
-def test_divided_numbers_add_up_and_lie_within_one_of_the_share(grades, data):
+def test_divided_numbers_add_up_and_lie_within_one_of_the_share(shares, least, data):
+    parts = [{grade: n for grade, n in shares.items() if (grade < least) == low} for low in (True, False)]
+    grades = {label: part for label, part in enumerate(parts) if any(part.values())}
     counts = {label: data.draw(st.integers(0, 50)) for label in grades}
     for label, number in counts.items():
         divided, total = LabelGrades(grades).divide({label: number}), sum(grades[label].values())
@@ -52,12 +54,14 @@ def test_counted_shares_never_cross_the_map(grades, name):
     for share in np.linspace(0, 1, 7, endpoint=False):
         assert all(GRADE_MAPS[name][labels.draw(label, share)] == label for label in counted)
     assert [icdr_grade(item) for item in items] == grades
+    assert [labels.label_of(grade) for grade in grades] == [item["grade"] for item in items]
 
 
 @pytest.mark.parametrize(
     "grades",
     [
         *[{}, None, [0, 1], {"x": 1}, {0: [0], 1: [2, 3]}, {1: {2.5: 1}}, {1: 2.5}, {1: {}}, {1: None}],
+        {0: {0: 4, 1: 2}, 1: {1: 3, 2: 1}},
         *[{1: {2: number}} for number in (0, -1, "many", True, float("nan"))],
     ],
 )
