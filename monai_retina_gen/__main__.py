@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "go the whole path in three minutes, on phantoms or on your photographs",
     "datalist": "check photographs and their grades, split them, and write a datalist (JSON)",
     "expand": "write a folder of generated images (a bank), with a datalist",
+    "search-grader": "cross-validate settings of a grader's training, and train the best",
     "cross-fit": "train graders that judge only photographs that they never saw",
     "gate": "set the label gate's limits, and measure what it detects",
     "curate": "choose and label images of a generator that knows no grades",

@@ -92,7 +92,7 @@ def train_fold(bundle: Path, out: Path, fold: int, folds: int, settings: Mapping
     workflow.initialize()
     if not (out / FINAL).is_file():
         workflow.run()
-        save_state(workflow.parser.get_parsed_content("trained_network").state_dict(), out / FINAL)
+        save_state(workflow.parser.get_parsed_content("averaged_network").state_dict(), out / FINAL)
         workflow.finalize()
     return workflow
 
@@ -103,7 +103,7 @@ def _fold_outcome(
     """Out-of-fold logits and labels, the network's definition and its image size."""
     logger.info("fold %d of %d", fold + 1, folds)
     parser = train_fold(bundle, out / f"fold{fold}", fold, folds, settings).parser
-    network: nn.Module = parser.get_parsed_content("trained_network")
+    network: nn.Module = parser.get_parsed_content("averaged_network")
     # as shipped: half precision; the network of the last epoch, also where this fold was trained in an earlier run
     state = load_state(out / f"fold{fold}" / FINAL)
     network.load_state_dict({k: v.half().to(v) if v.is_floating_point() else v for k, v in state.items()})

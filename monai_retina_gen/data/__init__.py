@@ -30,7 +30,7 @@ from .record import RECORD_KEY, GenerationRecord, read_record
 from .resumable import ResumableSampler, SeededDataset
 from .sampling import balance_probabilities, balanced_sampler
 from .selection_rate import SelectionRateFilter, selection_rate
-from .splitting import split_by_group
+from .splitting import split_by_group, unit_of
 from .synthetic import SyntheticDataset, read_manifest, write_json, write_manifest
 from .votes import votes_datalist
 
@@ -97,6 +97,7 @@ __all__ = [
     "save_datalist",
     "selection_rate",
     "split_by_group",
+    "unit_of",
     "votes_datalist",
     "write_image",
     "write_json",

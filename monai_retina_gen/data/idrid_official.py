@@ -12,7 +12,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from monai_retina_gen.data.datalist_format import Datalist, Item, existing_folder, make_datalist
-from monai_retina_gen.data.idrid import DESCRIPTION, LICENCE
+from monai_retina_gen.data.idrid import DESCRIPTION, LICENCE, block_of
 from monai_retina_gen.data.problems import Problems
 from monai_retina_gen.data.shared_layout import SECTION_OF_SPLIT
 from monai_retina_gen.data.tables import image_files, read_table, warn_without_row
@@ -90,6 +90,7 @@ def _images(folder: Path, row: Row) -> Path:
 
 def _item(folder: Path, row: Row) -> Item:
     item: Item = {"image": str(_images(folder, row) / f"{row['orig_id']}.jpg"), "group": row["group"]}
+    item |= block_of(row["group"])
     masks = folder / PARTS["segmentation"] / "2. All Segmentation Groundtruths" / SET_FOLDERS[row["official_split"]]
     for key in row["masks"].split():
         item[key] = str(masks / MASK_FOLDERS[key] / f"{row['orig_id']}_{key.upper()}.tif")

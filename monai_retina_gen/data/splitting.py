@@ -16,7 +16,7 @@ from monai_retina_gen.data.datalist_format import SECTIONS, Item
 from monai_retina_gen.data.problems import Problems
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["split_by_group"]
+__all__ = ["split_by_group", "unit_of"]
 
 FRACTIONS = (0.7, 0.1, 0.2)
 CARRY = 0.5  # measured: halves the error in the sections' sizes, and adds a tenth to that in their grades
@@ -29,12 +29,13 @@ def split_by_group(
     seed: int = 0,
     stratify: str | None = "grade",
 ) -> dict[str, list[Item]]:
-    """Split items into training, validation and test, all items of one `group` together.
+    """Split items into training, validation and test, all items of one `group` together, and all groups of one `block`.
 
     The same items and seed give the same split, in whatever order the items come, on every machine.
 
     Args:
-        items: items with the key `group`.
+        items: items with the key `group`; those with a key `block` as well go with their block, which is a wider group:
+            photographs that may be of one patient although nobody says so, as IDRiD's neighbours.
         fractions: shares of training, validation and test; not negative, sum 1.
         seed: seed of the order in which groups are dealt out.
         stratify: key whose values are spread evenly over the sections, or None.
@@ -53,12 +54,17 @@ def split_by_group(
     _check_arguments(items, fractions)
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
-        groups[str(item["group"])][str(item.get(stratify)) if stratify else ""] += 1
+        groups[unit_of(item)][str(item.get(stratify)) if stratify else ""] += 1
     section_of = _deal_out(groups, fractions, seed)
     sections: dict[str, list[Item]] = {section: [] for section in SECTIONS}
     for item in items:
-        sections[section_of[str(item["group"])]].append(item)
+        sections[section_of[unit_of(item)]].append(item)
     return sections
+
+
+def unit_of(item: Item) -> str:
+    """What a split keeps together: the item's `block`, else its `group`."""
+    return str(item.get("block", item.get("group")))
 
 
 def _check_arguments(items: Sequence[Item], fractions: Sequence[float]) -> None:

@@ -11,6 +11,7 @@ from monai_retina_gen.engines.encoder_training import EncoderLoss, EncoderRecons
 from monai_retina_gen.engines.fading_blur import FadingBlur
 from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segmenter
 from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
+from monai_retina_gen.engines.grading_augment import GradingAugment
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
 from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
 from monai_retina_gen.engines.phases import Phase, phase_at
@@ -38,6 +39,7 @@ __all__ = [
     "FundusSegmenter",
     "GenerativeEvents",
     "GeneratorInferer",
+    "GradingAugment",
     "LatentOutputs",
     "Phase",
     "PrepareAdversarialBatch",

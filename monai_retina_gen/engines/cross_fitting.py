@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from monai_retina_gen.data import Datalist, Item, split_by_group
+from monai_retina_gen.data import Datalist, Item, split_by_group, unit_of
 from monai_retina_gen.errors import DatalistError
 
 __all__ = ["fold_datalist", "fold_of_group", "training_folds"]
@@ -14,10 +14,10 @@ __all__ = ["fold_datalist", "fold_of_group", "training_folds"]
 def fold_of_group(
     items: Sequence[Item], folds: int = 5, *, seed: int = 0, stratify: str | None = "grade"
 ) -> dict[str, int]:
-    """Deal groups (photographs or patients) out to folds with the grades spread evenly.
+    """Deal groups (photographs or patients) out to folds with the grades spread evenly, whole blocks where there are.
 
     Args:
-        items: items with the key `group`.
+        items: items with the key `group`, and with `block` where groups belong together (see `split_by_group`).
         folds: how many.
         seed: see `split_by_group`.
         stratify: key whose values are spread evenly, or None.
@@ -26,16 +26,16 @@ def fold_of_group(
         Fold from 0 to `folds - 1` by group.
 
     Raises:
-        DatalistError: for fewer than two folds, fewer groups than folds, or items without `group`.
+        DatalistError: for fewer than two folds, fewer groups or blocks than folds, or items without `group`.
 
     Examples:
         >>> items = [{"group": f"eye{i}", "grade": i % 2} for i in range(10)]
         >>> sorted(fold_of_group(items).values())
         [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     """
-    groups = {str(item.get("group")) for item in items}
-    if not 2 <= folds <= len(groups):
-        raise DatalistError(f"folds={folds}: from 2 to the number of groups ({len(groups)}) is wanted")
+    units = {unit_of(item) for item in items}
+    if not 2 <= folds <= len(units):
+        raise DatalistError(f"folds={folds}: from 2 to the number of groups or blocks ({len(units)}) is wanted")
     found: dict[str, int] = {}
     rest = list(items)
     for fold in range(folds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,13 +27,20 @@ class PrepareGradingBatch(PrepareBatch):
     Args:
         image_key: key of the images `(B, 3, H, W)`.
         label_key: key of the grades `(B,)`.
+        augment: what the images of the batch go through on the device, as `GradingAugment`.
 
     Returns:
         `(image, grade)` on the device.
     """
 
-    def __init__(self, *, image_key: str = "image", label_key: str = "grade") -> None:
-        self.image_key, self.label_key = image_key, label_key
+    def __init__(
+        self,
+        *,
+        image_key: str = "image",
+        label_key: str = "grade",
+        augment: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.image_key, self.label_key, self.augment = image_key, label_key, augment
 
     def __call__(
         self,
@@ -42,6 +50,7 @@ class PrepareGradingBatch(PrepareBatch):
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
         image = _plain(batchdata[self.image_key]).to(device=device, non_blocking=non_blocking)
+        image = image if self.augment is None else self.augment(image)
         return image, batchdata[self.label_key].long().to(device=device, non_blocking=non_blocking)
 
 

@@ -11,8 +11,10 @@ from monai_retina_gen.weights.hub_files import hub_file
 from monai_retina_gen.weights.initial_weights import IMAGENET, imagenet_file, load_imagenet, load_initial_weights
 from monai_retina_gen.weights.state_files import (
     latest_checkpoint,
+    load_parts,
     load_state,
     load_weights,
+    save_parts,
     save_state,
     sha256_file,
 )
@@ -52,6 +54,7 @@ __all__ = [
     "load_imagenet",
     "load_initial_weights",
     "load_network",
+    "load_parts",
     "load_state",
     "load_weights",
     "parse_index",
@@ -59,6 +62,7 @@ __all__ = [
     "read_index",
     "read_inference_config",
     "read_metadata",
+    "save_parts",
     "save_state",
     "save_training_state",
     "sha256_file",

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.errors import WeightsError
 
-__all__ = ["latest_checkpoint", "load_state", "load_weights", "save_state", "sha256_file"]
+__all__ = [
+    "latest_checkpoint",
+    "load_parts",
+    "load_state",
+    "load_weights",
+    "save_parts",
+    "save_state",
+    "sha256_file",
+]
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
@@ -96,6 +104,51 @@ def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, hal
     # A handle, not a path: PyTorch writes the file's name into the file, and equal states shall give equal bytes.
     with atomic_path(path) as part, part.open("wb") as file:
         torch.save(tensors, file)
+
+
+def save_parts(
+    state: Mapping[str, Tensor], path: str | os.PathLike[str], *, half: bool = False, most: int = 24_000_000
+) -> list[Path]:
+    """As `save_state`, in as many files as it takes so that none is larger than `most` bytes (a tensor stays whole).
+
+    Returns:
+        The files: `path`, or `<stem>_1.pt`, `<stem>_2.pt`... of them, which `load_parts` joins.
+    """
+    parts: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for name, value in state.items():
+        size = value.numel() * (2 if half and value.is_floating_point() else value.element_size())
+        if parts[-1] and filled + size > most:
+            parts, filled = [*parts, {}], 0
+        parts[-1][name] = value
+        filled += size
+    whole = Path(path)
+    several = [whole.with_name(f"{whole.stem}_{i}{whole.suffix}") for i in range(1, len(parts) + 1)]
+    paths = several if len(parts) > 1 else [whole]
+    for part, place in zip(parts, paths, strict=True):
+        save_state(part, place, half=half)
+    return paths
+
+
+def load_parts(
+    paths: Sequence[str | os.PathLike[str]], *, sha256: Sequence[str | None] | None = None
+) -> dict[str, Tensor]:
+    """Read a state dict that lies in several files.
+
+    Args:
+        paths: the files.
+        sha256: hash of each; `None` skips the check.
+
+    Raises:
+        WeightsError: as `load_state`, and where a tensor is in two of them.
+    """
+    state: dict[str, Tensor] = {}
+    for path, pin in zip(paths, sha256 or [None] * len(paths), strict=True):
+        part = load_state(path, sha256=pin)
+        if twice := sorted(part.keys() & state.keys()):
+            raise WeightsError(f"{path} holds {twice[0]}, and so does a file before it: want each tensor in one file")
+        state |= part
+    return state
 
 
 def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state", *, finite: bool = False) -> str:

@@ -20,7 +20,8 @@ from monai_retina_gen.editing import GateLimits, LabelGate
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights import find_bundle, pinned_sha256, sha256_file
 
-SMALL = {"image_size": 48, "width": 0.0625, "max_epochs": 1, "batch_size": 8, "device": "cpu"}
+SMALL = {"image_size": 48, "backbone": "vgg16_bn", "width": 0.0625, "init_weights": "", "max_epochs": 1}
+SMALL |= {"batch_size": 8, "device": "cpu"}
 WEIGHTS = "models/cross_fitted.pt"
 
 

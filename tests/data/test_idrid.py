@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -18,6 +19,7 @@ from monai_retina_gen.data import (
     load_datalist,
 )
 from monai_retina_gen.data.idrid_official import MASK_FOLDERS, PARTS, SET_FOLDERS, TABLES, shipped_rows
+from monai_retina_gen.engines import fold_of_group
 from monai_retina_gen.errors import DatalistError
 
 COUNTS = {"training": (114, 15, 107, 57, 39), "test": (34, 5, 39, 23, 15)}
@@ -63,6 +65,17 @@ def test_shipped_list_is_that_of_the_prepared_layout(mrg_data):
             assert row[column] == expected[image][column]
         assert row["dme"] in ("", label_of[image]["dme"])
         assert set(row["masks"].split()) == {key for key in MASK_FOLDERS if label_of[image][f"mask_{key}"]}
+
+
+def test_folds_keep_eight_neighbouring_numbers_together(mrg_data):
+    """By the official numbers in the files' names, read here without the package."""
+    whole = idrid_datalist(mrg_data / "idrid")
+    items = [item for section in SECTIONS for item in whole[section] if "grading_train" in item["image"]]
+    numbers = {item["group"]: int(re.search(r"IDRiD_(\d+)\.jpg", item["image"])[1]) for item in items}
+    folds = fold_of_group(items)
+    for first in range(1, 414, 8):
+        assert len({folds[group] for group, number in numbers.items() if first <= number < first + 8}) <= 1
+    assert len({(n - 1) // 8 for n in numbers.values()}) > 40
 
 
 @pytest.fixture(scope="session")

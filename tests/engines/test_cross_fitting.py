@@ -36,6 +36,20 @@ def test_folds_keep_groups_together_and_share_grades(seed: int, folds: int, size
         assert len(train) + len(held_out) == len(items)
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), sizes=st.lists(st.integers(1, 8), min_size=12, max_size=30))
+def test_a_block_stays_in_one_fold(seed: int, sizes: list[int]) -> None:
+    blocks = {f"b{i}": [f"b{i}p{k}" for k in range(size)] for i, size in enumerate(sizes)}
+    items = [{"group": g, "block": b, "grade": len(g) % 3} for b, groups in blocks.items() for g in groups]
+    found = fold_of_group(items, 4, seed=seed)
+    assert found.keys() == {item["group"] for item in items}
+    assert all(len({found[group] for group in groups}) == 1 for groups in blocks.values())
+    counts = [list(found.values()).count(fold) for fold in range(4)]
+    assert max(counts) - min(counts) <= 0.35 * len(items) / 4 + 8
+    with pytest.raises(DatalistError, match="number of groups or blocks"):
+        fold_of_group(items, len(blocks) + 1)
+
+
 def test_folds_that_cannot_be() -> None:
     with pytest.raises(DatalistError, match="number of groups"):
         fold_of_group([{"group": "a"}, {"group": "b"}], 5)
