@@ -9,16 +9,19 @@ from monai_retina_gen.editing.directions import DIRECTIONS, Directions, load_dir
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.gate_limits import GateLimits, joint_limits, lower_limit
+from monai_retina_gen.editing.gated_edits import EditedPhotographs, PendingEdits, settled_edits
 from monai_retina_gen.editing.inversion import Inversion, Inverter
 from monai_retina_gen.editing.label_gate import Gate, GateVerdict, LabelGate, resolve_gate
 from monai_retina_gen.editing.latent_cache import CachedInverter, photograph_key
-from monai_retina_gen.editing.lesion_editor import EditedPhotographs, LesionEditor
+from monai_retina_gen.editing.lesion_editor import LesionEditor
 from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
 from monai_retina_gen.editing.optimisation_inversion import OptimisationInversion
 from monai_retina_gen.editing.planted_changes import erase_lesions, harmless_change, transplant_lesions
 from monai_retina_gen.editing.score_presets import PRESETS, DirectionPreset, resolve_preset
-from monai_retina_gen.editing.strength import strength_for_area, strongest_accepted
+from monai_retina_gen.editing.strength import strength_for_area
 from monai_retina_gen.editing.style_edit import StyleEdit, parse_lesions
+from monai_retina_gen.editing.style_edits import StyleEdits
+from monai_retina_gen.editing.tries import first_accepted, strongest_accepted
 
 __all__ = [
     "DIRECTIONS",
@@ -41,10 +44,12 @@ __all__ = [
     "LesionEditor",
     "Masker",
     "OptimisationInversion",
+    "PendingEdits",
     "ScoreTable",
     "SegmenterMasks",
     "StepEffect",
     "StyleEdit",
+    "StyleEdits",
     "StyleRange",
     "blend_delta",
     "blend_replace",
@@ -52,6 +57,7 @@ __all__ = [
     "choose_directions",
     "edit_mask",
     "erase_lesions",
+    "first_accepted",
     "harmless_change",
     "joint_limits",
     "load_directions",
@@ -62,6 +68,7 @@ __all__ = [
     "resolve_gate",
     "resolve_preset",
     "save_directions",
+    "settled_edits",
     "sparse_composition",
     "strength_for_area",
     "strongest_accepted",

@@ -1,19 +1,20 @@
-"""What an edit is asked for, and what photographs it takes."""
+"""What edits are asked for, the same for all generators, and which photographs they take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from monai_retina_gen.data.field_of_view import find_field_of_view
-from monai_retina_gen.editing.blend import BLENDS
+from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing.gate_measures import DARK
-from monai_retina_gen.editing.label_gate import Gate
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["EditRequest", "check_request", "check_retina"]
+__all__ = ["EditRequest", "check_retina", "excluded_lesions", "one_each"]
 
 GREY = 0.02
 """Mean difference of red and blue inside the retina below which a photograph has no colour."""
@@ -24,48 +25,80 @@ class EditRequest:
     """Edits of `B` photographs.
 
     Args:
-        lesions: of each.
-        strengths: `(B,)` in [-1, 1]; `None` where `area_changes` are given.
-        area_changes: `(B,)` wanted changes of the lesions' area, relative, instead of strengths.
-        blend: `delta` or `replace`.
-        step: unit of the strengths, see `StyleEdit`; `None` for the directions' own.
-        gate: the strongest edit that it accepts is made, up to the strength that is asked for.
-        groups: of the photographs, for the gate.
-        tries: edits of a photograph at most, under the gate.
-        masks: lesion masks of the photographs, `(B, 1, H, W)` by name, where they are known.
+        images: `(B, 3, H, W)` float32 in [0, 1].
+        grades: `(B,)` int64.
+        lesions: of each, such as `"ex+he"`; `""` leaves the choice to the generator.
+        strengths: `(B,)` float32 in [-1, 1], on the CPU.
+        seeds: of each, for generators whose edits are drawn at random.
+        masks: annotated masks of the photographs, `(B, 1, H, W)` in [0, 1] by name; none for what is not annotated.
+        groups: photographs or patients that the images belong to, for a cross-fitted gate.
     """
 
-    lesions: list[tuple[str, ...]]
-    strengths: Tensor | None = None
-    area_changes: Tensor | None = None
-    blend: str = "delta"
-    step: str | None = None
-    gate: Gate | None = None
-    groups: Sequence[str | None] | None = None
-    tries: int = 4
-    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    images: Tensor
+    grades: Tensor
+    lesions: list[str]
+    strengths: Tensor
+    seeds: list[int]
+    masks: Mapping[str, Tensor]
+    groups: list[str | None]
 
+    @classmethod
+    def of(
+        cls,
+        images: Tensor,
+        grades: Tensor,
+        *,
+        lesion: str | Sequence[str] = "",
+        strength: float | Sequence[float] | Tensor = 1.0,
+        seeds: Sequence[int] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+        groups: Sequence[str | None] | None = None,
+    ) -> EditRequest:
+        """The request that arguments of a generator's `edit` make, on the device of `grades`.
 
-def check_request(photographs: Tensor, request: EditRequest, side: int) -> None:
-    """Raise where photographs `(B, 3, H, W)` or a request do not fit a network of `side` pixels."""
-    size = tuple(photographs.shape[-2:])
-    if photographs.ndim != 4 or photographs.shape[1] != 3 or size[0] != size[1] or size[0] < side:
-        raise ImageValueError(
-            f"images {tuple(photographs.shape)}: edits want square photographs (B, 3, H, H) of at least {side} px, "
-            "cropped to the field of view (CropToFieldOfView[d])"
+        Raises:
+            ImageValueError: for images or masks of another shape, or values outside [0, 1].
+            ValueError: for a strength outside [-1, 1], or lists of another length than the images.
+
+        Examples:
+            >>> request = EditRequest.of(torch.zeros(2, 3, 8, 8), torch.tensor([2, 3]), lesion="ex", strength=0.5)
+            >>> request.lesions, request.strengths.tolist(), request.seeds
+            (['ex', 'ex'], [0.5, 0.5], [0, 0])
+        """
+        count, device = len(grades), grades.device
+        return cls(
+            images=(checked := _checked_images(images, count)).to(device),
+            grades=grades,
+            lesions=one_each("lesion", lesion, count),
+            strengths=_checked_strengths(strength, count),
+            seeds=[int(seed) for seed in one_each("seeds", 0 if seeds is None else seeds, count)],
+            masks={name: _checked_mask(name, mask, checked).to(device) for name, mask in (masks or {}).items()},
+            groups=one_each("groups", groups, count),
         )
-    if request.blend not in BLENDS:
-        raise ValueError(f"blend {request.blend!r}: want one of {', '.join(BLENDS)}")
-    if (request.strengths is None) == (request.area_changes is None):
-        raise ValueError("give either strengths or area changes")
-    if request.strengths is not None and not bool((request.strengths.abs() <= 1).all()):
-        raise ValueError(f"strengths {request.strengths.tolist()[:8]}: want numbers in [-1, 1]")
-    for name, mask in request.masks.items():
-        if mask.shape != (len(photographs), 1, *size):
-            raise ImageValueError(
-                f"mask {name!r}: shape {tuple(mask.shape)} came for photographs {tuple(photographs.shape)}; wanted "
-                f"({len(photographs)}, 1, {size[0]}, {size[1]}): crop masks together with their photograph"
-            )
+
+
+def one_each(name: str, values: Any, count: int) -> list[Any]:
+    """A list of `count` values; one value stands for all. `ValueError` for another number of them."""
+    if isinstance(values, Tensor):
+        values = values.reshape(-1).tolist()
+    single = isinstance(values, str) or not isinstance(values, Sequence)
+    each = [values] * count if single else list(values)
+    if len(each) != count:
+        raise ValueError(f"{name}: {len(each)} came for {count} images: give one for all, or one for each")
+    return each
+
+
+def excluded_lesions(grade: int, lesions: Sequence[str]) -> str:
+    """Reason against an edit of lesions that the grade excludes (any at grade 0, all but `ma` at grade 1), or `""`.
+
+    Examples:
+        >>> excluded_lesions(1, ["ma"]), excluded_lesions(0, ["ex"])[:18]
+        ('', 'grade 0 excludes e')
+    """
+    foreign = [name for name in lesions if name not in GRADE_LESIONS.get(grade, lesions)]
+    if not foreign:
+        return ""
+    return f"grade {grade} excludes {', '.join(foreign)}: an edit would change the label (allow_excluded=True edits it)"
 
 
 def check_retina(image: Tensor) -> None:
@@ -76,3 +109,29 @@ def check_retina(image: Tensor) -> None:
         raise ImageValueError(
             "image: no colour (an angiogram, infrared or OCT picture?); edits want colour photographs of the retina"
         )
+
+
+def _checked_images(images: Tensor, count: int) -> Tensor:
+    if images.ndim != 4 or images.shape[:2] != (count, 3):
+        raise ImageValueError(f"images {tuple(images.shape)} for {count} grades: want ({count}, 3, H, W)")
+    images = images.float()
+    if not images.isfinite().all() or (len(images) and (images.min() < 0 or images.max() > 1)):
+        raise ImageValueError(f"images must be finite and in [0, 1], got [{images.min()}, {images.max()}]")
+    return images
+
+
+def _checked_strengths(strength: float | Sequence[float] | Tensor, count: int) -> Tensor:
+    found = torch.tensor([float(x) for x in one_each("strength", strength, count)], dtype=torch.float32)
+    if not bool((found.abs() <= 1).all()):  # also not a number
+        raise ValueError(f"strength {found.tolist()[:8]}: want numbers in [-1, 1]")
+    return found
+
+
+def _checked_mask(name: str, mask: Tensor, images: Tensor) -> Tensor:
+    wanted = (len(images), 1, *images.shape[-2:])
+    if tuple(mask.shape) != wanted:
+        raise ImageValueError(
+            f"mask {name!r}: shape {tuple(mask.shape)} came for photographs {tuple(images.shape)}; wanted {wanted}: "
+            "crop masks together with their photograph"
+        )
+    return mask.float()

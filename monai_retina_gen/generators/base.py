@@ -9,10 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.data.record import GenerationRecord
+from monai_retina_gen.editing.edit_request import EditRequest, one_each
+from monai_retina_gen.editing.gated_edits import EditedPhotographs, PendingEdits, settled_edits
+from monai_retina_gen.editing.label_gate import Gate, resolve_gate
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 
 __all__ = ["MODES", "GeneratedBatch", "RetinaGenerator", "latents_from_seeds"]
@@ -93,6 +97,8 @@ class RetinaGenerator:
     """
 
     modes: frozenset[str] = frozenset()
+    edit_options: frozenset[str] = frozenset()
+    """Options of `edit` that only this generator has; see its `begin_edits`."""
     own_masks_options: Mapping[str, Any] = MappingProxyType({})
     """Options of `synthesize` for the masks of a real eye: what would be odd to ask for may well be there."""
     image_size: int
@@ -128,9 +134,86 @@ class RetinaGenerator:
         """The same photographs through the generator at edit strength 0."""
         raise self._lacks("reconstruct")
 
-    def edit(self, images: Tensor, grades: Sequence[int] | Tensor, **options: Any) -> GeneratedBatch:
-        """The same eyes with other lesions, grade kept."""
+    def edit(
+        self,
+        images: Tensor,
+        grades: Sequence[int] | Tensor,
+        *,
+        seeds: Sequence[int] | None = None,
+        lesion: str | Sequence[str] = "",
+        strength: float | Sequence[float] | Tensor = 1.0,
+        masks: Mapping[str, Tensor] | None = None,
+        gate: str | Gate | None = None,
+        groups: Sequence[str | None] | None = None,
+        tries: int = 4,
+        sources: Sequence[str] | None = None,
+        **options: Any,
+    ) -> GeneratedBatch:
+        """The same eyes with other lesions, grade kept.
+
+        Args:
+            images: `(B, 3, H, H)` photographs in [0, 1], cropped to the field of view.
+            grades: `B` grades.
+            seeds: of each, where edits are drawn at random.
+            lesion: `ma`, `he`, `ex`, `se`, or several at once as `"ex+he"`; one for all, or one for each image. `""`
+                leaves the choice to generators that can make it.
+            strength: in [-1, 1], a share of what the generator can do; one for all, or one for each.
+            masks: annotated masks of the photographs, `(B, 1, H, H)` by name. They come back as they are after the
+                edit: only the edited lesions' change, and only where the edit is.
+            gate: `None`, `"label"` or a `Gate`: the strongest edit up to `strength` that passes is made.
+            groups: photographs or patients that the images belong to, for a cross-fitted gate.
+            tries: edits of an image at most, under the gate.
+            sources: identifiers of the photographs for the records.
+            options: the generator's own, those of its `edit_options`.
+
+        Returns:
+            Edited images on the generator's device. One that was refused is the photograph bit for bit, and
+            `records[i].options["refused"]` says why.
+
+        Raises:
+            UnsupportedModeError: for a generator that cannot edit.
+            TypeError: for an option that the generator does not know.
+            ImageValueError: for images or masks of another shape, or values outside [0, 1].
+            ValueError: for an unknown lesion, a strength outside [-1, 1], or lists of unequal length.
+        """
+        self.check_mode("edit")
+        unknown = sorted(set(options) - self.edit_options)
+        if unknown:
+            raise TypeError(f"edit: unknown options {unknown}; generator {self.name!r} has {sorted(self.edit_options)}")
+        with torch.no_grad():
+            request = EditRequest.of(
+                images, self.check_grades(grades), lesion=lesion, strength=strength, seeds=seeds, masks=masks,
+                groups=groups,
+            )  # fmt: skip
+            pending = self.begin_edits(request, **options)
+            done = settled_edits(pending, request, gate=resolve_gate(gate), tries=tries)
+            found = dict(pending.masks(done.image, done.strength))
+        names = one_each("sources", "" if sources is None else sources, len(request.grades))
+        records = [self._edit_record(request, pending, done, row, name) for row, name in enumerate(names)]
+        return GeneratedBatch(done.image, request.grades, records, found)
+
+    def begin_edits(self, request: EditRequest, **options: Any) -> PendingEdits:
+        """What a generator with the mode `edit` implements: the edits of a request, ready to be drawn.
+
+        Args:
+            request: checked, on the generator's device.
+            options: those of `edit_options`.
+        """
         raise self._lacks("edit")
+
+    def _edit_record(
+        self, request: EditRequest, pending: PendingEdits, done: EditedPhotographs, row: int, source: str
+    ) -> GenerationRecord:
+        # the shortest decimal number that is the same float32: made again, the edit is the same
+        used = {"strength": float(str(np.float32(float(done.strength[row]))))}
+        options = {"lesion": request.lesions[row], **used, **pending.note(row)}
+        if request.masks:
+            options["masks"] = sorted(request.masks)
+        if done.refused[row]:
+            options["refused"] = done.refused[row]
+        verified = {"label": f"verified by {done.judge}"} if done.judge and not done.refused[row] else {}
+        grade, seed = int(request.grades[row]), request.seeds[row]
+        return self.record("edit", grade, seed, source=source, options=options, **verified)
 
     def synthesize(
         self, masks: Mapping[str, Tensor], grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any

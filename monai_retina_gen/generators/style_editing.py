@@ -10,16 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing.directions import DIRECTIONS, Directions, load_directions
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.inversion import Inverter
-from monai_retina_gen.editing.label_gate import Gate, resolve_gate
-from monai_retina_gen.editing.lesion_editor import EditedPhotographs, LesionEditor
-from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks, known_masks
-from monai_retina_gen.editing.style_edit import parse_lesions
+from monai_retina_gen.editing.lesion_editor import LesionEditor
+from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
+from monai_retina_gen.editing.style_edits import StyleEdits
 from monai_retina_gen.engines import load_segmenter
-from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
+from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.inverter_loading import BundleInverter
 from monai_retina_gen.weights import find_bundle, read_inference_config, read_metadata, split_bundle_name
@@ -33,8 +31,7 @@ class StyleEditing(RetinaGenerator):
     """Edits of lesions in photographs, for a generator that is given an inverter and directions."""
 
     network: Any
-    edits_under_gate = True
-    """`edit` takes `gate`, `groups`, `tries` and `masks`, and says in the records what it refused."""
+    edit_options = frozenset({"area_change", "blend", "step", "allow_excluded", "allow_upsampling", "with_masks"})
     inverter: Inverter | None = None
     directions: Directions | None = None
     masker: Masker | None = None
@@ -114,7 +111,12 @@ class StyleEditing(RetinaGenerator):
             raise self._lacks("edit")
         if self._editor is None:
             self._editor = LesionEditor(
-                self.network, self.inverter, self.directions, masker=self.masker, distance_limit=self.distance_limit
+                self.network,
+                self.inverter,
+                self.directions,
+                masker=self.masker,
+                photograph_masker=self.photograph_masker,
+                distance_limit=self.distance_limit,
             )
         return self._editor
 
@@ -154,110 +156,36 @@ class StyleEditing(RetinaGenerator):
         )
         return self.inverter(self.check_images(images), grade).styles
 
-    def edit(
+    def begin_edits(
         self,
-        images: Tensor,
-        grades: Sequence[int] | Tensor,
+        request: EditRequest,
         *,
-        lesion: str | Sequence[str] = "ex",
-        strength: float | Sequence[float] | Tensor | None = None,
         area_change: float | Sequence[float] | Tensor | None = None,
         blend: str = "delta",
         step: str | None = None,
-        gate: str | Gate | None = None,
-        groups: Sequence[str | None] | None = None,
-        tries: int = 4,
-        masks: Mapping[str, Tensor] | None = None,
-        with_masks: bool = True,
         allow_excluded: bool = False,
-        sources: Sequence[str] | None = None,
-        **options: Any,
-    ) -> GeneratedBatch:
-        """The same eyes with more or less of a lesion, grade kept.
+        allow_upsampling: bool = False,
+        with_masks: bool = False,
+    ) -> StyleEdits:
+        """Edits in the style space, ready to be drawn; see `StyleEdits` for the options.
 
-        Args:
-            images: `(B, 3, H, H)` photographs in [0, 1], cropped to the field of view, H at least `image_size`.
-            grades: `B` grades.
-            lesion: `ma`, `he`, `ex`, `se`, or several at once as `"ex+he"`; one for all, or one for each image.
-            strength: in [-1, 1], share of the direction's calibrated range; one for all, or one for each.
-            area_change: instead of `strength`, the wanted relative change of the lesion's area, such as 0.25.
-            blend: `delta` changes the photograph only around the lesion, at its own resolution; `replace` gives the
-                generator's image.
-            step: unit of the strength: `sigma`, `mu` or `max` (see `DirectionPreset`); by default the directions' own.
-            gate: `None`, `"label"` or a `Gate`: the strongest edit up to `strength` that passes is made.
-            groups: of the photographs, for a cross-fitted gate.
-            tries: edits of an image at most, under the gate.
-            masks: lesion masks of the photographs, `(B, 1, H, H)` by name, where they are known.
-            with_masks: find the masks of the edited images again, where the segmenter knows their size.
-            allow_excluded: edit also lesions that the grade excludes (any at grade 0, all but `ma` at grade 1).
-            sources: identifiers of the photographs for the records.
-            options: what records of edits hold besides; any other raises `TypeError`.
-
-        Returns:
-            Edited images. One that was refused (by its grade, its inversion or the gate) is the photograph bit for bit,
-            and `records[i].options["refused"]` says why.
+        Photographs are refused by their grade, by a bad inversion, and by the gate.
 
         Raises:
-            ImageValueError: for images or masks of another size, without retina or without colour.
-            ValueError: for an unknown lesion, a strength outside [-1, 1], or lists of unequal length.
+            ImageValueError: for photographs that are not square, smaller than `image_size`, without retina or colour.
+            ValueError: for a lesion without direction, or an option's unknown value.
             UnsupportedModeError: without inverter or directions.
         """
-        unknown = sorted(set(options) - {"distance", "refused"})
-        if unknown:
-            raise TypeError(f"unknown options {unknown} for this generator")
-        grade, editor = self.check_grades(grades), self.editor
-        images = _checked(images, len(grade)).to(self.device)
-        lesions = [parse_lesions(each, editor.directions.lesions) for each in _each(lesion, len(grade))]
-        excluded = [_excluded(g, each, allow_excluded) for g, each in zip(grade.tolist(), lesions, strict=True)]
-        rows = [i for i, reason in enumerate(excluded) if not reason]
-        request = EditRequest(
-            [lesions[i] for i in rows],
-            _numbers(strength, len(grade), rows, None if area_change is not None else 1.0),
-            _numbers(area_change, len(grade), rows, None),
+        return StyleEdits(
+            self.editor,
+            request,
+            area_change=area_change,
             blend=blend,
             step=step,
-            gate=resolve_gate(gate),
-            groups=None if groups is None else [groups[i] for i in rows],
-            tries=tries,
-            masks={name: mask[rows].to(self.device) for name, mask in (masks or {}).items()},
+            allow_excluded=allow_excluded,
+            allow_upsampling=allow_upsampling,
+            with_masks=with_masks,
         )
-        done = editor.edit(images[rows], grade[rows], request) if rows else None
-        return self._finished(images, grade, lesions, excluded, rows, done, request, sources, with_masks)
-
-    def _finished(
-        self,
-        images: Tensor,
-        grade: Tensor,
-        lesions: list[tuple[str, ...]],
-        refused: list[str],
-        rows: list[int],
-        done: EditedPhotographs | None,
-        request: EditRequest,
-        sources: Sequence[str] | None,
-        with_masks: bool,
-    ) -> GeneratedBatch:
-        made, notes = images.clone(), [{"refused": reason} for reason in refused]
-        assert self.directions is not None  # `editor` was there
-        if done is not None:
-            made[rows] = done.image
-            for i, row in enumerate(rows):
-                notes[row] = {
-                    "strength": round(float(done.strength[i]), 6),
-                    "blend": request.blend,
-                    "step": request.step or self.directions.step,
-                    "distance": round(float(done.distance[i]), 6),
-                } | ({"refused": done.refused[i]} if done.refused[i] else {})  # type: ignore[assignment]
-        names = list(sources or [""] * len(grade))
-        verified = {"label": f"verified by {done.judge}"} if done is not None and done.judge else {}
-        records = [
-            self.record(
-                "edit", g, 0, source=names[i], options={"lesion": "+".join(lesions[i]), **notes[i]},
-                **({} if "refused" in notes[i] else verified),
-            )
-            for i, g in enumerate(grade.tolist())
-        ]  # fmt: skip
-        found = (known_masks(self.photograph_masker, made) or self.editor.masks(made)) if with_masks else {}
-        return GeneratedBatch(made, grade, records, {name: (mask >= 0.5).float() for name, mask in found.items()})
 
 
 class _LazyMasks:
@@ -279,36 +207,3 @@ class _LazyMasks:
             segmenter = load_segmenter(self.bundle, device=images.device, flips=False)
             self._masks = (images.device, SegmenterMasks(segmenter, batch_size=8))
         return self._masks[1](images)
-
-
-def _checked(images: Tensor, count: int) -> Tensor:
-    if images.ndim != 4 or images.shape[:2] != (count, 3):
-        raise ImageValueError(f"images {tuple(images.shape)} for {count} grades: want ({count}, 3, H, H)")
-    images = images.float()
-    if not images.isfinite().all() or (len(images) and (images.min() < 0 or images.max() > 1)):
-        raise ImageValueError(f"images must be finite and in [0, 1], got [{images.min()}, {images.max()}]")
-    return images
-
-
-def _each(lesion: str | Sequence[str], count: int) -> list[str]:
-    each = [lesion] * count if isinstance(lesion, str) else list(lesion)
-    if len(each) != count:
-        raise ValueError(f"{len(each)} lesions for {count} images: give one for all, or one for each")
-    return each
-
-
-def _numbers(values: Any, count: int, rows: list[int], default: float | None) -> Tensor | None:
-    if values is None and default is None:
-        return None
-    found = torch.as_tensor(default if values is None else values, dtype=torch.float32).reshape(-1).cpu()
-    found = found.expand(count) if len(found) == 1 else found
-    if len(found) != count or not bool(found.isfinite().all()):
-        raise ValueError(f"{values!r} for {count} images: give one finite number for all, or one for each")
-    return found[rows]
-
-
-def _excluded(grade: int, lesions: tuple[str, ...], allowed: bool) -> str:
-    foreign = [name for name in lesions if name not in GRADE_LESIONS.get(grade, lesions)]
-    if allowed or not foreign:
-        return ""
-    return f"grade {grade} excludes {', '.join(foreign)}: an edit would change the label (allow_excluded=True edits it)"

@@ -1,0 +1,151 @@
+"""Edits of photographs in the style space: change the styles, run the layers that follow, blend.
+
+Sources: Zhao et al. 2023, section 2.3; the blend `delta` is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.editing.blend import BLENDS, blend_delta, blend_replace, edit_neighbourhood
+from monai_retina_gen.editing.edit_cache import EditStart
+from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, one_each
+from monai_retina_gen.editing.edited_masks import edited_masks
+from monai_retina_gen.editing.gate_measures import DARK
+from monai_retina_gen.editing.lesion_editor import LesionEditor
+from monai_retina_gen.editing.style_edit import parse_lesions
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.networks.resizing import resized
+
+__all__ = ["StyleEdits"]
+
+UNSEEN = "the network shows no such lesion in this eye, before or after the edit"
+
+
+class StyleEdits:
+    """The `PendingEdits` of a `LesionEditor`: inverted, and ready to be drawn at any strength.
+
+    Args:
+        editor: of the network.
+        request: square photographs, at least as large as the network's images.
+        area_change: instead of strengths, wanted relative changes of the lesions' area, such as 0.25; one for all, or
+            one for each.
+        blend: `delta` changes the photograph only around the lesion, at its own resolution; `replace` gives the
+            network's image.
+        step: unit of the strengths: `sigma`, `mu` or `max`; by default the directions' own.
+        allow_excluded: edit also lesions that the grade excludes.
+        allow_upsampling: allow `replace` to enlarge the network's images to larger photographs.
+        with_masks: find the masks that did not come with the request, where a segmenter knows the photographs' size.
+
+    Raises:
+        ImageValueError: for photographs of another shape, without retina or colour; for `replace` above the network's
+            side.
+        ValueError: for a lesion without direction, a blend or a step that there is not.
+    """
+
+    def __init__(
+        self,
+        editor: LesionEditor,
+        request: EditRequest,
+        *,
+        area_change: float | Sequence[float] | Tensor | None = None,
+        blend: str = "delta",
+        step: str | None = None,
+        allow_excluded: bool = False,
+        allow_upsampling: bool = False,
+        with_masks: bool = False,
+    ) -> None:
+        self.editor, self.request, self.blend, self.with_masks = editor, request, blend, with_masks
+        self.step = step or editor.directions.step
+        editor.style_edit(self.step)  # raises for one that there is not
+        _check(request.images, blend, int(editor.network.image_size), allow_upsampling)
+        self.allowed = {"allow_excluded": allow_excluded, "allow_upsampling": allow_upsampling}
+        self.lesions = [parse_lesions(each, editor.directions.lesions) for each in request.lesions]
+        grades = request.grades.tolist()
+        self.refused = [
+            "" if allow_excluded else excluded_lesions(g, each) for g, each in zip(grades, self.lesions, strict=True)
+        ]
+        self.starts = self._inverted()
+        self.strengths = request.strengths if area_change is None else self._for_areas(area_change)
+
+    def draw(self, rows: list[int], strengths: Tensor) -> tuple[Tensor, list[str]]:
+        """Edited images of some rows, and what speaks against each; see `PendingEdits`."""
+        real, lesions = self.request.images[rows], [self.lesions[i] for i in rows]
+        after = self.editor.generated([self.starts[i] for i in rows], lesions, strengths, self.step)
+        images = blend_replace(real, after) if self.blend == "replace" else self._blended(rows, after)
+        if self.editor.masker is None:  # then a change too small to be seen cannot be told from none
+            return images, [""] * len(rows)
+        unchanged = (images == real).flatten(1).all(1) & (strengths.to(images.device) != 0)
+        return images, [UNSEEN if same else "" for same in unchanged.tolist()]
+
+    def masks(self, images: Tensor, strengths: Tensor) -> Mapping[str, Tensor]:
+        """Masks of the edited photographs; see `edited_masks`."""
+        edited = [each if strength else () for each, strength in zip(self.lesions, strengths.tolist(), strict=True)]
+        request, find = self.request, self.editor.photograph_masks
+        return edited_masks(request.images, images, request.masks, edited, find, all_masks=self.with_masks)
+
+    def note(self, row: int) -> dict[str, Any]:
+        """How the edit was made, for the record."""
+        if row not in self.starts:
+            return {}
+        made = {"blend": self.blend, "step": self.step, "distance": round(float(self.starts[row].distance), 6)}
+        return made | {name: True for name, allowed in self.allowed.items() if allowed}
+
+    def _inverted(self) -> dict[int, EditStart]:
+        """Starts of the rows that are not refused yet; those that invert badly are refused."""
+        rows = [i for i, reason in enumerate(self.refused) if not reason]
+        if not rows:
+            return {}
+        found = self.editor.starts(self.request.images[rows], self.request.grades[rows])
+        for row, start in zip(rows, found, strict=True):
+            if start.distance > (limit := self.editor.distance_limit):
+                self.refused[row] = (
+                    f"the photograph lies {start.distance:.3f} from its reconstruction, more than {limit:.3f}: "
+                    "the generator does not know this eye"
+                )
+        return dict(zip(rows, found, strict=True))
+
+    def _for_areas(self, area_change: float | Sequence[float] | Tensor) -> Tensor:
+        wanted = torch.tensor([float(x) for x in one_each("area_change", area_change, len(self.lesions))])
+        strengths, rows = torch.zeros(len(wanted)), list(self.starts)
+        if rows:
+            starts, lesions = [self.starts[i] for i in rows], [self.lesions[i] for i in rows]
+            strengths[rows] = self.editor.strengths_for_areas(starts, lesions, wanted[rows], self.step)
+        return strengths
+
+    def _blended(self, rows: list[int], after: Tensor) -> Tensor:
+        """The change around the lesions, brought onto the photographs."""
+        starts, real = [self.starts[i] for i in rows], self.request.images[rows]
+        before = torch.stack([start.image for start in starts]).to(after)
+        found = self.editor.masks(after)
+        soft = []
+        for i, row in enumerate(rows):
+            lesions = self.lesions[row]
+            own = [{n: m[None] for n, m in each.items()} for each in starts[i].masks]
+            others = [{n: m[[i]] for n, m in found.items()}, {n: m[[row]] for n, m in self.request.masks.items()}]
+            known = all(name in found for name in lesions)
+            soft.append(edit_neighbourhood(before[[i]], after[[i]], lesions, [*own, *others], segmented=known))
+        # the generator's rim may lie elsewhere: nothing is lit outside the photograph's own field of view
+        seen = (resized(real, int(after.shape[-1])).amax(1, keepdim=True) > DARK).to(real)
+        return blend_delta(real, before, after, torch.cat(soft).to(real) * seen)
+
+
+def _check(images: Tensor, blend: str, side: int, allow_upsampling: bool) -> None:
+    """Raise where photographs or blend do not fit a network of `side` pixels."""
+    height, width = images.shape[-2:]
+    if height != width or height < side:
+        raise ImageValueError(
+            f"images {tuple(images.shape)}: edits want square photographs (B, 3, H, H) of at least {side} px, "
+            "cropped to the field of view (CropToFieldOfView[d])"
+        )
+    if blend not in BLENDS:
+        raise ValueError(f"blend {blend!r}: want one of {', '.join(BLENDS)}")
+    if blend == "replace" and height > side and not allow_upsampling:
+        raise ImageValueError(
+            f"blend='replace': photographs of {height} px are larger than the generator's {side} px, whose images "
+            f"would be enlarged to blur: resize them to {side} px, take blend='delta', or allow_upsampling=True"
+        )
