@@ -145,6 +145,7 @@ def _rows(
         batch = generator.edit(
             photo[None].expand(count, -1, -1, -1), [grade] * count, lesion=lesion, strength=list(settings.strengths),
             blend=settings.blend, gate=gate, groups=[group] * count, with_masks=True,
+            allow_upsampling=settings.blend == "replace",
         )  # fmt: skip
         measured = _measures(batch.image, batch.masks, lesion, settings, judge, distance, grade, group)
         for i, record in enumerate(batch.records):

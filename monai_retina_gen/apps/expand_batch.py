@@ -12,8 +12,10 @@ import torch
 
 from monai_retina_gen.apps.expand_masks import MaskSource, stacked, write_masks
 from monai_retina_gen.data import RECORD_KEY, GenerationRecord, write_image, write_json
+from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
-from monai_retina_gen.transforms.augment.source import AugmentationSource, Augmented
+from monai_retina_gen.transforms.augment.real_images import RealImages
+from monai_retina_gen.transforms.augment.source import AugmentationSource
 
 __all__ = ["Entry", "finished_batch"]
 
@@ -73,19 +75,20 @@ def _read(done: Path) -> list[Entry]:
 
 def _make(
     source: AugmentationSource, size: int, grades: Sequence[int], seeds: Sequence[int], eyes: MaskSource | None
-) -> tuple[list[Augmented], list[str]]:
+) -> tuple[list[Outcome], list[str]]:
     """Outcomes, and the group of the photograph that each one's masks are of."""
     mode, empty = "sample" if eyes is None else "synthesize", torch.zeros(len(grades), 3, size, size)
     plans = [AugmentationPlan(mode, g, s) for g, s in zip(grades, seeds, strict=True)]
+    nowhere, nobody = [""] * len(plans), [None] * len(plans)
     if eyes is None:
-        return source.apply(plans, empty), [""] * len(plans)
+        return source.apply(plans, RealImages(empty, {}, nowhere, nobody)), nowhere
     drawn = [eyes.draw(plan.grade, plan.seed) for plan in plans]
-    names = [Path(item["image"]).name for item, _ in drawn]
-    outcomes = source.apply(plans, empty, stacked([masks for _, masks in drawn]), names)
+    paths = [str(item["image"]) for item, _ in drawn]
+    outcomes = source.apply(plans, RealImages(empty, stacked([masks for _, masks in drawn]), paths, nobody))
     return outcomes, [str(item["group"]) for item, _ in drawn]
 
 
-def _write(folder: Path, name: str, outcome: Augmented, group: str) -> Entry:
+def _write(folder: Path, name: str, outcome: Outcome, group: str) -> Entry:
     if outcome.image is None or outcome.record is None:
         raise ValueError(f"{name}: an image without a record must not be written")
     (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -97,7 +97,9 @@ def phantom_edits(
         sites = widened((drawn.draw_masks(full)[lesion] > 0.1).float())
         tiles = [images[:SHOWN]]
         for change in changes:
-            batch = generator.edit(images, grades, lesion=lesion, area_change=change, allow_excluded=True)
+            batch = generator.edit(
+                images, grades, lesion=lesion, area_change=change, allow_excluded=True, with_masks=True
+            )
             own = exact[lesion].sum((1, 2, 3))
             wanted, _ = asked_phantoms(drawn, factors, lesion, own * (1 + change))
             moved = (batch.image - images).abs().mean(1, keepdim=True)

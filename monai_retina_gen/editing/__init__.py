@@ -9,7 +9,7 @@ from monai_retina_gen.editing.directions import DIRECTIONS, Directions, load_dir
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.gate_limits import GateLimits, joint_limits, lower_limit
-from monai_retina_gen.editing.gated_edits import EditedPhotographs, PendingEdits, settled_edits
+from monai_retina_gen.editing.gated_edits import EditedPhotographs, GatedEdits, PendingEdits
 from monai_retina_gen.editing.inversion import Inversion, Inverter
 from monai_retina_gen.editing.label_gate import Gate, GateVerdict, LabelGate, resolve_gate
 from monai_retina_gen.editing.latent_cache import CachedInverter, photograph_key
@@ -38,6 +38,7 @@ __all__ = [
     "Gate",
     "GateLimits",
     "GateVerdict",
+    "GatedEdits",
     "Inversion",
     "Inverter",
     "LabelGate",
@@ -68,7 +69,6 @@ __all__ = [
     "resolve_gate",
     "resolve_preset",
     "save_directions",
-    "settled_edits",
     "sparse_composition",
     "strength_for_area",
     "strongest_accepted",

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.label_gate import Gate
-from monai_retina_gen.editing.tries import strongest_accepted
 
-__all__ = ["EditedPhotographs", "PendingEdits", "settled_edits"]
+__all__ = ["EditedPhotographs", "GatedEdits", "PendingEdits"]
 
 
 class PendingEdits(Protocol):
@@ -60,39 +59,38 @@ class EditedPhotographs:
     judge: str = ""
 
 
-def settled_edits(
-    pending: PendingEdits, request: EditRequest, *, gate: Gate | None = None, tries: int = 4
-) -> EditedPhotographs:
-    """Carry out edits.
+class GatedEdits:
+    """Edits on their way through a gate: `strongest_accepted(edits.attempt, edits.strengths)` finds their strengths.
 
     Args:
         pending: the edits of `request`.
         request: what was asked for.
-        gate: the strongest edit that it accepts is kept, up to the strength asked for; without one, that strength.
-        tries: edits of an image at most, under the gate.
+        gate: judges each try; `None` accepts every one.
     """
-    done = EditedPhotographs(request.images.clone(), torch.zeros(len(request.grades)), list(pending.refused))
-    rows = [i for i, reason in enumerate(done.refused) if not reason]
 
-    def attempt(few: list[int], tried: Tensor) -> list[str]:
-        whole = [rows[i] for i in few]
-        images, reasons = pending.draw(whole, tried)
-        if gate is not None:
-            judged, done.judge = _judged(gate, images, request, whole)
-            reasons = [own or found for own, found in zip(reasons, judged, strict=True)]
-        for row, image, reason in zip(whole, images, reasons, strict=True):
+    def __init__(self, pending: PendingEdits, request: EditRequest, gate: Gate | None) -> None:
+        self.pending, self.request, self.gate = pending, request, gate
+        self.rows = [i for i, reason in enumerate(pending.refused) if not reason]
+        self.strengths = pending.strengths[self.rows]
+        self.image, self.judge = request.images.clone(), ""
+
+    def attempt(self, few: list[int], tried: Tensor) -> list[str]:
+        """Draw some of the edits, keep those that pass, and give the reasons against the others."""
+        rows = [self.rows[i] for i in few]
+        images, reasons = self.pending.draw(rows, tried)
+        if self.gate is not None:
+            real, grades = self.request.images[rows], self.request.grades[rows].tolist()
+            verdict = self.gate.check(images, grades, real, [self.request.groups[i] for i in rows])
+            self.judge = verdict.judge
+            reasons = [own or found for own, found in zip(reasons, verdict.reasons, strict=True)]
+        for row, image, reason in zip(rows, images, reasons, strict=True):
             if not reason:
-                done.image[row] = image
+                self.image[row] = image
         return reasons
 
-    used, reasons = strongest_accepted(attempt, pending.strengths[rows], tries=tries if gate else 1)
-    for row, strength, reason in zip(rows, used, reasons, strict=True):
-        done.strength[row], done.refused[row] = strength, reason
-    return done
-
-
-def _judged(gate: Gate, images: Tensor, request: EditRequest, rows: list[int]) -> tuple[list[str], str]:
-    """The gate's reasons against edits, and its name."""
-    groups = [request.groups[i] for i in rows]
-    verdict = gate.check(images, request.grades[rows].tolist(), request.images[rows], groups)
-    return list(verdict.reasons), verdict.judge
+    def finished(self, strengths: Tensor, reasons: list[str]) -> EditedPhotographs:
+        """The outcome, from the strengths that were accepted and the reasons where none was."""
+        done = EditedPhotographs(self.image, torch.zeros(len(self.image)), list(self.pending.refused), self.judge)
+        for row, strength, reason in zip(self.rows, strengths, reasons, strict=True):
+            done.strength[row], done.refused[row] = strength, reason
+        return done

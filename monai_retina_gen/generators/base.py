@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing.edit_request import EditRequest, one_each
-from monai_retina_gen.editing.gated_edits import EditedPhotographs, PendingEdits, settled_edits
+from monai_retina_gen.editing.gated_edits import EditedPhotographs, GatedEdits, PendingEdits
 from monai_retina_gen.editing.label_gate import Gate, resolve_gate
+from monai_retina_gen.editing.tries import strongest_accepted
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 
 __all__ = ["MODES", "GeneratedBatch", "RetinaGenerator", "latents_from_seeds"]
@@ -186,11 +187,13 @@ class RetinaGenerator:
                 groups=groups,
             )  # fmt: skip
             pending = self.begin_edits(request, **options)
-            done = settled_edits(pending, request, gate=resolve_gate(gate), tries=tries)
-            found = dict(pending.masks(done.image, done.strength))
+            edits = GatedEdits(pending, request, resolve_gate(gate))
+            found = strongest_accepted(edits.attempt, edits.strengths, tries=tries if gate else 1)
+            done = edits.finished(*found)
+            changed = dict(pending.masks(done.image, done.strength))
         names = one_each("sources", "" if sources is None else sources, len(request.grades))
         records = [self._edit_record(request, pending, done, row, name) for row, name in enumerate(names)]
-        return GeneratedBatch(done.image, request.grades, records, found)
+        return GeneratedBatch(done.image, request.grades, records, changed)
 
     def begin_edits(self, request: EditRequest, **options: Any) -> PendingEdits:
         """What a generator with the mode `edit` implements: the edits of a request, ready to be drawn.

@@ -6,12 +6,14 @@ It is only a specification; the generator itself is loaded on first use, once pe
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import get_worker_info
 
 from monai_retina_gen.fork_safety import ForkSafeLock, is_forked
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.base import RetinaGenerator
 from monai_retina_gen.generators.loading import load_generator
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
 from monai_retina_gen.weights import find_bundle, split_bundle_name
@@ -68,13 +70,13 @@ class GeneratorHandle:
 
         return _LOADED.get((bundle, config_name, self.device, self.trust_code), files, load)
 
-    def call(self, mode: str, *args: Any, **kwargs: Any) -> GeneratedBatch:
-        """Call the generator's method `mode`; one thread at a time."""
+    @contextmanager
+    def lent(self, mode: str) -> Iterator[RetinaGenerator]:
+        """The generator, for one thread at a time; `UnsupportedModeError` where it lacks `mode`."""
         generator = self.get()
         generator.check_mode(mode)
         with self._lock:
-            batch: GeneratedBatch = getattr(generator, mode)(*args, **kwargs)
-        return batch
+            yield generator
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GeneratorHandle:
         return self

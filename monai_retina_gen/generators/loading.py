@@ -1,4 +1,4 @@
-"""Loading a generator from a bundle that describes itself, and making an image again from its record."""
+"""Loading a generator from a bundle that describes itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.base import RetinaGenerator
 from monai_retina_gen.weights import (
     build_from_bundle,
     find_bundle,
@@ -23,7 +21,7 @@ from monai_retina_gen.weights import (
     weights_file,
 )
 
-__all__ = ["generator_from_bundle", "load_generator", "regenerate"]
+__all__ = ["generator_from_bundle", "load_generator"]
 
 
 def load_generator(
@@ -97,38 +95,3 @@ def generator_from_bundle(
     )
     generator.load_parts(folder, config_name)
     return generator.to(device)
-
-
-def regenerate(
-    record: GenerationRecord,
-    *,
-    source: Tensor | None = None,
-    bundle: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
-) -> GeneratedBatch:
-    """Make a sampled image again from its record alone, or an edited one from its record and source photograph.
-
-    Args:
-        record: the image's record.
-        source: `(3, H, W)` in [0, 1], the photograph that was edited, as it was when it was edited.
-        bundle: where the generator's bundle lies, if not where `load_generator` finds it by name.
-        device: where to run; the result is the same to within 1/255 on every device.
-
-    Raises:
-        WeightsError: if the bundle found is not the version and weights that made the image.
-        ValueError: if the mode needs a source image, or masks.
-    """
-    generator = load_generator(bundle or record.generator, device=device)
-    if generator.weights_sha256 != record.weights_sha256:
-        raise WeightsError(
-            f"the record names {record.generator} {record.version} with weights {record.weights_sha256[:12]}, but "
-            f"{generator.version} was found, with {generator.weights_sha256[:12]}"
-        )
-    if record.mode == "sample":
-        return generator.sample([record.grade], seeds=[record.seed], **record.options)
-    if record.mode not in ("edit", "reconstruct") or source is None:
-        raise ValueError(f"an image of mode {record.mode!r} needs its source ({record.source!r}); only samples do not")
-    own = {"allow_excluded": True} if record.mode == "edit" else {}
-    images = source.as_subclass(Tensor)[None]
-    batch: GeneratedBatch = getattr(generator, record.mode)(images, [record.grade], **record.options, **own)
-    return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from torch import Tensor
 from monai_retina_gen.editing import (
     ChannelProbe,
     Directions,
-    EditRequest,
     GateVerdict,
     Inversion,
     LesionEditor,
@@ -234,12 +234,18 @@ def test_strength_for_an_area_that_cannot_be_reached() -> None:
 # --- the editor -------------------------------------------------------------------------------------------------------
 
 
+def equipped(network: StyleGAN3, masker: Any = None) -> StyleGAN3Generator:
+    made = StyleGAN3Generator(network)
+    made.equip(inverter=KnownStyles(network), directions=make_directions(network, scale=8.0), masker=masker)
+    return made
+
+
 def test_only_the_layers_that_follow_run_again(
     network: StyleGAN3, photographs: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    editor = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0))
-    request = EditRequest([("ex",), ("he",)], torch.tensor([0.5, 0.5]))
-    first = editor.edit(photographs[:2], torch.tensor([3, 3]), request)
+    made = equipped(network)
+    options: dict[str, Any] = {"lesion": ["ex", "he"], "strength": 0.5}
+    first = made.edit(photographs[:2], [3, 3], **options)
     ran: list[tuple[int, int]] = []
     whole = network.synthesis.run
 
@@ -248,9 +254,9 @@ def test_only_the_layers_that_follow_run_again(
         return whole(styles, **options)
 
     monkeypatch.setattr(network.synthesis, "run", watched)
-    again = editor.edit(photographs[:2], torch.tensor([3, 3]), request)
+    again = made.edit(photographs[:2], [3, 3], **options)
     assert sorted(ran) == [(6, 1), (9, 1)]  # no inversion, no layer before the edited one
-    assert editor.inverter.calls == 1  # type: ignore[attr-defined]
+    assert made.inverter.calls == 1  # type: ignore[union-attr]
     assert torch.equal(first.image, again.image)
 
 
@@ -265,27 +271,28 @@ def test_partial_runs_equal_whole_ones(network: StyleGAN3, photographs: Tensor) 
 
 
 def test_strength_0_changes_nothing(network: StyleGAN3, photographs: Tensor) -> None:
-    editor = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0), masker=Masks())
-    done = editor.edit(photographs, torch.full((6,), 3), EditRequest([("ex",)] * 6, torch.zeros(6)))
-    assert torch.equal(done.image, photographs)
+    batch = equipped(network, Masks()).edit(photographs, [3] * 6, lesion="ex", strength=0.0)
+    assert torch.equal(batch.image, photographs)
 
 
-def test_replace_is_the_generators_image(network: StyleGAN3, photographs: Tensor) -> None:
-    editor = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0))
-    request = EditRequest([("ex",)], torch.tensor([0.5]), blend="replace")
-    done = editor.edit(photographs[:1], torch.tensor([3]), request)
-    starts = editor.starts(photographs[:1], torch.tensor([3]))
-    made = editor.generated(starts, [("ex",)], torch.tensor([0.5]))
-    torch.testing.assert_close(
-        done.image, torch.nn.functional.interpolate(made, (SIDE, SIDE), mode="bilinear").clamp(0, 1)
-    )
+def test_replace_is_the_generators_image_and_is_not_enlarged_unasked(network: StyleGAN3, photographs: Tensor) -> None:
+    made, small = equipped(network), torch.nn.functional.interpolate(photographs[:1], (32, 32), mode="area")
+    generated = made.editor.generated(made.editor.starts(small, torch.tensor([3])), [("ex",)], torch.tensor([0.5]))
+    batch = made.edit(small, [3], lesion="ex", strength=0.5, blend="replace")
+    torch.testing.assert_close(batch.image, generated)
+    with pytest.raises(ImageValueError, match="48 px are larger than the generator's 32 px"):
+        made.edit(photographs[:1], [3], lesion="ex", blend="replace")
+    large = made.edit(photographs[:1], [3], lesion="ex", strength=0.5, blend="replace", allow_upsampling=True)
+    wanted = torch.nn.functional.interpolate(generated, (SIDE, SIDE), mode="bilinear").clamp(0, 1)
+    torch.testing.assert_close(large.image, wanted)
+    assert large.records[0].options["allow_upsampling"] is True
 
 
 def test_area_changes_are_reached(network: StyleGAN3, photographs: Tensor) -> None:
     editor = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0), masker=Masks())
     starts = editor.starts(photographs[:2], torch.tensor([3, 3]))
     wanted = torch.tensor([0.005, -0.005])
-    found = editor._for_areas(starts, [("ex",)] * 2, wanted)
+    found = editor.strengths_for_areas(starts, [("ex",)] * 2, wanted)
     areas = [editor.masks(editor.generated(starts, [("ex",)] * 2, s))["ex"].sum((1, 2, 3)) for s in (found, 0 * found)]
     reached = areas[0] / areas[1] - 1
     free = found.abs() < 1
@@ -294,20 +301,18 @@ def test_area_changes_are_reached(network: StyleGAN3, photographs: Tensor) -> No
 
 
 def test_the_gate_sets_the_strength(network: StyleGAN3, photographs: Tensor) -> None:
-    editor, gate = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0)), Limit(0.01)
-    request = EditRequest([("ex",)] * 3, torch.ones(3), gate=gate, tries=6)
-    done = editor.edit(photographs[:3], torch.full((3,), 3), request)
+    made = equipped(network)
+    done = made.edit(photographs[:3], [3, 3, 3], lesion="ex", strength=1.0, gate=Limit(0.01), tries=6)
     change = (done.image - photographs[:3]).abs().amax((1, 2, 3))
-    kept = torch.tensor([not reason for reason in done.refused])
+    strength = torch.tensor([record.options["strength"] for record in done.records])
+    kept = torch.tensor(["refused" not in record.options for record in done.records])
     assert bool((change <= 0.01).all())
-    assert done.judge == "Limit"
-    assert bool((done.strength[kept] > 0).all())
-    assert bool((done.strength[~kept] == 0).all())
+    assert {record.label for record in done.records if "refused" not in record.options} == {"verified by Limit"}
+    assert bool((strength[kept] > 0).all())
+    assert bool((strength[~kept] == 0).all())
     assert bool((change[kept] > 0.004).any())  # not weaker than half of what is allowed
-    nothing = editor.edit(
-        photographs[:1], torch.tensor([3]), EditRequest([("ex",)], torch.ones(1), gate=Limit(-1.0), tries=3)
-    )
-    assert "changes by" in nothing.refused[0]
+    nothing = made.edit(photographs[:1], [3], lesion="ex", strength=1.0, gate=Limit(-1.0), tries=3)
+    assert "changes by" in nothing.records[0].options["refused"]
     assert torch.equal(nothing.image, photographs[:1])
 
 
@@ -323,24 +328,25 @@ def test_the_gate_sets_the_strength(network: StyleGAN3, photographs: Tensor) -> 
 def test_photographs_that_are_none(
     network: StyleGAN3, photographs: Tensor, change: Callable[[Tensor], Tensor], message: str
 ) -> None:
-    editor = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0))
     with pytest.raises(ImageValueError, match=message):
-        editor.edit(change(photographs[:1]), torch.tensor([3]), EditRequest([("ex",)], torch.ones(1)))
+        equipped(network).edit(change(photographs[:1]), [3], lesion="ex")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strengths": torch.tensor([1.5])}, "in \\[-1, 1\\]"),
-        ({"strengths": torch.ones(1), "blend": "paste"}, "delta, replace"),
-        ({}, "either strengths or area changes"),
-        ({"strengths": torch.ones(1), "masks": {"ex": torch.zeros(1, 1, 32, 32)}}, "crop masks together"),
+        ({"strength": 1.5}, "in \\[-1, 1\\]"),
+        ({"strength": float("nan")}, "in \\[-1, 1\\]"),
+        ({"blend": "paste"}, "delta, replace"),
+        ({"lesion": ""}, "lesion ''"),
+        ({"tries": 0, "gate": Limit(1.0)}, "at least 1"),
+        ({"seeds": [1, 2]}, "seeds: 2 came for 1 images"),
+        ({"masks": {"ex": torch.zeros(1, 1, 32, 32)}}, "crop masks together"),
     ],
 )
 def test_bad_requests(network: StyleGAN3, photographs: Tensor, options: dict[str, Any], message: str) -> None:
-    editor = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0))
     with pytest.raises(ValueError, match=message):
-        editor.edit(photographs[:1], torch.tensor([3]), EditRequest([("ex",)], **options))
+        equipped(network).edit(photographs[:1], [3], **{"lesion": "ex", **options})
 
 
 # --- the generator's mode ---------------------------------------------------------------------------------------------
@@ -374,9 +380,9 @@ def test_grades_and_bad_inversions_are_refused_with_a_reason(
 def test_masks_of_the_edited_image(network: StyleGAN3, photographs: Tensor) -> None:
     made = StyleGAN3Generator(network)
     made.equip(inverter=KnownStyles(network), directions=make_directions(network, scale=8.0), masker=Masks())
-    batch = made.edit(photographs[:2], [3, 3], lesion="ex", strength=1.0)
+    batch = made.edit(photographs[:2], [3, 3], lesion="ex", strength=1.0, with_masks=True)
     assert torch.equal(batch.masks["ex"], (batch.image[:, :1] >= 0.5).float())
-    assert made.edit(photographs[:1], [3], lesion="ex", with_masks=False).masks == {}
+    assert made.edit(photographs[:1], [3], lesion="ex").masks == {}
 
 
 def test_an_edit_that_shows_nothing_is_refused(network: StyleGAN3, photographs: Tensor) -> None:
@@ -407,14 +413,14 @@ def test_large_photographs_have_a_masker_of_their_own(network: StyleGAN3, photog
     inverter, directions = KnownStyles(network), make_directions(network, scale=8.0)
     made.equip(inverter=inverter, directions=directions, masker=Masks(), photograph_masker=Large())
     large = torch.nn.functional.interpolate(photographs[:1], scale_factor=2.0)
-    assert set(made.edit(large, [3], lesion="ex", strength=1.0).masks) == {"se"}
-    assert set(made.edit(photographs[:1], [3], lesion="ex", strength=1.0).masks) == {"ex", "he"}
+    assert set(made.edit(large, [3], lesion="ex", with_masks=True).masks) == {"se"}
+    assert set(made.edit(photographs[:1], [3], lesion="ex", with_masks=True).masks) == {"ex", "he"}
 
 
 def test_bad_arguments(generator: StyleGAN3Generator, photographs: Tensor) -> None:
     with pytest.raises(ValueError, match="'irma'"):
         generator.edit(photographs[:1], [3], lesion="irma")
-    with pytest.raises(ValueError, match="one for each"):
+    with pytest.raises(ValueError, match="3 came for 2 images"):
         generator.edit(photographs[:2], [3, 3], lesion="ex", strength=[0.1, 0.2, 0.3])
     with pytest.raises(TypeError, match="unknown options"):
         generator.edit(photographs[:1], [3], colour=1)
@@ -441,9 +447,38 @@ def test_an_edit_is_made_again_from_its_record(
     record = batch.records[0]
     assert (record.source, record.options["lesion"], record.label) == ("a.png", "ex+he", "verified by Limit")
     again = regenerate(record, source=photographs[0], bundle=bundle)
-    torch.testing.assert_close(again.image, batch.image, atol=1 / 255, rtol=0)
-    with pytest.raises(ValueError, match="needs its source"):
+    assert torch.equal(again.image, batch.image)  # the record holds the very strength
+    assert again.records == [replace(record, label="unverified")]
+    with pytest.raises(ValueError, match="needs its photograph"):
         regenerate(record, bundle=bundle)
+
+
+def test_a_refused_edit_and_one_with_masks_are_made_again(
+    network: StyleGAN3, photographs: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, directions = make_bundle(tmp_path, network), make_directions(network, scale=8.0)
+
+    class Blind(Masks):
+        def __call__(self, images: Tensor) -> dict[str, Tensor]:
+            return {"ex": torch.zeros_like(images[:, :1])}
+
+    def equip(self: StyleGAN3Generator, *a: Any) -> None:
+        self.equip(inverter=KnownStyles(network), directions=directions, masker=Blind())
+
+    monkeypatch.setattr(StyleGAN3Generator, "load_parts", equip)
+    generator, masks = load_generator(bundle), {"ex": torch.zeros(1, 1, SIDE, SIDE)}
+    refused = generator.edit(photographs[:1], [3], lesion="ex", gate=Limit(-1.0)).records[0]
+    again = regenerate(refused, source=photographs[0], bundle=bundle)
+    assert torch.equal(again.image, photographs[:1])
+    assert again.records == [refused]
+    masks["ex"][..., 10:40, 10:40] = 1  # the segmenter is blind: only the annotation says where the lesion is
+    batch = generator.edit(photographs[:1], [3], lesion="ex", masks=masks)
+    record = batch.records[0]
+    assert not torch.equal(batch.image, photographs[:1])
+    own = {name: mask[0] for name, mask in masks.items()}
+    assert torch.equal(regenerate(record, source=photographs[0], masks=own, bundle=bundle).image, batch.image)
+    with pytest.raises(ValueError, match="was made with \\['ex'\\]"):
+        regenerate(record, source=photographs[0], bundle=bundle)
 
 
 def make_bundle(folder: Path, network: StyleGAN3) -> Path:

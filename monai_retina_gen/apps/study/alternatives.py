@@ -16,6 +16,7 @@ from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import MaskComposer, SyntheticDataset, build_lesion_bank, read_image
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan, AugmentationPolicy
+from monai_retina_gen.transforms.augment.real_images import RealImages
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.box_geometry import resize_square
 
@@ -100,7 +101,8 @@ def _carry_out(source: AugmentationSource, plans: Sequence[AugmentationPlan], im
     made = []
     for start in tqdm(range(0, len(plans), BATCH), desc=plans[0].mode, leave=False):
         rows = slice(start, start + BATCH)
-        outcomes = source.apply(plans[rows], images[rows])
+        few = plans[rows]
+        outcomes = source.apply(few, RealImages(images[rows], {}, [""] * len(few), [None] * len(few)))
         # an edit that was refused leaves the photograph as it is
         made += [real if out.image is None else out.image for real, out in zip(images[rows], outcomes, strict=True)]
     return torch.stack(made)

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, MaskComposer
 from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
@@ -76,15 +77,19 @@ def check_mask_keys(modes: Sequence[str], mask_keys: Sequence[str], has_bank: bo
         )
 
 
-def check_stale_masks(item: Mapping[Any, Any], mask_keys: Sequence[str], made: Mapping[str, Tensor]) -> None:
-    """Raise `ValueError` where a mask in the item would describe the image that is no longer there."""
-    stale = [key for key in CONDITION_KEYS if isinstance(item.get(key), Tensor) and key not in mask_keys]
+def check_stale_masks(item: Mapping[Any, Any], mask_keys: Sequence[str], outcome: Outcome) -> None:
+    """Raise `ValueError` where a mask in the item would describe an image that is no longer there."""
+    record, made = outcome.record, outcome.masks
+    if record is None or record.mode not in ("edit", "synthesize"):
+        return
+    changed = str(record.options.get("lesion", "")).split("+") if record.mode == "edit" else CONDITION_KEYS
+    stale = [key for key in changed if isinstance(item.get(key), Tensor) and key not in mask_keys]
     if stale:
         raise ValueError(
             f"mask_keys={list(mask_keys)}: the item also holds the masks {stale}, which would not belong to the "
-            "synthesized image; add them to mask_keys, or drop them from the item before this transform"
+            "changed image; add them to mask_keys, or drop them from the item before this transform"
         )
-    lacking = [key for key in mask_keys if key in item and key not in made]
+    lacking = [key for key in mask_keys if key in item and key in changed and key not in made]
     if lacking:
         raise ValueError(f"mask_keys {lacking}: the image was made without these masks; it has {sorted(made)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy as np
 from monai_retina_gen.data import ICDR_GRADE, LabelGrades, balance_probabilities, check_labels_are_grades, grade_of
 from monai_retina_gen.generators import MODES
 
-__all__ = ["AugmentationPlan", "AugmentationPolicy"]
+__all__ = ["DEFAULT_STRENGTH", "AugmentationPlan", "AugmentationPolicy"]
 
+DEFAULT_STRENGTH = (0.3, 1.0)
+"""Weaker edits hardly show; below 0 they take away what a photograph does not have (see the lesion editor's page)."""
 _KEEPS_THE_EYE = ("edit", "reconstruct")
 
 
@@ -24,7 +26,7 @@ class AugmentationPlan:
         mode: generator mode.
         grade: grade of the generated image: the item's own, or one of its label's.
         seed: seed of the latent.
-        lesion: lesion to edit, `""` in the other modes.
+        lesion: lesion to edit; `""` in the other modes, and where the generator chooses.
         strength: edit strength in [-1, 1], a share of the direction's calibrated range.
     """
 
@@ -35,11 +37,10 @@ class AugmentationPlan:
     strength: float = 0.0
 
     def retry(self, attempt: int) -> AugmentationPlan:
-        """The same plan with the seed (and a weaker edit) of the given attempt; attempt 0 is the plan itself."""
+        """The same plan with the seed of the given attempt; attempt 0 is the plan itself."""
         if attempt == 0:
             return self
-        seed = int(np.random.SeedSequence([self.seed, attempt]).generate_state(1)[0])
-        return AugmentationPlan(self.mode, self.grade, seed, self.lesion, self.strength * 0.5**attempt)
+        return replace(self, seed=int(np.random.SeedSequence([self.seed, attempt]).generate_state(1)[0]))
 
 
 class AugmentationPolicy:
@@ -50,7 +51,7 @@ class AugmentationPolicy:
             `1 - n_g / max(n)` for a label with `n_g` photographs.
         counts: photographs per label; wanted by `"balance"` (`count_grades(items)`).
         mode: a generator mode, or modes with weights.
-        lesion: lesion(s) that an edit picks from.
+        lesion: lesion(s) that an edit picks from; without any, the generator chooses, if it can.
         strength: range of edit strengths inside [-1, 1].
         label_grades: what labels such as "referable" stand for, `{label: {grade: photographs}}` (see `LabelGrades`);
             a generated image is of one of the label's grades, each as often as in the data.
@@ -73,7 +74,7 @@ class AugmentationPolicy:
         counts: Mapping[Any, int] | None = None,
         mode: str | Mapping[str, float] = "sample",
         lesion: str | Sequence[str] = (),
-        strength: Sequence[float] = (-1.0, 1.0),
+        strength: Sequence[float] = DEFAULT_STRENGTH,
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
         self.label_grades = None if label_grades is None else LabelGrades(label_grades)
@@ -85,12 +86,10 @@ class AugmentationPolicy:
             raise ValueError(f"mode {mode!r}: want modes of {', '.join(MODES)} with weights that are not negative")
         self.modes = tuple(m for m, w in weights.items() if w > 0)
         self._cumulative = np.cumsum([weights[m] for m in self.modes]) / sum(weights.values())
-        self.lesions = (lesion,) if isinstance(lesion, str) else tuple(lesion)
+        self.lesions = (lesion,) if isinstance(lesion, str) else tuple(lesion) or ("",)
         self.strength = (float(strength[0]), float(strength[1]))
         if not -1 <= self.strength[0] <= self.strength[1] <= 1:
             raise ValueError(f"strength {strength} must be an ordered range inside [-1, 1]")
-        if "edit" in self.modes and not self.lesions:
-            raise ValueError('mode "edit" needs `lesion`: one or several of "ma", "he", "ex", "se"')
 
     def probability(self, label: int) -> float:
         """Probability of augmenting an item of `label`."""

@@ -115,10 +115,13 @@ def test_set_random_state_repeats(vae_bundle: Path) -> None:
     assert not torch.equal(runs[0][0], runs[0][1])
 
 
-def test_randomize_false_repeats_the_last_draw(vae_bundle: Path) -> None:
+def test_one_plan_for_several_images(vae_bundle: Path) -> None:
     augment = GenerativeAugment(generator=vae_bundle, prob=1.0)
-    first = augment(plain_image(), grade=1)
-    assert torch.equal(augment(plain_image(), grade=1, randomize=False), first)
+    plan = augment.plan(1)
+    first, second, other = (augment(plain_image(), grade=1, plan=which) for which in (plan, plan, "new"))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert torch.equal(augment(plain_image(), grade=1, plan=None), plain_image())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.float32])
@@ -193,7 +196,6 @@ def test_modes_that_are_not_there(vae_bundle: Path) -> None:
         ({"generator": "g", "prob": "often"}, "balance"),
         ({"generator": "g", "prob": "balance"}, "needs counts"),
         ({"generator": "g", "mode": "dream"}, "want modes"),
-        ({"generator": "g", "mode": "edit"}, "needs `lesion`"),
         ({"generator": "g", "mode": "edit", "lesion": "ex", "strength": (-2, 1)}, "strength"),
         ({"generator": "g", "gate": "strict"}, "gate"),
     ],
@@ -214,7 +216,7 @@ def test_edit_gets_the_items_own_resolution() -> None:
     assert call["shape"] == (1, 3, 96, 96)
     assert call["lesion"][0] in ("ex", "he")
     assert 0.2 <= call["strength"][0] <= 0.4
-    assert call["sources"] == ["eye.png"]
+    assert call["sources"] == ["a/eye.png"]
     torch.testing.assert_close(torch.as_tensor(made), torch.full((3, 96, 96), 0.35))
 
 
@@ -274,10 +276,10 @@ def test_missing_keys(vae_bundle: Path) -> None:
 
 def test_pickles_small_and_copies_without_weights(vae_bundle: Path) -> None:
     augment = GenerativeAugmentd(keys="image", generator=vae_bundle, prob=1.0, gate="label")
-    augment.augment.source.handle.get()  # type: ignore[union-attr]
+    augment.augment.source.maker.handle.get()  # type: ignore[union-attr]
     assert len(pickle.dumps(augment)) < 10_000
     copied = copy.deepcopy(augment)
-    assert copied.augment.source.handle is augment.augment.source.handle
+    assert copied.augment.source.maker.handle is augment.augment.source.maker.handle
 
 
 def _pipeline(bundle: Path, **options: Any) -> Compose:
@@ -366,8 +368,7 @@ def test_balance_shows_every_photograph_equally_often() -> None:
     for index in balanced_sampler(items, num_samples=60_000, seed=1):
         grade = items[index]["grade"]
         total[grade] += 1
-        augment.randomize(grade)
-        real[grade] += augment.plan is None
+        real[grade] += augment.plan(grade) is None
     for grade, number in counts.items():
         assert total[grade] == pytest.approx(20_000, rel=0.03)  # grades are balanced
         assert real[grade] / number == pytest.approx(20_000 / 40, rel=0.08)  # and photographs are not repeated more
@@ -380,8 +381,7 @@ def test_draws_are_reproducible_and_in_range(prob: float, seed: int, grade: int)
     plans = []
     for _ in range(2):
         augment.set_random_state(seed)
-        augment.randomize(grade)
-        plans.append(augment.plan)
+        plans.append(augment.plan(grade))
     assert plans[0] == plans[1]
     if plans[0] is not None:
         assert -0.5 <= plans[0].strength <= 0.25

@@ -1,0 +1,89 @@
+"""What comes of a plan, and how it is written to an image: the same for the array, dictionary and batch forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_retina_gen.data.record import RECORD_KEY, GenerationRecord
+
+__all__ = ["REFUSED_KEY", "Outcome", "finish", "item_notes", "taken_over", "turned", "with_notes"]
+
+REFUSED_KEY = "generation_refused"
+"""Key in `MetaTensor.meta` for why the real image was kept; `""` otherwise."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An image with its record, or the real image with the reason why it stays. The default: nothing was planned.
+
+    Args:
+        image: `(3, H, W)` in [0, 1], or `None` where the real image stays.
+        record: its record.
+        masks: masks `(1, H, W)` that belong to it, by name.
+        refused: reason, `""` where the image was made or none was wanted.
+    """
+
+    image: Tensor | None = None
+    record: GenerationRecord | None = None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    refused: str = ""
+
+
+def finish(image: Tensor, outcome: Outcome, order: str) -> tuple[Tensor, dict[str, str]]:
+    """The image as its outcome leaves it, and what is said of it.
+
+    Args:
+        image: `(3, H, W)` as it came; neither its pixels nor its metadata are written to.
+        outcome: what came of its plan.
+        order: `"CHW"` or `"CWH"`, of `image`.
+
+    Returns:
+        The image, with the notes in its metadata where it has any; and the notes: under `RECORD_KEY` the record as
+        JSON, under `REFUSED_KEY` the reason, each `""` where there is none.
+
+    Examples:
+        >>> import torch
+        >>> finish(torch.zeros(3, 2, 2), Outcome(refused="too red"), "CHW")[1]
+        {'generated': '', 'generation_refused': 'too red'}
+    """
+    # Both notes are always there: MONAI collates only the keys that all items of a batch have.
+    notes = {RECORD_KEY: outcome.record.to_json() if outcome.record else "", REFUSED_KEY: outcome.refused}
+    if outcome.image is not None:
+        image = taken_over(image, turned(outcome.image, order))
+    return with_notes(image, notes), notes
+
+
+def item_notes(key: Any, notes: Mapping[str, Any]) -> dict[str, Any]:
+    """The notes as items of a dictionary: `<key>_generated` and `<key>_refused`."""
+    return {f"{key}_generated": notes[RECORD_KEY], f"{key}_refused": notes[REFUSED_KEY]}
+
+
+def with_notes(image: Tensor, notes: Mapping[str, Any]) -> Tensor:
+    """The same pixels with the notes in metadata of their own; plain tensors stay as they are."""
+    if not isinstance(image, MetaTensor):
+        return image
+    noted = _with_metadata(image.as_tensor(), image)
+    noted.meta.update(notes)
+    return noted
+
+
+def turned(image: Tensor, order: str) -> Tensor:
+    """From the order of a form's images to (C, H, W), and back."""
+    return image.transpose(-1, -2) if order == "CWH" else image
+
+
+def taken_over(real: Tensor, made: Tensor) -> Tensor:
+    """Generated values with the real tensor's dtype, device and metadata."""
+    made = made.to(dtype=real.dtype, device=real.device).contiguous()
+    return _with_metadata(made, real) if isinstance(real, MetaTensor) else made
+
+
+def _with_metadata(pixels: Tensor, real: MetaTensor) -> MetaTensor:
+    made = MetaTensor(pixels)
+    made.copy_meta_from(real)  # copies of its dictionary and lists; knows batches
+    return made

@@ -1,0 +1,82 @@
+"""The real images that plans are carried out for, with what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_retina_gen.transforms.augment.outcome import turned
+
+__all__ = ["RealImages", "group_of", "masks_of", "plain", "sources_of"]
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """`B` photographs, upright and without metadata.
+
+    Args:
+        images: `(B, 3, H, W)` in [0, 1].
+        masks: `(B, 1, H, W)` by name.
+        sources: where they come from, for records.
+        groups: photographs or patients that they belong to, for a cross-fitted gate.
+    """
+
+    images: Tensor
+    masks: Mapping[str, Tensor]
+    sources: list[str]
+    groups: list[str | None]
+
+    @classmethod
+    def of_item(cls, image: Tensor, order: str, masks: Mapping[str, Tensor], group: str | None) -> RealImages:
+        """A batch of one item."""
+        own = {name: turned(plain(mask), order)[None] for name, mask in masks.items()}
+        return cls(turned(plain(image), order)[None], own, sources_of(image, 1), [group])
+
+    def take(self, rows: Sequence[int]) -> RealImages:
+        """Some of them."""
+        if len(rows) == len(self.images):
+            return self
+        masks = {name: mask[list(rows)] for name, mask in self.masks.items()}
+        sources, groups = [self.sources[i] for i in rows], [self.groups[i] for i in rows]
+        return RealImages(self.images[list(rows)], masks, sources, groups)
+
+
+def plain(image: Tensor) -> Tensor:
+    """A tensor without metadata, whose operations cost MetaTensor's bookkeeping nothing."""
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
+
+
+def sources_of(image: Tensor, count: int) -> list[str]:
+    """Paths of the files that one or `count` collated images were read from, whole: base names collide; else `""`."""
+    named = getattr(image, "meta", {}).get("filename_or_obj", "")
+    each = list(named) if isinstance(named, (list, tuple)) else [named]
+    return [str(name) for name in each] if len(each) == count else [""] * count
+
+
+def group_of(value: Any) -> str | None:
+    """A group as graders know it, from a string, a number, or what collation made of it.
+
+    Examples:
+        >>> import torch
+        >>> group_of(torch.tensor(7)), group_of("eye 1"), group_of(None)
+        ('7', 'eye 1', None)
+    """
+    if isinstance(value, (Tensor, np.generic, np.ndarray)):
+        value = value.item()
+    return None if value is None else str(value)
+
+
+def masks_of(item: Mapping[Hashable, Any], mask_keys: Sequence[str], allow_missing_keys: bool) -> dict[str, Tensor]:
+    """The masks under `mask_keys` of an item or a batch; `KeyError` for one that it lacks, unless that is allowed."""
+    missing = [key for key in mask_keys if key not in item]
+    if missing and not allow_missing_keys:
+        raise KeyError(
+            f"mask_keys: {missing} are not in the data, which has {sorted(map(str, item))}; leave them out of "
+            "mask_keys, or pass allow_missing_keys=True"
+        )
+    return {key: item[key] for key in mask_keys if key in item}
