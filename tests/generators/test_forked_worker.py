@@ -20,7 +20,8 @@ class Samples(Dataset[torch.Tensor]):
         return 2
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        return self.generator.call("sample", [index], seeds=[index]).image[0]
+        with self.generator.lent("sample") as generator:
+            return generator.sample([index], seeds=[index]).image[0]
 
 
 class OnCuda:
