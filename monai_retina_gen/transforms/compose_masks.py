@@ -90,7 +90,7 @@ class ComposeMasks(WorkerSeeded, RandomizableTransform):
 
     def randomize(self, data: Any = None) -> None:
         """Draw the seed, and the grade where there are several, for an eye of grade `data`."""
-        self.reseed_in_worker()
+        self.settle_seed()
         self.seed = int(self.R.randint(0, 2**32, dtype=np.uint64))
         self.grade = grade_of(data) if self.grades is None else self.grades[self.R.randint(len(self.grades))]
 

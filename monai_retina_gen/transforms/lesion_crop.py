@@ -112,7 +112,7 @@ class RandLesionCropd(WorkerSeeded, MapTransform):
 
     def randomize(self, data: Tensor) -> None:
         """Draw the upper left corner of the crop in a label `(structures, H, W)`."""
-        self.reseed_in_worker()
+        self.settle_seed()
         limits = [side - self.size for side in data.shape[-2:]]
         if min(limits) < 0:
             raise ValueError(f"size={self.size} is larger than the photograph {tuple(data.shape[-2:])}")

@@ -58,11 +58,15 @@ def test_a_child_that_is_forked_during_a_call_can_call(vae_bundle: Path, in_fork
             taken.set()
             done.wait()
 
+    def sampled_grade() -> int:
+        with handle.lent("sample") as generator:
+            return generator.sample([3], seeds=[1]).records[0].grade
+
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait()
     try:
-        assert in_fork(lambda: handle.call("sample", [3], seeds=[1]).records[0].grade) == 3
+        assert in_fork(sampled_grade) == 3
     finally:
         done.set()
         thread.join()

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.transforms import Randomizable
-from monai.utils import get_seed
 from torch import Tensor
 
 from monai_retina_gen.data import MaskComposer, grade_of
@@ -36,13 +34,14 @@ from monai_retina_gen.transforms.augment.policy import (
 from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, plain, sources_of
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
+from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["BatchGenerativeAugment"]
 
 Plans = list[AugmentationPlan | None]
 
 
-class BatchGenerativeAugment(Randomizable):
+class BatchGenerativeAugment(WorkerSeeded):
     """Replace some images of a collated batch by generated ones of the same grades.
 
     Args:
@@ -118,8 +117,7 @@ class BatchGenerativeAugment(Randomizable):
 
     def randomize(self, data: Any) -> Plans:  # type: ignore[override]
         """Draw a plan for every grade in `data`; they are returned, not kept."""
-        if "R" not in vars(self) and get_seed() is not None:  # no `Compose` hands on what `set_determinism` has set
-            self.set_random_state(seed=get_seed())
+        self.settle_seed()
         return [self.policy.draw(self.R, grade_of(grade)) for grade in data]
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:

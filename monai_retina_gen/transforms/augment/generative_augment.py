@@ -11,9 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from monai.transforms import RandomizableTransform
-from torch.utils.data import get_worker_info
 
 from monai_retina_gen.data import MaskComposer, grade_of
 from monai_retina_gen.editing import Gate
@@ -25,11 +23,12 @@ from monai_retina_gen.transforms.augment.policy import (
     AugmentationPolicy,
 )
 from monai_retina_gen.transforms.augment.source import AugmentationSource
+from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["GenerativeAugment"]
 
 
-class GenerativeAugment(PlannedTransform, RandomizableTransform):
+class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
     """Replace an image, with some probability, by a generated one of the same grade.
 
     Args:
@@ -119,22 +118,12 @@ class GenerativeAugment(PlannedTransform, RandomizableTransform):
         if source.has_bank:
             source.maker.check_modes(self.policy.modes)
         PlannedTransform.__init__(self, source, image_order)
-        self._worker_seed: int | None = None
 
     def randomize(self, data: Any = None) -> AugmentationPlan | None:  # type: ignore[override]
         """Draw the plan for an item of grade `data`: it is returned, not kept, so that threads cannot mix plans."""
-        self._reseed_in_worker()
+        self.settle_seed()
         return self.policy.draw(self.R, grade_of(data))
 
     def plan(self, grade: Any) -> AugmentationPlan | None:
         """A new plan for an image of `grade`; `None` leaves it as it is."""
         return self.randomize(grade)
-
-    def _reseed_in_worker(self) -> None:
-        # In a plain torch DataLoader every worker starts with a copy of the same state and would draw the same numbers.
-        info = get_worker_info()
-        if info is not None and info.seed != self._worker_seed:
-            self._worker_seed = info.seed
-            own = int(self.R.randint(0, 2**32, dtype=np.uint64))
-            seed = np.random.SeedSequence([own, info.seed % 2**63]).generate_state(1)[0]
-            self.set_random_state(state=np.random.RandomState(seed))
