@@ -18,7 +18,7 @@ from monai_retina_gen.data import (
 )
 from monai_retina_gen.generators import RetinaGenerator
 
-__all__ = ["asked_counts", "balancing_counts", "check_served", "images_by_grade"]
+__all__ = ["asked_counts", "balancing_counts", "check_served", "images_by_grade", "parse_label_grades"]
 
 
 def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
@@ -67,7 +67,7 @@ def asked_counts(args: argparse.Namespace, generator: RetinaGenerator) -> tuple[
     Raises:
         ValueError: options that do not go together, or labels that look like a binary task's without `--label-grades`.
     """
-    label_grades = _json(args.label_grades) if args.label_grades else None
+    label_grades = parse_label_grades(args.label_grades) if args.label_grades else None
     if args.counts:
         return _pairs(args.counts), label_grades
     if args.per_grade is not None:
@@ -98,12 +98,13 @@ def _pairs(text: str) -> dict[int, int]:
         raise ValueError(f"--counts {text!r}: want GRADE:NUMBER pairs such as 2:100,3:200") from None
 
 
-def _json(text: str) -> dict[Any, Any]:
+def parse_label_grades(text: str) -> dict[Any, Any]:
+    """What `--label-grades` says, checked; `ValueError` for anything but JSON that `LabelGrades` takes."""
     try:
         found: dict[Any, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f'--label-grades {text!r}: want JSON such as \'{{"1": {{"2": 120, "3": 40}}}}\'; {error}'
         ) from None
-    LabelGrades(found)  # says what is wrong before anything is loaded
+    LabelGrades(found)
     return found

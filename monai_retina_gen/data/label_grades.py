@@ -102,6 +102,11 @@ class LabelGrades:
         if len(self._labels) < sum(map(len, self._shares.values())):
             raise ValueError(f"label_grades: {grades!r} came, and a grade stands under two labels")
 
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The labels."""
+        return tuple(self._shares)
+
     def of(self, label: int) -> tuple[int, ...]:
         """Grades of a label; `ValueError` for a label that the map lacks."""
         if label not in self._shares:

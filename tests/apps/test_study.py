@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from monai_retina_gen.apps.study.photographs import Photographs, load_photograph
 from monai_retina_gen.apps.study.runs import Material, _folds
 from monai_retina_gen.apps.study.smoke import smoke_generator
 from monai_retina_gen.apps.study.texture import _blur, match_texture
-from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus
+from monai_retina_gen.data import LabelGrades, SyntheticDataset, count_label_grades, load_datalist, phantom_fundus
+from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.metrics import accuracy_from_confusion, holm, kappa_from_confusion
 
 GRADES = [0] * 60 + [1] * 10 + [2] * 60 + [3] * 40 + [4] * 30
@@ -332,6 +334,43 @@ def test_a_generator_that_makes_images_from_masks(phantom_folder: Path, tmp_path
     records = [json.loads(item["generated"]) for item in SyntheticDataset(tmp_path / "bank").data]
     assert {record["mode"] for record in records} == {"synthesize"}
     assert all("composed_from" in record["options"] for record in records)
+
+
+def test_labels_get_images_of_their_grades(phantom_folder: Path, tmp_path: Path) -> None:
+    """A datalist of labels alone: photographs are replaced by images of their label's grades, in its shares."""
+    items = load_datalist(phantom_folder / "datalist.json")["training"]
+    labelled = [{**{k: v for k, v in i.items() if k != "grade"}, "dr": int(i["grade"] > 0)} for i in items]
+    stands_for = {0: 0, 1: {2: 2, 4: 1}}
+    config = StudyConfig(datalist="x", out=str(tmp_path), **{**PRESETS["smoke"], "label_grades": stands_for})
+    assert config.num_classes == 2
+    real = load_photographs(labelled, 48, None, "training", label_key="dr", label_grades=LabelGrades(stands_for))
+    assert real.labels.tolist() == [item["dr"] for item in labelled]
+    sick = [grade for grade, label in zip(real.grades, real.labels.tolist(), strict=True) if label]
+    assert sick.count(2) == pytest.approx(len(sick) * 2 / 3, abs=1)
+    assert sick.count(2) + sick.count(4) == len(sick)
+    generator = smoke_generator()
+    bank = make_bank(generator, real, tmp_path / "bank", config)
+    rows = make_alternatives("sample", generator, bank, real, config).rows
+    for label, of in zip(real.labels.tolist(), rows, strict=True):
+        assert {bank.grades[row] for row in of.tolist()} <= ({2, 4} if label else {0})
+    arms = replace(config, arms=("sample", "edit", "synthesize", "reconstruct"))
+    conditions, skipped = expand_arms(arms, {"drgan": smoke_synthesizer(), "untrained": generator}, real)
+    assert {condition.arm for condition in conditions} == {"sample"}
+    assert sum("their labels stand for several" in line for line in skipped) == 2
+
+
+def test_labels_are_not_taken_for_grades(phantom_folder: Path, tmp_path: Path) -> None:
+    datalist = load_datalist(phantom_folder / "datalist.json")
+    binary = {**datalist, "training": [{**i, "grade": int(i["grade"] > 1)} for i in datalist["training"]]}
+    settings: dict[str, Any] = {**PRESETS["smoke"], "out": str(tmp_path)}
+    with pytest.raises(DatalistError, match=r"training: only the labels \[0, 1\] occur"):
+        run_study(StudyConfig(datalist=binary, **settings), {"untrained": smoke_generator()})
+    mapped = load_datalist(phantom_folder / "datalist.json", grade_map="referable")
+    with pytest.raises(DatalistError, match=r"without grade_map.*label_grades=\{0: \{0: "):
+        run_study(StudyConfig(datalist=mapped, **settings), {})
+    known = count_label_grades(mapped["training"])
+    real = load_photographs(mapped["training"], 48, None, "training", label_grades=LabelGrades(known))
+    assert (real.grades, real.own_grades) == ([item["icdr_grade"] for item in mapped["training"]], True)
 
 
 @pytest.mark.parametrize(

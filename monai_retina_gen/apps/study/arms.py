@@ -94,6 +94,8 @@ def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photogra
     mode = bank_mode(arm, generator, config.arms) if arm == "texture-matched" else _MODE.get(arm, arm)
     if mode not in generator.modes:
         return f"the generator has no mode {mode!r} (it has {', '.join(sorted(generator.modes))})"
+    if mode != "sample" and not photographs.own_grades:
+        return f"mode {mode!r} goes by the photographs' own grades, and their labels stand for several"
     # an edit changes the photograph only around its lesions, at the photograph's own resolution
     if generator.image_size < config.image_size and arm not in ("texture-matched", "edit"):
         return (

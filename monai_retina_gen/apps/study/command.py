@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from monai_retina_gen.apps.expand_counts import parse_label_grades
+
 from .config import ARMS, StudyConfig
 from .presets import PRESETS
 from .smoke import smoke_generator, smoke_phantoms
@@ -43,7 +45,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--arms", type=_words, help="arms, by commas")
     parser.add_argument("--graders", type=_words, help="backbones, by commas: resnet18, resnet50, vgg16...")
     parser.add_argument("--ratios", type=_numbers, help="shares of the added photographs that are generated, by commas")
+    parser.add_argument("--label-key", help="key or column of the grade in the datalists (default grade)")
     parser.add_argument("--grade-map", help="binary or referable")
+    parser.add_argument(
+        "--label-grades", metavar="JSON", help="photographs by grade of each label; see `expand --help`"
+    )
     parser.add_argument("--classic", help="recipe of the classic augmentations: default or cheng2021")
     for name in ("seeds", "cross-validation", "image-size", "max-epochs", "batch-size", "bank-size"):
         parser.add_argument(f"--{name}", type=int, help=_help(name))
@@ -85,6 +91,8 @@ def _settings(args: argparse.Namespace) -> tuple[StudyConfig, dict[str, Any]]:
     values = dict(PRESETS[args.preset])
     names = {field.name for field in fields(StudyConfig)}
     values |= {key: value for key, value in vars(args).items() if key in names and value is not None}
+    if args.label_grades:
+        values["label_grades"] = parse_label_grades(args.label_grades)
     generators: dict[str, Any] = {Path(source).name: source for source in args.generators}
     if len(generators) < len(args.generators):
         raise ValueError(f"--generators {','.join(args.generators)}: two of them have the same name")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from monai_retina_gen.data import GRADE_MAPS
+from monai_retina_gen.data import GRADE_MAPS, LabelGrades
 from monai_retina_gen.networks.fundus_grader import BACKBONES
 
 __all__ = ["ARMS", "StudyConfig"]
@@ -39,7 +39,10 @@ class StudyConfig:
         masks: datalist of the same photographs with predicted masks, for generators that make images from masks;
             annotated ones win. Empty: the masks of `datalist`.
         external: datalists of other data sets; all their graded photographs are judged.
+        label_key: key of the grade, or label, in the datalists.
         grade_map: name in `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4.
+        label_grades: what labels stand for where the datalists have labels in place of grades, see `LabelGrades`;
+            generated images of a label are of its grades, as often as in the data.
         arms: names in `ARMS`.
         graders: backbones of `FundusGrader`, trained from scratch.
         seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict.
@@ -76,7 +79,9 @@ class StudyConfig:
     dataset_dir: str | None = None
     masks: str = ""
     external: tuple[str, ...] = ()
+    label_key: str = "grade"
     grade_map: str | None = None
+    label_grades: Mapping[Any, Any] | None = None
     arms: tuple[str, ...] = ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample")
     graders: tuple[str, ...] = ("resnet18",)
     seeds: int = 5
@@ -103,6 +108,10 @@ class StudyConfig:
         _check_names("graders", self.graders, BACKBONES)
         _check_names("classic", (self.classic,), ("default", "cheng2021"))
         _check_names("grade_map", (self.grade_map or "binary",), GRADE_MAPS)
+        if self.label_grades is not None and self.grade_map:
+            raise ValueError("grade_map and label_grades: one of them; a datalist has grades to map, or labels")
+        if self.label_grades is not None:
+            LabelGrades(self.label_grades)  # says what is wrong
         if not self.ratios or not all(0 < ratio <= 1 for ratio in self.ratios):
             raise ValueError(f"ratios: {self.ratios} came, shares above 0 and up to 1 are wanted")
         for name in ("seeds", "image_size", "max_epochs", "batch_size", "bank_size"):
@@ -122,6 +131,8 @@ class StudyConfig:
     @property
     def num_classes(self) -> int:
         """Labels that the graders learn."""
+        if self.label_grades is not None:
+            return max(LabelGrades(self.label_grades).labels) + 1
         return 5 if self.grade_map is None else max(GRADE_MAPS[self.grade_map].values()) + 1
 
     def settings(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.data import GRADE_MAPS, Item
+from monai_retina_gen.data import GRADE_MAPS, ICDR_GRADE, Item, LabelGrades, count_label_grades, icdr_grade
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
@@ -27,12 +28,15 @@ class Photographs:
         labels: `(N,)` int64, what graders learn: the grade, or the grade through a grade map.
         grades: grades 0-4, which generators know.
         items: the datalist's items, in the same order.
+        own_grades: whether the grades are those of the photographs; otherwise their labels stand for several, which
+            were given out as often as in the data.
     """
 
     images: Tensor
     labels: Tensor
     grades: list[int]
     items: list[Item]
+    own_grades: bool = True
 
     def __len__(self) -> int:
         """Number of photographs."""
@@ -56,16 +60,23 @@ class Photographs:
     def select(self, rows: Sequence[int]) -> Photographs:
         """Those of the given rows."""
         index = torch.as_tensor(rows, dtype=torch.long)
-        return Photographs(
-            self.images[index], self.labels[index], [self.grades[i] for i in rows], [self.items[i] for i in rows]
-        )
+        grades, items = [self.grades[i] for i in rows], [self.items[i] for i in rows]
+        return Photographs(self.images[index], self.labels[index], grades, items, self.own_grades)
 
     def digest(self) -> str:
         """sha256 of pixels and labels."""
         return hashlib.sha256(self.images.numpy().tobytes() + self.labels.numpy().tobytes()).hexdigest()
 
 
-def load_photographs(items: Sequence[Item], size: int, grade_map: str | None, what: str) -> Photographs:
+def load_photographs(
+    items: Sequence[Item],
+    size: int,
+    grade_map: str | None,
+    what: str,
+    *,
+    label_key: str = "grade",
+    label_grades: LabelGrades | None = None,
+) -> Photographs:
     """Load graded photographs, cropped to the field of view.
 
     Args:
@@ -73,9 +84,11 @@ def load_photographs(items: Sequence[Item], size: int, grade_map: str | None, wh
         size: side of the images in pixels.
         grade_map: name in `GRADE_MAPS`, or None.
         what: name of the section, for the progress bar and errors.
+        label_key: key of the grade, or label.
+        label_grades: what labels stand for, where items have labels in place of grades.
 
     Raises:
-        DatalistError: no items.
+        DatalistError: no items, or labels in place of grades without `label_grades`.
     """
     if not items:
         raise DatalistError(f"{what}: no graded photographs; a study needs some in every section")
@@ -83,9 +96,38 @@ def load_photographs(items: Sequence[Item], size: int, grade_map: str | None, wh
     paths = tqdm([item["image"] for item in items], desc=what, leave=False)
     # not by `Compose`, which hides what is wrong with a file behind "applying transform"
     images = torch.stack([to_bytes(crop(load({"image": path}))["image"]) for path in paths])
-    grades = [int(item["grade"]) for item in items]
-    labels = [grade if grade_map is None else GRADE_MAPS[grade_map][grade] for grade in grades]
-    return Photographs(images, torch.tensor(labels), grades, list(items))
+    labels = [item[label_key] for item in items]
+    own = label_grades is None or all(ICDR_GRADE in item for item in items)
+    if label_grades is None:
+        _check_not_mapped(items, what, label_key)
+    grades = given_out(labels, label_grades) if label_grades and not own else [icdr_grade(i, label_key) for i in items]
+    if grade_map is not None:
+        labels = [GRADE_MAPS[grade_map][grade] for grade in grades]
+    graded = [{**item, "grade": grade} if own else item for item, grade in zip(items, grades, strict=True)]
+    return Photographs(images, torch.tensor(labels), grades, graded, own)
+
+
+def _check_not_mapped(items: Sequence[Item], what: str, label_key: str) -> None:
+    if any(ICDR_GRADE in item for item in items):
+        raise DatalistError(
+            f"{what}: the photographs have labels in place of grades; give the study the datalist without grade_map "
+            f"and a grade_map of its own, or label_grades={count_label_grades(items, label_key)}"
+        )
+
+
+def given_out(labels: Sequence[int], label_grades: LabelGrades) -> list[int]:
+    """A grade of its label for each photograph, each as often as `label_grades` says.
+
+    Examples:
+        >>> given_out([1, 0, 1, 1], LabelGrades({0: 0, 1: {2: 20, 3: 10}}))
+        [2, 0, 2, 3]
+    """
+    seen: Counter[int] = Counter()
+    grades = []
+    for label in labels:
+        grades.append(label_grades.draw(label, (seen[label] + 0.5) / labels.count(label)))
+        seen[label] += 1
+    return grades
 
 
 def to_bytes(image: Tensor) -> Tensor:

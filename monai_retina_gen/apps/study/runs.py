@@ -84,7 +84,7 @@ class Material:
     @property
     def banks(self) -> dict[str, Bank]:
         """Generated images by generator, made at first use: those that the study's arms use."""
-        anatomy = any("vessel" in item for item in self.training.items)
+        anatomy = self.training.own_grades and any("vessel" in item for item in self.training.items)
         return {
             name: self.bank(name)
             for name, generator in self.generators.items()
@@ -194,7 +194,7 @@ def _predictions(network: nn.Module, photographs: Photographs, config: StudyConf
 def _generated(network: nn.Module, condition: Condition, material: Material) -> dict[str, Any]:
     """Grades that a grader trained on photographs alone gives to generated images: Tr-Real / Te-Fake of DR-GAN."""
     config = material.config
-    if condition.arm != "none" or config.grade_map:
+    if condition.arm != "none" or config.grade_map or config.label_grades:
         return {}
     return {
         name: {"target": bank.grades, "pred": predict_grades(network, bank.images, config).tolist()}

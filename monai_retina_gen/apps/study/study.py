@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from monai_retina_gen import __version__
 from monai_retina_gen.apps.settings_file import begin_folder
-from monai_retina_gen.data import Datalist, load_datalist, write_json
+from monai_retina_gen.data import Datalist, Item, LabelGrades, check_labels_are_grades, load_datalist, write_json
 from monai_retina_gen.data.eye_masks import merge_masks
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
@@ -80,7 +80,7 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
 
 
 def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tuple[Material, str]:
-    datalist = load_datalist(config.datalist, config.dataset_dir, require_grade=True)
+    datalist = load_datalist(config.datalist, config.dataset_dir, require_grade=True, label_key=config.label_key)
     sections = ["training", "validation", "test"]
     items = {section: datalist[section] for section in sections}
     if config.masks:
@@ -88,7 +88,9 @@ def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tup
         items["training"] = [merge_masks(item, predicted.get(item["image"])) for item in items["training"]]
     if config.cross_validation:
         items["training"] = items["training"] + items["validation"]
-    loaded = {s: load_photographs(items[s], config.image_size, config.grade_map, s) for s in sections}
+    if generators and config.label_grades is None:
+        check_labels_are_grades([item[config.label_key] for item in items["training"]], "training")
+    loaded = {section: _photographs(items[section], section, config) for section in sections}
     tests = {"test": loaded["test"]}
     for source in config.external:
         tests |= _external(source, config, taken=set(tests))
@@ -96,12 +98,19 @@ def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tup
 
 
 def _external(source: str, config: StudyConfig, taken: set[str]) -> dict[str, Photographs]:
-    datalist: Datalist = load_datalist(source, require_grade=True)
+    datalist: Datalist = load_datalist(source, require_grade=True, label_key=config.label_key)
     items = [item for section in ("training", "validation", "test") for item in datalist[section]]
     name = str(datalist["name"]) if datalist["name"] != source else Path(source).stem
     if name in taken:
         raise ValueError(f"external: two sets are called {name!r}; give datalists with different names")
-    return {name: load_photographs(items, config.image_size, config.grade_map, name)}
+    return {name: _photographs(items, name, config)}
+
+
+def _photographs(items: Sequence[Item], what: str, config: StudyConfig) -> Photographs:
+    labels = None if config.label_grades is None else LabelGrades(config.label_grades)
+    return load_photographs(
+        items, config.image_size, config.grade_map, what, label_key=config.label_key, label_grades=labels
+    )
 
 
 def _settings(config: StudyConfig, material: Material) -> dict[str, Any]:
