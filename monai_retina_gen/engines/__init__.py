@@ -13,6 +13,7 @@ from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segm
 from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
 from monai_retina_gen.engines.grading_augment import GradingAugment
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
+from monai_retina_gen.engines.painting_batch import PaintingNoise, PreparePaintingBatch
 from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
 from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
@@ -41,6 +42,7 @@ __all__ = [
     "GeneratorInferer",
     "GradingAugment",
     "LatentOutputs",
+    "PaintingNoise",
     "Phase",
     "PrepareAdversarialBatch",
     "PrepareComparisonBatch",
@@ -48,6 +50,7 @@ __all__ = [
     "PrepareEncoderBatch",
     "PrepareGradingBatch",
     "PrepareImitationBatch",
+    "PreparePaintingBatch",
     "PreparePhantomBatch",
     "PreparePhantomMasks",
     "PrepareReconstructionBatch",

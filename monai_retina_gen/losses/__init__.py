@@ -7,6 +7,7 @@ from monai_retina_gen.losses.feature_distance import FeatureDistance, FeatureMap
 from monai_retina_gen.losses.feature_matching import FeatureMatching
 from monai_retina_gen.losses.focal import GradeFocalLoss
 from monai_retina_gen.losses.grade_terms import DiscriminatedGrade, EncodedGrade
+from monai_retina_gen.losses.hole_error import HoleError
 from monai_retina_gen.losses.lesion_loss import LesionLoss
 from monai_retina_gen.losses.lpips_dr import LPIPSDR
 from monai_retina_gen.losses.multi_scale import MultiScaleAdversarialLoss
@@ -31,6 +32,7 @@ __all__ = [
     "GradeFocalLoss",
     "GradientPenalty",
     "HingeLoss",
+    "HoleError",
     "ImageNetLPIPS",
     "LeastSquaresLoss",
     "LesionLoss",

@@ -11,10 +11,13 @@ from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
+from monai_retina_gen.networks.hole_filling import dilated, feathered, local_mean, paintable
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
+from monai_retina_gen.networks.lesion_painter import CANVAS_KEYS, PAINTED_LESIONS, LesionPainter
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
 from monai_retina_gen.networks.ordinal_head import OrdinalHead
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
+from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import StyleEncoder
@@ -26,9 +29,11 @@ from monai_retina_gen.networks.wgan import DeconvolutionGenerator, StridedCritic
 
 __all__ = [
     "BACKBONES",
+    "CANVAS_KEYS",
     "DRGAN",
     "LATENT_DISTRIBUTIONS",
     "LITE_VARIANTS",
+    "PAINTED_LESIONS",
     "RESIDUAL_CHANNELS",
     "STRUCTURES",
     "ActivationMapClassifier",
@@ -40,9 +45,11 @@ __all__ = [
     "FundusGrader",
     "FundusVAE",
     "GradingSpace",
+    "LesionPainter",
     "LesionSegmenter",
     "MultiScaleDiscriminator",
     "OrdinalHead",
+    "PaintingDiscriminator",
     "PerGradeVAE",
     "ProjectedDiscriminator",
     "ResidualCritic",
@@ -55,7 +62,11 @@ __all__ = [
     "StyleSpace",
     "convert_efficientnet_lite_state",
     "convert_stylegan3_state",
+    "dilated",
     "draw_latents",
+    "feathered",
     "latent_statistics",
+    "local_mean",
+    "paintable",
     "pinned_styles",
 ]

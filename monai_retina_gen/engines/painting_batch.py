@@ -1,0 +1,129 @@
+"""Batches for training the painter of lesions: holes are drawn on the device, where lesions are and where none are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.engines import PrepareBatch
+from torch import Tensor
+
+from monai_retina_gen.networks import dilated
+
+__all__ = ["PaintingNoise", "PreparePaintingBatch", "colour_jitter", "ellipses"]
+
+COVERED = 0.4
+"""Share of a pixel that a lesion covers, from which on it is erased."""
+
+
+class PreparePaintingBatch(PrepareBatch):
+    """Photographs and canvases for `AlternatingTrainer`.
+
+    Holes lie around lesions (each kind of a crop with probability `lesion_share`; their masks are given, so that the
+    network learns to draw them), where another crop of the batch has its lesions, and in random ellipses (no mask
+    there: the network learns to fill in, and so to remove). A lesion that a hole happens to touch is always given.
+    Holes keep off the rim and the disc. What is drawn depends on the random state of CPU and device alone, which
+    `AlternatingTrainer` seeds.
+
+    Args:
+        lesion_share: probability that lesions of a kind are erased and drawn again.
+        empty_share: probability of holes in the shape of another crop's lesions.
+        ellipse_share: probability of each of three ellipses.
+        margin: smallest and largest distance from a lesion to the edge of its hole, in pixels.
+        jitter: strength of the change of colour, a deviation of the logarithm of gain and gamma; 0 for none, as in
+            validation.
+
+    Returns:
+        `(real, {"canvas": (B, 10, H, W)})`, `real` in [-1, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        lesion_share: float = 0.8,
+        empty_share: float = 0.5,
+        ellipse_share: float = 0.4,
+        margin: tuple[int, int] = (5, 10),
+        jitter: float = 0.2,
+    ) -> None:
+        self.lesion_share, self.empty_share, self.ellipse_share = lesion_share, empty_share, ellipse_share
+        self.margin, self.jitter = tuple(margin), jitter
+
+    def __call__(
+        self,
+        batchdata: dict[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        image, masks = (
+            _plain(batchdata[key]).to(device=device, non_blocking=non_blocking).float() / 255
+            for key in ("image", "masks")
+        )
+        if self.jitter:
+            image = colour_jitter(image, self.jitter)
+        field, allowed, rest = masks[:, :1], masks[:, 1:2], masks[:, 2:]
+        hole = self._holes(rest[:, 1:] >= COVERED) * allowed
+        canvas = torch.cat([image, field, hole, rest], dim=1)
+        return image * 2 - 1, {"canvas": canvas}
+
+    def _holes(self, lesions: Tensor) -> Tensor:
+        """`(B, 1, H, W)` of lesions `(B, 4, H, W)`."""
+        count, device = len(lesions), lesions.device
+        margin = int(torch.randint(self.margin[0], self.margin[1] + 1, (1,)))
+        chosen = torch.rand(count, lesions.shape[1], 1, 1, device=device) < self.lesion_share
+        own = (lesions & chosen).any(1, keepdim=True)
+        empty = torch.rand(count, 1, 1, 1, device=device) < self.empty_share
+        other = lesions.any(1, keepdim=True).roll(1, 0).flip(3) & empty
+        erased = dilated((own | other).float(), margin)
+        drawn = ellipses(count, lesions.shape[2], lesions.shape[3], share=self.ellipse_share, device=device)
+        return torch.maximum(erased, drawn)
+
+
+class PaintingNoise:
+    """The painter's noise for `AlternatingTrainer(latents=...)`, drawn where the canvas lies."""
+
+    def __call__(self, count: int, generator: torch.Generator, condition: dict[str, Tensor]) -> Tensor:
+        canvas = condition["canvas"]
+        return torch.randn(count, 1, *canvas.shape[2:], device=canvas.device)
+
+
+def colour_jitter(images: Tensor, strength: float) -> Tensor:
+    """Other cameras' colours: a gain and a gamma for each image, and a smaller gain for each channel.
+
+    Args:
+        images: `(B, 3, H, W)` in [0, 1].
+        strength: standard deviation of the logarithms.
+
+    Examples:
+        >>> jittered = colour_jitter(torch.full((2, 3, 4, 4), 0.5), 0.2)
+        >>> bool(((jittered >= 0) & (jittered <= 1)).all()), bool((jittered[0] != jittered[1]).any())
+        (True, True)
+    """
+    count, device = len(images), images.device
+    gain, gamma = (strength * torch.randn(2, count, 1, 1, 1, device=device)).clamp(-0.5, 0.5).exp()
+    channels = (0.6 * strength * torch.randn(count, 3, 1, 1, device=device)).clamp(-0.4, 0.4).exp()
+    return (images.clamp(min=1e-4) ** gamma * gain * channels).clamp(0, 1)
+
+
+def ellipses(
+    count: int, height: int, width: int, *, share: float, device: torch.device | str = "cpu", number: int = 3
+) -> Tensor:
+    """Random ellipses with half axes of 8 to 28 pixels, `(count, 1, height, width)`, 0 or 1.
+
+    Examples:
+        >>> float(ellipses(2, 32, 32, share=0.0).sum()), bool(ellipses(2, 32, 32, share=1.0).sum() > 100)
+        (0.0, True)
+    """
+    draw = torch.rand(6, count, number, 1, 1, device=device)
+    y = torch.arange(height, device=device).view(-1, 1) - draw[0] * height
+    x = torch.arange(width, device=device).view(1, -1) - draw[1] * width
+    cosine, sine = torch.cos(torch.pi * draw[2]), torch.sin(torch.pi * draw[2])
+    along, across = (x * cosine + y * sine) / (8 + 20 * draw[3]), (y * cosine - x * sine) / (8 + 20 * draw[4])
+    inside = (along.square() + across.square() < 1) & (draw[5] < share)
+    return inside.any(1, keepdim=True).float()
+
+
+def _plain(value: Any) -> Tensor:
+    return value.as_tensor() if isinstance(value, MetaTensor) else torch.as_tensor(value)

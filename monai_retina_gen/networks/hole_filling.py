@@ -1,0 +1,107 @@
+"""Holes in photographs: their edges, and the colour of what lies around them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
+
+__all__ = ["dilated", "feathered", "local_mean", "paintable"]
+
+
+def dilated(mask: Tensor, radius: int) -> Tensor:
+    """A mask widened by about `radius` pixels on every side: an octagon, by two poolings.
+
+    Args:
+        mask: `(B, C, H, W)`.
+        radius: in pixels; 0 changes nothing.
+
+    Examples:
+        >>> mask = torch.zeros(1, 1, 9, 9)
+        >>> mask[..., 4, 4] = 1
+        >>> int(dilated(mask, 3).sum()), float(dilated(mask, 3)[0, 0, 4, 7]), float(dilated(mask, 3)[0, 0, 1, 1])
+        (37, 1.0, 0.0)
+    """
+    slanted = (2 * radius) // 3  # of the radius; the cross of this many steps cuts the square's corners
+    straight = radius - slanted
+    if straight > 0:
+        mask = max_pool2d(mask, 2 * straight + 1, stride=1, padding=straight)
+    for _ in range(slanted):
+        across = max_pool2d(mask, [1, 3], stride=1, padding=[0, 1])
+        mask = torch.maximum(across, max_pool2d(mask, [3, 1], stride=1, padding=[1, 0]))
+    return mask
+
+
+def feathered(hole: Tensor, width: int) -> Tensor:
+    """Weight of what fills a hole: 0 outside and at its edge, 1 from `width` pixels inside on.
+
+    Args:
+        hole: `(B, 1, H, W)`, 1 inside the hole and 0 outside.
+        width: of the ramp in pixels; 0 gives the hole.
+
+    Examples:
+        >>> hole = torch.zeros(1, 1, 1, 9)
+        >>> hole[..., 2:] = 1
+        >>> [round(x, 2) for x in feathered(hole.expand(1, 1, 9, 9), 2)[0, 0, 4].tolist()]
+        [0.0, 0.0, 0.2, 0.6, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    if width < 1:
+        return hole
+    side = 2 * width + 1
+    around = avg_pool2d(hole, side, stride=1, padding=width, count_include_pad=False)
+    return hole * (2 * around - 1).clamp(0, 1)
+
+
+def local_mean(image: Tensor, known: Tensor) -> Tensor:
+    """Mean colour around each place, over known pixels only; from farther away where none is near.
+
+    Args:
+        image: `(B, 3, H, W)`, H and W multiples of 8.
+        known: `(B, 1, H, W)`, weight of each pixel: 0 in holes and outside the field of view.
+
+    Returns:
+        `(B, 3, H, W)`; 0 where nothing is known at all.
+
+    Examples:
+        >>> known = torch.ones(1, 1, 64, 64)
+        >>> known[..., 16:32, 16:32] = 0
+        >>> mean = local_mean(0.25 * torch.ones(1, 3, 64, 64) * known, known)
+        >>> bool((mean - 0.25).abs().max() < 1e-5)
+        True
+    """
+    weight, colour = avg_pool2d(known, 8), avg_pool2d(image * known, 8)
+    total = 1e-6 * weight.mean((2, 3), keepdim=True)
+    found = 1e-6 * colour.mean((2, 3), keepdim=True)
+    share = 1.0
+    for side in (3, 9, 27):  # of 24, 72 and 216 pixels; a wider one counts only where a narrower finds next to nothing
+        total = total + share * avg_pool2d(weight, side, stride=1, padding=side // 2)
+        found = found + share * avg_pool2d(colour, side, stride=1, padding=side // 2)
+        share = share * 0.01
+    small = found / (total + 1e-8)
+    return interpolate(small, size=[image.shape[2], image.shape[3]], mode="bilinear", align_corners=False)
+
+
+def paintable(field: Tensor, disc: Tensor | None = None) -> Tensor:
+    """Where holes may lie: inside the field of view but for its outer 5 %, and off the optic disc and its edge.
+
+    At the rim half of what surrounds a hole is black, and the disc's edge is a structure that no mask describes.
+
+    Args:
+        field: `(B, 1, H, W)`, 1 in the field of view, of photographs that are cropped to it.
+        disc: `(B, 1, H, W)`, the optic disc from 0.5 on; `None` where it is not known.
+
+    Returns:
+        `(B, 1, H, W)`, 0 or 1.
+
+    Examples:
+        >>> allowed = paintable(torch.ones(1, 1, 200, 200))
+        >>> int(allowed.sum()) == 190 ** 2, float(allowed[0, 0, 4, 100])
+        (True, 0.0)
+    """
+    side = min(field.shape[2], field.shape[3])
+    rim = max(int(0.025 * side + 0.5), 1)
+    outside = pad((field < 0.5).to(field.dtype), [rim, rim, rim, rim], value=1.0)
+    away = dilated(outside, rim)[:, :, rim:-rim, rim:-rim]
+    if disc is not None:
+        away = torch.maximum(away, dilated((disc >= 0.5).to(field.dtype), max(int(0.02 * side + 0.5), 1)))
+    return 1 - away
