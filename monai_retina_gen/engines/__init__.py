@@ -13,7 +13,7 @@ from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segm
 from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
 from monai_retina_gen.engines.grading_augment import GradingAugment
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
-from monai_retina_gen.engines.painting_batch import PaintingNoise, PreparePaintingBatch
+from monai_retina_gen.engines.painting_batch import PaintingNoise, PreparePaintingBatch, PreparePaintingEvaluation
 from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
 from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
@@ -51,6 +51,7 @@ __all__ = [
     "PrepareGradingBatch",
     "PrepareImitationBatch",
     "PreparePaintingBatch",
+    "PreparePaintingEvaluation",
     "PreparePhantomBatch",
     "PreparePhantomMasks",
     "PrepareReconstructionBatch",

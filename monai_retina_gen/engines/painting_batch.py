@@ -11,7 +11,7 @@ from torch import Tensor
 
 from monai_retina_gen.networks import dilated
 
-__all__ = ["PaintingNoise", "PreparePaintingBatch", "colour_jitter", "ellipses"]
+__all__ = ["PaintingNoise", "PreparePaintingBatch", "PreparePaintingEvaluation", "colour_jitter", "ellipses"]
 
 COVERED = 0.4
 """Share of a pixel that a lesion covers, from which on it is erased."""
@@ -79,6 +79,34 @@ class PreparePaintingBatch(PrepareBatch):
         erased = dilated((own | other).float(), margin)
         drawn = ellipses(count, lesions.shape[2], lesions.shape[3], share=self.ellipse_share, device=device)
         return torch.maximum(erased, drawn)
+
+
+class PreparePaintingEvaluation(PrepareBatch):
+    """Canvases as input and the photographs, with the canvas once more, as target: for evaluators.
+
+    Holes lie around all lesions, whose masks are given; nothing is drawn at random.
+
+    Args:
+        margin: distance from a lesion to the edge of its hole, in pixels.
+
+    Returns:
+        `(canvas (B, 10, H, W), target (B, 13, H, W))`: the photograph in [-1, 1] before the canvas.
+    """
+
+    def __init__(self, *, margin: int = 8) -> None:
+        self.prepare = PreparePaintingBatch(
+            lesion_share=1.0, empty_share=0.0, ellipse_share=0.0, margin=(margin, margin), jitter=0.0
+        )
+
+    def __call__(
+        self,
+        batchdata: dict[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        real, condition = self.prepare(batchdata, device, non_blocking)
+        return condition["canvas"], torch.cat([real, condition["canvas"]], dim=1)
 
 
 class PaintingNoise:

@@ -7,6 +7,7 @@ from monai_retina_gen.handlers.fit_prior import FitPriorHandler
 from monai_retina_gen.handlers.generator_ema import GeneratorEMAHandler
 from monai_retina_gen.handlers.metrics_file import MetricsFileHandler
 from monai_retina_gen.handlers.nan_guard import NaNGuardHandler
+from monai_retina_gen.handlers.painting_sheet import PaintingSheetHandler
 from monai_retina_gen.handlers.progress import ProgressHandler
 from monai_retina_gen.handlers.sample_grid import SampleGridHandler, image_grid
 from monai_retina_gen.handlers.save_generated import SaveGeneratedHandler
@@ -21,6 +22,7 @@ __all__ = [
     "GeneratorEMAHandler",
     "MetricsFileHandler",
     "NaNGuardHandler",
+    "PaintingSheetHandler",
     "ProgressHandler",
     "SampleGridHandler",
     "SaveGeneratedHandler",

@@ -13,7 +13,7 @@ from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
 from monai_retina_gen.networks.hole_filling import dilated, feathered, local_mean, paintable
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
-from monai_retina_gen.networks.lesion_painter import CANVAS_KEYS, PAINTED_LESIONS, LesionPainter
+from monai_retina_gen.networks.lesion_painter import CANVAS_KEYS, PAINTED_LESIONS, PAINTING_PLANES, LesionPainter
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
 from monai_retina_gen.networks.ordinal_head import OrdinalHead
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
@@ -34,6 +34,7 @@ __all__ = [
     "LATENT_DISTRIBUTIONS",
     "LITE_VARIANTS",
     "PAINTED_LESIONS",
+    "PAINTING_PLANES",
     "RESIDUAL_CHANNELS",
     "STRUCTURES",
     "ActivationMapClassifier",

@@ -74,11 +74,17 @@ def local_mean(image: Tensor, known: Tensor) -> Tensor:
     found = 1e-6 * colour.mean((2, 3), keepdim=True)
     share = 1.0
     for side in (3, 9, 27):  # of 24, 72 and 216 pixels; a wider one counts only where a narrower finds next to nothing
-        total = total + share * avg_pool2d(weight, side, stride=1, padding=side // 2)
-        found = found + share * avg_pool2d(colour, side, stride=1, padding=side // 2)
+        total = total + share * _blurred(weight, side)
+        found = found + share * _blurred(colour, side)
         share = share * 0.01
-    small = found / (total + 1e-8)
+    small = _blurred(found / (total + 1e-8), 3)
     return interpolate(small, size=[image.shape[2], image.shape[3]], mode="bilinear", align_corners=False)
+
+
+def _blurred(values: Tensor, side: int) -> Tensor:
+    """Two boxes, one after the other: a mean whose weights fall off evenly, without edges."""
+    once = avg_pool2d(values, side, stride=1, padding=side // 2, count_include_pad=False)
+    return avg_pool2d(once, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
 def paintable(field: Tensor, disc: Tensor | None = None) -> Tensor:

@@ -16,13 +16,16 @@ from torch.nn.functional import avg_pool2d, elu, interpolate
 
 from monai_retina_gen.networks.hole_filling import feathered, local_mean
 
-__all__ = ["CANVAS_KEYS", "PAINTED_LESIONS", "LesionPainter"]
+__all__ = ["CANVAS_KEYS", "PAINTED_LESIONS", "PAINTING_PLANES", "LesionPainter"]
 
 PAINTED_LESIONS = ("ma", "he", "ex", "se")
 """Lesions that can be asked for: microaneurysms, haemorrhages, hard and soft exudates."""
 
 CANVAS_KEYS = ("red", "green", "blue", "fov", "hole", "vessel", *PAINTED_LESIONS)
 """Channels of a canvas, in order."""
+
+PAINTING_PLANES = ("fov", "paintable", "vessel", *PAINTED_LESIONS)
+"""Planes of masks from which canvases are made in training: field of view, where holes may lie, vessels, lesions."""
 
 MASKS = 6  # hole, vessel and lesions: read again at each size of the decoder
 

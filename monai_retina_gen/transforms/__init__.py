@@ -23,6 +23,7 @@ from .image_order import check_image, resolve_image_order
 from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
 from .photograph_layout import PhotographLayout
+from .painting_crop import RandPaintingCropd, StackPaintingd
 
 __all__ = [
     "BatchGenerativeAugment",
@@ -50,8 +51,10 @@ __all__ = [
     "LoadFundusd",
     "PhotographLayout",
     "RandLesionCropd",
+    "RandPaintingCropd",
     "StackConditionMapd",
     "StackMasksd",
+    "StackPaintingd",
     "UnpackMasksd",
     "check_image",
     "resolve_image_order",

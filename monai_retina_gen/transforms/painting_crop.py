@@ -17,10 +17,7 @@ from torch import Tensor
 
 from monai_retina_gen.networks import PAINTED_LESIONS, paintable
 
-__all__ = ["PAINTING_PLANES", "RandPaintingCropd", "StackPaintingd"]
-
-PAINTING_PLANES = ("fov", "paintable", "vessel", *PAINTED_LESIONS)
-"""Planes of `masks`, in order."""
+__all__ = ["RandPaintingCropd", "StackPaintingd"]
 
 DARK = 0.05
 """Where no mask says so, brighter pixels are the field of view."""

@@ -104,8 +104,8 @@ def _check_masks(photograph: Tensor, own: Mapping[str, Tensor], wanted: Mapping[
     unknown = (set(own) - set(CONDITION_KEYS)) | (set(wanted) - set(PAINTED_LESIONS))
     if unknown or "fov" not in own:
         raise ImageValueError(
-            f"masks: own has {sorted(own)}, wanted has {sorted(wanted)}; own is any of {', '.join(CONDITION_KEYS)} with "
-            f"'fov' (the field of view) among them, wanted any of {', '.join(PAINTED_LESIONS)}"
+            f"masks: own has {sorted(own)}, wanted has {sorted(wanted)}; own is any of {', '.join(CONDITION_KEYS)} "
+            f"('fov', the field of view, in any case), and wanted any of {', '.join(PAINTED_LESIONS)}"
         )
     shape = (photograph.shape[0], 1, *photograph.shape[2:])
     for name, values in (("photograph", photograph), *own.items(), *wanted.items()):

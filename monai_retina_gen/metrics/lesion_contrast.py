@@ -1,0 +1,104 @@
+"""How much of the contrast of real lesions painted ones have: a painter that is unsure paints them faint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ignite.distributed as idist
+import torch
+from ignite.exceptions import NotComputableError
+from ignite.metrics.metric import reinit__is_reduced
+from torch import Tensor
+
+from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
+
+__all__ = ["LesionContrast", "lesion_contrast"]
+
+COVERED = 0.4
+"""Share of a pixel that a lesion covers, from which on it counts."""
+
+
+def lesion_contrast(images: Tensor, lesions: Tensor, around: Tensor) -> Tensor:
+    """Mean of the green channel in lesions less that of their surroundings.
+
+    Args:
+        images: `(B, 3, H, W)`.
+        lesions: `(B, L, H, W)` soft masks of L lesions.
+        around: `(B, 1, H, W)` neighbourhood of the lesions, as the holes in which they were drawn; where any lesion is,
+            it does not count.
+
+    Returns:
+        `(B, L)`; NaN where an image lacks a lesion or its surroundings.
+
+    Examples:
+        >>> images, spot = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 1, 4, 4)
+        >>> spot[..., 1, 1], images[..., 1, 1] = 1, 0.3
+        >>> round(float(lesion_contrast(images, spot, torch.ones(1, 1, 4, 4))), 4)
+        -0.2
+    """
+    inside = lesions >= COVERED
+    outside = (around >= 0.5) & ~inside.any(1, keepdim=True)
+    green = images[:, 1:2]
+    return _mean(green, inside) - _mean(green, outside)
+
+
+class LesionContrast(FundusMetric):
+    """Ignite metric of the painted lesions' contrast as a share of the real ones', for each lesion.
+
+    Args:
+        lesions: names, in order.
+        output_transform: from an engine's output to `(painted, photographs, masks, around)`, see `lesion_contrast`.
+        device: where the sums are kept.
+
+    Returns:
+        In `compute`: `contrast_<name>` of every lesion that occurs: 1 is as strong as in the photographs.
+
+    Raises:
+        ignite.exceptions.NotComputableError: in `compute`, if no lesion occurs.
+
+    Examples:
+        >>> real, spot = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 1, 4, 4)
+        >>> spot[..., 1, 1], real[..., 1, 1] = 1, 0.3
+        >>> metric = LesionContrast(lesions=["he"])
+        >>> metric.update((real * 0 + 0.5 - 0.1 * spot, real, spot, torch.ones(1, 1, 4, 4)))
+        >>> round(metric.compute()["contrast_he"], 4)
+        0.5
+    """
+
+    def __init__(
+        self,
+        *,
+        lesions: Sequence[str],
+        output_transform: OutputTransform = lambda x: x,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.lesions = tuple(lesions)
+        super().__init__(output_transform=output_transform, device=device)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget everything."""
+        self._sums = torch.zeros(2, len(self.lesions), dtype=torch.float64, device=self._device)
+
+    @reinit__is_reduced
+    def update(self, output: Sequence[Tensor]) -> None:
+        """Add a batch."""
+        painted, photographs, masks, around = (x.detach() for x in output)
+        both = torch.stack([lesion_contrast(x, masks, around) for x in (painted, photographs)])
+        self._sums += both.nan_to_num(0).sum(1).to(self._sums)
+
+    def compute(self) -> dict[str, float]:
+        """The shares."""
+        sums = idist.all_reduce(self._sums.clone()) if idist.get_world_size() > 1 else self._sums
+        found = {
+            f"contrast_{name}": float(painted / real)
+            for name, painted, real in zip(self.lesions, *sums, strict=True)
+            if real != 0
+        }
+        if not found:
+            raise NotComputableError("LesionContrast: no lesion was seen")
+        return found
+
+
+def _mean(values: Tensor, places: Tensor) -> Tensor:
+    return (values * places).sum((2, 3)) / places.sum((2, 3))
