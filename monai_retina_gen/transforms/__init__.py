@@ -22,8 +22,8 @@ from .crop_field_of_view import (
 from .image_order import check_image, resolve_image_order
 from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
-from .photograph_layout import PhotographLayout
 from .painting_crop import RandPaintingCropd, StackPaintingd
+from .photograph_layout import PhotographLayout
 
 __all__ = [
     "BatchGenerativeAugment",
