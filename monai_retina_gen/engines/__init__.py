@@ -14,6 +14,7 @@ from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
 from monai_retina_gen.engines.grading_augment import GradingAugment
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
 from monai_retina_gen.engines.painting_batch import PaintingNoise, PreparePaintingBatch, PreparePaintingEvaluation
+from monai_retina_gen.engines.painting_inference import PAINTING_CHANGES, PaintingInferer, PreparePaintingInference
 from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
 from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
@@ -28,6 +29,7 @@ from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 
 __all__ = [
     "AUGMENTATION_PRESETS",
+    "PAINTING_CHANGES",
     "AlternatingTrainer",
     "AutocastInferer",
     "ClipGradientNorm",
@@ -42,6 +44,7 @@ __all__ = [
     "GeneratorInferer",
     "GradingAugment",
     "LatentOutputs",
+    "PaintingInferer",
     "PaintingNoise",
     "Phase",
     "PrepareAdversarialBatch",
@@ -52,6 +55,7 @@ __all__ = [
     "PrepareImitationBatch",
     "PreparePaintingBatch",
     "PreparePaintingEvaluation",
+    "PreparePaintingInference",
     "PreparePhantomBatch",
     "PreparePhantomMasks",
     "PrepareReconstructionBatch",

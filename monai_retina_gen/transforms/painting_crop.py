@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class StackPaintingd(Transform):
     Args:
         image_key: key of the photograph `(3, H, W)` in [0, 1]; masks are `(1, H, W)` in [0, 1] under `vessel`, `od`,
             `fov` and the names of `PAINTED_LESIONS`, where the item has them.
+        keep: further keys of the item that are kept as they are.
 
     Returns:
         Items with `image` `(3, H, W)` and `masks` `(7, H, W)`, uint8, see `PAINTING_PLANES`, and `pieces` `(P, 3)`:
@@ -45,10 +46,10 @@ class StackPaintingd(Transform):
         (torch.Size([7, 64, 64]), [[2, 31, 21]])
     """
 
-    def __init__(self, *, image_key: str = "image") -> None:
-        self.image_key = image_key
+    def __init__(self, *, image_key: str = "image", keep: Sequence[str] = ()) -> None:
+        self.image_key, self.keep = image_key, tuple(keep)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
         image = _plain(data[self.image_key])
         empty = image.new_zeros(1, *image.shape[1:])
         field = _plain(data["fov"]) if "fov" in data else (image.amax(0, keepdim=True) > DARK).float()
@@ -56,7 +57,8 @@ class StackPaintingd(Transform):
         allowed = paintable(field[None], disc)[0]
         others = [_plain(data[key]) if key in data else empty for key in ("vessel", *PAINTED_LESIONS)]
         masks = torch.cat([(field >= 0.5).float(), allowed, *others])
-        return {self.image_key: _bytes(image), "masks": _bytes(masks), "pieces": _pieces(masks[3:] * allowed)}
+        kept = {key: data[key] for key in self.keep if key in data}
+        return kept | {self.image_key: _bytes(image), "masks": _bytes(masks), "pieces": _pieces(masks[3:] * allowed)}
 
 
 class RandPaintingCropd(Randomizable, Transform):

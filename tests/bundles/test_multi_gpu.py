@@ -28,6 +28,7 @@ TINY: dict[str, dict[str, Any]] = {
     "retina_lesion_segmentation": {"image_size": 64, "channels": [4, 8, 8]},
     "retina_drgan": {"image_size": 32, "base_width": 4, "residual_blocks": 1, "discriminator_scales": 2}
     | {"extractor": "pixels", "perceptual_network": "untrained", "val_samples": 1},
+    "retina_lesion_painter": {"image_size": 64, "channels": [4, 8], "perceptual_network": "untrained"},
 }
 """Options that make each training small."""
 

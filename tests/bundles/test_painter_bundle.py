@@ -1,0 +1,107 @@
+"""The bundle retina_lesion_painter on phantoms: properties, training, resuming, evaluation and inference."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+
+from monai_retina_gen.data import read_manifest
+from monai_retina_gen.weights import build_from_bundle, latest_checkpoint, load_state, save_state
+from monai_retina_gen.zoo.checks_static import SCHEMA
+
+TINY = {"image_size": 64, "channels": [4, 8], "perceptual_network": "untrained", "batch_size": 4}
+
+
+@pytest.fixture
+def bundle(bundles_dir: Path) -> Path:
+    return bundles_dir / "retina_lesion_painter"
+
+
+def test_metadata_and_network(bundle: Path) -> None:
+    configs = bundle / "configs"
+    verify_metadata(meta_file=str(configs / "metadata.json"), filepath=str(SCHEMA))
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / "inference.json"),
+        n=2,
+        device="cpu",
+    )
+    trained, shipped = (ConfigParser.load_config_file(configs / f"{name}.json") for name in ("train", "inference"))
+    for key in ("network_def", "channels", "feather"):
+        assert trained[key] == shipped[key], key
+
+
+@pytest.mark.parametrize("workflow", ["train", "inference"])
+def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path, tmp_path: Path) -> None:
+    configs = bundle / "configs"
+    save_state(build_from_bundle(bundle, "network_def").state_dict(), tmp_path / "model.pt")
+    found = ConfigWorkflow(
+        workflow_type=workflow,
+        config_file=str(configs / f"{workflow}.json"),
+        meta_file=str(configs / "metadata.json"),
+        logging_file=str(configs / "logging.conf"),
+        bundle_root=str(bundle),
+        datalist=str(phantom_folder / "datalist.json"),
+        dataset_dir=str(phantom_folder),
+        output_dir=str(tmp_path),
+        image_size=64,
+        **({"checkpoint": str(tmp_path / "model.pt")} if workflow == "inference" else TINY),
+    )
+    found.initialize()
+    assert not found.check_properties()
+
+
+def _run(bundle: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "monai.bundle", "run", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_train_resume_evaluate_and_infer(bundle: Path, phantom_folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / bundle.name
+    shutil.copytree(bundle, copied, ignore=shutil.ignore_patterns("output", "training", "models"))
+    own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
+    own += ["--device", "cpu", "--image_size", "64", "--channels", "[4,8]"]
+    train = ["--config_file", "configs/train.json", *own, "--perceptual_network", "untrained", "--batch_size", "8"]
+    _run(copied, *train, "--max_epochs", "1")
+    _run(copied, *train, "--max_epochs", "2", "--resume", "true", "--val_interval", "1")
+    state = torch.load(latest_checkpoint(copied / "output"), weights_only=True)
+    assert state["trainer"]["iteration"] == 2 * 3  # 24 training phantoms in batches of 8
+    assert {name.split(".")[0] for name in load_state(copied / "output" / "training_state.pt")} == {
+        "discriminator",
+        "ema",
+    }
+    _run(copied, *train, "--max_epochs", "1", "--init_training", "output/training_state.pt", "--output_dir", "more")
+    best = ["--checkpoint", "output/model.pt"]
+    more = [*own, "--perceptual_network", "untrained", *best]
+    _run(copied, "--config_file", "['configs/train.json','configs/evaluate.json']", *more)
+    figures = json.loads((copied / "output" / "evaluate_validation" / "metrics.json").read_text())
+    assert figures["val_hole_error"] > 0
+    assert "contrast_ex" in figures
+    _run(copied, "--config_file", "configs/inference.json", *own, *best)
+    entries = read_manifest(copied / "output" / "painted")
+    assert len(entries) == 8
+    assert entries[0]["options"] == {"change": "remove"}
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_the_training_and_keeps_what_was_learned(
+    bundle: Path, phantom_folder: Path, tmp_path: Path
+) -> None:
+    own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
+    own += [part for key, value in TINY.items() for part in (f"--{key}", str(value).replace(" ", ""))]
+    limits = ["--max_epochs", "100000", "--time_limit", "2", "--output_dir", str(tmp_path), "--device", "cpu"]
+    _run(bundle, "--config_file", "configs/train.json", *own, *limits)
+    assert load_state(tmp_path / "model.pt")
+    assert list((tmp_path / "samples").glob("painting_*.png"))
