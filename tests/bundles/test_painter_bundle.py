@@ -53,7 +53,6 @@ def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path, 
         datalist=str(phantom_folder / "datalist.json"),
         dataset_dir=str(phantom_folder),
         output_dir=str(tmp_path),
-        image_size=64,
         **({"checkpoint": str(tmp_path / "model.pt")} if workflow == "inference" else TINY),
     )
     found.initialize()
