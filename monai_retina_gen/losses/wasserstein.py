@@ -80,6 +80,9 @@ class LeastSquaresLoss:
 class HingeLoss:
     """Real scores above 1 and generated ones below -1 teach the discriminator nothing more; scores or patches.
 
+    Args:
+        generator_weight: factor of the generator's term, where other terms are added to it.
+
     Examples:
         >>> import torch
         >>> loss, real, fake = HingeLoss(), torch.tensor([3.0, 0.0]), torch.tensor([-3.0, 1.0])
@@ -87,10 +90,15 @@ class HingeLoss:
         (1.5, 1.0)
     """
 
+    def __init__(self, *, generator_weight: float = 1.0) -> None:
+        if generator_weight < 0:
+            raise ValueError(f"generator_weight must not be negative, got {generator_weight}")
+        self.generator_weight = generator_weight
+
     def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         """`mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z)))`."""
         return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()
 
     def generator(self, fake_scores: Tensor) -> Tensor:
-        """`-mean D(G(z))`."""
-        return -fake_scores.mean()
+        """`-mean D(G(z))`, weighted."""
+        return -self.generator_weight * fake_scores.mean()

@@ -16,8 +16,8 @@ from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLaten
 from monai_retina_gen.networks.lesion_painter import CANVAS_KEYS, PAINTED_LESIONS, PAINTING_PLANES, LesionPainter
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
 from monai_retina_gen.networks.ordinal_head import OrdinalHead
-from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
 from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
+from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import StyleEncoder
