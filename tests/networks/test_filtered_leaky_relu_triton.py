@@ -40,26 +40,28 @@ def layer(size: int, factor: int, padding: tuple[int, int], clamp: float | None)
     )
 
 
-def results(act: FilteredLeakyReLU, dtype: torch.dtype) -> list[torch.Tensor]:
+def results(act: FilteredLeakyReLU, dtype: torch.dtype, device: str) -> list[torch.Tensor]:
     """Output, gradients, and gradients of a gradient. Three channels; the check before use takes two photographs."""
     torch.manual_seed(0)
-    x = torch.randn(1, 3, act.input_size, act.input_size).to(dtype).requires_grad_()
-    scale, bias = (torch.rand(1, 3) + 0.5).to(dtype).requires_grad_(), torch.randn(3).to(dtype).requires_grad_()
+    x = torch.randn(1, 3, act.input_size, act.input_size).to(device, dtype).requires_grad_()
+    scale, bias = ((torch.rand(1, 3) + 0.5).to(device, dtype), torch.randn(3).to(device, dtype))
+    scale.requires_grad_(), bias.requires_grad_()
     out = act(x, scale, bias)
-    weight = torch.randn(out.shape).to(dtype).requires_grad_()
+    weight = torch.randn(out.shape).to(device, dtype).requires_grad_()
     first = torch.autograd.grad((out * weight).sum(), (x, scale, bias), create_graph=True)
     second = torch.autograd.grad(first[0].square().sum(), (weight, scale))
     return [t.detach().double() for t in (out, *first, *second)]
 
 
-def errors(dtype: torch.dtype, names: Sequence[str]) -> dict[str, list[float]]:
+def errors(dtype: torch.dtype, names: Sequence[str], device: str = "cpu") -> dict[str, list[float]]:
     """Relative errors of the kernel; with the check before its use in the first case."""
     found, agrees = {}, filtered_leaky_relu_selection._agrees
     for name in names:
-        act, on_gpu = layer(*CASES[name]), filtered_leaky_relu_selection._on_gpu
-        wanted = results(act, dtype)
+        act, on_gpu = layer(*CASES[name]).to(device), filtered_leaky_relu_selection._on_gpu
+        filtered_leaky_relu_selection._on_gpu = lambda x: False
+        wanted = results(act, dtype, device)
         filtered_leaky_relu_selection._on_gpu = lambda x: True
-        ours = results(act, dtype)
+        ours = results(act, dtype, device)
         filtered_leaky_relu_selection._on_gpu = on_gpu
         found[name] = [float((a - b).norm() / b.norm()) for a, b in zip(ours, wanted, strict=True)]
         filtered_leaky_relu_selection._agrees = lambda *arguments: True
@@ -95,6 +97,21 @@ def interpret() -> dict[str, Any]:
     filtered_leaky_relu_selection._on_gpu = lambda x: True
     poisoned = layer(*CASES["same size"])(torch.full((1, 1, 20, 20), torch.nan), torch.ones(1, 1), torch.zeros(1))
     found["nan"] = {"share": float(poisoned.isnan().float().mean())}
+    verdicts = list(filtered_leaky_relu_selection._verdicts.values())
+    return {
+        "errors": found,
+        "verdicts": verdicts,
+        "calls": len(calls),
+        "log": list(filtered_leaky_relu_selection._said),
+    }
+
+
+def on_cuda() -> dict[str, Any]:
+    """Errors on a GPU, and how often the kernel ran there."""
+    fused, calls = filtered_leaky_relu_triton.fused_filtered_leaky_relu, []
+    filtered_leaky_relu_triton.fused_filtered_leaky_relu = lambda *a: calls.append(1) or fused(*a)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    found = {str(dtype): errors(dtype, list(CASES), "cuda") for dtype in (torch.float32, torch.bfloat16)}
     verdicts = list(filtered_leaky_relu_selection._verdicts.values())
     return {
         "errors": found,
@@ -185,4 +202,6 @@ def test_wrong_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(interpret() if sys.argv[1] == "interpret" else compile_for((80, 90))))
+    print(
+        json.dumps({"interpret": interpret, "cuda": on_cuda, "compile": lambda: compile_for((80, 90))}[sys.argv[1]]())
+    )
