@@ -1,4 +1,4 @@
-"""All bundles with tiny networks: copied, trained, evaluated and used on one device, by the commands that MONAI runs."""
+"""All bundles with tiny networks: copied, trained, evaluated and used on one device, by MONAI's command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LEARNING: dict[str, dict[str, Any]] = {
     | {"r1_interval": 2, "augment_p": 0.3},
 }
 EVALUATING: dict[str, dict[str, Any]] = {"retina_drgan": {"graders": ["retina_grader"], "segmenter_size": 64}}
-USING: dict[str, dict[str, Any]] = {"retina_drgan": {"num_phantoms": 2}, "retina_wgan": {"grades": [0]}}
+USING: dict[str, dict[str, Any]] = {"retina_drgan": {"num_phantoms": 2}, "retina_wgan": {"generator#curated": False}}
 
 
 def copy_bundle(name: str, folder: Path) -> Path:

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def report() -> Iterator[dict[str, Any]]:
-    """What is measured, by name; kept after every file, so that a failure later loses nothing."""
+    """What is measured, by name."""
     device = torch.cuda.get_device_name(0)
     found: dict[str, Any] = {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda}
     yield found
