@@ -48,9 +48,9 @@ class AdaptiveAugmentHandler:
 
     @torch.no_grad()
     def __call__(self, engine: Any) -> None:
-        scores: Tensor = engine.state.real_scores
+        by_image = _signs_by_image(engine.state.real_scores)
         signs, p = self.augment.signs, self.augment.p
-        signs += torch.stack([scores.sign().sum(), torch.full_like(signs[1], scores.numel())])
+        signs += torch.stack([by_image.sum(), torch.full_like(signs[1], len(by_image))])
         if engine.state.iteration % self.interval == 0:
             if world()[1] > 1:
                 torch.distributed.all_reduce(signs)
@@ -60,3 +60,9 @@ class AdaptiveAugmentHandler:
 
     def _report(self, engine: Any) -> None:
         engine.state.ada_p = float(self.augment.p)
+
+
+def _signs_by_image(scores: Any) -> Tensor:
+    """Mean sign of each image's scores `(B,)`: of one discriminator, or of several under `score`, also of places."""
+    parts = scores["score"] if isinstance(scores, dict) else [scores]
+    return torch.stack([part.sign().reshape(len(part), -1).mean(1) for part in parts]).mean(0)

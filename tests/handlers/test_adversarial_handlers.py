@@ -70,6 +70,18 @@ def test_adaptive_augmentation_follows_the_sign_of_the_scores() -> None:
     assert augment.p.item() == 0.0
 
 
+def test_adaptive_augmentation_counts_images_and_not_places() -> None:
+    """Several scales with scores of places change `p` as fast as one score an image does."""
+    augment = DiscriminatorAugment(p=0.0)
+    handler = AdaptiveAugmentHandler(augment=augment, interval=1, images=640)
+    handler(_engine(real_scores={"score": [torch.ones(8, 4, 4), torch.ones(8)]}, iteration=1))
+    assert augment.p.item() == pytest.approx(8 / 640)
+    half = torch.ones(8, 4, 4)
+    half[:, 2:] = -1  # r_t = (0 + 1) / 2, below the target
+    handler(_engine(real_scores={"score": [half, torch.ones(8)]}, iteration=2))
+    assert augment.p.item() == 0.0
+
+
 def _trainer(losses: list[float]) -> Engine:
     engine = Engine(lambda e, batch: {"loss": torch.tensor(batch)})
     engine.losses = losses
