@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import torch
+from torch import Tensor
+
+from monai_retina_gen.metrics import crossed_interval
 
 __all__ = ["read_answers", "read_key", "score_answers"]
 
 CLASSES = ("real", "generated")
 LEVEL = 0.95
 Answers = dict[str, tuple[str, int]]
-# columns of a row: said generated, is generated, realism
-Statistic = Callable[[np.ndarray], float]
+SHARES, REALISM = ("accuracy", "precision", "recall", "f1"), ("realism_real", "realism_generated")
 
 
 def read_key(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -56,78 +58,66 @@ def read_answers(path: str | os.PathLike[str], key: Mapping[str, str]) -> Answer
     return {row["id"]: (row["answer"], int(row["realism"])) for row in rows}
 
 
-def score_answers(
-    readers: Sequence[Answers], key: Mapping[str, str], *, resamples: int = 2000, seed: int = 0
-) -> dict[str, Any]:
-    """Accuracy, precision, recall and F1 of telling generated images, and mean realism, with bootstrap intervals.
+def score_answers(readers: Sequence[Answers], key: Mapping[str, str]) -> dict[str, Any]:
+    """Accuracy, precision, recall and F1 of telling generated images, and mean realism, with 95 % intervals.
 
-    Generated is the positive class. Images are resampled, with the answers of all readers to each; an accuracy near 0.5
-    means that readers could not tell, if half of the images are generated.
+    Generated is the positive class. A figure is the mean over the readers; its interval is over other readers and other
+    images (`crossed_interval`; of one reader over images alone). An accuracy near 0.5 means that readers could not
+    tell, if half of the images are generated.
 
     Args:
         readers: answers of each reader, from `read_answers`.
         key: class by image, from `read_key`.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
-        `figures` by name, each with `value`, `low`, `high` and `undefined` (share of resamples without a value), and n.
+        `figures` by name, each with `value`, `low` and `high` (None where undefined), and n.
 
     Examples:
         >>> key = {"1": "real", "2": "generated"}
-        >>> score = score_answers([{"1": ("real", 5), "2": ("real", 3)}], key, resamples=10)
+        >>> score = score_answers([{"1": ("real", 5), "2": ("real", 3)}], key)
         >>> score["figures"]["accuracy"]["value"], score["figures"]["realism_generated"]["value"]
         (0.5, 3.0)
     """
-    table = np.array(
-        [[[a[i][0] == "generated", key[i] == "generated", a[i][1]] for a in readers] for i in key], dtype=float
-    )  # image, reader, column
-    draws = np.random.default_rng(seed).integers(len(table), size=(resamples, len(table)))
-    figures = {}
-    for name, statistic in STATISTICS.items():
-        values = np.array([statistic(table[draw].reshape(-1, 3)) for draw in draws])
-        figures[name] = _interval(statistic(table.reshape(-1, 3)), values)
+    table = torch.tensor(
+        [[[a[i][0] == "generated", key[i] == "generated", a[i][1]] for i in key] for a in readers], dtype=torch.float64
+    )  # reader, image, column
     counts = Counter(key.values())
     return {
         "kind": "reader_study",
-        "figures": figures,
+        "figures": _intervals(table, SHARES, _shares, (0, 1)) | _intervals(table, REALISM, _realism, (1, 5)),
         "n_readers": len(readers),
         "n_images": len(key),
         "n_generated": counts["generated"],
         "chance_accuracy": max(counts.values()) / len(key),
         "level": LEVEL,
-        "resamples": resamples,
     }
 
 
-def _interval(value: float, values: np.ndarray) -> dict[str, float | None]:
-    defined = values[~np.isnan(values)]
-    ends = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist() if len(defined) else [None, None]
-    return {
-        "value": None if np.isnan(value) else float(value),
-        "low": ends[0],
-        "high": ends[1],
-        "undefined": 1 - len(defined) / len(values),
-    }
+def _intervals(
+    table: Tensor, names: Sequence[str], statistic: Callable[[Tensor], Tensor], within: tuple[float, float]
+) -> dict[str, Any]:
+    found = crossed_interval(_counts(table), statistic, level=LEVEL, within=within).as_dict()
+    return {name: {part: found[part][i] for part in ("value", "low", "high")} for i, name in enumerate(names)}
 
 
-def _ratio(above: float, below: float) -> float:
-    return float(above / below) if below else float("nan")
+def _counts(table: Tensor) -> Tensor:
+    """What the figures are ratios of: right, found, said and truly generated, one, realism of each class, real."""
+    said, generated, realism = table.unbind(-1)
+    real = 1 - generated
+    parts = [(said == generated).double(), said * generated, said, generated]
+    return torch.stack([*parts, torch.ones_like(said), realism * real, realism * generated, real], -1)
 
 
-def _mean_realism(rows: np.ndarray, generated: bool) -> float:
-    chosen = rows[rows[:, 1] == generated, 2]
-    return _ratio(chosen.sum(), len(chosen))
+def _shares(counts: Tensor) -> Tensor:
+    """`SHARES` of summed counts; NaN where undefined."""
+    right, found, said, generated, images, *_ = counts.unbind(-1)
+    return torch.stack([right / images, found / said, found / generated, 2 * found / (said + generated)], -1)
 
 
-STATISTICS: dict[str, Statistic] = {
-    "accuracy": lambda r: _ratio((r[:, 0] == r[:, 1]).sum(), len(r)),
-    "precision": lambda r: _ratio((r[:, 0] * r[:, 1]).sum(), r[:, 0].sum()),
-    "recall": lambda r: _ratio((r[:, 0] * r[:, 1]).sum(), r[:, 1].sum()),
-    "f1": lambda r: _ratio(2 * (r[:, 0] * r[:, 1]).sum(), r[:, 0].sum() + r[:, 1].sum()),
-    "realism_real": lambda r: _mean_realism(r, False),
-    "realism_generated": lambda r: _mean_realism(r, True),
-}
+def _realism(counts: Tensor) -> Tensor:
+    """`REALISM` of summed counts; NaN where undefined."""
+    _, _, _, generated, _, of_real, of_generated, real = counts.unbind(-1)
+    return torch.stack([of_real / real, of_generated / generated], -1)
 
 
 def _rows(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[str, str]]:

@@ -122,7 +122,7 @@ def _score(args: argparse.Namespace) -> int:
     if not args.key:
         raise ValueError("--key is missing: scoring needs the study's key.csv")
     key = read_key(args.key)
-    result: dict[str, Any] = score_answers([read_answers(path, key) for path in args.score], key, seed=args.seed)
+    result: dict[str, Any] = score_answers([read_answers(path, key) for path in args.score], key)
     target = Path(args.out or Path(args.score[0]).parent)
     target.mkdir(parents=True, exist_ok=True)
     write_json(result, target / SCORE)

@@ -10,6 +10,7 @@ Hillis 2007 (Stat. Med. 26:596-619), where a bootstrap of three seeds finds 12 t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,7 @@ def crossed_interval(
     baseline: Tensor | None = None,
     strata: Sequence[str] | None = None,
     level: float = 0.95,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> CrossedInterval:
     """Mean figure of trainings, or of their differences to a baseline's, with an interval over seeds and photographs.
 
@@ -77,6 +79,7 @@ def crossed_interval(
             `baseline`, seed by seed.
         strata: kind of each training (its backbone, say): kinds are chosen, only seeds within a kind are drawn.
         level: of the interval.
+        within: range of the figure; an interval that leaves it, as it may near 0 or 1 or of two seeds, is cut.
 
     Raises:
         ValueError: for fewer than two photographs, other shapes, or a level outside (0, 1).
@@ -87,7 +90,7 @@ def crossed_interval(
         >>> counts = torch.stack([right, ~right, ~right, right], -1).reshape(5, 100, 2, 2).double()
         >>> found = crossed_interval(counts, accuracy_from_confusion)
         >>> round(float(found.low), 2), round(float(found.high), 2), found.seeds
-        (0.7, 0.8, 5)
+        (0.7, 0.81, 5)
     """
     _check(counts, baseline, strata, level)
     figures, left_out = _figures(counts, statistic)
@@ -97,7 +100,8 @@ def crossed_interval(
     kinds = [torch.tensor([u for u, s in enumerate(strata or [""] * len(counts)) if s == kind])
              for kind in dict.fromkeys(strata or [""])]  # fmt: skip
     variance, freedom = _variance(figures, left_out, kinds)
-    return _interval(figures.mean(0), variance.sqrt(), freedom, level, min(map(len, kinds)), counts.shape[1])
+    seeds = min(map(len, kinds))
+    return _interval(figures.mean(0), variance.sqrt(), freedom, level, within, seeds, counts.shape[1])
 
 
 def _check(counts: Tensor, baseline: Tensor | None, strata: Sequence[str] | None, level: float) -> None:
@@ -139,7 +143,13 @@ def _variance(figures: Tensor, left_out: Tensor, kinds: Sequence[Tensor]) -> tup
 
 
 def _interval(
-    value: Tensor, error: Tensor, freedom: Tensor, level: float, seeds: int, n_groups: int
+    value: Tensor,
+    error: Tensor,
+    freedom: Tensor,
+    level: float,
+    within: tuple[float, float],
+    seeds: int,
+    n_groups: int,
 ) -> CrossedInterval:
     df = freedom.numpy()
     tail, power = (torch.from_numpy(np.asarray(stdtrit(df, q))) for q in ((1 + level) / 2, POWER))
@@ -147,8 +157,8 @@ def _interval(
     p = torch.from_numpy(np.asarray(2 * stdtr(df, -t.numpy())))
     return CrossedInterval(
         value=value,
-        low=value - tail * error,
-        high=value + tail * error,
+        low=(value - tail * error).clamp(*within),
+        high=(value + tail * error).clamp(*within),
         standard_error=error,
         degrees_of_freedom=freedom,
         p=p,

@@ -101,7 +101,7 @@ def test_figures_are_scikit_learns(rows: list[tuple[bool, bool, int]]) -> None:
     names = ["real", "generated"]
     key = {str(i): names[truth] for i, (truth, _, _) in enumerate(rows)}
     answers = {str(i): (names[said], realism) for i, (_, said, realism) in enumerate(rows)}
-    figures = score_answers([answers], key, resamples=5)["figures"]
+    figures = score_answers([answers], key)["figures"]
     truth, said = [r[0] for r in rows], [r[1] for r in rows]
     assert figures["accuracy"]["value"] == pytest.approx(accuracy_score(truth, said))
     for name, oracle in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
@@ -112,11 +112,14 @@ def test_figures_are_scikit_learns(rows: list[tuple[bool, bool, int]]) -> None:
         assert figures[name]["value"] == (pytest.approx(sum(scores) / len(scores)) if scores else None)
 
 
-def test_two_readers_are_pooled_by_image() -> None:
+def test_readers_who_differ_widen_the_interval() -> None:
     right = {i: (c, 4) for i, c in KEY.items()}
     wrong = {i: ("real" if c == "generated" else "generated", 2) for i, c in KEY.items()}
-    result = score_answers([right, wrong], KEY, resamples=50)
-    assert result["figures"]["accuracy"] == {"value": 0.5, "low": 0.5, "high": 0.5, "undefined": 0.0}
+    result = score_answers([right, wrong], KEY)
+    assert result["figures"]["accuracy"] == {"value": 0.5, "low": 0.0, "high": 1.0}  # another reader may be either
+    alike = score_answers([right, right], KEY)["figures"]
+    assert alike["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert alike["realism_real"]["value"] == alike["realism_real"]["low"] == 4
     assert (result["n_readers"], result["n_images"], result["chance_accuracy"]) == (2, 4, 0.5)
 
 

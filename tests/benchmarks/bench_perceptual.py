@@ -8,6 +8,10 @@ the ROC curve of "some or more" against "none" over all eyes.
 - phantoms: the amount of one kind of lesion is a factor of the drawing, and nothing else changes;
 - photographs: lesions of an annotated training photograph composited onto one of grade 0, a growing part of them
   (`MRG_DATA` with IDRiD). Nothing is trained here, and no test photograph is looked at.
+
+`--distances` takes names of `load_perceptual`, `pixels`, and files of a detector that started from ImageNet:
+`python -m monai.bundle run --config_file "['configs/train.json','configs/detect.json']" --backbone efficientnet_lite0
+--width 1.0 --init_weights imagenet --image_size 160 --max_epochs 10` in `bundles/retina_grader`.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.data import icdr_grade, load_datalist
 from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom
 from monai_retina_gen.editing import harmless_change, transplant_lesions
+from monai_retina_gen.losses import LPIPSDR
+from monai_retina_gen.networks import FundusGrader
+from monai_retina_gen.weights import load_weights
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -97,9 +104,17 @@ def main() -> None:
     sets = {"phantoms": list(phantoms(args.eyes, args.size)), "photographs": list(photographs(args.eyes, args.size))}
     print(f"| distance, {args.size} px | " + " | ".join(f"{s}: order | auc | ms" for s in sets) + " |")
     for name in args.distances:
-        distance = _pixels if name == "pixels" else load_perceptual(name)
+        distance = _distance(name)
         cells = [judged(distance, eyes) for eyes in sets.values()]
         print(f"| {name} | " + " | ".join(f"{c['order']:.3f} | {c['auc']:.3f} | {c['ms']:.0f}" for c in cells) + " |")
+
+
+def _distance(name: str) -> Distance:
+    if name == "pixels":
+        return _pixels
+    if not Path(name).is_file():
+        return load_perceptual(name)
+    return LPIPSDR(network=load_weights(FundusGrader(backbone="efficientnet_lite0", num_classes=2), name))
 
 
 def _pixels(x: Tensor, y: Tensor) -> Tensor:

@@ -3,9 +3,8 @@
 `python tests/benchmarks/bench_projected.py --seconds 300 [--overlay projected] [--option feature_size=128]`
 
 Trains the bundle from nothing for so many seconds of one core (on a busy machine wall time is nobody's), with its
-moving average, and gives KID of samples
-against the validation photographs in features that are in no loss (`lite2`) and in colours (`pixels`), with the floor
-of the training photographs themselves. One run, one seed: an order of magnitude, no verdict.
+moving average, and gives KID of samples against the validation photographs in features that are in no loss (`lite2`)
+and in colours (`pixels`), with the KID of training photographs beside it. One run, one seed: no verdict.
 """
 
 from __future__ import annotations

@@ -31,6 +31,13 @@ def test_alike_photographs_leave_the_t_interval_over_seeds() -> None:
     assert float(found.p) == pytest.approx(ttest_1samp(values, 0).pvalue)
 
 
+def test_an_interval_is_cut_to_the_range_of_its_figure() -> None:
+    values = torch.tensor([0.1, 0.9], dtype=torch.float64)[:, None].expand(2, 40)
+    found = crossed_interval(as_counts(values), mean, within=(0.0, 1.0))
+    assert (float(found.low), float(found.high)) == (0.0, 1.0)
+    assert float(crossed_interval(as_counts(values), mean).low) < -4
+
+
 def test_alike_trainings_leave_the_t_interval_over_photographs() -> None:
     values = torch.randn(1, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for seeds in (1, 5):

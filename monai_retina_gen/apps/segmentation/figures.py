@@ -64,7 +64,8 @@ def _summed(counts: np.ndarray, groups: Sequence[str]) -> Tensor:
 
 def _cells(counts: Tensor, baseline: Tensor | None, structures: Sequence[str]) -> dict[str, dict[str, Any]]:
     """By structure, and of their mean: a figure with its interval."""
-    found = crossed_interval(counts, _areas_and_mean, baseline=baseline).as_dict()
+    within = (0.0, 1.0) if baseline is None else (-1.0, 1.0)
+    found = crossed_interval(counts, _areas_and_mean, baseline=baseline, within=within).as_dict()
     shared = {name: value for name, value in found.items() if not isinstance(value, list)}
     return {
         structure: {name: found[name][column] for name in found if name not in shared} | shared

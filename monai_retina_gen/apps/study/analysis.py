@@ -27,6 +27,7 @@ STATISTICS = {
     "kappa": kappa_from_confusion,
     "sensitivity": sensitivity_from_confusion,
 }
+RANGES = {"accuracy": (0.0, 1.0), "kappa": (-1.0, 1.0), "sensitivity": (0.0, 1.0)}
 ALL = "all"
 Results = Sequence[dict[str, Any]]
 
@@ -115,7 +116,7 @@ def _rows(gradings: dict[tuple[str, str, float], Gradings]) -> list[dict[str, An
             part = _of_grader(judged, grader)
             arm, generator, ratio = condition
             row = {"condition": _id(condition), "arm": arm, "generator": generator, "ratio": ratio, "grader": grader}
-            row |= {name: figure_interval(part, s) for name, s in STATISTICS.items()}
+            row |= {name: figure_interval(part, s, within=RANGES[name]) for name, s in STATISTICS.items()}
             row |= {"confusion": _confusion(part), "n": len(part.target), "graders_trained": len(part.preds)}
             if baseline is not None and arm != BASELINE:
                 other = _of_grader(baseline, grader)

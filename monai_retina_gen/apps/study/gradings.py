@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,10 @@ class Gradings:
 
 
 def figure_interval(
-    gradings: Gradings, statistic: Callable[[Tensor], Tensor], baseline: Gradings | None = None
+    gradings: Gradings,
+    statistic: Callable[[Tensor], Tensor],
+    baseline: Gradings | None = None,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> dict[str, Any]:
     """Mean figure of the graders, or of its difference to a baseline's, as `crossed_interval` gives it.
 
@@ -54,6 +58,7 @@ def figure_interval(
         gradings: of one condition.
         statistic: of `(..., k, k)` confusion matrices.
         baseline: of another condition, by the same graders and seeds on the same photographs.
+        within: range of the figure.
 
     Raises:
         ValueError: for a baseline that is judged on other photographs or by other graders.
@@ -64,4 +69,5 @@ def figure_interval(
         if not same or list(gradings.strata) != list(baseline.strata):
             raise ValueError("the two conditions were not judged on the same photographs by the same graders and seeds")
         counts = baseline.counts()
-    return crossed_interval(gradings.counts(), statistic, baseline=counts, strata=gradings.strata).as_dict()
+    found = crossed_interval(gradings.counts(), statistic, baseline=counts, strata=gradings.strata, within=within)
+    return found.as_dict()
