@@ -39,7 +39,7 @@ class PaintingDiscriminator(nn.Module):
         convolutions = [nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in pairwise(widths)]
         convolutions.append(nn.Conv2d(widths[-1], widths[-1], 3, padding=1))
         self.layers = nn.ModuleList(spectral_norm(convolution) for convolution in convolutions)
-        self.score = spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
+        self.score = nn.Conv2d(widths[-1], 1, 3, padding=1)  # its scale is free: most of a patch is no hole
 
     def forward(self, image: Tensor, canvas: Tensor) -> Tensor:
         field, hole = canvas[:, 3:4], canvas[:, 4:5]
