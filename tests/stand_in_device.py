@@ -15,6 +15,7 @@ from unittest.mock import patch
 import torch
 from monai.data import MetaTensor
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map_only
@@ -145,6 +146,7 @@ def stand_in_device() -> Iterator[torch.device]:
     with (
         patch.object(torch, "autocast", _autocast),
         patch.object(MetaTensor, "__new__", _new_meta_tensor),
+        sdpa_kernel(SDPBackend.MATH),  # others are chosen by the device
         _Calls(),
         _Factories(),
     ):

@@ -26,7 +26,7 @@ class Grader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network, self.devices = FundusGrader(backbone="resnet18", width=0.125), set[torch.device]()
+        self.network, self.devices = FundusGrader(backbone="vgg16", width=0.125), set[torch.device]()
 
     def forward(self, image: Tensor, groups: Any) -> Tensor:
         self.devices.add(image.device)
@@ -67,7 +67,7 @@ def test_gate_and_batch_form_run_where_the_images_are(generator: RetinaGenerator
 
 
 def test_a_training_takes_generated_images(generator: RetinaGenerator) -> None:
-    network = FundusGrader(backbone="resnet18", width=0.125).cuda().to(memory_format=torch.channels_last)
+    network = FundusGrader(backbone="vgg16", width=0.125).cuda().to(memory_format=torch.channels_last)
     trainer = SupervisedTrainer(
         device=torch.device("cuda:0"),
         max_epochs=2,
