@@ -16,7 +16,7 @@ from monai_retina_gen.data.eye_geometry import EyeGeometry
 from monai_retina_gen.data.field_of_view import find_field_of_view
 from monai_retina_gen.data.image_io import read_image, read_mask
 from monai_retina_gen.data.lesion_rules import LESION_MASKS
-from monai_retina_gen.errors import ImageFileError
+from monai_retina_gen.errors import ImageFileError, ImageValueError
 
 __all__ = ["EyeMasks", "merge_masks", "read_eye_masks"]
 
@@ -105,9 +105,13 @@ def _plane(path: str) -> npt.NDArray[np.float32]:
 
 
 def _found_field(path: str) -> npt.NDArray[np.float32]:
-    circle = find_field_of_view(read_image(path))
-    y, x = np.ogrid[0.5 : circle.height, 0.5 : circle.width]
-    return ((y - circle.centre_y) ** 2 + (x - circle.centre_x) ** 2 <= circle.radius**2).astype(np.float32)
+    try:
+        field = find_field_of_view(read_image(path))
+    except ImageValueError as error:
+        raise ImageFileError(f"{path}: {error}") from error
+    y, x = np.ogrid[0.5 : field.height, 0.5 : field.width]
+    y, x = (y - field.centre_y) / field.radius_y, (x - field.centre_x) / field.radius_x
+    return (y**2 + x**2 <= 1).astype(np.float32)
 
 
 def _resized(plane: npt.NDArray[np.float32], factor: float) -> npt.NDArray[np.float32]:

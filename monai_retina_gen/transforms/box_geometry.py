@@ -1,4 +1,4 @@
-"""Cutting the square around a circle out of an image and resizing it: what `CropToFieldOfView` is made of."""
+"""Cutting the rectangle around the retina out of an image and resizing it: what `CropToFieldOfView` is made of."""
 
 from __future__ import annotations
 
@@ -10,22 +10,39 @@ from torch.nn import functional as F
 
 from monai_retina_gen.data.field_of_view import FieldOfView
 
-__all__ = ["box_geometry", "cut", "disc", "overlap", "plain_tensor", "reorder", "resize_square"]
+__all__ = [
+    "box_geometry",
+    "box_size",
+    "cut",
+    "disc",
+    "overlap",
+    "plain_tensor",
+    "reorder",
+    "resize_square",
+    "resize_to",
+]
 
 
-def box_geometry(field_of_view: FieldOfView, margin: float) -> dict[str, float]:
+def box_geometry(field_of_view: FieldOfView, margin: float, *, square: bool) -> dict[str, float]:
     """Plain floats, so that batches collate."""
-    top, left, side, _ = field_of_view.box(margin)
+    top, left, height, width = field_of_view.box(margin, square=square)
     return {
         "centre_y": float(field_of_view.centre_y),
         "centre_x": float(field_of_view.centre_x),
-        "radius": float(field_of_view.radius),
+        "radius_y": float(field_of_view.radius_y),
+        "radius_x": float(field_of_view.radius_x),
         "top": float(top),
         "left": float(left),
-        "side": float(side),
+        "box_height": float(height),
+        "box_width": float(width),
         "height": float(field_of_view.height),
         "width": float(field_of_view.width),
     }
+
+
+def box_size(geometry: Mapping[str, float]) -> tuple[int, int]:
+    """Height and width of the box in pixels."""
+    return int(geometry["box_height"]), int(geometry["box_width"])
 
 
 def plain_tensor(image: torch.Tensor) -> torch.Tensor:
@@ -42,35 +59,40 @@ def overlap(geometry: Mapping[str, float]) -> tuple[tuple[Any, slice, slice], tu
     """Where box and photograph overlap: index into the photograph, index into the box."""
     frame: list[slice] = []
     box: list[slice] = []
-    for start, length in ((geometry["top"], geometry["height"]), (geometry["left"], geometry["width"])):
-        first, last = max(0, int(start)), min(int(length), int(start + geometry["side"]))
+    starts, lengths = (geometry["top"], geometry["left"]), (geometry["height"], geometry["width"])
+    for start, length, side in zip(starts, lengths, box_size(geometry), strict=True):
+        first, last = max(0, int(start)), min(int(length), int(start + side))
         frame.append(slice(first, max(first, last)))
         box.append(slice(first - int(start), max(first, last) - int(start)))
     return (..., frame[0], frame[1]), (..., box[0], box[1])
 
 
 def cut(image: torch.Tensor, geometry: Mapping[str, float]) -> torch.Tensor:
-    """The box (C, side, side) out of an image (C, H, W), black where it reaches outside."""
-    side = int(geometry["side"])
-    result = image.new_zeros((len(image), side, side))
+    """The box (C, box height, box width) out of an image (C, H, W), black where it reaches outside."""
+    result = image.new_zeros((len(image), *box_size(geometry)))
     frame, box = overlap(geometry)
     result[box] = image[frame]
     return result
 
 
-def disc(geometry: Mapping[str, float]) -> torch.Tensor:
-    """Pixels (1, side, side) of the box whose centre lies in the circle."""
-    along = torch.arange(int(geometry["side"])) + 0.5
-    y = along + geometry["top"] - geometry["centre_y"]
-    x = along + geometry["left"] - geometry["centre_x"]
-    return (y[:, None] ** 2 + x[None] ** 2 <= geometry["radius"] ** 2)[None]
+def disc(geometry: Mapping[str, float], device: torch.device) -> torch.Tensor:
+    """Pixels (1, box height, box width) of the box whose centre lies in the circle or ellipse."""
+    height, width = (torch.arange(side, device=device) + 0.5 for side in box_size(geometry))
+    y = (height + geometry["top"] - geometry["centre_y"]) / geometry["radius_y"]
+    x = (width + geometry["left"] - geometry["centre_x"]) / geometry["radius_x"]
+    return (y[:, None] ** 2 + x[None] ** 2 <= 1)[None]
+
+
+def resize_to(image: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
+    """(C, height, width), by `"bilinear"` (antialiased), `"area"` or `"nearest"` interpolation."""
+    if tuple(image.shape[-2:]) == size:
+        return image
+    if mode == "bilinear":
+        resized = F.interpolate(image[None], size=size, mode="bilinear", antialias=True)
+        return resized[0].clamp(0, 1)  # rounding only: the weights are positive and sum to one
+    return F.interpolate(image[None], size=size, mode="nearest-exact" if mode == "nearest" else mode)[0]
 
 
 def resize_square(image: torch.Tensor, side: int, mode: str) -> torch.Tensor:
-    """(C, side, side), by `"bilinear"` (antialiased), `"area"` or `"nearest"` interpolation."""
-    if image.shape[-2:] == (side, side):
-        return image
-    if mode == "bilinear":
-        resized = F.interpolate(image[None], size=(side, side), mode="bilinear", antialias=True)
-        return resized[0].clamp(0, 1)  # rounding only: the weights are positive and sum to one
-    return F.interpolate(image[None], size=(side, side), mode="nearest-exact" if mode == "nearest" else mode)[0]
+    """(C, side, side), see `resize_to`."""
+    return resize_to(image, (side, side), mode)

@@ -1,10 +1,11 @@
-"""Cropping photographs to the retina's circle, and putting cropped or edited images back.
+"""Cropping photographs to the retina, and putting cropped or edited images back.
 
 Grounds that are not black are painted black, since generators and graders know the retina on black only.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -19,13 +20,15 @@ from monai_retina_gen.data.field_of_view import FieldOfView, find_field_of_view
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.box_geometry import (
     box_geometry,
+    box_size,
     cut,
     disc,
     overlap,
     plain_tensor,
     reorder,
-    resize_square,
+    resize_to,
 )
+from monai_retina_gen.transforms.file_name import file_of, naming_file
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
 
 __all__ = [
@@ -39,10 +42,14 @@ META_KEY = "field_of_view"
 
 
 class CropToFieldOfView(InvertibleTransform):
-    """Crop a photograph to the square around the retina's circle.
+    """Crop a photograph to the square around the retina.
+
+    A retina that comes as an ellipse, because a landscape photograph was squeezed to a square, becomes a circle again:
+    the rectangle around it is resized to the square, and a warning names the file. Ultra-wide-field photographs are
+    ellipses by nature: `unsqueeze=False` keeps their shape.
 
     Where the square reaches outside the photograph (clipped tops and bottoms) it is padded with black. Where the
-    ground is not black, everything outside the circle is set to black; a black ground is left as it is. A
+    ground is not black, everything outside the retina is set to black; a black ground is left as it is. A
     photograph that the retina fills without a visible border is padded to a square. Deterministic, so that caching
     data sets cache its result.
 
@@ -50,8 +57,9 @@ class CropToFieldOfView(InvertibleTransform):
         size: side of the result in pixels (antialiased bilinear interpolation); None keeps the resolution.
         margin: widens the square on every side by this share of the radius.
         image_order: `"CHW"`, `"CWH"` (MONAI's `LoadImage`), or None to read it from the metadata.
-        allow_upsampling: let `size` be larger than the square (by more than 5 % and 2 pixels); otherwise that is an
-            error.
+        unsqueeze: resize an ellipse to a circle; False cuts the square around it instead.
+        allow_upsampling: let `size` be larger than the longer side of the retina (by more than 5 % and 2 pixels);
+            otherwise that is an error.
 
     Examples:
         >>> import torch
@@ -59,7 +67,7 @@ class CropToFieldOfView(InvertibleTransform):
         >>> image = torch.where(y**2 + x**2 < 36**2, 0.5, 0.0) * torch.tensor([1.0, 0.6, 0.3]).view(3, 1, 1)
         >>> crop = CropToFieldOfView(size=64, image_order="CHW")
         >>> small = crop(image)
-        >>> tuple(small.shape), round(small.meta["field_of_view"]["radius"])
+        >>> tuple(small.shape), round(small.meta["field_of_view"]["radius_y"])
         ((3, 64, 64), 36)
         >>> tuple(crop.inverse(small).shape)
         (3, 96, 128)
@@ -73,6 +81,7 @@ class CropToFieldOfView(InvertibleTransform):
         size: int | None = None,
         margin: float = 0.0,
         image_order: str | None = None,
+        unsqueeze: bool = True,
         allow_upsampling: bool = False,
     ) -> None:
         if size is not None and size < 1:
@@ -82,40 +91,60 @@ class CropToFieldOfView(InvertibleTransform):
         self.size = size
         self.margin = margin
         self.image_order = image_order
+        self.unsqueeze = unsqueeze
         self.allow_upsampling = allow_upsampling
 
     def __call__(self, image: torch.Tensor) -> MetaTensor:
-        """Find the circle and crop.
+        """Find the retina and crop.
 
         Args:
             image: (3, H, W), or (3, W, H) for `"CWH"`, floating point in [0, 1].
 
         Returns:
-            Square image in the same order, float32; `meta["field_of_view"]` holds the circle (`centre_y`,
-            `centre_x`, `radius`), the box (`top`, `left`, `side`) and the size (`height`, `width`) of the
-            photograph, in its pixels.
+            Square image in the same order, float32; `meta["field_of_view"]` holds the ellipse (`centre_y`,
+            `centre_x`, `radius_y`, `radius_x`), the box (`top`, `left`, `box_height`, `box_width`) and the size
+            (`height`, `width`) of the photograph, in its pixels.
 
         Raises:
-            ImageValueError: not an image by the package's convention, unknown order, no retina, or upsampling.
+            ImageValueError: not an image by the package's convention, unknown order, no retina, two, or upsampling.
+                Names the file where the metadata do.
+
+        Warns:
+            UserWarning: the retina is an ellipse, or its colours are those of BGR or inverted channels.
         """
         return self.apply(image, self.find(image))
 
     def find(self, image: torch.Tensor) -> FieldOfView:
-        """The circle of the retina, in (C, H, W) terms whatever the order of the image."""
-        order = resolve_image_order(image, self.image_order)
-        image = check_image(image)
-        if image.ndim != 3:
-            raise ImageValueError(f"image: shape {tuple(image.shape)} came, wanted one image (3, H, W), no batch")
-        return find_field_of_view(reorder(image, order))
+        """The circle or ellipse of the retina, in (C, H, W) terms whatever the order of the image."""
+        with naming_file(image):
+            order = resolve_image_order(image, self.image_order)
+            pixels = check_image(image)
+            if pixels.ndim != 3:
+                raise ImageValueError(f"image: shape {tuple(pixels.shape)} came, wanted one image (3, H, W), no batch")
+            found = find_field_of_view(reorder(pixels, order))
+        self._warn(found, file_of(image) or "image")
+        return found
+
+    def _warn(self, found: FieldOfView, name: str) -> None:
+        if found.colour_fault:
+            warnings.warn(f"{name}: {found.colour_fault}; turn them before the crop", UserWarning, stacklevel=4)
+        if found.aspect != 1 and self.unsqueeze:
+            warnings.warn(
+                f"{name}: the retina is an ellipse, {2 * found.radius_x:.0f} wide and {2 * found.radius_y:.0f} high, and is "
+                "resized to a circle; unsqueeze=False keeps its shape (ultra-wide-field photographs)",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def apply(self, image: torch.Tensor, field_of_view: FieldOfView, *, mask: bool = False) -> MetaTensor:
-        """Crop an image, or a mask (C, H, W), by a circle that is known. Masks are averaged over areas."""
-        order = resolve_image_order(image, self.image_order)
-        geometry = box_geometry(field_of_view, self.margin)
-        pixels = cut(reorder(plain_tensor(image), order), geometry)
-        if not (mask or field_of_view.dark_ground):
-            pixels = pixels * disc(geometry)
-        pixels = reorder(self._shrink(pixels, mask), order)
+        """Crop an image, or a mask (C, H, W), by a field of view that is known. Masks are averaged over areas."""
+        with naming_file(image):
+            order = resolve_image_order(image, self.image_order)
+            geometry = box_geometry(field_of_view, self.margin, square=not self.unsqueeze)
+            pixels = cut(reorder(plain_tensor(image), order), geometry)
+            if not (mask or field_of_view.dark_ground):
+                pixels = pixels * disc(geometry, pixels.device)
+            pixels = reorder(self._shrink(pixels, mask), order)
         result = MetaTensor(pixels).copy_meta_from(image) if isinstance(image, MetaTensor) else MetaTensor(pixels)
         result.meta.update({"image_order": order, META_KEY: geometry})
         extra = {"geometry": dict(geometry), "order": order, "mode": "bilinear"}
@@ -126,7 +155,7 @@ class CropToFieldOfView(InvertibleTransform):
 
         Args:
             data: (C, size, size) with the metadata that `__call__` gave it.
-            background: the original photograph (C, H, W) in the same order. Only the circle is pasted into it:
+            background: the original photograph (C, H, W) in the same order. Only the retina is pasted into it:
                 every pixel outside stays as it is, bit for bit. None: black.
 
         Returns:
@@ -136,34 +165,41 @@ class CropToFieldOfView(InvertibleTransform):
             ImageValueError: no field of view in the metadata, another transform to undo first, or a background of
                 another size.
         """
-        geometry, order, mode = self._recall(data)
-        side, size = int(geometry["side"]), (int(geometry["height"]), int(geometry["width"]))
-        pixels = resize_square(reorder(plain_tensor(data), order), side, mode)
-        if background is None:
-            canvas, inside = pixels.new_zeros((len(pixels), *size)), torch.ones(1, side, side, dtype=torch.bool)
-        else:
-            canvas, inside = reorder(torch.as_tensor(background).as_subclass(torch.Tensor), order), disc(geometry)
-            if canvas.shape != (len(pixels), *size):
-                raise ImageValueError(
-                    f"background: shape {tuple(background.shape)} came in order {order}, wanted {len(pixels)} "
-                    f"channels of the photograph's height and width {size}"
-                )
+        with naming_file(data):
+            geometry, order, mode = self._recall(data)
+            pixels = resize_to(reorder(plain_tensor(data), order), box_size(geometry), mode)
+            canvas, inside = self._canvas(pixels, geometry, background, order)
         frame, box = overlap(geometry)
-        canvas = canvas.clone()
-        canvas[frame] = torch.where(inside.to(canvas.device)[box], pixels[box].to(canvas), canvas[frame])
+        canvas[frame] = torch.where(inside[box], pixels[box].to(canvas), canvas[frame])
         return _without_crop(reorder(canvas, order), data)
 
-    def _shrink(self, pixels: torch.Tensor, mask: bool) -> torch.Tensor:
-        side = pixels.shape[-1]
-        if self.size is None:
-            return pixels
-        # A photograph that was cropped before comes out a little smaller: the circle is known to a pixel or two.
-        if self.size > 1.05 * side + 2 and not self.allow_upsampling:
+    @staticmethod
+    def _canvas(
+        pixels: torch.Tensor, geometry: Mapping[str, float], background: torch.Tensor | None, order: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the crop is pasted into, and which pixels of the box are."""
+        size = (int(geometry["height"]), int(geometry["width"]))
+        if background is None:
+            everywhere = torch.ones(1, *box_size(geometry), dtype=torch.bool, device=pixels.device)
+            return pixels.new_zeros((len(pixels), *size)), everywhere
+        canvas = reorder(torch.as_tensor(background).as_subclass(torch.Tensor), order)
+        if canvas.shape != (len(pixels), *size):
             raise ImageValueError(
-                f"size: {self.size} came, but the field of view has only {side} x {side} pixels; ask for a smaller "
+                f"background: shape {tuple(background.shape)} came in order {order}, wanted {len(pixels)} "
+                f"channels of the photograph's height and width {size}"
+            )
+        return canvas.clone(), disc(geometry, canvas.device)
+
+    def _shrink(self, pixels: torch.Tensor, mask: bool) -> torch.Tensor:
+        side = max(pixels.shape[-2:])
+        size = self.size or side
+        # A photograph that was cropped before comes out a little smaller: the circle is known to a pixel or two.
+        if size > 1.05 * side + 2 and not self.allow_upsampling:
+            raise ImageValueError(
+                f"size: {size} came, but the field of view has only {side} pixels; ask for a smaller "
                 "size, or pass allow_upsampling=True"
             )
-        return resize_square(pixels, self.size, "area" if mask and self.size < side else "bilinear")
+        return resize_to(pixels, (size, size), "area" if mask and size < side else "bilinear")
 
     def _recall(self, data: torch.Tensor) -> tuple[dict[str, float], str, str]:
         """Geometry, order and interpolation mode from the trace, or from the metadata where there is no trace."""
@@ -194,7 +230,8 @@ class CropToFieldOfViewd(MapTransform, InvertibleTransform):
         size: side of the results in pixels; None keeps the resolution.
         margin: widens the square on every side by this share of the radius.
         image_order: `"CHW"`, `"CWH"` (MONAI's `LoadImaged`), or None to read it from the metadata.
-        allow_upsampling: let `size` be larger than the square.
+        unsqueeze: resize an ellipse to a circle, images and masks alike.
+        allow_upsampling: let `size` be larger than the longer side of the retina.
         allow_missing_keys: leave out keys that an item lacks.
 
     Examples:
@@ -215,13 +252,18 @@ class CropToFieldOfViewd(MapTransform, InvertibleTransform):
         size: int | None = None,
         margin: float = 0.0,
         image_order: str | None = None,
+        unsqueeze: bool = True,
         allow_upsampling: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         self.mask_keys: tuple[Hashable, ...] = ensure_tuple(mask_keys)
         self.cropper = CropToFieldOfView(
-            size=size, margin=margin, image_order=image_order, allow_upsampling=allow_upsampling
+            size=size,
+            margin=margin,
+            image_order=image_order,
+            unsqueeze=unsqueeze,
+            allow_upsampling=allow_upsampling,
         )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, MetaTensor]:
@@ -233,8 +275,9 @@ class CropToFieldOfViewd(MapTransform, InvertibleTransform):
         if present[0] in self.mask_keys:
             raise KeyError(f"keys: the item has masks {present} but none of the images {list(self.keys)}")
         field_of_view = self.cropper.find(item[present[0]])
-        for key in present:
-            self._check_frame(key, item[key], present[0], item[present[0]])
+        with naming_file(item[present[0]]):
+            for key in present:
+                self._check_frame(key, item[key], present[0], item[present[0]])
         for key in present:
             item[key] = self.cropper.apply(item[key], field_of_view, mask=key in self.mask_keys)
         return item

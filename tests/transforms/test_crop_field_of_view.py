@@ -7,6 +7,7 @@ The oracle is construction: photographs and phantoms pasted where the test chose
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ from monai.transforms import Compose, Flipd, Invertd, Lambdad, LoadImaged, Scale
 from scipy.optimize import least_squares
 
 from monai_retina_gen.data import find_field_of_view, phantom_fundus, read_image, read_mask, write_image, write_mask
-from monai_retina_gen.data.circle_fit import fit_circle
+from monai_retina_gen.data.ellipse_fit import fit_ellipse
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.transforms import CropToFieldOfView, CropToFieldOfViewd, LoadFundusd
+from monai_retina_gen.transforms import CropToFieldOfView, CropToFieldOfViewd, LoadFundus, LoadFundusd
 
 Circle = tuple[float, float, float]
 GROUNDS = {
@@ -95,7 +96,8 @@ def paste(
 def found(image: torch.Tensor) -> Circle:
     result = find_field_of_view(image)
     assert result.border_visible
-    return result.centre_y, result.centre_x, result.radius
+    assert result.radius_y == result.radius_x
+    return result.centre_y, result.centre_x, result.radius_y
 
 
 def assert_found(cases: list[tuple[torch.Tensor, Circle]]) -> None:
@@ -163,7 +165,7 @@ def test_a_retina_that_fills_the_frame() -> None:
     image = torch.as_tensor(phantom_fundus(seed=3, size=192).image)[:, 64:120, 56:136]
     result = find_field_of_view(image)
     assert not result.border_visible
-    assert result.radius == pytest.approx(np.hypot(56, 80) / 2)
+    assert result.radius_y == result.radius_x == pytest.approx(np.hypot(56, 80) / 2)
     assert result.box() == (-12, 0, 80, 80)
 
 
@@ -189,22 +191,43 @@ def test_no_retina(image: torch.Tensor) -> None:
 @given(
     centre=st.tuples(st.floats(-50, 50), st.floats(-50, 50)),
     radius=st.floats(5, 80),
+    aspect=st.one_of(st.just(1.0), st.floats(0.5, 2)),
     start=st.floats(0, 6.2),
-    arc=st.floats(2.0, 6.2),
+    arc=st.floats(2.5, 6.2),
 )
-def test_fit_circle_with_a_chord(centre: tuple[float, float], radius: float, start: float, arc: float) -> None:
-    angle = start + np.linspace(0, arc, 120)
-    points = np.stack([centre[0] + radius * np.sin(angle), centre[1] + radius * np.cos(angle)], axis=1)
-    chord = np.linspace(points[0], points[-1], 60)[1:-1]
-    circle = fit_circle(np.concatenate([points, chord]), tolerance=0.02 * radius, max_radius=500)
-    assert circle is not None
-    assert circle_iou(circle, (*centre, radius)) > 0.98
+def test_fit_ellipse_with_a_chord(
+    centre: tuple[float, float], radius: float, aspect: float, start: float, arc: float
+) -> None:
+    angle = start + np.linspace(0, arc, 160)
+    points = np.stack([centre[0] + radius * np.sin(angle), centre[1] + aspect * radius * np.cos(angle)], axis=1)
+    chord = np.linspace(points[0], points[-1], 40)[1:-1]
+    tolerance = 0.02 * radius * min(1, aspect)
+    both = np.concatenate([points, chord])
+    ellipse = fit_ellipse(both, tolerance=tolerance, max_radius=500)
+    assert ellipse is not None
+    assert ellipse == pytest.approx((*centre, radius, aspect * radius), abs=0.03 * radius * max(1, aspect))
+    if aspect == 1:
+        circle = fit_ellipse(both, tolerance=tolerance, max_radius=500, circle=True)
+        assert circle is not None
+        assert circle == pytest.approx((*centre, radius, radius), abs=0.01 * radius)
 
 
-def test_fit_circle_needs_a_circle() -> None:
+def test_fit_ellipse_agrees_with_scikit_image() -> None:
+    measure = pytest.importorskip("skimage.measure")
+    rng = np.random.default_rng(0)
+    angle = np.linspace(0, 2 * np.pi, 300)
+    points = np.stack([40 + 30 * np.sin(angle), 60 + 45 * np.cos(angle)], axis=1) + rng.normal(0, 0.1, (300, 2))
+    ours = fit_ellipse(points, tolerance=1, max_radius=100)
+    theirs = measure.EllipseModel.from_estimate(points[:, ::-1])
+    assert ours is not None
+    assert ours == pytest.approx((*theirs.center[::-1], *theirs.axis_lengths[::-1]), abs=0.05)
+
+
+def test_fit_ellipse_needs_a_curve() -> None:
     line = np.stack([np.zeros(50), np.arange(50.0)], axis=1)
-    assert fit_circle(line, tolerance=1, max_radius=100) is None
-    assert fit_circle(line[:2], tolerance=1, max_radius=100) is None
+    for circle in (True, False):
+        assert fit_ellipse(line, tolerance=1, max_radius=100, circle=circle) is None
+        assert fit_ellipse(line[:2], tolerance=1, max_radius=100, circle=circle) is None
 
 
 # Cropping
@@ -221,10 +244,10 @@ def test_crop_gives_a_square_and_keeps_values() -> None:
     image, circle = pasted_phantom("black")
     result = CropToFieldOfView(image_order="CHW")(image)
     meta = result.meta["field_of_view"]
-    assert result.shape == (3, int(meta["side"]), int(meta["side"]))
-    assert meta["side"] == pytest.approx(2 * circle[2], abs=3)
+    assert result.shape == (3, int(meta["box_height"]), int(meta["box_width"]))
+    assert meta["box_height"] == meta["box_width"] == pytest.approx(2 * circle[2], abs=3)
     assert all(type(value) is float for value in meta.values())
-    rows, columns = (slice(int(meta[start]), int(meta[start] + meta["side"])) for start in ("top", "left"))
+    rows, columns = (slice(int(meta[start]), int(meta[start] + meta["box_width"])) for start in ("top", "left"))
     assert torch.equal(result.as_tensor(), image[:, rows, columns])
     assert result.meta["image_order"] == "CHW"
 
@@ -292,7 +315,7 @@ def test_inverse_with_background_changes_nothing_outside_the_circle() -> None:
     small = crop(image)
     meta = small.meta["field_of_view"]
     back = crop.inverse(small * 0, background=image)
-    outside = disc_of((meta["centre_y"], meta["centre_x"], meta["radius"]), *image.shape[1:]) == 0
+    outside = disc_of((meta["centre_y"], meta["centre_x"], meta["radius_y"]), *image.shape[1:]) == 0
     assert torch.equal(back[:, outside[0]].as_tensor(), image[:, outside[0]])
     assert back[:, ~outside[0]].abs().max() == 0
 
@@ -328,6 +351,81 @@ def test_inverse_needs_only_the_metadata() -> None:
         other.inverse(small, background=image[:, 1:])
 
 
+# Ellipses and names of files
+
+
+def squeezed_phantom() -> tuple[torch.Tensor, torch.Tensor]:
+    """A retina on a frame 1.5 times as wide as high, and the same squeezed to a square."""
+    phantom = phantom_fundus(seed=7, grade=2, size=128)
+    wide = torch.nn.functional.pad(torch.as_tensor(phantom.image), (32, 32, 0, 0))
+    squeezed = torch.nn.functional.interpolate(wide[None], (128, 128), mode="bilinear", antialias=True)[0]
+    return wide, squeezed.clamp(0, 1)
+
+
+def test_a_squeezed_retina_becomes_a_circle_again() -> None:
+    wide, squeezed = squeezed_phantom()
+    crop = CropToFieldOfView(size=96, image_order="CHW")
+    with pytest.warns(UserWarning, match="the retina is an ellipse"):
+        round_again = crop(squeezed)
+    assert (round_again.as_tensor() - crop(wide).as_tensor()).abs().mean() < 0.02
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = CropToFieldOfView(image_order="CHW", unsqueeze=False)(squeezed)
+    assert kept.meta["field_of_view"]["box_height"] == kept.meta["field_of_view"]["box_width"]
+    side = kept.shape[1]
+    assert (kept[:, :, : side // 8] == 0).all()  # the ellipse keeps its shape, with black beside it
+
+
+@pytest.mark.filterwarnings("ignore:.*the retina is an ellipse")
+def test_masks_of_a_squeezed_retina_follow_and_come_back() -> None:
+    _, image = squeezed_phantom()
+    field = (image.amax(0, keepdim=True) > 0.05).float()
+    crop = CropToFieldOfViewd(keys="image", mask_keys="fov", size=96, image_order="CHW")
+    cropped = crop({"image": image, "fov": field})
+    outline = disc_of((48, 48, 48), 96, 96)
+    assert ((cropped["fov"].as_tensor() > 0.5) != (outline > 0.5)).float().mean() < 0.1  # tops may be clipped
+    back = crop.inverse(cropped)
+    assert back["image"].shape == image.shape
+    assert (back["image"].as_tensor() - image).abs().mean() < 0.02
+    assert ((back["fov"] > 0.5) != (field > 0.5)).float().mean() < 0.02
+    meta = cropped["image"].meta["field_of_view"]
+    y, x = torch.meshgrid(torch.arange(128) + 0.5, torch.arange(128) + 0.5, indexing="ij")
+    outside = ((y - meta["centre_y"]) / meta["radius_y"]) ** 2 + ((x - meta["centre_x"]) / meta["radius_x"]) ** 2 > 1
+    pasted = CropToFieldOfView().inverse(cropped["image"] * 0, background=image)
+    assert torch.equal(pasted[:, outside].as_tensor(), image[:, outside])
+    assert pasted[:, ~outside].abs().max() == 0
+
+
+def test_wrong_colours_are_said(tmp_path: Path) -> None:
+    image, _ = pasted_phantom("black")
+    write_image(tmp_path / "bgr.png", image.flip(0))
+    with pytest.warns(UserWarning, match=r"bgr\.png: .*BGR"):
+        CropToFieldOfView()(LoadFundus()(tmp_path / "bgr.png"))
+
+
+def test_the_file_is_named_in_every_error(tmp_path: Path) -> None:
+    image, _ = pasted_phantom("black")
+    write_image(tmp_path / "black_left.png", torch.zeros_like(image))
+    write_image(tmp_path / "eye_left.png", image)
+    transform = Compose([LoadFundusd("image"), CropToFieldOfViewd("image", size=64)])
+    with pytest.raises(RuntimeError) as caught:
+        CacheDataset([{"image": str(tmp_path / "black_left.png")}], transform, progress=False)
+    assert str(caught.value.__cause__).startswith(f"{tmp_path / 'black_left.png'}: image: no retina")
+    eye = LoadFundus()(tmp_path / "eye_left.png")
+    for crop, wrong in (
+        (CropToFieldOfView(size=999), eye),
+        (CropToFieldOfView(), eye * 255),
+        (CropToFieldOfView(image_order="CWH"), eye),
+    ):
+        with pytest.raises(ImageValueError, match=r"eye_left\.png: "):
+            crop(wrong)
+    with pytest.raises(ImageValueError, match=r"eye_left\.png: "):
+        CropToFieldOfView().inverse(eye)
+    item = {"image": eye, "fov": torch.zeros(1, 3, 3)}
+    with pytest.raises(ImageValueError, match=r"eye_left\.png: "):
+        CropToFieldOfViewd(keys="image", mask_keys="fov")(item)
+
+
 # The dictionary form
 
 
@@ -343,7 +441,7 @@ def test_masks_follow_the_box_and_come_back(item: dict[str, str]) -> None:
     load = LoadFundusd(keys="image", mask_keys="fov")
     crop = CropToFieldOfViewd(keys="image", mask_keys="fov", size=64)
     cropped = crop(load(item))
-    side = cropped["image"].meta["field_of_view"]["side"]
+    side = cropped["image"].meta["field_of_view"]["box_width"]
     assert cropped["fov"].shape == (1, 64, 64)
     assert cropped["fov"].max() == 1
     assert cropped["fov"].sum() / 64**2 == pytest.approx(np.pi / 4, abs=0.02)
@@ -362,7 +460,7 @@ def test_caching_collating_and_decollating(item: dict[str, str]) -> None:
     assert dataset[0]["image"].meta["field_of_view"] == transform(item)["image"].meta["field_of_view"]
     batch = next(iter(DataLoader(dataset, batch_size=3, num_workers=0)))
     assert batch["image"].shape == (3, 3, 32, 32)
-    assert batch["image"].meta["field_of_view"]["radius"].shape == (3,)
+    assert batch["image"].meta["field_of_view"]["radius_x"].shape == (3,)
     for single in decollate_batch(batch):
         assert torch.equal(crop.inverse(single)["image"], crop.inverse(dataset[0])["image"])
 
