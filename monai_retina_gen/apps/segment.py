@@ -34,7 +34,7 @@ from monai_retina_gen.data import (
 )
 from monai_retina_gen.data.atomic_file import remove_unfinished
 from monai_retina_gen.data.combine_masks import combine_masks
-from monai_retina_gen.data.tables import IMAGE_SUFFIXES
+from monai_retina_gen.data.tables import IMAGE_SUFFIXES, is_image_file, warn_unread
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
@@ -219,9 +219,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _found(paths: Sequence[str]) -> list[Item]:
     files: list[Path] = []
-    for path in map(Path, paths):
+    for path in (Path(path).expanduser() for path in paths):
         if path.is_dir():
-            files += sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            inside = sorted(path.rglob("*"))
+            files += [p for p in inside if is_image_file(p)]
+            warn_unread(path, inside)
         else:
             files.append(path)
     if not files:

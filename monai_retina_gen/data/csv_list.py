@@ -6,7 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item, existing_folder, make_datalist
+from monai_retina_gen.data.datalist_format import (
+    SECTIONS,
+    Datalist,
+    Item,
+    absolute_path,
+    existing_folder,
+    make_datalist,
+    why_missing,
+)
 from monai_retina_gen.data.photographs import group_identical_files, require_items
 from monai_retina_gen.data.problems import Problems
 from monai_retina_gen.data.splitting import FRACTIONS, split_by_group
@@ -86,10 +94,10 @@ def csv_datalist(
 
 def _item(row: Mapping[str, str], folder: Path, image: str, masks: Mapping[str, str], problems: Problems) -> Item:
     paths = {"image": image, **{key: row[column] for key, column in masks.items() if row[column]}}
-    item: Item = {key: os.path.abspath(os.path.join(folder, path)) for key, path in paths.items()}
+    item: Item = {key: absolute_path(folder, path) for key, path in paths.items()}
     for key, path in item.items():
         if not os.path.isfile(path):
-            problems.add(f"missing file of key '{key}'", path)
+            problems.add(f"missing file of key '{key}'{why_missing(path)}", path)
     return item
 
 

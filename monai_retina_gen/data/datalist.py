@@ -11,7 +11,15 @@ from typing import Any
 
 from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.checking import check_datalist
-from monai_retina_gen.data.datalist_format import MASK_KEYS, PATH_KEYS, SECTIONS, Datalist, Item, iterate_items
+from monai_retina_gen.data.datalist_format import (
+    MASK_KEYS,
+    PATH_KEYS,
+    SECTIONS,
+    Datalist,
+    Item,
+    absolute_path,
+    iterate_items,
+)
 from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.grades import apply_grade_map
 from monai_retina_gen.data.known_sets import KNOWN_SETS, read_folder, read_known_set, read_standard_csv
@@ -86,6 +94,8 @@ def _read(
         return _complete(_read_json(path), dataset_dir or path.parent, str(path))
     if path.suffix.lower() == ".csv" and path.is_file():
         return _read_csv(path, dataset_dir or path.parent, label_key)
+    if path.is_file():
+        raise DatalistError(f"{path}: wanted a .json datalist or a .csv table; save a workbook as CSV in UTF-8.")
     if path.is_dir() and not (datalist in KNOWN_SETS and dataset_dir):
         return read_folder(path, options)
     return read_known_set(str(datalist), dataset_dir, options)
@@ -127,7 +137,7 @@ def _absolute(entry: Any, base: PathLike, name: str) -> Item:
         raise DatalistError(f"{name}: '{key}' of {item['image']} is {item[key]!r}; one path is wanted.")
     for key in PATH_KEYS:
         if key in item:
-            item[key] = os.path.abspath(os.path.join(os.path.expanduser(base), item[key]))
+            item[key] = absolute_path(base, item[key])
     return item
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,22 @@ def iterate_items(datalist: Mapping[str, Any]) -> Iterator[tuple[str, Item]]:
     for section in SECTIONS:
         for item in datalist.get(section, ()):
             yield section, item
+
+
+def absolute_path(base: str | os.PathLike[str], path: str) -> str:
+    """Absolute path of a table's or datalist's entry; relative ones start from `base`, `~` is the user's home.
+
+    Where `/` separates, an entry with backslashes that names no file is a path as Windows writes it.
+    """
+    whole = os.path.abspath(os.path.join(os.path.expanduser(base), os.path.expanduser(path)))
+    if "\\" in path and os.sep == "/" and not os.path.exists(whole) and not re.match(r"[A-Za-z]:", path):
+        return absolute_path(base, path.replace("\\", "/"))
+    return whole
+
+
+def why_missing(path: str) -> str:
+    """What to add to "missing file" where the path itself says the cause."""
+    return " (a path of a Windows drive: give it as it is called here)" if re.search(r"(^|/)[A-Za-z]:\\", path) else ""
 
 
 def existing_folder(root: str | os.PathLike[str], what: str) -> Path:

@@ -20,12 +20,19 @@ __all__ = ["decode_dicom", "dicom_text", "encode_dicom", "is_dicom"]
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file begins as DICOM does: `DICM` after 128 bytes."""
+    """Whether the file begins as DICOM does: `DICM` after 128 bytes, or at once with an element of group 2 or 8."""
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        start = file.read(132)
+    return start[128:] == b"DICM" or _lacks_preamble(start)
+
+
+def _lacks_preamble(start: bytes) -> bool:
+    # group 0002 or 0008, then an element below 0100: how files begin that were cut out of a message
+    return start[:2] in (b"\x02\0", b"\x08\0") and start[3:4] == b"\0" and len(start) == 132
 
 
 def decode_dicom(path: Path, *, max_pixels: int) -> np.ndarray:
@@ -96,7 +103,11 @@ def _read(path: Path) -> Any:
     except ImportError as error:
         raise ImageFileError(f'{path} is DICOM: pip install "monai-retina-gen[dicom]" to read it') from error
     try:
-        return pydicom.dcmread(path)
+        dataset = pydicom.dcmread(path, force=True)  # also without the 128 bytes and `DICM` in front
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            explicit = dataset.original_encoding[0] is False
+            dataset.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN if explicit else IMPLICIT_LITTLE_ENDIAN
+        return dataset
     except Exception as error:  # damaged files raise whatever the damage leads to
         raise ImageFileError(f"{path}: not a complete DICOM file ({error}); copy or export it again") from error
 
@@ -106,7 +117,7 @@ def _check(path: Path, dataset: Any, max_pixels: int) -> None:
         rows, columns, samples = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
         frames, signed = int(dataset.get("NumberOfFrames") or 1), int(dataset.PixelRepresentation)
         depth, _ = int(dataset.BitsStored), dataset.PhotometricInterpretation
-    except (AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # elements are decoded when they are asked for, damaged ones too
         raise ImageFileError(f"{path}: this DICOM file holds no picture ({error})") from error
     if frames != 1 or samples not in (1, 3) or signed or not 1 < depth <= 16:
         raise ImageFileError(

@@ -11,7 +11,7 @@ from monai_retina_gen.data.datalist_format import Datalist, Item, existing_folde
 from monai_retina_gen.data.photographs import group_identical_files, require_items
 from monai_retina_gen.data.problems import Problems, listed
 from monai_retina_gen.data.splitting import FRACTIONS, split_by_group
-from monai_retina_gen.data.tables import GRADES, image_files
+from monai_retina_gen.data.tables import GRADES, image_files, warn_unread
 
 __all__ = ["folder_datalist"]
 
@@ -35,12 +35,13 @@ def folder_datalist(root: str | os.PathLike[str], *, fractions: Sequence[float] 
         DatalistError: no such folder, no images, or a folder whose number is no grade.
 
     Warns:
-        UserWarning: images beside the grades' folders and other folders, which are left out, and identical
-            photographs with different grades.
+        UserWarning: images beside the grades' folders, other folders and files that no reader takes, which are left
+            out, and identical photographs with different grades.
     """
     folder = existing_folder(root, "folder_datalist")
     graded = _grade_folders(folder)
     items = [item for name in graded for item in _items(folder / name, int(name))] if graded else _items(folder)
+    warn_unread(folder, [path for name in graded or ["."] for path in sorted((folder / name).iterdir())])
     require_items(items, folder, LAYOUT)
     group_identical_files(items)
     how = "folders by grade" if graded else "one folder, not graded"
@@ -74,4 +75,5 @@ def _grade_folders(folder: Path) -> list[str]:
 
 def _items(folder: Path, grade: int | None = None) -> list[Item]:
     prefix, label = ("", {}) if grade is None else (f"{grade}/", {"grade": grade})
-    return [{"image": path, "group": prefix + Path(name).stem, **label} for name, path in image_files(folder).items()]
+    stems = {path: name.removesuffix(".gz").rsplit(".", 1)[0] for name, path in image_files(folder).items()}
+    return [{"image": path, "group": prefix + stem, **label} for path, stem in stems.items()]

@@ -1,4 +1,4 @@
-"""Reading and writing photographs and masks: PNG, JPEG, TIFF and BMP by Pillow, NIfTI by nibabel, DICOM by pydicom.
+"""Photographs and masks, read and written: PNG, JPEG, TIFF, BMP and WebP by Pillow, NIfTI by nibabel, DICOM by pydicom.
 
 Values are scaled by the bit depth of the file, never stretched per image: the colour of a retina carries the
 diagnosis. Whatever cannot be read without a guess is an `ImageFileError` that names the file and the way out.
@@ -24,6 +24,7 @@ __all__ = ["MAX_PIXELS", "read_image", "read_mask", "read_text", "write_image", 
 PathLike = str | os.PathLike[str]
 MAX_PIXELS = 178_956_970
 """Default limit on H x W: where Pillow itself refuses a file as a decompression bomb."""
+_TWELVE_BITS = 2**12
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -32,11 +33,12 @@ def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
 
     8-bit files are divided by 255, 16-bit files by 65535; floating-point files must lie in [0, 1]. The EXIF
     orientation is applied. Grey, 1-bit, palette and CMYK files become RGB; an alpha channel must be opaque
-    and is dropped. NIfTI files are read as (W, H[, 1][, 3]) whatever their affine.
+    and is dropped. NIfTI files are read as (W, H[, 1][, 3]) whatever their affine. A 16-bit file that uses at most a
+    sixteenth of its range is an error: it holds 12 bits or fewer, and how many is not known (DICOM says it).
 
     Args:
-        path: a PNG, JPEG, TIFF, BMP, DICOM (extra `dicom`), `.nii` or `.nii.gz` file. The content decides, except for
-            NIfTI.
+        path: a PNG, JPEG, TIFF, BMP, WebP, DICOM (extra `dicom`), `.nii` or `.nii.gz` file; `~` is the user's home. The
+            content decides, except for NIfTI.
         max_pixels: refuse files of more than this many pixels (H x W) before decoding them.
 
     Returns:
@@ -44,7 +46,7 @@ def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
 
     Raises:
         ImageFileError: the file is missing, a directory, empty, truncated, corrupt, too large or transparent, holds
-            several pictures, NaN or floats outside [0, 1], or has a depth without a defined white.
+            several pictures, NaN or floats outside [0, 1], or has a depth without a defined white (12 bits in 16).
 
     Examples:
         >>> import tempfile, torch
@@ -53,8 +55,9 @@ def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
         >>> read_image(file).shape, round(read_image(file).max().item() * 255)
         (torch.Size([3, 4, 6]), 51)
     """
-    pixels, _ = _decode(Path(path), max_pixels)
-    values = _to_unit_range(pixels, Path(path))
+    path = Path(path).expanduser()
+    pixels, _ = _decode(path, max_pixels)
+    values = _to_unit_range(pixels, path)
     if values.ndim == 2:
         values = np.repeat(values[..., np.newaxis], 3, axis=2)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
@@ -74,7 +77,7 @@ def read_mask(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
         Tensor (1, H, W), float32 in [0, 1].
 
     Raises:
-        ImageFileError: as for `read_image`; also for JPEG, whose compression blurs the edges of a mask.
+        ImageFileError: as for `read_image`; also for JPEG and WebP, whose compression blurs the edges of a mask.
 
     Examples:
         >>> import tempfile, torch
@@ -83,14 +86,15 @@ def read_mask(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
         >>> read_mask(file)[0, 0]
         tensor([1., 0., 0.])
     """
-    pixels, file_format = _decode(Path(path), max_pixels)
-    if file_format in ("JPEG", "MPO"):
-        raise ImageFileError(f"{path}: JPEG changes the values of a mask; threshold it and save it as PNG")
+    path = Path(path).expanduser()
+    pixels, file_format = _decode(path, max_pixels)
+    if file_format in ("JPEG", "MPO", "WEBP"):
+        raise ImageFileError(f"{path}: {file_format} changes the values of a mask; threshold it and save it as PNG")
     if pixels.ndim == 3:
         pixels = pixels.max(axis=2)
     if pixels.dtype.kind in "ui" and pixels.max() == 1:
         pixels = pixels.astype(bool)
-    return torch.from_numpy(np.ascontiguousarray(_to_unit_range(pixels, Path(path))))[None]
+    return torch.from_numpy(np.ascontiguousarray(_to_unit_range(pixels, path)))[None]
 
 
 def write_image(
@@ -171,26 +175,40 @@ def read_text(path: PathLike) -> dict[str, str]:
     Raises:
         ImageFileError: the file is missing, not PNG or DICOM, or corrupt.
     """
-    _check_is_file(Path(path))
-    if is_dicom(Path(path)):
-        return dicom_text(Path(path))
+    path = Path(path).expanduser()
+    _check_is_file(path)
+    if is_dicom(path):
+        return dicom_text(path)
     return png_text(path)
 
 
 def _decode(path: Path, max_pixels: int) -> tuple[np.ndarray, str]:
     _check_is_file(path)
     if is_nifti(path):
-        return decode_nifti(path, max_pixels=max_pixels), "NIfTI"
-    if is_dicom(path):
+        pixels, file_format = decode_nifti(path, max_pixels=max_pixels), "NIfTI"
+    elif is_dicom(path):
         return decode_dicom(path, max_pixels=max_pixels), "DICOM"
-    return decode_raster(path, max_pixels=max_pixels)
+    else:
+        pixels, file_format = decode_raster(path, max_pixels=max_pixels)
+    _check_depth(pixels, path)
+    return pixels, file_format
+
+
+def _check_depth(pixels: np.ndarray, path: Path) -> None:
+    """Refuse 16-bit files that are dark because they hold fewer bits; DICOM says how many it holds."""
+    if pixels.dtype == np.uint16 and 1 < pixels.max() < _TWELVE_BITS:
+        raise ImageFileError(
+            f"{path}: 16-bit file whose largest value is {pixels.max()}, so 12 bits or fewer are stored and white is "
+            "not known; multiply by 65535 / (2 ** bits - 1) and save it again"
+        )
 
 
 def _check_is_file(path: Path) -> None:
     if path.is_dir():
         raise ImageFileError(f"{path}: is a folder, wanted an image file")
     if not path.exists():
-        raise ImageFileError(f"{path}: no such file; check the datalist and its base folder (now in {Path.cwd()})")
+        hint = "a Windows path? write it with /" if "\\" in str(path) else "check the datalist and its base folder"
+        raise ImageFileError(f"{path}: no such file; {hint} (now in {Path.cwd()})")
 
 
 def _to_unit_range(pixels: np.ndarray, path: Path) -> np.ndarray:

@@ -12,6 +12,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -42,7 +43,7 @@ def decode_nifti(path: Path, *, max_pixels: int) -> np.ndarray:
         ImageFileError: not NIfTI, truncated, too large, not one picture, or scaled integers.
     """
     try:
-        image = nib.Nifti1Image.from_filename(path)
+        image = (nib.Nifti2Image if _is_version_2(path) else nib.Nifti1Image).from_filename(path)
         _check_shape(path, image.shape, max_pixels)
         pixels = _unscaled(path, image)
     except ImageFileError:
@@ -54,6 +55,13 @@ def decode_nifti(path: Path, *, max_pixels: int) -> np.ndarray:
     width, height = pixels.shape[:2]
     pixels = pixels.reshape(width, height, -1)
     return np.swapaxes(pixels if pixels.shape[2] == 3 else pixels[..., 0], 0, 1)
+
+
+def _is_version_2(path: Path) -> bool:
+    """Whether the header has the 540 bytes of NIfTI-2, by its first field, in either order of bytes."""
+    opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rb") as file:
+        return file.read(4) in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 
 
 def _check_shape(path: Path, shape: tuple[int, ...], max_pixels: int) -> None:

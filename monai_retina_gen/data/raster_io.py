@@ -1,4 +1,4 @@
-"""Decoding and encoding PNG, JPEG, TIFF and BMP files, in the bit depth of the file.
+"""Decoding PNG, JPEG, TIFF, BMP and WebP files, and encoding PNG and JPEG, in the bit depth of the file.
 
 Pillow does the work, with one exception: it reduces 16-bit colour PNG to 8 bit, so torchvision (libpng)
 decodes every 16-bit PNG.
@@ -21,7 +21,7 @@ from monai_retina_gen.errors import ImageFileError
 
 __all__ = ["decode_raster", "encode_jpeg", "encode_png", "png_text"]
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 XMP_KEYWORD = "XML:com.adobe.xmp"
 _EXPORT_HINT = "export the file again as 8- or 16-bit PNG"
 _BITS_PER_SAMPLE = 258  # TIFF tag

@@ -1,7 +1,7 @@
 """What the colours of a picture say: retina, grey, channels in the wrong order, or something else.
 
-Limits are from every third photograph of IDRiD, HRF and CHASE_DB1 (224): in the median pixel of a retina green is 0.24 to
-0.61 of red and blue 0 to 0.45 of red; in every photograph at least 87 % of the pixels are as red as `is_warm` asks.
+Limits are from every third photograph of IDRiD, HRF and CHASE_DB1 (224): in the median pixel of a retina green is 0.24
+to 0.61 of red and blue 0 to 0.45 of red; in every photograph at least 87 % of the pixels are as red as `is_warm` asks.
 """
 
 from __future__ import annotations

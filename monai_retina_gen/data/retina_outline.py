@@ -35,7 +35,8 @@ _TOLERANCE = 1.5  # pixels from the outline that count as on it
 _ELLIPSE = 1.03  # aspect from which on an ellipse is considered
 _GAIN = 1.1  # how much better than the circle it has to be
 _MIN_RIM = 0.35  # share of the outline inside the frame that has to show an edge; 0.46 where a third of a circle is cut
-_MIN_BINS = _BINS // 6  # of the rim have to show at all: 60 degrees
+_MIN_BINS = _BINS // 6  # of the rim have to show at all: 60 degrees of a circle
+_MIN_ELLIPSE_BINS = _BINS // 2  # corners of a circle clipped on all sides fit a wide ellipse as well
 GOOD = 0.4  # a score that needs no comparison; a circle clipped at top and bottom has 0.3 to 0.5
 _RECTANGLE = 0.95  # share of its box that a rectangle fills; a circle cut to 0.65 of its height fills 0.92
 _SECOND = 0.5  # area of a second eye, in areas of the first
@@ -237,5 +238,6 @@ def _rim(piece: Mask, points: Array, curve: Ellipse) -> tuple[float, float]:
     bins = len(np.unique(np.floor(angle / (2 * np.pi) * _BINS)))
     y, x = _around(curve, _BINS)[0].T
     in_frame = (y > 2) & (y < piece.shape[0] - 2) & (x > 2) & (x < piece.shape[1] - 2)
-    rim = bins / max(int(in_frame.sum()), 1) if bins >= _MIN_BINS else 0.0
+    enough = bins >= (_MIN_BINS if curve.radius_y == curve.radius_x else _MIN_ELLIPSE_BINS)
+    rim = bins / max(int(in_frame.sum()), 1) if enough else 0.0
     return float(min(rim, 1.0)), float(near.mean())

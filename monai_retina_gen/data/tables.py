@@ -10,11 +10,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from monai_retina_gen.data.dicom_io import is_dicom
 from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.problems import Problems, listed
 from monai_retina_gen.errors import DatalistError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+IMAGE_SUFFIXES = (*RASTER_SUFFIXES, ".dcm", ".dicom", ".nii", ".nii.gz")
+_BESIDE = (".csv", ".json", ".txt", ".md", ".xlsx", ".xml", ".html", ".log", ".db", ".ini")  # no photographs
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods and .xls
 GRADES = range(5)
 
 
@@ -43,8 +47,11 @@ def read_header(path: str | os.PathLike[str]) -> list[str]:
 def _read_rows(path: Path) -> list[list[str]]:
     if not path.is_file():
         raise DatalistError(f"No such table: {path}. Give the CSV file with one row per photograph.")
+    content = path.read_bytes()
+    if content.startswith(_WORKBOOKS):
+        raise DatalistError(f"{path} is a workbook (.xlsx, .xls or .ods): save its sheet as CSV in UTF-8, give that.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
         if "\0" in text:  # csv of Python 3.11 and later takes NUL as text
             raise csv.Error("it holds NUL bytes")
         rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
@@ -84,15 +91,46 @@ def note_repeated(names: Iterable[str], kind: str, problems: Problems) -> None:
 
 
 def image_files(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
-    """Absolute path by file name of the images directly in `folder`, without hidden files, sorted."""
+    """Absolute path by file name of the images directly in `folder`, without hidden files, sorted.
+
+    DICOM files without any suffix are among them.
+    """
     if not folder.is_dir():
         raise DatalistError(f"No such image folder: {folder}.")
-    names = sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in suffixes
-    )
+    bare = ".dcm" in suffixes  # DICOM files without any suffix are taken where DICOM is
+    entries = [entry for entry in os.scandir(folder) if _is_named(entry.name, suffixes) or (bare and _is_bare(entry))]
+    names = sorted(entry.name for entry in entries)
     return {name: os.path.join(folder, name) for name in names}
+
+
+def _is_named(name: str, suffixes: Collection[str]) -> bool:
+    return not name.startswith(".") and name.lower().endswith(tuple(suffixes))
+
+
+def _is_bare(entry: os.DirEntry[str]) -> bool:
+    """Whether the file is DICOM without any suffix, as devices write it."""
+    plain = not entry.name.startswith(".") and "." not in entry.name and entry.is_file()
+    return plain and is_dicom(Path(entry.path))
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file's name, or a DICOM file's content where it has no suffix, says that it is a picture we read."""
+    if not path.is_file() or path.name.startswith("."):
+        return False
+    return _is_named(path.name, IMAGE_SUFFIXES) or (not path.suffix and is_dicom(path))
+
+
+def warn_unread(folder: Path, files: Sequence[Path]) -> None:
+    """Name the files that are left out because no reader takes them (.gif, .heic, .jp2 and the like)."""
+    left = [path for path in files if path.is_file() and not is_image_file(path)]
+    unread = [p for p in left if not p.name.startswith(".") and not p.name.lower().endswith(_BESIDE)]
+    if unread:
+        names = listed(sorted(str(path.relative_to(folder)) for path in unread))
+        warnings.warn(
+            f"{folder}: left out, not one of {', '.join(IMAGE_SUFFIXES)}: {names}.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def image_ids(folder: Path, suffixes: Collection[str], problems: Problems) -> dict[str, str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map, missing_masks
 from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.transforms.file_name import naming_file
 
 __all__ = ["StackConditionMapd"]
 
@@ -59,13 +60,17 @@ class StackConditionMapd(Transform):
         item: dict[str, Any] = {key: data[key] for key in self.keep if key in data}
         if self.image_key in data or not self.allow_missing_keys:
             image = data[self.image_key]
-            if image.shape[1:] != condition.shape[1:]:
-                raise ImageValueError(
-                    f"{self.image_key!r} has size {tuple(image.shape[1:])}, its masks {tuple(condition.shape[1:])}: "
-                    "crop and resize both together (CropToFieldOfViewd with mask_keys)"
-                )
+            with naming_file(image):
+                self._check_size(image, condition)
             item[self.image_key] = _bytes(image)
         return {**item, "condition": _bytes(condition), "missing": ",".join(missing_masks(masks))}
+
+    def _check_size(self, image: Tensor, condition: Tensor) -> None:
+        if image.shape[1:] != condition.shape[1:]:
+            raise ImageValueError(
+                f"{self.image_key!r} has size {tuple(image.shape[1:])}, its masks {tuple(condition.shape[1:])}: "
+                "crop and resize both together (CropToFieldOfViewd with mask_keys)"
+            )
 
 
 def _bytes(values: Tensor) -> Tensor:

@@ -130,8 +130,8 @@ class CropToFieldOfView(InvertibleTransform):
             warnings.warn(f"{name}: {found.colour_fault}; turn them before the crop", UserWarning, stacklevel=4)
         if found.aspect != 1 and self.unsqueeze:
             warnings.warn(
-                f"{name}: the retina is an ellipse, {2 * found.radius_x:.0f} wide and {2 * found.radius_y:.0f} high, and is "
-                "resized to a circle; unsqueeze=False keeps its shape (ultra-wide-field photographs)",
+                f"{name}: the retina is an ellipse, {2 * found.radius_x:.0f} x {2 * found.radius_y:.0f} pixels, and "
+                "is resized to a circle; unsqueeze=False keeps its shape (ultra-wide-field photographs)",
                 UserWarning,
                 stacklevel=4,
             )

@@ -44,7 +44,8 @@ def resolve_image_order(image: Any, image_order: str | None = None) -> str:
         raise ImageValueError(
             "image_order: the image does not say how its axes are ordered. Load it with LoadFundus[d], or "
             'pass image_order="CWH" after MONAI\'s LoadImage[d] with its defaults (it returns PNG and JPEG '
-            'transposed), or image_order="CHW" after torchvision or LoadImage[d](reverse_indexing=False)'
+            'transposed), or image_order="CHW" after torchvision or LoadImage[d](reverse_indexing=False), and after '
+            "LoadFundus[d] in a PersistentDataset, which drops the metadata"
         )
     if stated is not None and image_order is not None and stated != image_order:
         raise ImageValueError(
@@ -107,7 +108,7 @@ def _check_layout(image: torch.Tensor, name: str) -> None:
 
 
 def _check_values(image: torch.Tensor, name: str) -> None:
-    low, high = (float(bound) for bound in image.detach().aminmax())
+    low, high = torch.stack(image.detach().aminmax()).tolist()  # one wait for a GPU, not two
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageValueError(f"{name}: NaN or infinite values came, wanted [0, 1]; find the transform that makes them")
     if low < -_ROUNDING or high > 1 + _ROUNDING:

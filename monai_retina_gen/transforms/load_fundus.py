@@ -25,7 +25,7 @@ PathLike = str | os.PathLike[str]
 
 
 class LoadFundus(Transform):
-    """Load a photograph, or a mask, from a PNG, JPEG, TIFF, BMP, NIfTI or DICOM file.
+    """Load a photograph, or a mask, from a PNG, JPEG, TIFF, BMP, WebP, NIfTI or DICOM file.
 
     Args:
         mask: read a mask (1, H, W) instead of a photograph (3, H, W).

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,31 @@ __all__ = ["bundle_search_path", "local_bundle", "pinned_sha256", "read_metadata
 
 
 def user_cache() -> Path:
-    """Folder of downloaded bundles: `MRG_CACHE`, or `monai_retina_gen/bundles` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MRG_CACHE") or Path(base) / "monai_retina_gen" / "bundles")
+    """Folder of downloaded bundles: `MRG_CACHE`, or `monai_retina_gen/bundles` in the user's cache folder.
+
+    Where there is no home directory: a temporary folder of this process, and a warning, once.
+    """
+    if named := os.environ.get("MRG_CACHE"):
+        return Path(named).expanduser()
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no HOME, and the user is not known to the system: many containers
+        return _temporary_cache()
+    cache = base / "monai_retina_gen" / "bundles"
+    standing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    return cache if standing == cache or os.access(standing, os.W_OK) else _temporary_cache()
+
+
+@functools.cache
+def _temporary_cache() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="monai_retina_gen_"))
+    warnings.warn(
+        f"no home directory that can be written: downloaded bundles lie in {folder} and are fetched anew by the next "
+        "process; set MRG_CACHE to a folder that stays",
+        UserWarning,
+        stacklevel=3,
+    )
+    return folder
 
 
 def bundle_search_path() -> list[Path]:

@@ -100,6 +100,34 @@ def screenshot(case: Case) -> Case:
 
 
 TEXT = "ID 1234567890   2019-03-01   OD"
+
+
+def small_text(pen: ImageDraw.ImageDraw, width: int, height: int) -> None:
+    pen.text((5, 5), TEXT, "white", font_size=height // 40)
+
+
+def text_over_rim(pen: ImageDraw.ImageDraw, width: int, height: int) -> None:
+    pen.text((5, height // 50), TEXT, "white", font_size=height // 22)
+
+
+def text_at_both_ends(pen: ImageDraw.ImageDraw, width: int, height: int) -> None:
+    for top in (5, height - height // 16):
+        pen.text((5, top), TEXT, "yellow", font_size=height // 25)
+
+
+def green_frame(pen: ImageDraw.ImageDraw, width: int, height: int) -> None:
+    pen.rectangle((2, 2, width - 3, height - 3), outline=(0, 255, 0), width=4)
+
+
+def white_border(pen: ImageDraw.ImageDraw, width: int, height: int) -> None:
+    pen.rectangle((0, 0, width - 1, height - 1), outline="white", width=height // 40)
+
+
+def squeezed_and_clipped(case: Case) -> Case:
+    image, field = clipped(case, 0.08)
+    return image.resize((image.height, image.height)), field.resize((image.height, image.height))
+
+
 POSITIVES: dict[str, Callable[[Case], Case]] = {
     "as it is": lambda case: case,
     "4:3 on black": centred,
@@ -108,20 +136,12 @@ POSITIVES: dict[str, Callable[[Case], Case]] = {
     **{f"ellipse {aspect} wide": lambda case, a=aspect: stretched(case, a) for aspect in (1.25, 1.5)},
     "clipped 5 %": lambda case: clipped(case, 0.05),
     "clipped 12 %": lambda case: clipped(case, 0.12),
-    "squeezed and clipped": lambda case: tuple(x.resize((x.height, x.height)) for x in clipped(case, 0.08)),  # type: ignore[dict-item, return-value]
-    "small text": lambda case: drawn(case, lambda d, w, h: d.text((5, 5), TEXT, "white", font_size=h // 40)),
-    "text over the rim": lambda case: drawn(
-        case, lambda d, w, h: d.text((5, h // 50), TEXT, "white", font_size=h // 22)
-    ),
-    "text at both ends": lambda case: drawn(
-        case, lambda d, w, h: [d.text((5, y), TEXT, "yellow", font_size=h // 25) for y in (5, h - h // 16)]
-    ),
-    "green frame": lambda case: drawn(
-        case, lambda d, w, h: d.rectangle((2, 2, w - 3, h - 3), outline=(0, 255, 0), width=4)
-    ),
-    "white border": lambda case: drawn(
-        case, lambda d, w, h: d.rectangle((0, 0, w - 1, h - 1), outline="white", width=h // 40)
-    ),
+    "squeezed and clipped": squeezed_and_clipped,
+    "small text": lambda case: drawn(case, small_text),
+    "text over the rim": lambda case: drawn(case, text_over_rim),
+    "text at both ends": lambda case: drawn(case, text_at_both_ends),
+    "green frame": lambda case: drawn(case, green_frame),
+    "white border": lambda case: drawn(case, white_border),
     "page": on_page,
     "screenshot": screenshot,
 }

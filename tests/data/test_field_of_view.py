@@ -184,3 +184,11 @@ def test_any_picture_gives_a_field_or_one_error(seed: int, height: int, width: i
     values = (field.centre_y, field.centre_x, field.radius_y, field.radius_x)
     assert np.isfinite(values).all()
     assert (field.height, field.width) == (height, width)
+
+
+@pytest.mark.parametrize("share", [0.78, 0.85, 0.92])
+def test_a_circle_clipped_on_all_sides_is_no_ellipse(share: float) -> None:
+    image = picture()
+    half = round(RADIUS * share)
+    clipped = image.crop((150 - half, 130 - round(RADIUS * 0.8), 150 + half, 130 + round(RADIUS * 0.8)))
+    assert_at(find(clipped), (round(RADIUS * 0.8), half), (RADIUS, RADIUS))

@@ -76,6 +76,10 @@ def test_mask_round_trip(tmp_path: Path, pixels: np.ndarray) -> None:
 def test_16_bit_png_keeps_its_depth(tmp_path: Path, pixels: np.ndarray, grey: bool) -> None:
     pixels = pixels[..., :1] if grey else pixels
     (tmp_path / "a.png").write_bytes(png16(pixels, 0 if grey else 2))
+    if 1 < pixels.max() < 4096:  # twelve bits or fewer, and nobody knows how many
+        with pytest.raises(ImageFileError, match=r"a\.png: 16-bit file whose largest value"):
+            read_image(tmp_path / "a.png")
+        return
     expected = torch.from_numpy((pixels / 65535).astype(np.float32).transpose(2, 0, 1)).expand(3, -1, -1)
     torch.testing.assert_close(read_image(tmp_path / "a.png"), expected, atol=1e-7, rtol=0)
 
