@@ -16,6 +16,7 @@ from monai_retina_gen.editing.latent_cache import CachedInverter, photograph_key
 from monai_retina_gen.editing.lesion_editor import LesionEditor
 from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
 from monai_retina_gen.editing.optimisation_inversion import OptimisationInversion
+from monai_retina_gen.editing.painting import HolePainter, Painter, Painting, RatioPainter, paint
 from monai_retina_gen.editing.planted_changes import erase_lesions, harmless_change, transplant_lesions
 from monai_retina_gen.editing.score_presets import PRESETS, DirectionPreset, resolve_preset
 from monai_retina_gen.editing.strength import strength_for_area
@@ -38,6 +39,7 @@ __all__ = [
     "Gate",
     "GateLimits",
     "GateVerdict",
+    "HolePainter",
     "GatedEdits",
     "Inversion",
     "Inverter",
@@ -45,6 +47,9 @@ __all__ = [
     "LesionEditor",
     "Masker",
     "OptimisationInversion",
+    "Painter",
+    "Painting",
+    "RatioPainter",
     "PendingEdits",
     "ScoreTable",
     "SegmenterMasks",
@@ -63,6 +68,7 @@ __all__ = [
     "joint_limits",
     "load_directions",
     "lower_limit",
+    "paint",
     "parse_lesions",
     "photograph_key",
     "rank_channels",
