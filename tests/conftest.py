@@ -79,7 +79,8 @@ def eye_masks(item: dict[str, Any]) -> EyeMasks:
     """Masks of a phantom as `build_lesion_bank` reads them from files."""
     plane = {name: item[name][0].numpy() >= 0.5 for name in MASKS}
     geometry = EyeGeometry.from_masks(plane["fov"], plane["od"])
-    return EyeMasks(geometry, plane["fov"], plane["od"], {name: plane[name] for name in LESION_MASKS}, True)
+    lesions = {name: plane[name] for name in LESION_MASKS}
+    return EyeMasks(geometry, plane["fov"], plane["od"], lesions, frozenset(lesions))
 
 
 @pytest.fixture(scope="session")

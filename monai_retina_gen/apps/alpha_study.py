@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,13 +17,14 @@ from typing import Any
 
 import torch
 from scipy.stats import binomtest
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from monai_retina_gen.apps.alpha_plot import draw_alpha_study
+from monai_retina_gen.apps.content_record import gate_record, generator_record, items_sha256
 from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.apps.settings_file import SETTINGS, begin_folder
-from monai_retina_gen.data import icdr_grade, load_datalist, write_json
+from monai_retina_gen.data import Item, icdr_grade, load_datalist, photograph_names, write_json
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing import LabelGate, resolve_gate
 from monai_retina_gen.editing.gate_measures import lesion_neighbourhood
@@ -32,6 +32,7 @@ from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
+from monai_retina_gen.weights import state_sha256
 
 __all__ = ["AlphaSettings", "add_parser", "alpha_study", "summarise"]
 
@@ -100,17 +101,20 @@ def alpha_study(
         ValueError: if the folder was begun with other settings, or no item has a grade that may be edited.
     """
     folder = Path(out)
-    _begin(folder, settings, generator)
+    gate = None if settings.gate == "none" else resolve_gate(settings.gate)
+    _begin(folder, settings, items, generator, {"gate": gate_record(gate), "judge": gate_record(judge)}, distance)
+    names = photograph_names(str(item["image"]) for item in items)
     chosen = [item for item in items if any(n in GRADE_LESIONS[icdr_grade(item)] for n in settings.lesions)]
     if not chosen:
         raise ValueError(f"no photograph has a grade that shows {', '.join(settings.lesions)}")
-    gate = None if settings.gate == "none" else resolve_gate(settings.gate)
     rows = []
     for item in tqdm(chosen, desc="alpha-study", unit="photograph", disable=not progress):
-        file = folder / "rows" / f"{hashlib.sha256(str(item['image']).encode()).hexdigest()[:16]}.json"
+        name = names[str(item["image"])]
+        file = folder / "rows" / f"{name}.json"
         if not file.is_file():
-            file.parent.mkdir(exist_ok=True)
-            write_json(_rows(item, generator, settings, judge, distance, gate), file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            found = _rows(item, generator, settings, judge, distance, gate)
+            write_json([{"image": name, **row} for row in found], file)
         rows += json.loads(file.read_text(encoding="utf-8"))
     report = {"settings": json.loads((folder / SETTINGS).read_text()), "figures": summarise(rows)}
     write_json(report, folder / RESULT, sort_keys=False)
@@ -122,9 +126,21 @@ def alpha_study(
     return report
 
 
-def _begin(folder: Path, settings: AlphaSettings, generator: RetinaGenerator) -> None:
-    of = {"generator": generator.name, "version": generator.version, "weights_sha256": generator.weights_sha256}
-    begin_folder(folder, asdict(settings) | of)
+def _begin(
+    folder: Path,
+    settings: AlphaSettings,
+    items: Sequence[Item],
+    generator: RetinaGenerator,
+    judges: Mapping[str, Any],
+    distance: Any,
+) -> None:
+    record = {
+        "data_sha256": items_sha256(items, ("image", "grade", "group")),
+        "generator": generator_record(generator),
+        "judges": dict(judges),
+        "distance_sha256": state_sha256(distance.state_dict()) if isinstance(distance, nn.Module) else "",
+    }
+    begin_folder(folder, asdict(settings) | record)
 
 
 def _rows(
@@ -151,7 +167,6 @@ def _rows(
         for i, record in enumerate(batch.records):
             rows.append(
                 {
-                    "image": Path(str(item["image"])).name,
                     "grade": grade,
                     "lesion": lesion,
                     "asked": settings.strengths[i],

@@ -15,16 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.apps.content_record import files_sha256, items_sha256
 from monai_retina_gen.apps.image_sets import photographs
 from monai_retina_gen.apps.pin import pin
+from monai_retina_gen.apps.settings_file import begin_folder, check_writable
 from monai_retina_gen.data import Datalist, load_datalist, write_json
 from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_datalist, fold_of_group
 from monai_retina_gen.metrics import accuracy_from_confusion, bootstrap_interval, kappa_from_confusion
-from monai_retina_gen.weights import find_bundle, load_state, save_state
+from monai_retina_gen.weights import find_bundle, load_state, read_metadata, save_state, sha256_file
 
 __all__ = ["add_parser", "cross_fit", "out_of_fold_figures", "run", "train_fold"]
 
 logger = logging.getLogger(__name__)
+CONFIGS = ("train", "cross_fit")
 CONFIG, WEIGHTS, FINAL, REPORT = "cross_fitted", "models/cross_fitted.pt", "final.pt", "cross_fit.json"
 
 
@@ -36,24 +39,35 @@ def cross_fit(
     dataset_dir: str | None = None,
     folds: int = 5,
     overrides: Mapping[str, Any] | None = None,
+    install: bool = False,
 ) -> dict[str, Any]:
-    """Train the graders of all folds, calibrate them on out-of-fold predictions, and install them in the bundle.
+    """Train the graders of all folds, calibrate them on out-of-fold predictions, and put them into a bundle.
 
     Stopped, it goes on with the epoch that it had reached.
 
     Args:
         bundle: name or folder of a grader's bundle with `configs/cross_fit.json`.
         datalist: as the bundle's `datalist`; training and validation are dealt out to folds, the test stays out.
-        out: folder for the runs and for `cross_fit.json`.
+        out: folder for the runs, for `cross_fit.json`, and for a bundle of the graders: `OUT/NAME:cross_fitted`,
+            NAME that of `bundle`, is what `gate`, `label-check` and `curate` take.
         dataset_dir: folder of a named data set.
         folds: how many.
         overrides: further keys of the bundle's `train.json`, as `max_epochs`.
+        install: put them into the bundle itself, in place of those that it has.
 
     Returns:
         What `cross_fit.json` holds: figures of the out-of-fold predictions.
+
+    Raises:
+        ValueError: if `out` was begun with other photographs, folds or settings; names what differs.
+        PermissionError: if nothing can be written into `out` or the bundle; before anything is trained.
     """
     folder, settings = find_bundle(bundle), {"datalist": datalist, "dataset_dir": dataset_dir, **(overrides or {})}
     whole = load_datalist(datalist, dataset_dir, require_grade=True)
+    home = folder if install else Path(out) / folder.name
+    for part in ("models", "configs"):
+        check_writable(home / part)
+    begin_folder(out, _record(folder, whole, folds, overrides or {}))
     outcomes = [_fold_outcome(folder, Path(out), whole, fold, folds, settings) for fold in range(folds)]
     logits, target = torch.cat([outcome[0] for outcome in outcomes]), torch.cat([outcome[1] for outcome in outcomes])
     temperature = fit_temperature(logits, target)
@@ -66,12 +80,26 @@ def cross_fit(
         "temperature": temperature,
     }
     states = [load_state(Path(out) / f"fold{fold}" / FINAL) for fold in range(folds)]
-    save_state({f"graders.{i}.{k}": v for i, s in enumerate(states) for k, v in s.items()}, folder / WEIGHTS, half=True)
+    if not install:
+        write_json({**read_metadata(folder), "weights": {}}, home / "configs" / "metadata.json", sort_keys=False)
+    save_state({f"graders.{i}.{k}": v for i, s in enumerate(states) for k, v in s.items()}, home / WEIGHTS, half=True)
     config = {"weights_file": WEIGHTS, "image_size": outcomes[0][3], "network_def": definition, "out_of_fold": figures}
-    write_json(config, folder / "configs" / f"{CONFIG}.json", sort_keys=False)
-    pin(folder, config_name=CONFIG)
+    write_json(config, home / "configs" / f"{CONFIG}.json", sort_keys=False)
+    pin(home, config_name=CONFIG)
     write_json(figures, Path(out) / REPORT)
     return figures
+
+
+def _record(bundle: Path, whole: Datalist, folds: int, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What the graders depend on."""
+    keys = ("image", "grade", "group")
+    return {
+        "data_sha256": {section: items_sha256(whole[section], keys) for section in ("training", "validation")},
+        "folds": folds,
+        "overrides": dict(overrides),
+        "configs": {name: sha256_file(bundle / "configs" / f"{name}.json") for name in CONFIGS},
+        "files": files_sha256(overrides),
+    }
 
 
 def train_fold(bundle: Path, out: Path, fold: int, folds: int, settings: Mapping[str, Any]) -> Any:
@@ -79,7 +107,7 @@ def train_fold(bundle: Path, out: Path, fold: int, folds: int, settings: Mapping
     from monai.bundle import ConfigWorkflow
 
     workflow = ConfigWorkflow(
-        config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "cross_fit")],
+        config_file=[str(bundle / "configs" / f"{name}.json") for name in CONFIGS],
         workflow_type="train",
         logging_file=False,  # the command line has its own
         bundle_root=str(bundle),
@@ -142,13 +170,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="One small grader a fold, calibrated out of fold. Stopped, it goes on where it was.",
         epilog="example: python -m monai_retina_gen cross-fit --datalist idrid --dataset-dir IDRID --out folds",
     )
-    parser.add_argument("--bundle", default="retina_grader", help="bundle to train in and to install in")
+    parser.add_argument("--bundle", default="retina_grader", help="bundle whose training is run")
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder; its test stays out")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", required=True, help="folder of the runs")
     parser.add_argument("--folds", type=int, default=5, help="graders, each trained on the other folds")
     parser.add_argument("--max-epochs", type=int, help="epochs a fold (default: configs/cross_fit.json)")
     parser.add_argument("--init-weights", help="weights that every fold starts from; they must know no photograph")
+    parser.add_argument(
+        "--install", action="store_true", help="put the graders into the bundle itself, in place of those that it has"
+    )
     parser.set_defaults(run=run)
 
 
@@ -157,12 +188,19 @@ def run(args: argparse.Namespace) -> int:
     chosen = {"max_epochs": args.max_epochs, "init_weights": args.init_weights}
     overrides = {key: value for key, value in chosen.items() if value is not None}
     figures = cross_fit(
-        args.bundle, args.datalist, args.out, dataset_dir=args.dataset_dir, folds=args.folds, overrides=overrides
+        args.bundle,
+        args.datalist,
+        args.out,
+        dataset_dir=args.dataset_dir,
+        folds=args.folds,
+        overrides=overrides,
+        install=args.install,
     )
+    graders = args.bundle if args.install else str(Path(args.out) / find_bundle(args.bundle).name)
     kappa, error = figures["kappa"], figures["calibration_error"]
     print(
         f"out of fold, n = {figures['n']}: kappa {kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}], "
         f"calibration error {error[0]:.3f}, with temperature {figures['temperature']:.2f} {error[1]:.3f}; run "
-        "`python -m monai_retina_gen gate` for the gate's limits"
+        f"`python -m monai_retina_gen gate --graders {graders}:{CONFIG}` for the gate's limits"
     )
     return 0

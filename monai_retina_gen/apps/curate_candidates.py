@@ -6,7 +6,6 @@ asked for more candidates, and always sees the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_retina_gen.apps.content_record import generator_record
 from monai_retina_gen.apps.curate_graders import GradeJudge
 from monai_retina_gen.apps.extractor import Extractor
 from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.data import GenerationRecord, write_json
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.weights import load_state, save_state
+from monai_retina_gen.weights import load_state, save_state, state_sha256
 
 __all__ = ["CandidatePool", "is_unconditional", "network_sha256"]
 
@@ -36,13 +36,7 @@ def is_unconditional(generator: RetinaGenerator) -> bool:
 
 def network_sha256(state: dict[str, Tensor]) -> str:
     """Hash of a network's weights without the table of curated latents: storing it does not make it another network."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        if name.rsplit(".", 1)[-1] not in TABLE:
-            plain = (value.float() if value.is_floating_point() else value).detach().cpu().contiguous()
-            digest.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
-            digest.update(plain.numpy().tobytes())
-    return digest.hexdigest()
+    return state_sha256({name: value for name, value in state.items() if name.rsplit(".", 1)[-1] not in TABLE})
 
 
 @dataclass(frozen=True)
@@ -144,6 +138,7 @@ class CandidatePool:
     def _check_settings(self) -> None:
         settings = {
             "network_sha256": network_sha256(self.generator.network.state_dict()),
+            "generator": generator_record(self.generator)["settings"],
             "extractor": self.extractor.as_dict(),
             "graders": self.graders.as_dict(),
             "seed": self.seed,

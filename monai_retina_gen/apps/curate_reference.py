@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,8 @@ class Reference:
 def score_photographs(pool: CandidatePool, real: ImageSet, *, k: int, batch_size: int = 32) -> Reference:
     """Features and probabilities of photographs, by the pool's extractor and graders, kept beside its candidates."""
     sha256 = hashlib.sha256(real.images.numpy().tobytes()).hexdigest()
-    path = pool.folder / f"photographs_{sha256[:12]}.pt"
+    whose = hashlib.sha256(json.dumps([sha256, real.groups]).encode()).hexdigest()  # judged out of the group's fold
+    path = pool.folder / f"photographs_{whose[:12]}.pt"
     if not path.is_file():
         slices = [slice(start, start + batch_size) for start in range(0, len(real), batch_size)]
         seen = [pool.graders.probabilities(real.floats(rows), real.groups[rows]) for rows in slices]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_retina_gen.apps.curate_candidates import is_unconditional, network_sha256
 from monai_retina_gen.apps.pin import pin
+from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.weights import CHECKPOINT, build_from_bundle, find_bundle, load_state, load_weights, save_state
 
@@ -25,6 +26,7 @@ def check_store(bundle: str | Path, generator: RetinaGenerator, per_grade: int) 
             than `per_grade` places for a grade.
     """
     folder = find_bundle(bundle)
+    check_writable(folder / "configs")
     if not is_unconditional(generator):
         raise ValueError(
             f"--store {bundle}: generator {generator.name!r} takes grades, so there is no table of latents to fill; "

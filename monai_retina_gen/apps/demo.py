@@ -15,6 +15,7 @@ import torch
 
 from monai_retina_gen.apps.quick_vae import train_quick_vae
 from monai_retina_gen.apps.report import report, sample_rows
+from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.apps.study import StudyConfig, run_study
 from monai_retina_gen.data import load_datalist, write_image, write_phantoms
 from monai_retina_gen.errors import BundleNotFoundError
@@ -25,7 +26,7 @@ from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
 __all__ = ["add_parser", "demo"]
 
 logger = logging.getLogger(__name__)
-PHANTOMS = 240
+PHANTOMS, PHANTOM_SETTINGS = 240, "phantoms.json"
 GENERATIVE_BUNDLES = ("retina_vae", "retina_wgan", "retina_wgan_gp", "retina_stylegan3", "retina_drgan")
 
 
@@ -87,6 +88,7 @@ def demo(
 
 def _phantoms(folder: Path, size: int) -> Path:
     datalist = folder / "phantoms" / "datalist.json"
+    begin_folder(datalist.parent, {"size": size, "count": PHANTOMS}, name=PHANTOM_SETTINGS)
     if not datalist.is_file():
         write_phantoms(folder / "phantoms", count=PHANTOMS, size=size, seed=0, masks=False, splits=(0.6, 0.2, 0.2))
     return datalist

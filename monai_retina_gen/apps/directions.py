@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.direction_report import DirectionRow, comparison_table, direction_sheet, direction_table
+from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.editing import (
@@ -257,6 +258,7 @@ def run(args: argparse.Namespace) -> int:
     generator = load_style_generator(args.generator, device=args.device)
     name, config_name = split_bundle_name(args.generator)
     folder = find_bundle(name)
+    check_writable(folder / "configs")
     bundle = args.segmenter or read_inference_config(folder, config_name).get("segmenter", "retina_lesion_segmentation")
     segmenter = load_segmenter(bundle, device=args.device, flips=False)
     lesions = _known_lesions(args.lesions, segmenter.structures, bundle)

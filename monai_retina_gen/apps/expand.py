@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from monai_retina_gen.apps.content_record import gate_record, generator_record, items_sha256
 from monai_retina_gen.apps.expand_batch import Entry, finished_batch
 from monai_retina_gen.apps.expand_counts import asked_counts, check_served, images_by_grade
 from monai_retina_gen.apps.expand_masks import MaskSource
@@ -23,6 +24,7 @@ from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.data import (
     ICDR_GRADE,
+    MASK_KEYS,
     RECORD_KEY,
     Item,
     LabelGrades,
@@ -44,7 +46,7 @@ from monai_retina_gen.transforms.compose_masks import ComposerHandle
 __all__ = ["add_parser", "expand"]
 
 logger = logging.getLogger(__name__)
-SETTINGS, BANK = "expand.json", "lesion_bank.npz"
+SETTINGS, BANK, BANK_OF = "expand.json", "lesion_bank.npz", "lesion_bank.json"
 GRADES = 5
 """Grades that the label gate knows."""
 
@@ -162,13 +164,11 @@ def _check_settings(
             "classes: pass gate=None (--gate none), or a gate of your own"
         )
     settings = {
-        "generator": generator.name,
-        "version": generator.version,
-        "weights_sha256": generator.weights_sha256,
+        "generator": generator_record(generator),
         "counts": {str(g): grades.count(g) for g in sorted(set(grades))},
         "seed": seed,
         "batch_size": batch_size,
-        "gate": gate if isinstance(gate, str) or gate is None else type(resolve_gate(gate)).__name__,
+        "gate": None if gate is None else gate_record(resolve_gate(gate)),
     }
     if eyes is not None:
         settings["masks_sha256"] = eyes.digest()
@@ -298,6 +298,6 @@ def _bank(args: argparse.Namespace, masks: Sequence[Item] | None) -> Path | None
 
 
 def _make_bank(masks: Sequence[Item], path: Path) -> None:
+    begin_folder(path.parent, {"masks_sha256": items_sha256(masks, ("image", "grade", *MASK_KEYS))}, name=BANK_OF)
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         build_lesion_bank(masks, progress=True).save(path)

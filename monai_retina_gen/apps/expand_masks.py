@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from monai_retina_gen.apps.content_record import items_sha256
 from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, Item, MaskComposer, icdr_grade, write_mask
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
@@ -59,13 +59,9 @@ class MaskSource:
         return self.items[row], self._load(row)
 
     def digest(self) -> str:
-        """sha256 of all masks and of the bank: what images depend on."""
-        digest = hashlib.sha256()
-        for item in self.items:
-            for key in self._keys(item):
-                digest.update(f"{Path(item['image']).name} {item.get('grade')} {key}".encode())
-                digest.update(Path(item[key]).read_bytes())
-        return digest.hexdigest()
+        """sha256 of what images depend on: masks, grades, groups, and the photographs, by which masks are cropped."""
+        masks = [key for key in CONDITION_KEYS if self.composer is None or key not in LESION_MASKS]
+        return items_sha256(self.items, ("image", "grade", "group", *masks))
 
     def _candidates(self, grade: int) -> list[int]:
         grades = [icdr_grade(item) if "grade" in item else None for item in self.items]

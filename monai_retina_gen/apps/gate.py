@@ -12,6 +12,7 @@ import torch
 from scipy.stats import binomtest
 
 from monai_retina_gen.apps.gate_statistics import GateStatistics, collect_statistics
+from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.data import load_datalist, write_json
 from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, lower_limit
 from monai_retina_gen.editing.gate_limits import EDIT_TESTS
@@ -55,6 +56,7 @@ def calibrate_gate(
     """
     name, config_name = split_bundle_name(graders)
     path = find_bundle(name) / "configs" / f"{config_name}.json"
+    check_writable(path.parent)
     config = read_inference_config(find_bundle(name), config_name)
     folds = config["network_def"]["folds"]
     gate = LabelGate(graders=graders, segmenter=segmenter, limits=OPEN, device=device)

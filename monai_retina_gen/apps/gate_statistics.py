@@ -50,7 +50,7 @@ def collect_statistics(
     """Measure photographs.
 
     Args:
-        items: graded photographs; those with a key of a lesion are taken as annotated for all lesions.
+        items: graded photographs; which lesions are annotated, `annotated_lesions` says.
         gate: its limits play no part.
         image_size: side at which edits are made.
         folds: fold by group. Lesions are transplanted within a fold, so that no judge has seen where they come from.

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.image_sets import read_section
+from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import Item, icdr_grade, write_json
 from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion
@@ -158,6 +159,8 @@ def run(args: argparse.Namespace) -> int:
     """Invert, write and print."""
     generator = load_style_generator(args.generator, device=args.device)
     name, config_name = split_bundle_name(args.generator)
+    if args.store_limit:
+        check_writable(find_bundle(name) / "configs")
     inverter = _inverter(generator, args)
     identity = inverter_identity(name, config_name, inverter.settings)
     items = read_section(args.datalist, args.dataset_dir, default="training")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.data import LESION_MASKS, LesionBank, build_lesion_bank, load_datalist, write_json
 from monai_retina_gen.generators.drgan_generator import LESION_BANK
 from monai_retina_gen.weights import find_bundle, read_metadata, save_state, sha256_file
@@ -63,6 +64,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Build the bank and say what is in it."""
+    if args.bundle:
+        check_writable(find_bundle(args.bundle) / "configs")
     items = load_datalist(args.datalist, args.dataset_dir)["training"]
     predicted = [item for source in args.predicted for item in load_datalist(source)["training"]]
     bank = build_lesion_bank(items, predicted=predicted, diameter=args.diameter, min_area=args.min_area, progress=True)

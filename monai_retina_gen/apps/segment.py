@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_retina_gen.apps.content_record import segmenter_record
 from monai_retina_gen.apps.image_sets import spread
 from monai_retina_gen.apps.segment_overlay import overlay_sheet
 from monai_retina_gen.apps.settings_file import begin_folder
@@ -38,6 +39,7 @@ from monai_retina_gen.data.tables import IMAGE_SUFFIXES, is_image_file, warn_unr
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
+from monai_retina_gen.weights import sha256_file
 
 __all__ = ["add_parser", "segment", "segment_photograph", "with_masks"]
 
@@ -120,9 +122,9 @@ def segment(
     folder, items = Path(out), [item for section in SECTIONS for item in datalist.get(section, ())]
     if not items:
         raise DatalistError("the datalist holds no photograph")
-    settings = {"segmenter": segmenter.name, "thresholds": segmenter.thresholds, "format": file_format, "soft": soft}
-    by_first(lambda: begin_folder(folder, settings, name=SETTINGS))
     names = photograph_names([item["image"] for item in items])
+    settings = {"format": file_format, "soft": soft, "allow_upsampling": allow_upsampling}
+    by_first(lambda: begin_folder(folder, {**settings, **_contents(names, segmenter)}, name=SETTINGS))
     files = {
         path: {key: folder / "masks" / key / f"{name}{SUFFIXES[file_format]}" for key in segmenter.structures}
         for path, name in names.items()
@@ -139,6 +141,11 @@ def segment(
         predicted = combine_masks(datalist if keep_annotated else {}, predicted, follow_grades=follow_grades)
     by_first(lambda: _finish(folder, predicted, files if overlays else {}))
     return folder
+
+
+def _contents(names: Mapping[str, str], segmenter: FundusSegmenter) -> dict[str, Any]:
+    photographs = {name: sha256_file(path) for path, name in names.items()}
+    return {"segmenter": segmenter_record(segmenter), "photographs": photographs}
 
 
 def _finish(folder: Path, predicted: Datalist, drawn: Mapping[str, Mapping[str, Path]]) -> None:

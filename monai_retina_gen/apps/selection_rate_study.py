@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_retina_gen.apps.content_record import items_sha256
 from monai_retina_gen.apps.extractor import Extractor
 from monai_retina_gen.apps.image_sets import ImageSet, sampled_images
 from monai_retina_gen.apps.pictures import strip
@@ -169,11 +169,11 @@ class SelectionRateStudy:
                 yield f"{column_name(column['threshold'])} has no photograph of {', '.join(gone)}."
 
     def _check_settings(self) -> None:
-        content = json.dumps([self.datalist[section] for section in SECTIONS], sort_keys=True)
+        keys = ("image", "grade", "group", "selection_rate")
         settings = {
             "trainer": self.trainer_settings,
             "extractor": self.extractor.as_dict(),
-            "items_sha256": hashlib.sha256(content.encode()).hexdigest(),
+            "items_sha256": {section: items_sha256(self.datalist[section], keys) for section in SECTIONS},
             "samples": self.samples,
             "top": self.top,
             "seed": self.seed,

@@ -15,6 +15,7 @@ from monai.transforms import Compose
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from monai_retina_gen.apps.content_record import files_sha256
 from monai_retina_gen.apps.image_sets import ImageSet
 from monai_retina_gen.data import Item, icdr_grade
 from monai_retina_gen.errors import WeightsError
@@ -69,7 +70,8 @@ class BundleTrainer:
     def settings(self) -> dict[str, Any]:
         """What a training depends on, as plain values."""
         configs = {path.name: sha256_file(path) for path in self.configs}
-        return {"bundle": self.bundle.name, "configs": configs, "overrides": self.overrides}
+        files = files_sha256(self.overrides)
+        return {"bundle": self.bundle.name, "configs": configs, "overrides": self.overrides, "files": files}
 
     def load_photographs(self, items: Sequence[Item]) -> ImageSet:
         """Graded photographs as training reads them: through the configuration's `load_transforms`."""

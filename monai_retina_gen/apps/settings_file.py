@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai_retina_gen.data import write_json
 
-__all__ = ["SETTINGS", "begin_folder"]
+__all__ = ["SETTINGS", "begin_folder", "check_writable"]
 
-SETTINGS = "settings.json"
+SETTINGS, SHOWN = "settings.json", 5
 
 
 def begin_folder(folder: str | Path, settings: Mapping[str, Any], *, name: str = SETTINGS) -> Path:
@@ -48,6 +49,28 @@ def begin_folder(folder: str | Path, settings: Mapping[str, Any], *, name: str =
     return path.parent
 
 
+def check_writable(folder: str | Path) -> None:
+    """See that files can be written into a folder, before hours are spent on what shall go there.
+
+    Args:
+        folder: made where it is missing.
+
+    Raises:
+        PermissionError: names the folder and what the system says.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"{folder}: results cannot be written there ({error.strerror or error}); choose another folder, or a copy "
+            "of the bundle"
+        ) from error
+
+
 def _told(key: str, there: Any, now: Any) -> str:
-    long = isinstance(there, dict) or isinstance(now, dict)
-    return key if long else f"{key}: {there} there, {now} now"
+    if isinstance(there, dict) and isinstance(now, dict):
+        parts = sorted(name for name in there | now if there.get(name) != now.get(name))
+        return f"{key} ({', '.join(parts[:SHOWN])}{f' and {len(parts) - SHOWN} more' if parts[SHOWN:] else ''})"
+    return key if isinstance(there, dict) or isinstance(now, dict) else f"{key}: {there} there, {now} now"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.generators import STATISTICS, measure_styles, save_style_statistics
 from monai_retina_gen.weights import find_bundle
@@ -28,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Measure, store and print."""
     folder = find_bundle(args.generator)
+    check_writable(folder / "configs")
     generator = load_style_generator(str(folder), device=args.device)
     found = measure_styles(generator, samples=args.samples, seed=args.seed)
     save_style_statistics(folder, found, seed=args.seed)

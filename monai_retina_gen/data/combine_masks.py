@@ -10,7 +10,38 @@ from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item
 from monai_retina_gen.data.label_grades import icdr_grade
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 
-__all__ = ["combine_masks"]
+__all__ = ["TOGETHER", "annotated_lesions", "combine_masks", "merge_masks"]
+
+TOGETHER = ("ma", "he", "ex", "se")
+"""Lesions that are annotated together, by the convention of IDRiD."""
+
+
+def annotated_lesions(item: Mapping[Any, Any]) -> frozenset[str]:
+    """The lesions that were looked for in a photograph: where one of them has no mask, the photograph shows none.
+
+    The mask of any of `ma`, `he`, `ex`, `se` says that all four were annotated. Laser scars and membranes are annotated
+    each for itself, often by `activation-maps`, and say nothing of other lesions.
+
+    Args:
+        item: with masks, or their files, under the keys of lesions.
+
+    Examples:
+        >>> sorted(annotated_lesions({"ex": "ex.png"})), sorted(annotated_lesions({"laser": "laser.png"}))
+        (['ex', 'he', 'ma', 'se'], ['laser'])
+    """
+    found = {name for name in CONDITION_LESIONS if name in item}
+    return frozenset(found | set(TOGETHER) if found & set(TOGETHER) else found)
+
+
+def merge_masks(item: Item, predicted: Item | None) -> Item:
+    """The item with predicted masks of what was not annotated in it (see `annotated_lesions`).
+
+    Examples:
+        >>> merge_masks({"image": "a", "ex": "real"}, {"image": "a", "ex": "guess", "ma": "guess", "od": "guess"})
+        {'image': 'a', 'ex': 'real', 'od': 'guess'}
+    """
+    known = annotated_lesions(item)
+    return {**item, **{k: v for k, v in (predicted or {}).items() if k not in item and k not in known}}
 
 
 def combine_masks(
@@ -18,8 +49,7 @@ def combine_masks(
 ) -> Datalist:
     """The predicted datalist with annotated masks where there are any.
 
-    An item with the annotated mask of any lesion was annotated for all of them (the convention of IDRiD): a lesion
-    without a file is absent there, whatever was predicted.
+    A lesion that was looked for (`annotated_lesions`) and has no annotated mask is absent, whatever was predicted.
 
     Args:
         annotated: datalist with the masks of some photographs.
@@ -36,7 +66,7 @@ def combine_masks(
         >>> predicted = {"training": [{"image": "a.png", **masks}, {"image": "b.png", "grade": 0, **masks}]}
         >>> found = combine_masks(annotated, predicted, follow_grades=True)["training"]
         >>> found[0]
-        {'image': 'a.png', 'od': 'p_od.png', 'ex': 'a_ex.png'}
+        {'image': 'a.png', 'ex': 'a_ex.png', 'od': 'p_od.png'}
         >>> found[1]
         {'image': 'b.png', 'grade': 0, 'od': 'p_od.png'}
     """
@@ -50,8 +80,8 @@ def combine_masks(
 
 
 def _combined(item: Item, annotated: Item, follow_grades: bool) -> Item:
-    lesions = set(CONDITION_LESIONS)
-    excluded = lesions - set(GRADE_LESIONS[icdr_grade(item)]) if follow_grades and "grade" in item else set()
-    replaced = lesions if lesions & set(annotated) else set()
-    own = {key: annotated[key] for key in CONDITION_KEYS if key in annotated and key not in excluded}
-    return {**{key: value for key, value in item.items() if key not in excluded | replaced}, **own}
+    own, found = ({key: masks[key] for key in CONDITION_KEYS if key in masks} for masks in (annotated, item))
+    allowed = set(GRADE_LESIONS[icdr_grade(item)]) if follow_grades and "grade" in item else set(CONDITION_LESIONS)
+    excluded = set(CONDITION_LESIONS) - allowed
+    masks = {key: mask for key, mask in merge_masks(own, found).items() if key not in excluded}
+    return {**{key: value for key, value in item.items() if key not in CONDITION_KEYS}, **masks}

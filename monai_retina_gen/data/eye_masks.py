@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
+from monai_retina_gen.data.combine_masks import annotated_lesions, merge_masks
 from monai_retina_gen.data.datalist_format import Item
 from monai_retina_gen.data.eye_geometry import EyeGeometry
 from monai_retina_gen.data.field_of_view import find_field_of_view
@@ -18,11 +19,9 @@ from monai_retina_gen.data.image_io import read_image, read_mask
 from monai_retina_gen.data.lesion_rules import LESION_MASKS
 from monai_retina_gen.errors import ImageFileError, ImageValueError
 
-__all__ = ["EyeMasks", "merge_masks", "read_eye_masks"]
+__all__ = ["EyeMasks", "read_eye_masks"]
 
 Mask = npt.NDArray[np.bool_]
-TOGETHER = ("ma", "he", "ex", "se")
-"""Lesions that are annotated together, by the convention of IDRiD."""
 SAME_SIZE = 0.03  # masks within this share of the wanted diameter are taken as they are: nothing is resampled
 
 
@@ -35,33 +34,14 @@ class EyeMasks:
         field: field of view.
         disc: optic disc; empty where unknown.
         lesions: by name.
-        annotated: whether the lesions were annotated.
+        annotated: lesions that were annotated; the others are predicted.
     """
 
     geometry: EyeGeometry
     field: Mask
     disc: Mask
     lesions: Mapping[str, Mask]
-    annotated: bool
-
-
-def is_annotated(item: Item) -> bool:
-    """Whether the lesions of a photograph were annotated."""
-    return any(name in item for name in TOGETHER)
-
-
-def merge_masks(item: Item, predicted: Item | None) -> Item:
-    """The item with predicted masks where it has no annotated ones.
-
-    An item with the mask of any of `ma`, `he`, `ex`, `se` was annotated for these four: predicted ones are not added.
-
-    Examples:
-        >>> merge_masks({"image": "a", "ex": "real"}, {"image": "a", "ex": "guess", "ma": "guess", "od": "guess"})
-        {'image': 'a', 'ex': 'real', 'od': 'guess'}
-    """
-    annotated = is_annotated(item)
-    added = {k: v for k, v in (predicted or {}).items() if not (annotated and k in TOGETHER)}
-    return {**item, **{key: value for key, value in added.items() if key not in item}}
+    annotated: frozenset[str]
 
 
 def read_eye_masks(item: Item, predicted: Item | None, *, diameter: int, threshold: float = 0.5) -> EyeMasks | None:
@@ -95,7 +75,7 @@ def read_eye_masks(item: Item, predicted: Item | None, *, diameter: int, thresho
         field=hard["fov"],
         disc=disc,
         lesions={name: hard[name] for name in names},
-        annotated=is_annotated(item),
+        annotated=annotated_lesions(item),
     )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data.atomic_file import atomic_path
+from monai_retina_gen.data.combine_masks import TOGETHER
 from monai_retina_gen.data.datalist_format import Item
 from monai_retina_gen.data.eye_geometry import EyeGeometry, quadrants
 from monai_retina_gen.data.eye_masks import EyeMasks, read_eye_masks
@@ -180,9 +181,9 @@ def build_lesion_bank(
 ) -> LesionBank:
     """Collect the lesions of graded photographs.
 
-    Annotated masks win: where an item has the mask of any lesion, it was annotated for all (the convention of IDRiD),
-    and predictions of its lesions are not used. Left out are pieces that the grade excludes (`GRADE_LESIONS`), that lie
-    mostly on the optic disc or outside the field of view, predicted ones along its rim, and items without a grade.
+    Annotated masks win (see `annotated_lesions`): predictions of lesions that were annotated are not used. Left out are
+    pieces that the grade excludes (`GRADE_LESIONS`), that lie mostly on the optic disc or outside the field of view,
+    predicted ones along its rim, and items without a grade.
 
     Args:
         items: items of a datalist with `grade` and masks (`fov`, `od` and lesions, as paths).
@@ -224,7 +225,7 @@ def collect_lesions(eyes: Sequence[tuple[str, int, EyeMasks]], diameter: int, mi
         diameter=diameter,
         name=np.array([name for name, _, _ in eyes]),
         grade=np.array([grade for _, grade, _ in eyes], np.int64),
-        annotated=np.array([masks.annotated for _, _, masks in eyes]),
+        annotated=np.array([not masks.annotated.isdisjoint(TOGETHER) for _, _, masks in eyes]),
         disc=axes[:, 0].astype(np.float32),
         field=axes[:, 1].astype(np.float32),
         eye=np.array([piece[0] for piece in flat], np.int64),
@@ -238,10 +239,11 @@ def collect_lesions(eyes: Sequence[tuple[str, int, EyeMasks]], diameter: int, mi
 def _pieces(masks: EyeMasks, grade: int, min_area: int) -> list[tuple[int, Array, Array]]:
     """Lesion, middle in the eye's axes and pixel offsets of every piece that the grade allows."""
     found = []
-    field = masks.field if masks.annotated else _without_rim(masks.field, RIM * masks.geometry.radius)
+    middle = _without_rim(masks.field, RIM * masks.geometry.radius)  # predictions along the rim are false alarms
     for name in GRADE_LESIONS[grade]:
         # Membranes often start at the disc; everything else on it is the disc's own brightness or vessels.
         off_limits = np.zeros_like(masks.field) if name == "membrane" else masks.disc
+        field = masks.field if name in masks.annotated else middle
         for where in _components(masks.lesions.get(name)):
             inside = field[where[:, 1], where[:, 0]].mean()
             if len(where) >= min_area and inside > 0.5 and off_limits[where[:, 1], where[:, 0]].mean() <= ON_DISC:

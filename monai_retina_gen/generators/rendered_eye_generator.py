@@ -16,6 +16,7 @@ from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map
 from monai_retina_gen.data.phantom.smooth import FACTORS, draw_smooth_phantom
 from monai_retina_gen.generators.drgan_generator import DRGANGenerator
 from monai_retina_gen.generators.phantom_generator import MASKS, PhantomGenerator
+from monai_retina_gen.weights import state_sha256
 
 __all__ = ["RENDERED_FACTORS", "RenderedEyeGenerator"]
 
@@ -96,7 +97,8 @@ class RenderedEyeGenerator(PhantomGenerator):
         """Image and masks `(3 + 8, S, S)` of one eye, from the store where it has them."""
         if self.store is None:
             return self._render(row)
-        key = hashlib.sha256(row.numpy().astype(np.float32).tobytes()).hexdigest()[:20]
+        whose = f"{self._renderer_sha256} {self.renderer.image_size}".encode()  # a store may meet another renderer
+        key = hashlib.sha256(whose + row.numpy().astype(np.float32).tobytes()).hexdigest()[:20]
         file = self.store / f"{key}_{self.image_size}.npy"
         if not file.is_file():
             values = (self._render(row) * 255).round().byte().numpy()
@@ -131,6 +133,10 @@ class RenderedEyeGenerator(PhantomGenerator):
     def _rendered(self, masks: Tensor) -> Tensor:
         condition = condition_map({n: masks[i][None, None] for i, n in enumerate(MASKS) if n in CONDITION_KEYS})
         return self.renderer.images(condition, torch.tensor([GRADE]), [SEED])[0].cpu()
+
+    @cached_property
+    def _renderer_sha256(self) -> str:
+        return state_sha256(self.renderer.network.state_dict())
 
     @cached_property
     def _colour(self) -> Tensor:

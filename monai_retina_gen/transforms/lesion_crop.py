@@ -14,19 +14,19 @@ import torch
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
 
+from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
-__all__ = ["LESIONS", "RandLesionCropd", "StackMasksd", "UnpackMasksd"]
+__all__ = ["RandLesionCropd", "StackMasksd", "UnpackMasksd"]
 
-LESIONS = ("ma", "he", "ex", "se")
 NOT_ANNOTATED = 255  # masks hold 0 to 254, the share of a pixel that is covered
 
 
 class StackMasksd(Transform):
     """Keeps the image and one stack of masks, both uint8.
 
-    A structure whose key an item lacks is not annotated, with one exception: a photograph with the mask of any lesion
-    was annotated for all lesions (the convention of IDRiD), and those without a mask are absent from it.
+    A structure whose key an item lacks is not annotated, unless it is a lesion that was looked for (see
+    `annotated_lesions`): that is absent.
 
     Args:
         structures: keys of the masks, in the order of the network's channels.
@@ -46,12 +46,12 @@ class StackMasksd(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Tensor]:
         image = torch.as_tensor(data["image"]).as_subclass(torch.Tensor)
-        lesions_known = any(key in data for key in LESIONS)
+        looked_for = annotated_lesions(data)
         label = image.new_zeros((len(self.structures), *image.shape[1:]), dtype=torch.uint8)
         for channel, key in enumerate(self.structures):
             if key in data:
                 label[channel] = (data[key][0] * (NOT_ANNOTATED - 1)).round().to(torch.uint8)
-            elif not (lesions_known and key in LESIONS):
+            elif key not in looked_for:
                 label[channel] = NOT_ANNOTATED
         return {"image": (image * 255).round().to(torch.uint8), "label": label}
 
@@ -100,7 +100,7 @@ class RandLesionCropd(WorkerSeeded, MapTransform):
     """
 
     def __init__(
-        self, *, size: int, structures: Sequence[str], around: Sequence[str] = LESIONS, share: float = 0.75
+        self, *, size: int, structures: Sequence[str], around: Sequence[str] = TOGETHER, share: float = 0.75
     ) -> None:
         MapTransform.__init__(self, ["image", "label"])
         if size < 1 or not 0 <= share <= 1:

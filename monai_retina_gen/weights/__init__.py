@@ -17,6 +17,7 @@ from monai_retina_gen.weights.state_files import (
     save_parts,
     save_state,
     sha256_file,
+    state_sha256,
 )
 from monai_retina_gen.weights.training_state import save_training_state, start_networks
 from monai_retina_gen.weights.transfer import Transfer, transfer_state
@@ -68,6 +69,7 @@ __all__ = [
     "sha256_file",
     "split_bundle_name",
     "start_networks",
+    "state_sha256",
     "transfer_state",
     "user_cache",
     "weights_file",

@@ -23,6 +23,7 @@ __all__ = [
     "save_parts",
     "save_state",
     "sha256_file",
+    "state_sha256",
 ]
 
 
@@ -149,6 +150,21 @@ def load_parts(
             raise WeightsError(f"{path} holds {twice[0]}, and so does a file before it: want each tensor in one file")
         state |= part
     return state
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Hash of weights as they stand, also where they were never in a file; half precision counts as what it loads as.
+
+    Examples:
+        >>> state_sha256({"a": torch.zeros(2)}) == state_sha256({"a": torch.zeros(2).half()})
+        True
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        plain = (value.float() if value.is_floating_point() else value).detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
+        digest.update(plain.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state", *, finite: bool = False) -> str:

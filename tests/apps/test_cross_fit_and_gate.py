@@ -35,7 +35,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
     bundle, out = tmp_path_factory.mktemp("bundles") / "tiny_grader", tmp_path_factory.mktemp("folds")
     shutil.copytree(find_bundle("retina_grader") / "configs", bundle / "configs")
-    return bundle, out, cross_fit(bundle, str(phantoms), out, folds=2, overrides=SMALL)
+    return bundle, out, cross_fit(bundle, str(phantoms), out, folds=2, overrides=SMALL, install=True)
 
 
 def test_every_photograph_is_judged_once_by_a_stranger(fitted: tuple[Path, Path, Any], phantoms: Path) -> None:
@@ -62,6 +62,50 @@ def test_finished_folds_are_not_trained_again(fitted: tuple[Path, Path, Any], ph
     again = cross_fit(bundle, str(phantoms), out, folds=2, overrides=SMALL)
     assert [(out / f"fold{i}" / FINAL).stat().st_mtime_ns for i in (0, 1)] == before
     assert again == figures
+
+
+def test_a_bundle_is_changed_only_where_that_is_asked_for(fitted: tuple[Path, Path, Any], phantoms: Path) -> None:
+    bundle, out, figures = fitted
+    before = {path: sha256_file(path) for path in bundle.rglob("*") if path.is_file()}
+    assert cross_fit(bundle, str(phantoms), out, folds=2, overrides=SMALL) == figures
+    assert {path: sha256_file(path) for path in bundle.rglob("*") if path.is_file()} == before
+    own, image = load_grader(f"{out / bundle.name}:cross_fitted"), torch.rand(2, 3, 48, 48)
+    assert own.sha256 == sha256_file(bundle / WEIGHTS)
+    torch.testing.assert_close(own.probabilities(image), load_grader(f"{bundle}:cross_fitted").probabilities(image))
+
+
+def test_other_photographs_folds_or_settings_are_refused(
+    fitted: tuple[Path, Path, Any], phantoms: Path, tmp_path: Path
+) -> None:
+    bundle, out, _ = fitted
+    others = write_phantoms(tmp_path / "others", count=24, size=80, seed=4, splits=(0.5, 0.25, 0.25), grades=range(5))
+    init = tmp_path / "init.pt"
+    init.write_bytes(b"weights")
+    for datalist, folds, overrides, named in (
+        (others, 2, SMALL, r"data_sha256 \(training, validation\)"),
+        (phantoms, 3, SMALL, "folds: 2 there, 3 now"),
+        (phantoms, 2, SMALL | {"max_epochs": 2}, r"overrides \(max_epochs\)"),
+        (phantoms, 2, SMALL | {"init_weights": str(init)}, r"files \(init_weights\), overrides"),
+    ):
+        before = {path: sha256_file(path) for path in out.rglob("*") if path.is_file()}
+        with pytest.raises(ValueError, match=rf"begun with other settings \({named}"):
+            cross_fit(bundle, str(datalist), out, folds=folds, overrides=overrides)
+        assert {path: sha256_file(path) for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written_is_seen_before_training(
+    fitted: tuple[Path, Path, Any], phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*arguments: Any) -> Any:
+        raise AssertionError("trained first")
+
+    monkeypatch.setattr("monai_retina_gen.apps.cross_fit.train_fold", trained)
+    bundle = tmp_path / "read_only"
+    shutil.copytree(fitted[0] / "configs", bundle / "configs")
+    (bundle / "models").write_text("a file where a folder is wanted")
+    with pytest.raises(PermissionError, match="models: results cannot be written there"):
+        cross_fit(bundle, str(phantoms), tmp_path / "out", folds=2, overrides=SMALL, install=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_gate_command(fitted: tuple[Path, Path, Any], phantoms: Path, tmp_path: Path, capsys: Any) -> None:

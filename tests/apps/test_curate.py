@@ -185,7 +185,7 @@ def test_other_thresholds_choose_anew_among_the_same(wgan_bundle: Path, items: A
     more = _curate(str(wgan_bundle), items, tmp_path, candidates=40, per_grade=2)
     for grade, seeds in few.report["seeds"].items():
         assert more.report["seeds"][grade][: len(seeds)] == seeds
-    with pytest.raises(ValueError, match=r"other settings \(extractor, seed: \d+ there"):
+    with pytest.raises(ValueError, match=r"other settings \(extractor \(name\), seed: \d+ there"):
         _curate(
             str(wgan_bundle),
             items,

@@ -146,18 +146,25 @@ def test_alpha_study_measures_writes_and_goes_on(bundle: Path, phantom_folder: P
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
         "alpha_study.csv", "alpha_study.json", "alpha_study.png", "rows", "settings.json",
     }  # fmt: skip
-    again = alpha_study(items, Broken(loaded(bundle)), tmp_path / "a", settings, progress=False, **options)
+    still = make_editor(bundle)
+    still.edit = None  # type: ignore[method-assign,assignment]  # nothing is edited a second time
+    again = alpha_study(items, still, tmp_path / "a", settings, progress=False, **options)
     assert again == report
     other = AlphaSettings(strengths=(-1, 0, 1), image_size=48, graders="own")
     with pytest.raises(ValueError, match="other settings \\(image_size: 64 there"):
-        alpha_study(items, Broken(loaded(bundle)), tmp_path / "a", other, progress=False, **options)
-
-
-class Broken:
-    """The identity of a generator, and nothing that could edit."""
-
-    def __init__(self, of: StyleGAN3Generator) -> None:
-        self.name, self.version, self.weights_sha256 = of.name, of.version, of.weights_sha256
+        alpha_study(items, still, tmp_path / "a", other, progress=False, **options)
+    stranger = gate()
+    stranger.image_size = 8
+    for changed, named in (
+        ({"judge": stranger}, "judges \\(judge\\)"),
+        ({"distance": nn.Linear(1, 1)}, "distance_sha256"),
+    ):
+        with pytest.raises(ValueError, match=f"other settings \\({named}"):
+            alpha_study(items, still, tmp_path / "a", settings, progress=False, **{**options, **changed})
+    with pytest.raises(ValueError, match="other settings \\(data_sha256"):
+        alpha_study(items[1:], still, tmp_path / "a", settings, progress=False, **options)
+    with pytest.raises(ValueError, match="other settings \\(generator \\(directions_sha256\\)"):
+        alpha_study(items, loaded(bundle), tmp_path / "a", settings, progress=False, **options)
 
 
 def test_figures_in_closed_form() -> None:

@@ -36,11 +36,11 @@ class Echo(RetinaGenerator):
 
     def __init__(self, dies_at: int = 0) -> None:
         super().__init__(torch.nn.Identity())
-        self.dies_at, self.calls = dies_at, 0
+        self._dies_at, self.calls = dies_at, 0
 
     def synthesize(self, masks: Any, grades: Any, *, seeds: Any, **options: Any) -> GeneratedBatch:
         self.calls += 1
-        if self.calls == self.dies_at:
+        if self.calls == self._dies_at:
             raise KeyboardInterrupt
         grade = self.check_grades(grades)
         image = torch.cat([masks["vessel"], masks["he"], masks["fov"]], 1)

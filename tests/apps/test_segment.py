@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import pytest
@@ -94,6 +95,32 @@ def test_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
         segment(datalist, segmenter(), again, soft=True, progress=False)
 
 
+def test_masks_of_another_photograph_or_segmenter_are_never_taken_for_its_own(tmp_path: Path) -> None:
+    """Two folders with equal file names, one after the other; and whatever else changes a mask."""
+    for folder, left in (("one", 20), ("two", 30)):
+        (tmp_path / folder).mkdir()
+        photograph(tmp_path / folder / "eye.png", left=left)
+    one, two = (load_datalist({"test": [{"image": str(tmp_path / name / "eye.png")}]}) for name in ("one", "two"))
+    out = segment(one, segmenter(), tmp_path / "out", progress=False)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    unflipped, other = segmenter(), segmenter()
+    unflipped.inferer.flips = unflipped.inferer.flips[:1]
+    other.network.register_buffer("shift", torch.ones(1))
+    changes: list[tuple[Any, FundusSegmenter, dict[str, bool], str]] = [
+        (two, segmenter(), {}, r"photographs \(eye\)"),
+        (one, unflipped, {}, r"segmenter \(flips\)"),
+        (one, other, {}, r"segmenter \(weights_sha256\)"),
+        (one, segmenter(), {"allow_upsampling": True}, "allow_upsampling: False there"),
+    ]
+    for datalist, by, options, named in changes:
+        with pytest.raises(ValueError, match=rf"begun with other settings \({named}"):
+            segment(datalist, by, out, progress=False, **options)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    (tmp_path / "one").rename(tmp_path / "moved")  # the same photographs elsewhere are the same
+    moved = load_datalist({"test": [{"image": str(tmp_path / "moved" / "eye.png")}]})
+    segment(moved, segmenter(), out, progress=False)
+
+
 def test_annotated_masks_win_and_grades_exclude_lesions(tiny_segmenter: Path, tmp_path: Path) -> None:
     eye = photograph(tmp_path / "eye.png")
     healthy, annotated = tmp_path / "healthy.png", tmp_path / "ex.png"
@@ -144,7 +171,7 @@ def test_command(tiny_segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFix
     arguments = ["segment", "--images", str(tmp_path / "small" / "eye.png"), "--bundle", str(tiny_segmenter)]
     assert main([*arguments, "--out", str(tmp_path / "small_out")]) == 2
     assert "allow_upsampling" in capsys.readouterr().err
-    assert main([*arguments, "--out", str(tmp_path / "small_out"), "--allow-upsampling"]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "larger_out"), "--allow-upsampling"]) == 0
 
 
 def test_bundle_gives_thresholds_and_refuses_others(tiny_segmenter: Path, grader_bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,10 @@ def settings(folder: Path, out: Path, **options: Any) -> SegmentationStudyConfig
     )
 
 
-def test_whole_study_and_going_on(phantom_folder: Path, tmp_path: Path) -> None:
-    config, generator = settings(phantom_folder, tmp_path), smoke_synthesizer()
+def test_whole_study_and_going_on(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    data, tmp_path = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("study")
+    shutil.copytree(phantom_folder, data, dirs_exist_ok=True)
+    config, generator = settings(data, tmp_path), smoke_synthesizer()
     study = run_segmentation_study(config, generator)
     assert set(study["arms"]) == set(config.arms)
     assert study["words"].startswith("synthesize against classic, mean PR-AUC of 8 test photographs")
@@ -114,7 +117,16 @@ def test_whole_study_and_going_on(phantom_folder: Path, tmp_path: Path) -> None:
     items = load_datalist(tmp_path / "pairs" / "synthesize" / "datalist.json")["training"]
     assert {"he", "vessel", "fov"} <= set(items[0])
     with pytest.raises(ValueError, match="other settings \\(steps: "):
-        run_segmentation_study(settings(phantom_folder, tmp_path, steps=3), generator)
+        run_segmentation_study(settings(data, tmp_path, steps=3), generator)
+    trained_on = smoke_synthesizer()
+    with torch.no_grad():
+        next(trained_on.network.parameters()).add_(0.1)
+    with pytest.raises(ValueError, match=r"other settings \(generator \(weights_sha256\)\)"):
+        run_segmentation_study(config, trained_on)
+    item = load_datalist(config.datalist)["test"][0]
+    shutil.copy(item["vessel"], item["ex"])  # the same names, another content
+    with pytest.raises(ValueError, match=r"other settings \(data_sha256 \(test\)\)"):
+        run_segmentation_study(config, generator)
 
 
 def test_errors(phantom_folder: Path, tmp_path: Path) -> None:

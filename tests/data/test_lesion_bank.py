@@ -23,7 +23,8 @@ from monai_retina_gen.data import (
     rule_violation,
     write_mask,
 )
-from monai_retina_gen.data.eye_masks import EyeMasks, merge_masks
+from monai_retina_gen.data.combine_masks import annotated_lesions, combine_masks, merge_masks
+from monai_retina_gen.data.eye_masks import EyeMasks
 from monai_retina_gen.data.lesion_bank import collect_lesions
 from monai_retina_gen.errors import DatalistError, ImageFileError, ImageValueError
 
@@ -31,7 +32,8 @@ from monai_retina_gen.errors import DatalistError, ImageFileError, ImageValueErr
 def eye_masks(masks: dict[str, Any]) -> EyeMasks:
     plane = {name: mask[0].numpy() >= 0.5 for name, mask in masks.items()}
     geometry = EyeGeometry.from_masks(plane["fov"], plane["od"])
-    return EyeMasks(geometry, plane["fov"], plane["od"], {name: plane[name] for name in LESION_MASKS}, True)
+    lesions = {name: plane[name] for name in LESION_MASKS}
+    return EyeMasks(geometry, plane["fov"], plane["od"], lesions, frozenset(lesions))
 
 
 def test_geometry_finds_the_phantoms_eye() -> None:
@@ -203,3 +205,17 @@ def test_tensors_of_a_bundle_are_the_bank(phantom_bank: LesionBank) -> None:
     np.testing.assert_array_equal(again.pixels, phantom_bank.pixels)
     with pytest.raises(DatalistError, match="lesion bank of format"):
         LesionBank.from_state({"kind": state["kind"]})
+
+
+def test_one_rule_says_what_was_annotated() -> None:
+    """Masks from activation maps, then a segmenter's: whichever way they are joined, what each item has is the same."""
+    predicted = {name: f"p_{name}.png" for name in ("vessel", "od", *LESION_MASKS[:4])}
+    for own in ({"laser": "l.png"}, {"laser": "l.png", "ex": "ex.png"}, {"od": "od.png"}, {"membrane": "m.png"}, {}):
+        item, found = {"image": "a.png", **own}, {"image": "a.png", **predicted}
+        joined = combine_masks({"test": [item]}, {"test": [found]})["test"][0]
+        assert joined == merge_masks(item, found)
+        lesions = {"ex", "laser"} if "ex" in own else {*own, "ma", "he", "ex", "se"} - {"od"}
+        assert {name for name in joined if name in LESION_MASKS} == lesions
+        assert all(joined[name] == file for name, file in own.items())
+    assert annotated_lesions({"vessel": "v.png", "od": "o.png"}) == frozenset()
+    assert annotated_lesions({"ma": "", "membrane": ""}) == {"ma", "he", "ex", "se", "membrane"}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_retina_gen import __version__
+from monai_retina_gen.apps.content_record import generator_record, items_sha256
 from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.data import (
+    MASK_KEYS,
     Item,
     MaskComposer,
     SyntheticDataset,
@@ -23,7 +25,7 @@ from monai_retina_gen.data import (
     write_json,
 )
 from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
-from monai_retina_gen.data.eye_masks import merge_masks
+from monai_retina_gen.data.combine_masks import merge_masks
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.metrics import verdict
 
@@ -63,10 +65,11 @@ def run_segmentation_study(
     _check_generator(config, made_by)
     datalist = load_datalist(config.datalist, config.dataset_dir)
     real, test = (load_pairs(datalist[section], config, section) for section in ("training", "test"))
-    _check_settings(folder, config, made_by)
+    predicted = load_datalist(config.masks)["training"] if config.masks else []
+    _check_settings(folder, config, made_by, {**datalist, "predicted": predicted})
     waiting = _waiting(folder, config)
     if waiting:
-        banks = _banks(config, datalist["training"], made_by)
+        banks = _banks(config, datalist["training"], predicted, made_by)
         for number, (arm, seed) in enumerate(waiting, 1):
             started = time.monotonic()
             _run(folder, arm, seed, TrainingPairs(real, banks.get(arm), config.share, arm != "none"), test, config)
@@ -97,9 +100,16 @@ def _check_generator(config: SegmentationStudyConfig, generator: RetinaGenerator
             )
 
 
-def _check_settings(folder: Path, config: SegmentationStudyConfig, generator: RetinaGenerator | None) -> None:
-    weights = "" if generator is None else f"{generator.name} {generator.version} {generator.weights_sha256}"
-    settings = {**config.settings(), "generator": weights, "version": __version__}
+def _check_settings(
+    folder: Path, config: SegmentationStudyConfig, generator: RetinaGenerator | None, items: Mapping[str, Any]
+) -> None:
+    keys = ("image", "group", "grade", *MASK_KEYS)
+    settings = {
+        **config.settings(),
+        "data_sha256": {name: items_sha256(items[name], keys) for name in ("training", "test", "predicted")},
+        "generator": None if generator is None else generator_record(generator),
+        "version": __version__,
+    }
     begin_folder(folder, settings)
 
 
@@ -110,12 +120,14 @@ def _waiting(folder: Path, config: SegmentationStudyConfig) -> list[tuple[str, i
 
 
 def _banks(
-    config: SegmentationStudyConfig, training: Sequence[Item], generator: RetinaGenerator | None
+    config: SegmentationStudyConfig,
+    training: Sequence[Item],
+    predicted: Sequence[Item],
+    generator: RetinaGenerator | None,
 ) -> dict[str, Pairs]:
     """Synthesized pairs of the arms that have them, made ahead."""
     if generator is None:
         return {}
-    predicted = load_datalist(config.masks)["training"] if config.masks else []
     second = {item["image"]: item for item in predicted}
     merged = [merge_masks(item, second.get(item["image"])) for item in training]
     annotated = [item for item in merged if any(key in item for key in config.structures)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -64,8 +65,9 @@ class Photographs:
         return Photographs(self.images[index], self.labels[index], grades, items, self.own_grades)
 
     def digest(self) -> str:
-        """sha256 of pixels and labels."""
-        return hashlib.sha256(self.images.numpy().tobytes() + self.labels.numpy().tobytes()).hexdigest()
+        """sha256 of pixels, labels, grades and groups."""
+        whose = json.dumps([self.labels.tolist(), self.grades, self.groups]).encode()
+        return hashlib.sha256(self.images.numpy().tobytes() + whose).hexdigest()
 
 
 def load_photographs(

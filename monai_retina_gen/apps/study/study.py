@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,18 @@ from typing import Any
 import torch
 
 from monai_retina_gen import __version__
+from monai_retina_gen.apps.content_record import generator_record, items_sha256
 from monai_retina_gen.apps.settings_file import begin_folder
-from monai_retina_gen.data import Datalist, Item, LabelGrades, check_labels_are_grades, load_datalist, write_json
-from monai_retina_gen.data.eye_masks import merge_masks
+from monai_retina_gen.data import (
+    MASK_KEYS,
+    Datalist,
+    Item,
+    LabelGrades,
+    check_labels_are_grades,
+    load_datalist,
+    write_json,
+)
+from monai_retina_gen.data.combine_masks import merge_masks
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
 from .analysis import analyse
@@ -119,17 +127,10 @@ def _settings(config: StudyConfig, material: Material) -> dict[str, Any]:
     return {
         **config.settings(),
         "data_sha256": digests | {name: photographs.digest() for name, photographs in material.tests.items()},
-        "generator_sha256": {name: _digest(generator) for name, generator in material.generators.items()},
+        "masks_sha256": items_sha256(material.training.items, MASK_KEYS),
+        "generators": {name: generator_record(generator) for name, generator in material.generators.items()},
         "versions": {"monai_retina_gen": __version__, "torch": torch.__version__},
     }
-
-
-def _digest(generator: RetinaGenerator) -> str:
-    """sha256 of the weights as they stand, also for a generator that was never in a file."""
-    digest = hashlib.sha256()
-    for name, value in sorted(generator.network.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _run_all(conditions: list[Condition], material: Material) -> list[dict[str, Any]]:
