@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from monai_retina_gen.data import MASK_KEYS, Item
+from monai_retina_gen.data import ICDR_GRADE, MASK_KEYS, Item
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.generators import RetinaGenerator
@@ -46,12 +46,14 @@ def items_sha256(items: Iterable[Item], keys: Collection[str] = ("image",)) -> s
 
     Args:
         items: items of a datalist.
-        keys: keys that a result depends on; those that an item lacks are left out.
+        keys: keys that a result depends on; those that an item lacks are left out. With the grade goes the one that a
+            label was made from.
 
     Examples:
         >>> items_sha256([{"grade": 1, "note": "a"}], ["grade"]) == items_sha256([{"grade": 1}], ["grade"])
         True
     """
+    wanted = sorted({*keys, ICDR_GRADE} if "grade" in keys else set(keys))
     known: dict[str, str] = {}  # photographs that are listed twice are read once
 
     def content(key: str, value: Any) -> Any:
@@ -61,7 +63,7 @@ def items_sha256(items: Iterable[Item], keys: Collection[str] = ("image",)) -> s
             known[value] = sha256_file(value)
         return known[value]
 
-    rows = [{key: content(key, item[key]) for key in sorted(keys) if key in item} for item in items]
+    rows = [{key: content(key, item[key]) for key in wanted if key in item} for item in items]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
