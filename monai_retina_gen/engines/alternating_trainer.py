@@ -21,6 +21,7 @@ from monai_retina_gen.data.resumable import ResumableSampler
 from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
 from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
 from monai_retina_gen.engines.phases import Phase, phase_at
+from monai_retina_gen.engines.repeatable import repeatable
 from monai_retina_gen.losses import AdversarialStep, Penalty
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
@@ -231,14 +232,16 @@ class AlternatingTrainer(Trainer):
         latent = self._own_rows(self.latents, len(real), shared, condition)
         with self._autocast():
             fake = self._generate(latent, **condition)
-        seen = self.augment(fake)  # geometry needs float32
+        alike = repeatable(self.augment, fake.device)
+        seen = alike(fake)  # geometry needs float32
         with self._autocast():
             scores = _float(self.discriminator(seen, **condition))
         step = AdversarialStep(
-            seen_real=real,
+            seen_real=None,
             seen_fake=seen,
             real_scores=None,
             fake_scores=scores,
+            augment_alike=alike,
             **self._step_inputs(real, fake, latent, condition, shared),
         )
         loss = self.adversarial_loss.generator(scores)

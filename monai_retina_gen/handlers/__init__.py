@@ -8,6 +8,7 @@ from monai_retina_gen.handlers.generator_ema import GeneratorEMAHandler
 from monai_retina_gen.handlers.metrics_file import MetricsFileHandler
 from monai_retina_gen.handlers.nan_guard import NaNGuardHandler
 from monai_retina_gen.handlers.painting_sheet import PaintingSheetHandler
+from monai_retina_gen.handlers.processes import handlers_of_process
 from monai_retina_gen.handlers.progress import ProgressHandler
 from monai_retina_gen.handlers.sample_grid import SampleGridHandler, image_grid
 from monai_retina_gen.handlers.save_generated import SaveGeneratedHandler
@@ -29,5 +30,6 @@ __all__ = [
     "StageHandler",
     "SynthesisGridHandler",
     "condition_picture",
+    "handlers_of_process",
     "image_grid",
 ]

@@ -27,6 +27,8 @@ class GridHandler(ABC):
 
     name = "grid"
 
+    first_process_only = True
+
     def __init__(self, *, generator: Any, output_dir: str, interval: int, writer: Any) -> None:
         self.generator, self.folder, self.interval, self.writer = generator, Path(output_dir), interval, writer
 

@@ -20,6 +20,8 @@ class MetricsFileHandler:
         path: the JSON file; its folder is made.
     """
 
+    first_process_only = True
+
     def __init__(self, *, path: str) -> None:
         self.path = Path(path)
 

@@ -22,6 +22,8 @@ class ProgressHandler:
         name: name of the logger.
     """
 
+    first_process_only = True
+
     def __init__(
         self, *, interval: int = 1, keys: Sequence[str] = ("loss",), name: str = "monai_retina_gen.training"
     ) -> None:

@@ -20,6 +20,8 @@ class SaveGeneratedHandler:
         inferer: the evaluator's `GeneratorInferer`, whose last batch is written.
     """
 
+    first_process_only = True
+
     def __init__(self, *, output_dir: str, inferer: Any) -> None:
         self.folder, self.inferer = Path(output_dir), inferer
         self._entries: list[tuple[str, GenerationRecord]] = []

@@ -21,8 +21,8 @@ class FeatureMatching:
 
     `weight * sum over scales, mean over layers of mean over the batch of ||D_p(c, x) - D_p(c, G(c))||_2 / sqrt(n_p)`
     with `n_p` numbers in a layer: the root of the mean square, so that layers and sizes weigh alike (the paper prints
-    the norm alone). A term for `AlternatingTrainer(g_terms=...)` whose discriminator returns `features`, a list of
-    layers for each scale.
+    the norm alone). Where the discriminator's images are augmented, both of a pair are, by the same draws. A term for
+    `AlternatingTrainer(g_terms=...)` whose discriminator returns `features`, a list of layers for each scale.
 
     Args:
         weight: the paper's 10.
@@ -43,7 +43,7 @@ class FeatureMatching:
 
     def __call__(self, step: AdversarialStep) -> Tensor:
         with torch.no_grad():
-            real = step.score(step.seen_real)
+            real = step.score(step.augment_alike(step.real))
         return self.weight * self.distance(real, step.fake_scores)
 
     def distance(self, real: dict[str, list[list[Tensor]]], fake: dict[str, list[list[Tensor]]]) -> Tensor:

@@ -135,8 +135,9 @@ class FundusVAE(nn.Module):
 
         Latents of N(0, I) between the encoded photographs decode to blur, where the network never trained; and one
         Gaussian over left and right eyes puts discs on both sides of an eye. So each grade has one Gaussian for either
-        side; sides are told apart by the direction in which mirroring moves latents most. A grade with n photographs
-        keeps its own moments with weight n / (n + shrinkage), those of all grades otherwise.
+        side; sides are told apart by the direction in which mirroring moves latents most. A grade with n photographs,
+        each of which has one view on either side, keeps its own moments with weight n / (n + shrinkage), those of all
+        grades otherwise.
 
         Args:
             means: posterior means of the training photographs, `(N, latent_dim)`.
@@ -157,7 +158,7 @@ class FundusVAE(nn.Module):
                 number = int(rows.sum())
                 if number == 0:
                     continue
-                own, moments = number / (number + 2 * shrinkage), _moments(latents[rows], noise)
+                own, moments = number / (number + shrinkage), _moments(latents[rows], noise)
                 self.prior_mean[grade, side] = own * moments[0] + (1 - own) * pooled[0]
                 covariance = own * moments[1] + (1 - own) * pooled[1]
                 self.prior_scale[grade, side] = torch.linalg.cholesky(covariance).to(means.dtype)

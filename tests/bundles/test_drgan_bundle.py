@@ -238,9 +238,6 @@ def test_shipped_weights_are_small() -> None:
     assert [config[key] for key in keys] == [training[key] for key in keys]
 
 
-def test_several_processes_keep_the_handlers_that_all_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = json.loads((BUNDLE / "configs" / "multi_gpu_train.json").read_text())
-    for name in ("NaNGuardHandler", "StageHandler", "GeneratorEMAHandler", "ValidationHandler"):
-        assert f"'{name}'" in config["train#trainer#train_handlers"]
+def test_several_processes_take_the_steps_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert len(parsed("train", "multi_gpu_train")["run"]) == len(parsed("train")["run"])

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
+from monai_retina_gen.engines import DiscriminatorAugment
+from monai_retina_gen.engines.repeatable import repeatable
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.losses import (
     AdversarialStep,
@@ -75,6 +77,23 @@ def test_feature_matching_against_the_norm() -> None:
     term = FeatureMatching(weight=10.0)
     assert float(term.distance(real, fake)) == pytest.approx(expected, rel=1e-5)
     assert float(term(step(score=lambda images: real, fake_scores=fake))) == pytest.approx(10 * expected, rel=1e-5)
+
+
+def test_feature_matching_compares_pairs_that_are_augmented_alike() -> None:
+    """The real image of a pair is turned and coloured as the generated one: equal images have no distance."""
+    augment = DiscriminatorAugment(operations="fundus")
+    augment.p.fill_(1.0)
+    alike, image = repeatable(augment, torch.device("cpu")), torch.rand(4, 3, 16, 16) * 2 - 1
+
+    def score(images: torch.Tensor) -> dict[str, Any]:
+        return {"features": [[images]]}
+
+    seen = alike(image)
+    before = torch.get_rng_state()
+    term = FeatureMatching()
+    assert float(term(step(score=score, real=image, fake_scores=score(seen), augment_alike=alike))) == 0
+    assert torch.equal(torch.get_rng_state(), before)  # what is drawn next is not moved
+    assert float(term(step(score=score, real=image, fake_scores=score(seen), augment_alike=augment))) > 0.1
 
 
 def test_feature_matching_teaches_the_generated_side_alone() -> None:

@@ -92,6 +92,21 @@ def test_fitted_prior_has_the_moments_of_each_side() -> None:
         torch.testing.assert_close(draws.T.cov(), own.T.cov() + 0.2 * torch.eye(3), atol=0.1, rtol=0)
 
 
+def test_a_grade_keeps_its_own_moments_with_the_stated_weight() -> None:
+    """n / (n + shrinkage) for n photographs, each of which shows one view on either side."""
+    generator = torch.Generator().manual_seed(0)
+    vae = FundusVAE(image_size=64, latent_dim=3, channels=(8, 8, 8, 8), num_classes=2)
+    means, grades = torch.randn(90, 3, generator=generator), torch.tensor([0] * 60 + [1] * 30)
+    means[:, 0] += 20  # far from its mirror image
+    means[grades == 1, 1] += 7
+    vae.fit_prior(means, means * torch.tensor([-1.0, 1, 1]), torch.ones_like(means), grades, shrinkage=20.0)
+    for grade, weight in ((0, 60 / 80), (1, 30 / 50), (2, 1.0)):
+        rows = (grades == grade) | (grade == 2)
+        expected = weight * means[rows, 1:].mean(0) + (1 - weight) * means[:, 1:].mean(0)
+        for side in (0, 1):
+            torch.testing.assert_close(vae.prior_mean[grade, side, 1:], expected, atol=1e-4, rtol=0)
+
+
 def test_prior_of_fewer_photographs_than_dimensions() -> None:
     """Large latents of few photographs with little noise: singular but for the noise, which single precision loses."""
     vae = FundusVAE(image_size=64, latent_dim=64, channels=(8, 8, 8, 8))
@@ -124,6 +139,10 @@ def test_class_weights_average_to_one() -> None:
     weights = class_weights(counts)
     mean = sum(float(w) * n for w, n in zip(weights, counts.values(), strict=True)) / sum(counts.values())
     assert mean == pytest.approx(1.0)
+    for order in ([4, 2, 0, 1, 3], [1, 0, 2, 3, 4]):  # a weight belongs to its grade, not to its place
+        assert torch.equal(class_weights({grade: counts[grade] for grade in order}), weights)
+    with pytest.raises(ValueError, match=r"keys \[0, 2\]: the grades from 0 on"):
+        class_weights({0: 5, 2: 3})
     assert torch.equal(class_weights({0: 3, 1: 0}) > 0, torch.tensor([True, False]))
     with pytest.raises(ValueError, match="no photograph"):
         class_weights({0: 0})
