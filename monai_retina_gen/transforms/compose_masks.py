@@ -18,7 +18,15 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, ensure_tuple
 from torch import Tensor
 
-from monai_retina_gen.data import LESION_MASKS, ComposedMasks, MaskComposer, grade_of, grades_of
+from monai_retina_gen.data import (
+    ICDR_GRADE,
+    LESION_MASKS,
+    ComposedMasks,
+    MaskComposer,
+    grade_of,
+    grades_of,
+    icdr_grade,
+)
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
 from monai_retina_gen.transforms.image_order import resolve_image_order
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
@@ -86,19 +94,24 @@ class ComposeMasks(WorkerSeeded, RandomizableTransform):
         self.composer = ComposerHandle(bank, **options)
         self.grades = None if grades is None else tuple(grades_of(grades, "grades"))
         self.image_order = image_order
-        self.seed, self.grade = 0, 0
 
-    def randomize(self, data: Any = None) -> None:
-        """Draw the seed, and the grade where there are several, for an eye of grade `data`."""
+    def randomize(self, data: Any = None) -> tuple[int, int]:  # type: ignore[override]
+        """Draw the seed, and the grade where there are several, for an eye of grade `data`.
+
+        They are returned, not kept, so that threads cannot mix them.
+        """
         self.settle_seed()
-        self.seed = int(self.R.randint(0, 2**32, dtype=np.uint64))
-        self.grade = grade_of(data) if self.grades is None else self.grades[self.R.randint(len(self.grades))]
+        seed = int(self.R.randint(0, 2**32, dtype=np.uint64))
+        return seed, grade_of(data) if self.grades is None else self.grades[self.R.randint(len(self.grades))]
 
     def __call__(self, masks: Mapping[str, Tensor], grade: Any = None) -> ComposedMasks:
         """Compose masks; `grade` may be left out where `grades` are drawn."""
-        self.randomize(grade)
+        return self.compose(masks, *self.randomize(grade))
+
+    def compose(self, masks: Mapping[str, Tensor], seed: int, grade: int) -> ComposedMasks:
+        """Compose masks from what `randomize` drew."""
         order = resolve_image_order(next(iter(masks.values())), self.image_order)
-        made = self.composer.get().compose({k: _turn(m, order) for k, m in masks.items()}, self.grade, seed=self.seed)
+        made = self.composer.get().compose({k: _turn(m, order) for k, m in masks.items()}, grade, seed=seed)
         if order == "CHW":
             return made
         turned = {name: mask.transpose(1, 2).contiguous() for name, mask in made.masks.items()}
@@ -167,13 +180,26 @@ class ComposeMasksd(RandomizableTransform, MapTransform):
             raise KeyError(
                 f"anatomy_keys: the item has no {self.anatomy_keys['fov']!r}; it has {sorted(map(str, item))}"
             )
-        made = self.compose(anatomy, item.get(self.label_key))
+        keeps = self.compose.grades is None and self.label_key in item
+        seed, grade = self.compose.randomize(icdr_grade(item, str(self.label_key)) if keeps else None)
+        made = self.compose.compose(anatomy, seed, grade)
         for key in self.keys:
             item[key] = _like(anatomy["fov"], made.masks[str(key)])
-        item[self.label_key] = self.compose.grade
-        note = {"grade": self.compose.grade, "seed": self.compose.seed, "profile": made.profile}
+        item.update(self._label(item, grade))
+        note = {"grade": grade, "seed": seed, "profile": made.profile}
         item[COMPOSED_KEY] = json.dumps(note, sort_keys=True)
         return item
+
+    def _label(self, item: Mapping[Hashable, Any], grade: int) -> dict[Hashable, Any]:
+        """The grade drawn, where grades are."""
+        if self.compose.grades is None:
+            return {}
+        if ICDR_GRADE in item:
+            raise ValueError(
+                f"grades {self.compose.grades}: the item's {self.label_key!r} is a label that joins grades, and would "
+                "not be that of a grade that is drawn; leave grades out, or load the datalist without grade_map"
+            )
+        return {self.label_key: grade}
 
 
 def _turn(mask: Tensor, order: str) -> Tensor:

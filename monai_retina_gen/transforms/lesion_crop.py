@@ -108,10 +108,9 @@ class RandLesionCropd(WorkerSeeded, MapTransform):
         self.size, self.share = size, share
         self.channels = [channel for channel, key in enumerate(structures) if key in around]
         self.unpack = UnpackMasksd()
-        self.corner = (0, 0)
 
-    def randomize(self, data: Tensor) -> None:
-        """Draw the upper left corner of the crop in a label `(structures, H, W)`."""
+    def randomize(self, data: Tensor) -> tuple[int, int]:  # type: ignore[override]
+        """Draw the upper left corner of the crop in a label `(structures, H, W)`; it is returned, for threads' sake."""
         self.settle_seed()
         limits = [side - self.size for side in data.shape[-2:]]
         if min(limits) < 0:
@@ -124,11 +123,10 @@ class RandLesionCropd(WorkerSeeded, MapTransform):
             pixel = self.R.randint(len(rows))
             wanted = (rows[pixel] - shift[0], columns[pixel] - shift[1])
             corner = [int(min(max(w, 0), limit)) for w, limit in zip(wanted, limits, strict=True)]
-        self.corner = (corner[0], corner[1])
+        return corner[0], corner[1]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Cut and unpack (see `UnpackMasksd`)."""
-        self.randomize(data["label"])
-        top, left = self.corner
+        top, left = self.randomize(data["label"])
         box = (slice(None), slice(top, top + self.size), slice(left, left + self.size))
         return self.unpack({**data, "image": data["image"][box], "label": data["label"][box]})

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import MaskComposer, grade_of
+from monai_retina_gen.data import ICDR_GRADE, MaskComposer, grades_of
 from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
@@ -94,10 +94,13 @@ class BatchGenerativeAugment(WorkerSeeded):
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
         background: float | None = None,
+        label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
         self.image_key, self.label_key, self.mask_keys = image_key, label_key, tuple(mask_keys)
         self.group_key, self.allow_missing_keys, self.image_order = group_key, allow_missing_keys, image_order
-        self.policy = AugmentationPolicy(prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength)
+        self.policy = AugmentationPolicy(
+            prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength, label_grades=label_grades
+        )
         self.source = AugmentationSource(
             generator=generator,
             gate=gate,
@@ -115,10 +118,12 @@ class BatchGenerativeAugment(WorkerSeeded):
         if self.source.has_bank:
             self.source.maker.check_modes(self.policy.modes)
 
-    def randomize(self, data: Any) -> Plans:  # type: ignore[override]
+    def randomize(self, data: Any, own_grades: Any = None) -> Plans:  # type: ignore[override]
         """Draw a plan for every grade in `data`; they are returned, not kept."""
         self.settle_seed()
-        return [self.policy.draw(self.R, grade_of(grade)) for grade in data]
+        labels = grades_of(data, self.label_key)
+        grades = [None] * len(labels) if own_grades is None else grades_of(own_grades, ICDR_GRADE)
+        return [self.policy.draw(self.R, label, grade) for label, grade in zip(labels, grades, strict=True)]
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         batch = dict(batch)
@@ -127,7 +132,7 @@ class BatchGenerativeAugment(WorkerSeeded):
             raise ValueError(f"{len(images)} images with {len(grades)} grades in one batch")
         order = resolve_image_order(images, self.image_order)
         masks = masks_of(batch, self.mask_keys, self.allow_missing_keys)
-        plans = self.randomize(grades.tolist() if isinstance(grades, Tensor) else grades)
+        plans = self.randomize(grades, batch.get(ICDR_GRADE))
         rows = [i for i, plan in enumerate(plans) if plan is not None]
         outcomes = [Outcome()] * len(plans)
         if rows:

@@ -13,7 +13,7 @@ from typing import Any
 
 from monai.transforms import RandomizableTransform
 
-from monai_retina_gen.data import MaskComposer, grade_of
+from monai_retina_gen.data import ICDR_GRADE, MaskComposer, grade_of
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.planned import PlannedTransform
@@ -38,7 +38,7 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         prob: a number, a number per grade, or `"balance"`: `1 - n_g / max(n)`, meant with `balanced_sampler`, so that
             every real photograph is shown about as often as before and the rest is generated. Alone it diversifies
             and changes no counts.
-        counts: photographs per grade, for `"balance"`.
+        counts: photographs per grade, or per label, for `"balance"`.
         lesion: lesion(s) that an `"edit"` picks from: `ma`, `he`, `ex`, `se`, or several at once as `"ex+he"`; without
             any, the generator chooses, if it can.
         strength: range for `"edit"` in [-1, 1], a share of what the generator can do.
@@ -56,6 +56,10 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         edit_options: further arguments of the generator's `edit`, such as `{"step": "mu", "blend": "replace"}`.
         background: for `"edit"`: share of the time, such as 0.02, in which a thread makes edits ahead; a photograph
             stays as it is until its first one is there. Not repeatable: it depends on time. `None` edits at once.
+            Not in worker processes of a `DataLoader`, where it is an error.
+        label_grades: what labels such as "referable" stand for, `{label: {grade: photographs}}` (`count_label_grades`):
+            an image for a label is of one of its grades, each as often as in the data. Labels are grades without it. An
+            item that says its own grade besides (`ICDR_GRADE`, as of `load_datalist(grade_map=...)`) keeps that.
 
     Shape:
         - image: `(3, H, W)` floating point in [0, 1]; the output has the same shape, order, dtype and device. Neither
@@ -99,9 +103,12 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
         background: float | None = None,
+        label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
         RandomizableTransform.__init__(self, prob=1.0)
-        self.policy = AugmentationPolicy(prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength)
+        self.policy = AugmentationPolicy(
+            prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength, label_grades=label_grades
+        )
         source = AugmentationSource(
             generator=generator,
             gate=gate,
@@ -119,11 +126,12 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
             source.maker.check_modes(self.policy.modes)
         PlannedTransform.__init__(self, source, image_order)
 
-    def randomize(self, data: Any = None) -> AugmentationPlan | None:  # type: ignore[override]
+    def randomize(self, data: Any = None, own_grade: Any = None) -> AugmentationPlan | None:  # type: ignore[override]
         """Draw the plan for an item of grade `data`: it is returned, not kept, so that threads cannot mix plans."""
         self.settle_seed()
-        return self.policy.draw(self.R, grade_of(data))
+        grade = None if own_grade is None else grade_of(own_grade, ICDR_GRADE)
+        return self.policy.draw(self.R, grade_of(data), grade)
 
-    def plan(self, grade: Any) -> AugmentationPlan | None:
-        """A new plan for an image of `grade`; `None` leaves it as it is."""
-        return self.randomize(grade)
+    def plan(self, grade: Any, own_grade: Any = None) -> AugmentationPlan | None:
+        """A new plan for an image of `grade`; `None` leaves it as it is. See `__call__` for `own_grade`."""
+        return self.randomize(grade, own_grade)

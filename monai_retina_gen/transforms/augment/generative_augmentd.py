@@ -76,6 +76,7 @@ class GenerativeAugmentd(PlannedTransformd, RandomizableTransform):
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
         background: float | None = None,
+        label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
         RandomizableTransform.__init__(self, prob=1.0)
         augment = GenerativeAugment(
@@ -96,6 +97,7 @@ class GenerativeAugmentd(PlannedTransformd, RandomizableTransform):
             synthesize_options=synthesize_options,
             edit_options=edit_options,
             background=background,
+            label_grades=label_grades,
         )
         check_mask_keys(augment.policy.modes, mask_keys, augment.source.has_bank)
         PlannedTransformd.__init__(

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.config import KeysCollection
 
-from monai_retina_gen.data import grade_of
+from monai_retina_gen.data import ICDR_GRADE, grade_of
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd
@@ -73,9 +73,10 @@ class LesionEdit(PlannedTransform):
         super().__init__(source, image_order)
         self.lesion, self.strength = lesion, float(strength)
 
-    def plan(self, grade: Any) -> AugmentationPlan:
+    def plan(self, grade: Any, own_grade: Any = None) -> AugmentationPlan:
         """The edit of a photograph of `grade`: always the same."""
-        return AugmentationPlan("edit", grade_of(grade), 0, self.lesion, self.strength)
+        own = grade_of(grade) if own_grade is None else grade_of(own_grade, ICDR_GRADE)
+        return AugmentationPlan("edit", own, 0, self.lesion, self.strength)
 
 
 class LesionEditd(PlannedTransformd):

@@ -15,6 +15,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 
+from monai_retina_gen.data import ICDR_GRADE
 from monai_retina_gen.transforms.augment.conditions import check_stale_masks
 from monai_retina_gen.transforms.augment.outcome import Outcome, finish, item_notes, taken_over, turned
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
@@ -38,8 +39,8 @@ class PlannedTransform(Transform):
     def __init__(self, source: AugmentationSource, image_order: str | None) -> None:
         self.source, self.image_order = source, image_order
 
-    def plan(self, grade: Any) -> AugmentationPlan | None:
-        """The plan for an image of `grade`; `None` leaves the image as it is."""
+    def plan(self, grade: Any, own_grade: Any = None) -> AugmentationPlan | None:
+        """The plan for an image of `grade`; `None` leaves the image as it is. See `__call__` for `own_grade`."""
         raise NotImplementedError
 
     def __call__(
@@ -49,22 +50,24 @@ class PlannedTransform(Transform):
         masks: Mapping[str, Tensor] | None = None,
         *,
         group: str | None = None,
+        own_grade: Any = None,
         plan: AugmentationPlan | Literal["new"] | None = "new",
     ) -> Tensor:
         """Carry out a plan for one image.
 
         Args:
             img: `(3, H, W)`, see the class.
-            grade: its grade.
+            grade: its grade, or its label where labels join grades.
             masks: name to `(1, H, W)`: those that `synthesize` starts from, and annotated ones for `edit`.
             group: photograph or patient that the image belongs to, for a cross-fitted gate.
+            own_grade: its grade 0-4 where `grade` is a label and it is known besides.
             plan: one of `plan(grade)`, to carry out the same for several images; by default a new one.
 
         Returns:
             The image. Its `meta["generated"]` holds the record, `""` for a real one, and
             `meta["generation_refused"]` why the real image stays where another was wanted.
         """
-        return self.augment(img, grade, masks, group=group, plan=plan)[0]
+        return self.augment(img, grade, masks, group=group, own_grade=own_grade, plan=plan)[0]
 
     def augment(
         self,
@@ -73,11 +76,12 @@ class PlannedTransform(Transform):
         masks: Mapping[str, Tensor] | None = None,
         *,
         group: str | None = None,
+        own_grade: Any = None,
         plan: AugmentationPlan | Literal["new"] | None = "new",
     ) -> tuple[Tensor, Outcome]:
         """As calling it, with the outcome, whose masks are in the order of the image's axes."""
         image, order = prepared(img, self.image_order)
-        what = self.plan(grade) if plan == "new" else plan
+        what = self.plan(grade, own_grade) if plan == "new" else plan
         outcome = Outcome()
         if what is not None:
             outcome = self.source.apply([what], RealImages.of_item(image, order, masks or {}, group))[0]
@@ -116,7 +120,7 @@ class PlannedTransformd(MapTransform):
         item = dict(data)
         if self.label_key not in item:
             raise KeyError(f"label_key {self.label_key!r} is not in the item, which has {sorted(map(str, item))}")
-        plan = self.augment.plan(item[self.label_key])
+        plan = self.augment.plan(item[self.label_key], item.get(ICDR_GRADE))
         masks = masks_of(item, self.mask_keys, self.allow_missing_keys)
         group = group_of(item.get(self.group_key))
         for key in self.key_iterator(item):

@@ -32,3 +32,8 @@ def test_a_bank_made_anew_shows_its_new_images(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert seed_shown(augments[0]) == shown[1]
+
+
+def test_a_bank_serves_without_the_generator_that_is_named_beside_it(vae_bundle: Path, tmp_path: Path) -> None:
+    folder = expand(str(vae_bundle), {3: 1}, tmp_path / "bank", gate=None, progress=False)
+    assert seed_shown(GenerativeAugment(bank=folder, generator="no_such_bundle", prob=1.0, image_order="CHW")) >= 0
