@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,14 @@ from monai_retina_gen.apps.settings_file import begin_folder, check_writable
 from monai_retina_gen.data import Datalist, load_datalist, write_json
 from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_datalist, fold_of_group
 from monai_retina_gen.metrics import accuracy_from_confusion, bootstrap_interval, kappa_from_confusion
-from monai_retina_gen.weights import find_bundle, load_state, read_metadata, save_state, sha256_file
+from monai_retina_gen.weights import (
+    find_bundle,
+    load_state,
+    read_metadata,
+    save_parts,
+    save_state,
+    sha256_file,
+)
 
 __all__ = ["add_parser", "cross_fit", "out_of_fold_figures", "run", "train_fold"]
 
@@ -82,8 +89,8 @@ def cross_fit(
     states = [load_state(Path(out) / f"fold{fold}" / FINAL) for fold in range(folds)]
     if not install:
         write_json({**read_metadata(folder), "weights": {}}, home / "configs" / "metadata.json", sort_keys=False)
-    save_state({f"graders.{i}.{k}": v for i, s in enumerate(states) for k, v in s.items()}, home / WEIGHTS, half=True)
-    config = {"weights_file": WEIGHTS, "image_size": outcomes[0][3], "network_def": definition, "out_of_fold": figures}
+    named = _save_graders(home, states)
+    config = {"weights_file": named, "image_size": outcomes[0][3], "network_def": definition, "out_of_fold": figures}
     write_json(config, home / "configs" / f"{CONFIG}.json", sort_keys=False)
     pin(home, config_name=CONFIG)
     write_json(figures, Path(out) / REPORT)
@@ -100,6 +107,15 @@ def _record(bundle: Path, whole: Datalist, folds: int, overrides: Mapping[str, A
         "configs": {name: sha256_file(bundle / "configs" / f"{name}.json") for name in CONFIGS},
         "files": files_sha256(overrides),
     }
+
+
+def _save_graders(home: Path, states: Sequence[Mapping[str, Tensor]]) -> str | list[str]:
+    """Write the weights of all folds, in several files where one would be too large; what lay there before goes."""
+    for old in (home / WEIGHTS).parent.glob(f"{Path(WEIGHTS).stem}*.pt"):
+        old.unlink()
+    joined = {f"graders.{i}.{name}": value for i, state in enumerate(states) for name, value in state.items()}
+    files = [path.relative_to(home).as_posix() for path in save_parts(joined, home / WEIGHTS, half=True)]
+    return files[0] if len(files) == 1 else files
 
 
 def train_fold(bundle: Path, out: Path, fold: int, folds: int, settings: Mapping[str, Any]) -> Any:

@@ -56,5 +56,5 @@ def store(folder: Path, latents: Sequence[Tensor]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.pt"
         save_state(network.state_dict(), file, half=True)
-        found = pin(folder, file)
+        (found,) = pin(folder, file).values()
     return {"bundle": folder.name, **found}

@@ -38,7 +38,7 @@ from monai_retina_gen.weights import (
     read_inference_config,
     sha256_file,
     split_bundle_name,
-    weights_file,
+    weights_files,
 )
 
 __all__ = ["GraderJudge", "add_parser", "label_check", "load_grader", "run"]
@@ -102,7 +102,9 @@ def load_grader(name: str, device: str = "cpu") -> GraderJudge:
     bundle = find_bundle(bundle_name)
     config, network = read_inference_config(bundle, config_name), load_network(bundle, config_name=config_name)
     called = bundle.name if config_name == "inference" else f"{bundle.name}:{config_name}"
-    sha256, size = sha256_file(bundle / weights_file(config)), int(config.get("image_size", 0))
+    # of several files: their hashes in a row
+    sha256 = " ".join(sha256_file(bundle / file) for file in weights_files(config))
+    size = int(config.get("image_size", 0))
     return GraderJudge(network, name=called, sha256=sha256, image_size=size, device=device)
 
 

@@ -18,6 +18,7 @@ from monai_retina_gen.weights import (
     save_state,
     sha256_file,
     weights_file,
+    weights_files,
 )
 
 __all__ = ["add_parser", "pin"]
@@ -35,25 +36,29 @@ def pin(bundle: str | Path, weights: str | Path | None = None, *, config_name: s
             `models/model.pt`.
 
     Returns:
-        The pin: sha256 and size in bytes.
+        The pins by file: sha256 and size in bytes.
 
     Raises:
         WeightsError: if the weights do not fit the bundle's network, or the file exceeds 25 MB.
     """
     folder = find_bundle(bundle)
-    checkpoint = weights_file(read_inference_config(folder, config_name))
-    path, metadata_path = folder / checkpoint, folder / "configs" / "metadata.json"
+    files = weights_files(read_inference_config(folder, config_name))
     if weights is not None:
         # before anything is overwritten
         load_weights(build_from_bundle(folder, "network_def", config_name=config_name), weights)
-        save_state(load_state(weights), path, half=True)
+        save_state(load_state(weights), folder / weights_file(read_inference_config(folder, config_name)), half=True)
+    pins = {file: _pin_of(folder / file) for file in files}
+    metadata = read_metadata(folder)
+    metadata["weights"] = metadata.get("weights", {}) | pins
+    # Not sorted: the metadata's own order is for readers.
+    write_json(metadata, folder / "configs" / "metadata.json", sort_keys=False)
+    return pins
+
+
+def _pin_of(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
     if found["bytes"] > LIMIT:
-        raise WeightsError(f"{path} has {path.stat().st_size / 2**20:.1f} MB; a bundle's weights may have 25")
-    metadata = read_metadata(folder)
-    metadata["weights"] = metadata.get("weights", {}) | {checkpoint: found}
-    # Not sorted: the metadata's own order is for readers.
-    write_json(metadata, metadata_path, sort_keys=False)
+        raise WeightsError(f"{path} has {found['bytes'] / 2**20:.1f} MB; a file of a bundle's weights may have 25")
     return found
 
 
@@ -72,6 +77,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Pin and print."""
-    found = pin(args.bundle, args.weights, config_name=args.config)
-    print(f"{args.bundle}: the file has {found['bytes']} bytes, sha256 {found['sha256']}")
+    for file, found in pin(args.bundle, args.weights, config_name=args.config).items():
+        print(f"{args.bundle}: {file} has {found['bytes']} bytes, sha256 {found['sha256']}")
     return 0

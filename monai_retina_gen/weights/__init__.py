@@ -28,6 +28,7 @@ from monai_retina_gen.weights.trusted_config import (
     read_inference_config,
     split_bundle_name,
     weights_file,
+    weights_files,
 )
 from monai_retina_gen.weights.zoo_download import download_bundle, installed_problems
 from monai_retina_gen.weights.zoo_fetch import read_index
@@ -73,5 +74,6 @@ __all__ = [
     "transfer_state",
     "user_cache",
     "weights_file",
+    "weights_files",
     "zoo_location",
 ]

@@ -71,13 +71,26 @@ def load_state(path: str | os.PathLike[str], *, sha256: str | None = None) -> di
     return dict(state)
 
 
-def load_weights(network: nn.Module, path: str | os.PathLike[str], *, sha256: str | None = None) -> nn.Module:
+def load_weights(
+    network: nn.Module,
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    sha256: str | Sequence[str | None] | None = None,
+) -> nn.Module:
     """Load a state dict into `network` (float32 stays float32 when the file is in half precision).
+
+    Args:
+        network: its tensors are overwritten.
+        path: the file, or the files that hold it together (see `save_parts`).
+        sha256: hash of each; `None` skips the check.
 
     Raises:
         WeightsError: as `load_state`, and if names or shapes differ from the network's.
     """
-    state = load_state(path, sha256=sha256)
+    one = isinstance(path, (str, os.PathLike))
+    paths, pins = ([path], [sha256]) if one else (path, sha256)
+    state = load_parts(paths, sha256=pins)  # type: ignore[arg-type]
+    path = path if one else " and ".join(map(str, paths))  # type: ignore[arg-type]
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

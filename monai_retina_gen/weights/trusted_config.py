@@ -27,6 +27,7 @@ __all__ = [
     "read_inference_config",
     "split_bundle_name",
     "weights_file",
+    "weights_files",
 ]
 
 CHECKPOINT = "models/model.pt"
@@ -85,16 +86,34 @@ def split_bundle_name(name: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (name, "inference")
 
 
-def weights_file(config: dict[str, Any]) -> str:
+def weights_files(config: dict[str, Any]) -> list[str]:
     """Where a configuration's network has its weights, inside the bundle: key `weights_file`, else `models/model.pt`.
 
+    A network that is too large for one file has a list of them there (see `save_parts`).
+
     Raises:
-        WeightsError: if it lies outside the bundle.
+        WeightsError: if one lies outside the bundle.
+
+    Examples:
+        >>> weights_files({}), weights_files({"weights_file": ["models/a_1.pt", "models/a_2.pt"]})
+        (['models/model.pt'], ['models/a_1.pt', 'models/a_2.pt'])
     """
-    path = str(config.get("weights_file", CHECKPOINT))
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise WeightsError(f"weights_file {path!r} lies outside the bundle: want a path inside, such as {CHECKPOINT}")
-    return path
+    named = config.get("weights_file", CHECKPOINT)
+    paths = [str(path) for path in (named if isinstance(named, list) else [named])]
+    for path in paths:
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise WeightsError(
+                f"weights_file {path!r} lies outside the bundle: want a path inside, such as {CHECKPOINT}"
+            )
+    return paths
+
+
+def weights_file(config: dict[str, Any]) -> str:
+    """The one file of `weights_files`; `WeightsError` where there are several."""
+    paths = weights_files(config)
+    if len(paths) != 1:
+        raise WeightsError(f"weights_file names {len(paths)} files ({', '.join(paths)}): one is wanted here")
+    return paths[0]
 
 
 def load_network(bundle: Path, *, trust_code: bool = False, config_name: str = "inference") -> nn.Module:
@@ -107,8 +126,8 @@ def load_network(bundle: Path, *, trust_code: bool = False, config_name: str = "
             weights.
     """
     network: nn.Module = build_from_bundle(bundle, "network_def", trust_code=trust_code, config_name=config_name)
-    checkpoint = weights_file(read_inference_config(bundle, config_name))
-    load_weights(network, bundle / checkpoint, sha256=pinned_sha256(bundle, checkpoint))
+    files = weights_files(read_inference_config(bundle, config_name))
+    load_weights(network, [bundle / file for file in files], sha256=[pinned_sha256(bundle, file) for file in files])
     return network.eval().requires_grad_(False)
 
 
