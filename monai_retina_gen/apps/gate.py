@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from scipy.stats import binomtest
 
-from monai_retina_gen.apps.gate_statistics import GateStatistics, collect_statistics
+from monai_retina_gen.apps.gate_statistics import SIDES, GateStatistics, collect_statistics
 from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.data import load_datalist, write_json
 from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, lower_limit
@@ -61,7 +61,8 @@ def calibrate_gate(
     folds = config["network_def"]["folds"]
     gate = LabelGate(graders=graders, segmenter=segmenter, limits=OPEN, device=device)
     whole = load_datalist(datalist, dataset_dir, require_grade=True)
-    options: dict[str, Any] = {"image_size": image_size, "folds": folds, "edits": edits}
+    sides = sorted({*SIDES, int(config.get("image_size", SIDES[-1]))})
+    options: dict[str, Any] = {"image_size": image_size, "folds": folds, "edits": edits, "sides": sides}
     own = collect_statistics([*whole["training"], *whole["validation"]], gate, what="out of fold", **options)
     limits = limits_from(own, rate)
     report = {"limits": limits.as_dict(), "out_of_fold": _figures(own, limits)}

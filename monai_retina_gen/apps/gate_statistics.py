@@ -13,12 +13,13 @@ from tqdm import tqdm
 from monai_retina_gen.data import Item, icdr_grade
 from monai_retina_gen.editing import LabelGate, erase_lesions, harmless_change, transplant_lesions
 from monai_retina_gen.editing.gate_measures import LESIONS
+from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
 __all__ = ["GateStatistics", "collect_statistics", "load_with_lesions"]
 
-SIDES = (32, 64, 128)
-"""Sides, in pixels, at which photographs are judged for the floors: generated images may be as small."""
+SIDES = (32, 64, 128, 256)
+"""Sides, in pixels, at which photographs are judged for the floors, beside the graders' own: as images are made."""
 
 
 @dataclass
@@ -46,6 +47,7 @@ def collect_statistics(
     folds: Mapping[str, int],
     edits: int,
     what: str,
+    sides: Sequence[int] = SIDES,
 ) -> GateStatistics:
     """Measure photographs.
 
@@ -56,6 +58,7 @@ def collect_statistics(
         folds: fold by group. Lesions are transplanted within a fold, so that no judge has seen where they come from.
         edits: harmless changes, and planted ones of each kind, that are made; spread evenly over the photographs.
         what: name of the photographs for the progress bar.
+        sides: sides in pixels to which photographs are reduced before they are judged.
     """
     found, sources = GateStatistics(), _annotated_by_fold(items, folds)
     chosen = set(range(0, len(items), max(1, len(items) // max(edits, 1))))
@@ -63,9 +66,9 @@ def collect_statistics(
         image, mask = load_with_lesions(item, image_size)
         grade, group = icdr_grade(item), str(item.get("group"))
         found.grades.append(grade)
-        for side in SIDES:
-            small = torch.nn.functional.interpolate(image[None], (side, side), mode="bilinear", antialias=True)
-            found.probabilities.setdefault(side, []).append(gate.probabilities(small.clamp(0, 1), [group])[0])
+        for side in sides:
+            small = resized(image[None], side)
+            found.probabilities.setdefault(side, []).append(gate.probabilities(small, [group])[0])
         if index in chosen:
             changed = harmless_change(image, index)
             found.harmless += gate.measure(changed[None], [grade], image[None], [group])

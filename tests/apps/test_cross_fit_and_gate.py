@@ -121,6 +121,8 @@ def test_gate_command(fitted: tuple[Path, Path, Any], phantoms: Path, tmp_path: 
     shares = report["out_of_fold"]["false_rejection"]
     assert all(share["rate"] <= 0.3 for share in shares.values())
     assert shares["harmless changes"]["n"] >= 6
+    own = "photographs at 48 pixels"  # the graders' size, beside those at which images are made
+    assert {own, *(f"photographs at {side} pixels" for side in (32, 64, 128, 256))} < set(shares)
     planted = [name for name in report["out_of_fold"]["detection"] if "lesions" in name]
     assert len(planted) == 4
     assert "out_of_fold | detection" in capsys.readouterr().out
