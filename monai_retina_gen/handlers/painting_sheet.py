@@ -55,7 +55,7 @@ class PaintingSheetHandler(GridHandler):
         own = {key: plane for key, plane in planes.items() if key != "paintable"}
         lesions = {key: planes[key] for key in PAINTED_LESIONS}
         none = {key: torch.zeros_like(mask) for key, mask in lesions.items()}
-        others = {key: mask.roll(-1, 0) for key, mask in lesions.items()}
+        others = {key: mask.roll(-1, 0) * planes["paintable"] for key, mask in lesions.items()}
         removed = self._painted(image, own, none)
         columns = [image, removed, self._painted(removed, {**own, **none}, lesions), self._painted(image, own, others)]
         columns.append(draw_masks({"fov": planes["fov"], "vessel": planes["vessel"], **others}))

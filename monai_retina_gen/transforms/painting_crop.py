@@ -96,9 +96,8 @@ class RandPaintingCropd(Randomizable, Transform):
         shift, pieces = self.R.randint(self.size, size=2), data["pieces"].numpy()
         self.turns, self.mirrored = int(self.R.randint(4)), bool(self.R.randint(2))
         if self.R.rand() < self.share and len(pieces):
-            kind = self.R.choice(np.unique(pieces[:, 0]))
-            piece = self.R.permutation(pieces[pieces[:, 0] == kind])[0]
-            wanted = piece[1:] - shift
+            places = pieces[pieces[:, 0] == self.R.choice(np.unique(pieces[:, 0]))]
+            wanted = places[self.R.randint(len(places))][1:] - shift
             corner = [int(min(max(w, 0), limit)) for w, limit in zip(wanted, limits, strict=True)]
         self.corner = (corner[0], corner[1])
 
