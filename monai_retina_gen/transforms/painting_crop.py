@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Randomizable, Transform
+from monai.transforms import Transform
 from scipy import ndimage
 from torch import Tensor
 
 from monai_retina_gen.networks import PAINTED_LESIONS, paintable
+from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["RandPaintingCropd", "StackPaintingd"]
 
@@ -61,7 +62,7 @@ class StackPaintingd(Transform):
         return kept | {self.image_key: _bytes(image), "masks": _bytes(masks), "pieces": _pieces(masks[3:] * allowed)}
 
 
-class RandPaintingCropd(Randomizable, Transform):
+class RandPaintingCropd(WorkerSeeded, Transform):
     """Cuts a random square, often around a lesion, turned and mirrored at random.
 
     The lesion is drawn first, each kind that the photograph shows as likely as the others, then one of its pieces: a
@@ -85,32 +86,32 @@ class RandPaintingCropd(Randomizable, Transform):
         if size < 1 or not 0 <= share <= 1:
             raise ValueError(f"size={size}, share={share}: want a positive size and a share in [0, 1]")
         self.size, self.share = size, share
-        self.corner, self.turns, self.mirrored = (0, 0), 0, False
 
-    def randomize(self, data: Mapping[str, Tensor]) -> None:
-        """Draw corner, quarter turns and mirroring."""
+    def randomize(self, data: Mapping[str, Tensor]) -> tuple[tuple[int, int], int, bool]:  # type: ignore[override]
+        """Draw corner, quarter turns and mirroring; they are returned, so that threads cannot mix them."""
+        self.settle_seed()
         limits = [side - self.size for side in data["masks"].shape[1:]]
         if min(limits) < 0:
             raise ValueError(f"size={self.size} is larger than the photograph {tuple(data['masks'].shape[1:])}")
         corner = [int(self.R.randint(limit + 1)) for limit in limits]
         shift, pieces = self.R.randint(self.size, size=2), data["pieces"].numpy()
-        self.turns, self.mirrored = int(self.R.randint(4)), bool(self.R.randint(2))
+        turns, mirrored = int(self.R.randint(4)), bool(self.R.randint(2))
         if self.R.rand() < self.share and len(pieces):
             places = pieces[pieces[:, 0] == self.R.choice(np.unique(pieces[:, 0]))]
             wanted = places[self.R.randint(len(places))][1:] - shift
             corner = [int(min(max(w, 0), limit)) for w, limit in zip(wanted, limits, strict=True)]
-        self.corner = (corner[0], corner[1])
+        return (corner[0], corner[1]), turns, mirrored
 
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Cut."""
-        self.randomize(data)
-        return {key: self._cut(data[key]) for key in ("image", "masks")}
+        drawn = self.randomize(data)
+        return {key: self._cut(data[key], *drawn) for key in ("image", "masks")}
 
-    def _cut(self, planes: Tensor) -> Tensor:
-        top, left = self.corner
+    def _cut(self, planes: Tensor, corner: tuple[int, int], turns: int, mirrored: bool) -> Tensor:
+        top, left = corner
         crop = planes[:, top : top + self.size, left : left + self.size]
-        crop = crop.flip(2) if self.mirrored else crop
-        return torch.rot90(crop, self.turns, (1, 2)).contiguous()
+        crop = crop.flip(2) if mirrored else crop
+        return torch.rot90(crop, turns, (1, 2)).contiguous()
 
 
 def _pieces(lesions: Tensor) -> Tensor:
