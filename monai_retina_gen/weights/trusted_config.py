@@ -1,16 +1,15 @@
 """Building a component from a bundle's configuration without running code that we do not know.
 
 A configuration is code: MONAI evaluates `$` expressions and calls any importable `_target_`. So everything that the
-wanted key refers to is checked before anything is built: without `trust_code=True` only classes pass that are networks
-or transforms of MONAI, or networks, generators or transforms of this package.
+wanted key refers to is checked before anything is built: without `trust_code=True` only listed networks and generators
+pass, with numbers and plain words as arguments (`trusted_components`), and MONAI is given these entries alone.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import pydoc
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import nn
 from monai_retina_gen.errors import UntrustedConfigError, WeightsError
 from monai_retina_gen.weights.bundle_paths import pinned_sha256
 from monai_retina_gen.weights.state_files import load_weights
+from monai_retina_gen.weights.trusted_components import unsafe_argument
 
 __all__ = [
     "CHECKPOINT",
@@ -33,8 +33,7 @@ __all__ = [
 CHECKPOINT = "models/model.pt"
 """Where a bundle keeps its weights."""
 
-_TRUSTED_MODULES = re.compile(r"^(monai_retina_gen\.(networks|generators|transforms)|monai\.(networks|transforms))\.")
-_REFERENCE = re.compile(r"@([\w:#]+)")
+_REFERENCE = re.compile(r"@(\w+)")
 
 
 def read_inference_config(bundle: Path, name: str = "inference") -> dict[str, Any]:
@@ -68,7 +67,7 @@ def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False, confi
     if key not in config:
         raise WeightsError(f"{path} has no key `{key}`: the bundle does not describe one")
     if not trust_code:
-        _refuse_unknown_code(config, key, path)
+        config = _checked_entries(config, key, path)
     config["bundle_root"] = str(bundle)
     parser = ConfigParser(config)
     parser.parse()
@@ -131,55 +130,35 @@ def load_network(bundle: Path, *, trust_code: bool = False, config_name: str = "
     return network.eval().requires_grad_(False)
 
 
-def _refuse_unknown_code(config: dict[str, Any], key: str, path: Path) -> None:
-    """Walk all that `key` refers to; raise at the first expression or unknown `_target_`."""
-    pending, seen = [key], set()
+def _checked_entries(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
+    """The entries that `key` refers to, whole; raises at the first that would run code we do not know."""
+    pending, checked = [key], dict[str, Any]()
     while pending:
         name = pending.pop()
-        if name in seen:
+        if name in checked or name == "bundle_root":
             continue
-        seen.add(name)
-        for where, value in _leaves(_lookup(config, name, path), name):
-            _check_leaf(where, value, path)
+        if name not in config:
+            raise UntrustedConfigError(f"{path}: `{name}` is referred to and not there")
+        checked[name] = config[name]
+        for where, own, value in _entries(config[name], name, name):
+            problem = unsafe_argument(own, value)
+            if problem:
+                raise UntrustedConfigError(
+                    f"{path}: `{where}` asks for {problem}; without trust are built networks and generators of "
+                    "monai_retina_gen and MONAI alone, with numbers and plain words. If you trust the bundle's author, "
+                    "pass trust_code=True."
+                )
             if isinstance(value, str):
                 pending += _REFERENCE.findall(value)
+    return checked
 
 
-def _check_leaf(where: str, value: Any, path: Path) -> None:
-    is_target = where.rsplit("::", 1)[-1] == "_target_"
-    if isinstance(value, str) and ("$" in value or value.startswith("%")):
-        problem = f"an expression ({value[:80]!r})"
-    elif is_target and not _is_trusted_class(value):
-        problem = f"the component {value!r}"
-    else:
-        return
-    raise UntrustedConfigError(
-        f"{path}: `{where}` would run {problem}, which is not a network, generator or transform of MONAI or "
-        "monai_retina_gen. If you trust the bundle's author, pass trust_code=True."
-    )
-
-
-def _is_trusted_class(target: Any) -> bool:
-    """A class defined in a trusted module, under its full name: not a function that a module merely imports."""
-    if not isinstance(target, str) or not _TRUSTED_MODULES.match(target):
-        return False
-    found = pydoc.locate(target)
-    return inspect.isclass(found) and bool(_TRUSTED_MODULES.match(found.__module__ + "."))
-
-
-def _lookup(config: dict[str, Any], name: str, path: Path) -> Any:
-    value: Any = config
-    for part in re.split(r"::|#", name):
-        try:
-            value = value[int(part)] if isinstance(value, list) else value[part]
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise UntrustedConfigError(f"{path}: `{name}` is referred to and not there") from None
-    return value
-
-
-def _leaves(value: Any, where: str) -> list[tuple[str, Any]]:
+def _entries(value: Any, where: str, own: str) -> Iterator[tuple[str, str, Any]]:
+    """All entries below: place, name (a list's entries have the list's) and value."""
+    yield where, own, value
     if isinstance(value, dict):
-        return [leaf for k, v in value.items() for leaf in _leaves(v, f"{where}::{k}")]
-    if isinstance(value, list):
-        return [leaf for i, v in enumerate(value) for leaf in _leaves(v, f"{where}::{i}")]
-    return [(where, value)]
+        for key, each in value.items():
+            yield from _entries(each, f"{where}::{key}", key)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _entries(each, f"{where}::{index}", own)
