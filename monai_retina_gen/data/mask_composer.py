@@ -213,7 +213,7 @@ def _planes(anatomy: Mapping[str, Any]) -> tuple[Array, Array | None]:
 
 
 def _nothing(field: Array) -> ComposedMasks:
-    empty = {name: torch.zeros(1, *field.shape) for name in LESION_MASKS}
+    empty = {name: torch.zeros(1, *field.shape, dtype=torch.float32) for name in LESION_MASKS}
     return ComposedMasks(empty, np.zeros((len(LESION_MASKS), 4), np.int64), dict.fromkeys(LESION_MASKS, 0.0), "")
 
 
@@ -222,7 +222,7 @@ def _finished(planes: Array, counts: Array, field: Array, profile: str) -> Compo
     inside = torch.from_numpy(np.ascontiguousarray(field >= 0.5))
     shown = np.flatnonzero(planes.reshape(len(planes), -1).any(1))
     size = tuple(field.shape)
-    masks = torch.zeros(len(LESION_MASKS), *size)
+    masks = torch.zeros(len(LESION_MASKS), *size, dtype=torch.float32)
     if len(shown):
         small = torch.from_numpy(planes[shown].astype(np.float32))[None]
         if size != planes.shape[1:]:

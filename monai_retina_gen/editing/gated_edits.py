@@ -90,7 +90,9 @@ class GatedEdits:
 
     def finished(self, strengths: Tensor, reasons: list[str]) -> EditedPhotographs:
         """The outcome, from the strengths that were accepted and the reasons where none was."""
-        done = EditedPhotographs(self.image, torch.zeros(len(self.image)), list(self.pending.refused), self.judge)
+        done = EditedPhotographs(
+            self.image, torch.zeros(len(self.image), dtype=torch.float32), list(self.pending.refused), self.judge
+        )
         for row, strength, reason in zip(self.rows, strengths, reasons, strict=True):
             done.strength[row], done.refused[row] = strength, reason
         return done

@@ -110,8 +110,9 @@ class StyleEdits:
         return dict(zip(rows, found, strict=True))
 
     def _for_areas(self, area_change: float | Sequence[float] | Tensor) -> Tensor:
-        wanted = torch.tensor([float(x) for x in one_each("area_change", area_change, len(self.lesions))])
-        strengths, rows = torch.zeros(len(wanted)), list(self.starts)
+        each = [float(x) for x in one_each("area_change", area_change, len(self.lesions))]
+        wanted = torch.tensor(each, dtype=torch.float32)
+        strengths, rows = torch.zeros_like(wanted), list(self.starts)
         if rows:
             starts, lesions = [self.starts[i] for i in rows], [self.lesions[i] for i in rows]
             strengths[rows] = self.editor.strengths_for_areas(starts, lesions, wanted[rows], self.step)

@@ -67,7 +67,8 @@ def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
         >>> torch.equal(latents_from_seeds([1, 2], 4)[1], latents_from_seeds([2], 4)[0])
         True
     """
-    rows = [torch.randn(dim, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+    drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    rows = [torch.randn(dim, generator=each, dtype=torch.float32) for each in drawn]
     return torch.stack(rows) if rows else torch.empty(0, dim)
 
 

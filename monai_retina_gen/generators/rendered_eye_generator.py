@@ -141,16 +141,21 @@ class RenderedEyeGenerator(PhantomGenerator):
     @cached_property
     def _colour(self) -> Tensor:
         """What makes the renderer's colour, in an eye without lesions, that of photographs."""
-        masks = self._whole_masks(torch.zeros(len(RENDERED_FACTORS)))
+        masks = self._whole_masks(torch.zeros(len(RENDERED_FACTORS), dtype=torch.float32))
         inside = masks[MASKS.index("fov")]
-        return torch.tensor(COLOUR) * inside.sum() / (self._rendered(masks) * inside).sum((1, 2)).clamp(min=1e-3)
+        return (
+            torch.tensor(COLOUR, dtype=torch.float32)
+            * inside.sum()
+            / (self._rendered(masks) * inside).sum((1, 2)).clamp(min=1e-3)
+        )
 
     def _gain(self, row: Tensor) -> Tensor:
         """What the factors of colour and light multiply an image `(3, R, R)` by."""
         value = dict(zip(RENDERED_FACTORS, row.tolist(), strict=True))
-        shade = torch.tensor(BRIGHTNESS) * value["brightness"] + torch.tensor(WARMTH) * value["warmth"]
+        shade = torch.tensor(BRIGHTNESS, dtype=torch.float32) * value["brightness"]
+        shade += torch.tensor(WARMTH, dtype=torch.float32) * value["warmth"]
         shade[2] += BLUE * value["blue"]
         side = self.renderer.image_size
-        axis = (torch.arange(side) + 0.5) * 2 / side - 1
+        axis = (torch.arange(side, dtype=torch.float32) + 0.5) * 2 / side - 1
         light = GRADIENT * (value["light"] * axis + value["light_y"] * axis[:, None])
         return self._colour[:, None, None] * ((shade[:, None, None] + light) / DEVIATION).exp()

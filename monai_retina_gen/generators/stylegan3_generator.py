@@ -149,7 +149,8 @@ class StyleGAN3Generator(StyleEditing, GANGenerator):
         mapping = self.network.latent_mapping
         state = (self.device, *((p.data_ptr(), p._version) for p in mapping.parameters()))  # a training may go on
         if self._centers is None or self._centers[0] != state:
-            latents = torch.randn(CENTER_DRAWS, self.network.z_dim, generator=torch.Generator().manual_seed(0))
+            drawn = torch.Generator().manual_seed(0)
+            latents = torch.randn(CENTER_DRAWS, self.network.z_dim, generator=drawn, dtype=torch.float32)
             latents = latents.to(self.device)
             grades = torch.arange(self.num_classes, device=self.device)
             means = [mapping(latents, grade.expand(CENTER_DRAWS)).mean(0) for grade in grades]

@@ -156,7 +156,7 @@ class DRGAN(nn.Module):
         for seed in seeds:
             generator = torch.Generator().manual_seed(int(seed))
             shapes = [(self.latent_dim,), *self.noise_shapes(size)]
-            rows.append([torch.randn(shape, generator=generator) for shape in shapes])
+            rows.append([torch.randn(shape, generator=generator, dtype=torch.float32) for shape in shapes])
         latent, *noise = (torch.stack(parts).to(device) for parts in zip(*rows, strict=True))
         return latent, noise
 

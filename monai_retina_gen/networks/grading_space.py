@@ -112,7 +112,8 @@ class GradingSpace(nn.Module):
         missing = sorted({grade for grade in wanted if self.count[grade] < 2})
         if missing:
             raise ValueError(f"grades {missing} had fewer than two photographs: fit the space on data that has them")
-        noise = [torch.randn(self.numbers, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+        drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        noise = [torch.randn(self.numbers, generator=each, dtype=torch.float32) for each in drawn]
         index = torch.tensor(wanted, device=self.mean.device)
         return self.from_normal(torch.stack(noise).to(self.mean.device), index)
 

@@ -32,9 +32,9 @@ def draw_latents(count: int, dim: int, *, distribution: str = "normal", generato
         tensor(True)
     """
     if distribution == "normal":
-        return torch.randn(count, dim, generator=generator)
+        return torch.randn(count, dim, generator=generator, dtype=torch.float32)
     if distribution == "uniform":
-        return torch.rand(count, dim, generator=generator) * 2 - 1
+        return torch.rand(count, dim, generator=generator, dtype=torch.float32) * 2 - 1
     raise ValueError(f"latent distribution {distribution!r} is unknown: choose one of {LATENT_DISTRIBUTIONS}")
 
 

@@ -26,7 +26,8 @@ def latent_statistics(network: Any, *, samples: int = 1000, seed: int = 123) -> 
         (a number: the projector's `w_std`), and the standard deviation of every style channel `(K,)`.
     """
     device, classes = network.w_avg.device, max(network.num_classes, 1)
-    latents = torch.randn(samples, network.z_dim, generator=torch.Generator().manual_seed(seed)).to(device)
+    drawn = torch.Generator().manual_seed(seed)
+    latents = torch.randn(samples, network.z_dim, generator=drawn, dtype=torch.float32).to(device)
     each = [latents.new_full((samples,), grade, dtype=torch.long) for grade in range(classes)]
     ws = [network.mapping(latents, grade if network.num_classes else None)[:, 0] for grade in each]
     means = torch.stack([w.mean(0) for w in ws])

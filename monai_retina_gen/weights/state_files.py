@@ -77,7 +77,7 @@ def load_weights(
     *,
     sha256: str | Sequence[str | None] | None = None,
 ) -> nn.Module:
-    """Load a state dict into `network` (float32 stays float32 when the file is in half precision).
+    """Load a state dict into `network`, which is float32 afterwards, whatever the files and torch's default type are.
 
     Args:
         network: its tensors are overwritten.
@@ -99,7 +99,7 @@ def load_weights(
             "widths, classes). Leave these as they were trained, or give a checkpoint trained with these. "
             f"{str(error)[:800]}"
         ) from error
-    return network
+    return network.float()
 
 
 def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, half: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from typing import Any
 
 import numpy as np
@@ -227,3 +228,49 @@ def test_a_generator_that_cannot_edit(generator: StyleGAN3Generator) -> None:
     plain = StyleGAN3Generator(generator.network)
     with pytest.raises(UnsupportedModeError, match="no mode 'edit'"):
         LesionEdit(generator=plain)(photograph(), 3)
+
+
+# --- the way of an edit -----------------------------------------------------------------------------------------------
+
+
+class Half:
+    """Accepts edits of at most half of the strength that is tried first."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def check(self, images: Any, grades: Any, originals: Any = None, groups: Any = None) -> GateVerdict:
+        self.asked += 1
+        return GateVerdict(["too much" if self.asked == 1 else ""] * len(images), "Half")
+
+
+@pytest.mark.parametrize("form", ["array", "dictionary", "batch", "given"])
+def test_an_edit_passes_at_most_nine_frames_from_the_transform_to_the_network(
+    generator: StyleGAN3Generator, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows an edit with a debugger reads these, and no more."""
+    image = photograph().as_tensor()
+    options: dict[str, Any] = {"generator": generator, "image_order": "CHW", "gate": Half()}
+    augment: dict[str, Any] = {**options, "mode": "edit", "lesion": "ex", "prob": 1.0, "max_retries": 2}
+    forms: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "array": (GenerativeAugment(**augment), (image, 3)),
+        "dictionary": (GenerativeAugmentd("image", **augment), ({"image": image, "grade": 3},)),
+        "batch": (BatchGenerativeAugment(**augment), ({"image": image[None], "grade": [3]},)),
+        "given": (LesionEdit(lesion="ex", **options), (image, 3)),
+    }
+    transform, arguments = forms[form]
+    first, depths = type(transform).__call__.__code__, []
+    whole = generator.network.synthesis.run
+
+    def watched(styles: Any, **settings: Any) -> Any:
+        frame, depth = sys._getframe(1), 1
+        while frame.f_code is not first:
+            frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+        if settings.get("start_layer"):  # an edit; the others are the inversion's
+            depths.append(depth)
+        return whole(styles, **settings)
+
+    monkeypatch.setattr(generator.network.synthesis, "run", watched)
+    transform(*arguments)
+    assert len(depths) >= 2, "the gate asks for a second try"
+    assert max(depths) <= 9, depths
