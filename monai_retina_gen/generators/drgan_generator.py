@@ -95,7 +95,7 @@ class DRGANGenerator(RetinaGenerator):
         grade = self.check_grades(grades)
         if len(seeds) != len(grade):
             raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
-        masks = self.eyes.masks(grade.tolist(), seeds=seeds)
+        masks = self._here(self.eyes.masks(grade.tolist(), seeds=seeds))
         image = self.images(condition_map(masks), grade, seeds)
         records = [self.record("sample", g, s) for g, s in zip(grade.tolist(), seeds, strict=True)]
         return GeneratedBatch(image, grade, records, masks)
@@ -152,7 +152,7 @@ class DRGANGenerator(RetinaGenerator):
             self.record("synthesize", g, s, source=name, options=used)
             for g, s, name in zip(grade.tolist(), seeds, names, strict=True)
         ]
-        return GeneratedBatch(image, grade, records, dict(masks))
+        return GeneratedBatch(image, grade, records, self._here(masks))
 
     @torch.no_grad()
     def images(self, condition: Tensor, grades: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -174,6 +174,9 @@ class DRGANGenerator(RetinaGenerator):
             image = self.network(maps, grades[rows].to(self.device), latent, noise)
             made.append(((image.float() + 1) / 2).clamp(0, 1))
         return torch.cat(made) if made else torch.empty(0, 3, *condition.shape[2:], device=self.device)
+
+    def _here(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: mask.to(self.device) for name, mask in masks.items()}
 
     def _grades(self, condition: Tensor, grades: Sequence[int] | Tensor | None) -> Tensor:
         if grades is not None:

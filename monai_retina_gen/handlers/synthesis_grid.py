@@ -77,7 +77,7 @@ class SynthesisGridHandler(GridHandler):
         grades, n = torch.tensor([icdr_grade(item) for item in items]), self.samples
         made = self.generator.images(
             condition.repeat_interleave(n, 0), grades.repeat_interleave(n), list(range(self.rows * n))
-        )
+        ).cpu()
         columns = [image[:, None], condition_picture(condition)[:, None], made.unflatten(0, (self.rows, n))]
         return image_grid(torch.cat(columns, dim=1).flatten(0, 1).clamp(0, 1), columns=2 + n)
 

@@ -134,12 +134,11 @@ class FeatureDistance(nn.Module):
             return self._distance(first, second)
 
     def _distance(self, first: dict[str, Tensor], second: dict[str, Tensor]) -> Tensor:
-        total = torch.zeros(())
-        for index, layer in enumerate(self.layers):
-            weight = self.get_buffer(f"weight{index}").view(1, -1, 1, 1)
-            squared = (_unit_length(first[layer]) - _unit_length(second[layer])).square()
-            total = total.to(squared) + (weight * squared).sum(1).mean((1, 2))
-        return total
+        return torch.stack([self._of_layer(i, first[name], second[name]) for i, name in enumerate(self.layers)]).sum(0)
+
+    def _of_layer(self, index: int, first: Tensor, second: Tensor) -> Tensor:
+        weight = self.get_buffer(f"weight{index}").view(1, -1, 1, 1)
+        return (weight * (_unit_length(first) - _unit_length(second)).square()).sum(1).mean((1, 2))
 
 
 def _unit_length(features: Tensor) -> Tensor:
