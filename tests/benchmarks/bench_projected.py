@@ -51,7 +51,7 @@ def train(overlay: str, seconds: float, options: dict[str, Any]) -> ConfigParser
 
 def kid(real: Tensor, generated: Tensor) -> float:
     """Unbiased KID."""
-    return float(kernel_distance(real, generated).value)
+    return float(kernel_distance(real, generated).mean)
 
 
 def main() -> None:
