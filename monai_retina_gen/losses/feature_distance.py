@@ -108,7 +108,8 @@ class FeatureDistance(nn.Module):
         if layers is None and not getattr(network, "layers", None):
             raise ValueError(f"layers: {type(network).__name__} names none of its own, so give the layers to compare")
         self.network: Any = network.eval().requires_grad_(False)
-        self.layers = [name for name in (self.network.layers if layers is None else layers) if name]
+        named: Sequence[str] = self.network.layers if layers is None else layers
+        self.layers = [name for name in named if name]
         self.value_range = value_range
         self._look = OccasionalLook()
         for index, weight in enumerate(_checked_weights(weights, self.layers)):
