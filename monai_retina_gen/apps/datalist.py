@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_retina_gen.data import SECTIONS, Datalist, count_grades, load_datalist, save_datalist, votes_datalist
+from monai_retina_gen.data import (
+    SECTIONS,
+    Datalist,
+    check_photographs,
+    count_grades,
+    load_datalist,
+    save_datalist,
+    votes_datalist,
+)
 from monai_retina_gen.data.known_sets import read_standard_csv
 
 __all__ = ["add_parser"]
@@ -20,7 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Describe the command."""
     parser = subparsers.add_parser(
         "datalist",
-        description="Checks a data set and writes its datalist in MONAI's form, split by photograph or patient.",
+        description="Opens and checks the photographs of a data set and writes its datalist in MONAI's form, split by "
+        "photograph or patient.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLES,
     )
@@ -33,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", required=True, help="JSON file to write")
     parser.add_argument("--size", type=int, default=512, help="for sets prepared at several sizes (default 512)")
     parser.add_argument("--grade-map", help="binary or referable")
+    parser.add_argument("--no-check", action="store_true", help="do not open the photographs to check them")
     table = parser.add_argument_group("a CSV table with one row per photograph")
     table.add_argument(
         "--columns",
@@ -52,6 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Write the datalist and print its counts."""
     datalist = _read(args)
+    if not args.no_check:
+        check_photographs(datalist, progress=True)
     save_datalist(datalist, args.out)
     for section in SECTIONS:
         items = datalist[section]

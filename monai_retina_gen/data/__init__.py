@@ -25,6 +25,7 @@ from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from .mask_composer import ComposedMasks, MaskComposer
 from .odir import odir5k_datalist
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
+from .photograph_check import check_photographs
 from .photograph_names import photograph_names
 from .record import RECORD_KEY, GenerationRecord, read_record
 from .resumable import ResumableSampler, SeededDataset
@@ -69,6 +70,7 @@ __all__ = [
     "chasedb1_datalist",
     "check_datalist",
     "check_labels_are_grades",
+    "check_photographs",
     "condition_map",
     "count_grades",
     "count_label_grades",

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from monai_retina_gen.data.datalist_format import PATH_KEYS, Item, iterate_items
+from monai_retina_gen.data.datalist_format import PATH_KEYS, Item, iterate_items, why_missing
 from monai_retina_gen.data.grades import read_grade
 from monai_retina_gen.data.label_grades import ICDR_GRADE
 from monai_retina_gen.data.problems import Problems
@@ -35,9 +35,9 @@ def check_datalist(
             equal size).
 
     Raises:
-        DatalistError: an item without `image`, a missing file, an image path that appears twice, one `group`
-            or (with `check_content`) one content in two sections, or a grade that `grade_of` refuses or that is not
-            in `grades`. Each is named, up to ten of a kind, with the count.
+        DatalistError: an item without `image`, a missing file, an image that appears twice (also through a link), one
+            `group` or (with `check_content`) one content in two sections, or a grade that `grade_of` refuses or that is
+            not in `grades`. Each is named, up to ten of a kind, with the count.
 
     Examples:
         >>> item = {"image": "/data/a.png", "grade": 5, "group": "a"}
@@ -74,15 +74,15 @@ def _note_missing_files(items: Iterable[Item], problems: Problems) -> None:
     for item in items:
         for key in PATH_KEYS:
             if key in item and not os.path.isfile(str(item[key])):
-                problems.add(f"missing file of key '{key}'", item[key])
+                problems.add(f"missing file of key '{key}'{why_missing(str(item[key]))}", item[key])
 
 
 def _note_repeated_images(items: Iterable[Item], problems: Problems) -> None:
     seen: set[str] = set()
     for item in items:
-        path = os.path.abspath(str(item.get("image")))
+        path = os.path.realpath(str(item.get("image")))  # a link to a listed file is the same photograph
         if "image" in item and path in seen:
-            problems.add("image listed more than once", path)
+            problems.add("image listed more than once", item["image"])
         seen.add(path)
 
 

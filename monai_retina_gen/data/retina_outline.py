@@ -33,6 +33,7 @@ _OPENING = 0.05  # of the shorter side: what is thinner is writing
 _BINS = 120  # of the circumference, for measuring how much of the outline has an edge
 _TOLERANCE = 1.5  # pixels from the outline that count as on it
 _ELLIPSE = 1.03  # aspect from which on an ellipse is considered
+_MIN_ELLIPSE = 24  # pixels of its shorter radius: in smaller pictures a clipped circle looks the same
 _GAIN = 1.1  # how much better than the circle it has to be
 _MIN_RIM = 0.35  # share of the outline inside the frame that has to show an edge; 0.46 where a third of a circle is cut
 _MIN_BINS = _BINS // 6  # of the rim have to show at all: 60 degrees of a circle
@@ -142,7 +143,7 @@ def _fitted(contrast: Array, piece: Mask, points: Array, *, circle: bool) -> tup
     if curve is None:
         return None
     curve = fit_ellipse(_sharp_edge(contrast, curve), start=curve, **options) or curve  # type: ignore[arg-type]
-    if not circle and max(curve[2:]) < _ELLIPSE * min(curve[2:]):
+    if not circle and (max(curve[2:]) < _ELLIPSE * min(curve[2:]) or min(curve[2:]) < _MIN_ELLIPSE):
         return None
     score = _score(piece, points, curve)
     return None if score is None else (score if circle else score / _GAIN, curve)

@@ -1,0 +1,128 @@
+"""Opens every photograph of a datalist: what cannot be read, shows nothing, is misnamed or is there twice."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from monai_retina_gen.data.checking import same_content
+from monai_retina_gen.data.datalist_format import iterate_items
+from monai_retina_gen.data.image_io import read_image
+from monai_retina_gen.data.look_alike import look_alikes, perceptual_hash
+from monai_retina_gen.data.problems import Problems, listed
+from monai_retina_gen.errors import ImageFileError
+
+__all__ = ["check_photographs"]
+
+_BLACK = 0.05  # largest value of a photograph that shows nothing
+_STARTS = {
+    b"\x89PNG": (".png",),
+    b"\xff\xd8\xff": (".jpg", ".jpeg"),
+    b"II*\0": (".tif", ".tiff"),
+    b"MM\0*": (".tif", ".tiff"),
+    b"BM": (".bmp",),
+    b"RIFF": (".webp",),
+}
+
+
+@dataclass(frozen=True)
+class _Opened:
+    error: str = ""
+    blank: bool = False
+    suffixes: tuple[str, ...] = ()  # those of its content, where its own is another
+    bits: torch.Tensor | None = None
+
+
+def check_photographs(datalist: Mapping[str, Any], *, progress: bool = False) -> None:
+    """Open all photographs of a datalist and name everything that is wrong with them in one error.
+
+    Args:
+        datalist: datalist with absolute paths, as `load_datalist` returns it.
+        progress: show a bar with the time left.
+
+    Raises:
+        DatalistError: files that cannot be read (empty, truncated, no picture), that are black or of one colour, or
+            that have one content in several sections, also through links. Each is named, up to ten of a kind.
+
+    Warns:
+        UserWarning: a suffix that is not that of the content, one content listed several times in a section, and
+            photographs of different groups that look alike, such as copies saved again (`look_alike`).
+
+    Examples:
+        >>> import tempfile
+        >>> from monai_retina_gen.data import write_image
+        >>> file = f"{tempfile.mkdtemp()}/eye.png"
+        >>> write_image(file, torch.zeros(3, 32, 32))
+        >>> check_photographs({"training": [{"image": file}]})
+        Traceback (most recent call last):
+        ...
+        monai_retina_gen.errors.DatalistError: Datalist: shows nothing (black, or one colour): 1 (.../eye.png). ...
+    """
+    items = {str(item["image"]): (section, item) for section, item in iterate_items(datalist)}
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        opening = pool.map(_open, items)
+        bar = tqdm(opening, total=len(items), desc="check", unit="photograph", disable=not progress)
+        opened = dict(zip(items, bar, strict=True))
+    problems = Problems(f"Datalist {datalist.get('name', '')}".strip())
+    for path, found in opened.items():
+        if found.error:
+            problems.add("cannot be read", found.error)
+        elif found.blank:
+            problems.add("shows nothing (black, or one colour)", path)
+    copies = same_content(path for path in items if os.path.isfile(path))
+    for paths in copies:
+        if len(sections := sorted({items[path][0] for path in paths})) > 1:
+            problems.add("same content in several sections", f"{' = '.join(paths)} in {' and '.join(sections)}")
+    problems.raise_any("Repair the files, or leave them out of the datalist.")
+    _warn(items, opened, copies)
+
+
+def _open(path: str) -> _Opened:
+    try:
+        image = read_image(path)
+    except ImageFileError as error:
+        return _Opened(error=str(error))
+    except OSError as error:
+        return _Opened(error=f"{path}: {error}")
+    blank = bool(image.max() <= _BLACK) or float(image.std(dim=(1, 2)).max()) < 1e-3
+    return _Opened(blank=blank, suffixes=_other_suffixes(path), bits=perceptual_hash(image))
+
+
+def _other_suffixes(path: str) -> tuple[str, ...]:
+    with open(path, "rb") as file:
+        start = file.read(4)
+    right = next((suffixes for mark, suffixes in _STARTS.items() if start.startswith(mark)), ())
+    return () if Path(path).suffix.lower() in right else right
+
+
+def _warn(
+    items: Mapping[str, tuple[str, Mapping[str, Any]]], opened: Mapping[str, _Opened], copies: list[list[str]]
+) -> None:
+    misnamed = [f"{path} holds {found.suffixes[0]}" for path, found in opened.items() if found.suffixes]
+    if misnamed:
+        warnings.warn(f"Suffix that is not that of the content: {listed(misnamed)}.", UserWarning, stacklevel=3)
+    known = {path: number for number, paths in enumerate(copies) for path in paths}
+    if copies:
+        names = [" = ".join(paths) for paths in copies]
+        warnings.warn(f"Same content more than once: {listed(names)}.", UserWarning, stacklevel=3)
+    hashes = {path: found.bits for path, found in opened.items() if found.bits is not None}
+    alike = [
+        f"{first} ({items[first][0]}) = {second} ({items[second][0]})"
+        for first, second in look_alikes(hashes)
+        if items[first][1].get("group", first) != items[second][1].get("group", second)
+        and known.get(first, -1) != known.get(second, -2)
+    ]
+    if alike:
+        warnings.warn(
+            f"Photographs of different groups that look alike: {listed(alike)}. Give copies one group.",
+            UserWarning,
+            stacklevel=3,
+        )
