@@ -17,6 +17,7 @@ from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
+from monai_retina_gen.transforms.augment.field_match import warn_of_other_field
 from monai_retina_gen.transforms.augment.outcome import (
     REFUSED_KEY,
     Outcome,
@@ -150,6 +151,7 @@ class BatchGenerativeAugment(WorkerSeeded):
 
     def _finished(self, batch: dict[str, Any], outcomes: list[Outcome], order: str) -> dict[str, Any]:
         images = batch[self.image_key]
+        warn_of_other_field(images, outcomes)
         done = [finish(image, outcome, order) for image, outcome in zip(plain(images), outcomes, strict=True)]
         notes = {name: [each[name] for _, each in done] for name in (RECORD_KEY, REFUSED_KEY)}
         made = [outcome.image is not None for outcome in outcomes]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE
 from monai_retina_gen.transforms.augment.conditions import check_stale_masks
+from monai_retina_gen.transforms.augment.field_match import warn_of_other_field
 from monai_retina_gen.transforms.augment.outcome import Outcome, finish, item_notes, taken_over, turned
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, plain
@@ -86,6 +87,7 @@ class PlannedTransform(Transform):
         if what is not None:
             outcome = self.source.apply([what], RealImages.of_item(image, order, masks or {}, group))[0]
             outcome = replace(outcome, masks={name: turned(mask, order) for name, mask in outcome.masks.items()})
+        warn_of_other_field(image, [outcome])
         return finish(image, outcome, order)[0], outcome
 
 
@@ -128,6 +130,7 @@ class PlannedTransformd(MapTransform):
             outcome = Outcome()
             if plan is not None:
                 outcome = self.augment.source.apply([plan], RealImages.of_item(image, order, masks, group))[0]
+            warn_of_other_field(image, [outcome])
             item[key], notes = finish(image, outcome, order)
             item.update(item_notes(key, notes))
             self._take_masks(item, outcome, order)
