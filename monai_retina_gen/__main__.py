@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import sys
 import warnings
@@ -51,6 +52,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status. Errors of the user's making are one line without a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a console that knows no UTF-8 shows what it can
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("ignite").setLevel(logging.WARNING)
     warnings.formatwarning = _one_line  # the line of code that warns tells a user nothing

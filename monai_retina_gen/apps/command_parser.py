@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
+
+from monai_retina_gen.arguments import check_whole
 
 __all__ = ["CommandParser"]
 
@@ -25,11 +28,15 @@ SHARED_OPTIONS = {
 }
 
 
+FROM_ZERO = ("--seed", "--cross-validation", "--rank", "--segment-side", "--min-area", "--steps")
+"""Whole numbers that may be 0: all others count something and are at least 1."""
+
+
 class CommandParser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` whose options state their defaults, and whose `example: ...` is not wrapped.
 
     Options that several commands have (`--device`, `--seed`, ...) need no help text of their own. Subcommands are of
-    this class as well.
+    this class as well. Whole numbers are at least 1, those of `FROM_ZERO` at least 0.
 
     Args:
         kwargs: as for `argparse.ArgumentParser`.
@@ -48,10 +55,24 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": _ExampleFormatter, **kwargs})
 
     def add_argument(self, *names: Any, **kwargs: Any) -> argparse.Action:
+        least = kwargs.pop("least", 0 if names[0] in FROM_ZERO else 1)
+        if kwargs.get("type") is int:
+            kwargs["type"] = _whole_from(least)
         text = kwargs.get("help") or SHARED_OPTIONS.get(names[0])
         if text:
             kwargs["help"] = _with_default(text, kwargs.get("default"))
         return super().add_argument(*names, **kwargs)
+
+
+def _whole_from(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            return check_whole("number", int(text), least=least)
+        except ValueError:
+            message = f"{text!r} came, one whole number from {least} is wanted"
+            raise argparse.ArgumentTypeError(message) from None
+
+    return read
 
 
 def _with_default(text: str, default: Any) -> str:

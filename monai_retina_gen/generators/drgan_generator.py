@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import LesionBank
 from monai_retina_gen.data.condition_map import CONDITION_LESIONS, condition_map, missing_masks
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
@@ -54,7 +55,7 @@ class DRGANGenerator(RetinaGenerator):
 
     def __init__(self, network: nn.Module, *, image_size: int, batch_size: int = 8) -> None:
         super().__init__(network)
-        if image_size % self.network.stride:
+        if check_whole("image_size", image_size) % self.network.stride:
             raise ValueError(f"image_size={image_size}: want a multiple of {self.network.stride}")
         self.image_size, self.batch_size = image_size, batch_size
         self.num_classes = int(self.network.num_classes)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.arguments import check_real
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.networks import draw_latents
@@ -48,11 +49,10 @@ class GANGenerator(RetinaGenerator):
         self, network: nn.Module, *, temperature: float = 1.0, curated: bool = True, batch_size: int = 32
     ) -> None:
         super().__init__(network)
-        if temperature < 0:
-            raise ValueError(f"temperature must not be negative, got {temperature}")
         self.image_size = int(self.network.image_size)
         self.conditional = bool(self.network.conditional)
         self.num_classes = int(self.network.num_classes) or 5
+        temperature = check_real("temperature", temperature, least=0)
         self.temperature, self.curated, self.batch_size = temperature, curated, batch_size
 
     @property

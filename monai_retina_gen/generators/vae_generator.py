@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_retina_gen.arguments import check_real
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 
@@ -34,9 +35,8 @@ class VAEGenerator(RetinaGenerator):
 
     def __init__(self, network: FundusVAE | PerGradeVAE, *, temperature: float = 1.0, batch_size: int = 32) -> None:
         super().__init__(network)
-        if temperature < 0:
-            raise ValueError(f"temperature must not be negative, got {temperature}")
         self.image_size, self.num_classes = network.image_size, network.num_classes
+        temperature = check_real("temperature", temperature, least=0)
         self.temperature, self.batch_size = temperature, batch_size
 
     @torch.no_grad()

@@ -80,7 +80,8 @@ class FeatureDistance(nn.Module):
 
     Raises:
         ValueError: for another range, weights that do not fit, or a network without `features_at` or names of layers.
-        ImageValueError: for images of unequal shapes or outside the range (on a GPU every 100th call looks).
+        ImageValueError: for images of unequal shapes, too small for the layers, or outside the range (on a GPU every
+            100th call looks).
 
     Examples:
         >>> from monai_retina_gen.networks import EfficientNetLite
@@ -130,9 +131,20 @@ class FeatureDistance(nn.Module):
             for images, name, slack in ((preds, "preds", 0.5), (target, "target", 1e-3))
         )
         with torch.autocast(x.device.type, enabled=False):
-            first = self.network.features_at(x, self.layers)
-            second = self.network.features_at(y, self.layers)
-            return self._distance(first, second)
+            return self._distance(self._features(x), self._features(y))
+
+    def _features(self, images: Tensor) -> dict[str, Tensor]:
+        try:
+            found: dict[str, Tensor] = self.network.features_at(images, self.layers)
+        except RuntimeError as error:
+            if "too small" not in str(error):
+                raise
+            height, width = images.shape[-2:]
+            raise ImageValueError(
+                f"images of {height} x {width} px are too small for the layers {', '.join(self.layers)} of "
+                f"{type(self.network).__name__}: give larger ones (32 px for five halvings), or fewer layers"
+            ) from error
+        return found
 
     def _distance(self, first: dict[str, Tensor], second: dict[str, Tensor]) -> Tensor:
         return torch.stack([self._of_layer(i, first[name], second[name]) for i, name in enumerate(self.layers)]).sum(0)

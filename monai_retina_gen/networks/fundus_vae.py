@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.arguments import check_whole
+
 __all__ = ["CHANNELS", "FundusVAE", "PerGradeVAE"]
 
 CHANNELS = {
@@ -79,7 +81,7 @@ class FundusVAE(nn.Module):
         embedding_dim: int = 32,
     ) -> None:
         super().__init__()
-        channels = CHANNELS.get(image_size, CHANNELS[128]) if channels is None else channels
+        channels = CHANNELS.get(check_whole("image_size", image_size), CHANNELS[128]) if channels is None else channels
         self.base = image_size // 2 ** len(channels)
         if self.base < 1 or self.base * 2 ** len(channels) != image_size:
             raise ValueError(f"image_size {image_size} cannot be halved {len(channels)} times (channels={channels})")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents
 
 __all__ = ["RESIDUAL_CHANNELS", "ResidualCritic", "ResidualGenerator"]
@@ -208,7 +209,7 @@ def _labels(grade: Tensor | None, num_classes: int, batch: int, device: torch.de
 
 
 def _channels(image_size: int, channels: Sequence[int] | None) -> list[int]:
-    if channels is None and image_size not in RESIDUAL_CHANNELS:
+    if channels is None and check_whole("image_size", image_size) not in RESIDUAL_CHANNELS:
         raise ValueError(
             f"image_size {image_size} has no default channels: choose {sorted(RESIDUAL_CHANNELS)}, or pass channels"
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.networks.equalized_linear import LatentMapping
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.stylegan3_style_space import StyleSpace
@@ -74,7 +75,8 @@ class StyleGAN3(nn.Module):
         amp: str | None = None,
     ) -> None:
         super().__init__()
-        self.image_size, self.z_dim, self.w_dim, self.num_classes = image_size, z_dim, w_dim, num_classes
+        self.image_size = check_whole("image_size", image_size)
+        self.z_dim, self.w_dim, self.num_classes = z_dim, w_dim, num_classes
         self.w_avg_beta = w_avg_beta
         self.latent_mapping = LatentMapping(
             z_dim=z_dim, w_dim=w_dim, num_classes=num_classes, num_layers=mapping_layers

@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents
 
 __all__ = ["DeconvolutionGenerator", "StridedCritic"]
@@ -112,7 +113,7 @@ def _double(inside: int, outside: int, *, bias: bool) -> nn.Module:
 
 def _channels(image_size: int, width: int) -> list[int]:
     """Channels after every halving of the image's side down to 4 pixels."""
-    halvings = max(image_size.bit_length() - 3, 0)
+    halvings = max(check_whole("image_size", image_size).bit_length() - 3, 0)
     if halvings < 1 or 4 * 2**halvings != image_size:
         raise ValueError(f"image_size must be a power of two of at least 8, got {image_size}")
     return [min(width * 2**i, 1024) for i in range(halvings)]

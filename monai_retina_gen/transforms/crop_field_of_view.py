@@ -16,6 +16,7 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TransformBackends, ensure_tuple
 from monai.utils.enums import TraceKeys
 
+from monai_retina_gen.arguments import check_real, check_whole
 from monai_retina_gen.data.field_of_view import FieldOfView, find_field_of_view
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.box_geometry import (
@@ -84,12 +85,8 @@ class CropToFieldOfView(InvertibleTransform):
         unsqueeze: bool = True,
         allow_upsampling: bool = False,
     ) -> None:
-        if size is not None and size < 1:
-            raise ImageValueError(f"size: {size} came, wanted a positive number of pixels or None")
-        if not margin >= 0:
-            raise ImageValueError(f"margin: {margin} came, wanted a share of the radius of at least 0")
-        self.size = size
-        self.margin = margin
+        self.size = None if size is None else check_whole("size", size)
+        self.margin = check_real("margin", margin, least=0)
         self.image_order = image_order
         self.unsqueeze = unsqueeze
         self.allow_upsampling = allow_upsampling

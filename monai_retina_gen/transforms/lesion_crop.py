@@ -14,6 +14,7 @@ import torch
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
 
+from monai_retina_gen.arguments import check_real, check_whole
 from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
@@ -103,9 +104,7 @@ class RandLesionCropd(WorkerSeeded, MapTransform):
         self, *, size: int, structures: Sequence[str], around: Sequence[str] = TOGETHER, share: float = 0.75
     ) -> None:
         MapTransform.__init__(self, ["image", "label"])
-        if size < 1 or not 0 <= share <= 1:
-            raise ValueError(f"size={size}, share={share}: want a positive size and a share in [0, 1]")
-        self.size, self.share = size, share
+        self.size, self.share = check_whole("size", size), check_real("share", share, least=0, most=1)
         self.channels = [channel for channel, key in enumerate(structures) if key in around]
         self.unpack = UnpackMasksd()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_retina_gen.arguments import check_real
 from monai_retina_gen.data import ICDR_GRADE, LabelGrades, balance_probabilities, check_labels_are_grades, grade_of
 from monai_retina_gen.generators import MODES
 
@@ -87,7 +88,7 @@ class AugmentationPolicy:
         self.modes = tuple(m for m, w in weights.items() if w > 0)
         self._cumulative = np.cumsum([weights[m] for m in self.modes]) / sum(weights.values())
         self.lesions = (lesion,) if isinstance(lesion, str) else tuple(lesion) or ("",)
-        self.strength = (float(strength[0]), float(strength[1]))
+        self.strength = _range(strength)
         if not -1 <= self.strength[0] <= self.strength[1] <= 1:
             raise ValueError(f"strength {strength} must be an ordered range inside [-1, 1]")
 
@@ -135,6 +136,12 @@ class AugmentationPolicy:
         return self.label_grades.draw(label, share) if grade is None else grade
 
 
+def _range(strength: Any) -> tuple[float, float]:
+    if isinstance(strength, (str, bytes)) or not isinstance(strength, Sequence) or len(strength) != 2:
+        raise ValueError(f"strength: {strength!r} came, two numbers are wanted, the range, such as (0.3, 1.0)")
+    return check_real("strength", strength[0]), check_real("strength", strength[1])
+
+
 def _probabilities(prob: Any, counts: Mapping[Any, int] | None) -> float | dict[int, float]:
     if isinstance(prob, str):
         if prob != "balance":
@@ -142,7 +149,11 @@ def _probabilities(prob: Any, counts: Mapping[Any, int] | None) -> float | dict[
         if counts is None:
             raise ValueError('prob="balance" needs counts={grade: photographs}, e.g. counts=count_grades(items)')
         return balance_probabilities(counts)
-    values = {grade_of(g, "prob"): float(p) for g, p in prob.items()} if isinstance(prob, Mapping) else float(prob)
+    values = (
+        {grade_of(g, "prob"): check_real("prob", p) for g, p in prob.items()}
+        if isinstance(prob, Mapping)
+        else check_real("prob", prob)
+    )
     for p in values.values() if isinstance(values, dict) else [values]:
         if not 0 <= p <= 1:
             raise ValueError(f"prob {prob!r}: every probability must be in [0, 1]")
