@@ -21,7 +21,7 @@ def file_stamps(paths: Iterable[str | os.PathLike[str]]) -> tuple[Hashable, ...]
         ()
     """
     found = []
-    for path in sorted(map(os.fspath, paths)):
+    for path in sorted(os.fspath(path) for path in paths):
         try:
             state = os.stat(path)
         except FileNotFoundError:
