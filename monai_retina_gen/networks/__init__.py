@@ -11,7 +11,7 @@ from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
-from monai_retina_gen.networks.hole_filling import dilated, feathered, local_mean, paintable
+from monai_retina_gen.networks.hole_filling import dilated, feathered, local_mean, paintable, uncovered
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
 from monai_retina_gen.networks.lesion_painter import CANVAS_KEYS, PAINTED_LESIONS, PAINTING_PLANES, LesionPainter
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
@@ -70,4 +70,5 @@ __all__ = [
     "local_mean",
     "paintable",
     "pinned_styles",
+    "uncovered",
 ]

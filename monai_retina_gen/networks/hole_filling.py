@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
-__all__ = ["dilated", "feathered", "local_mean", "paintable"]
+__all__ = ["dilated", "feathered", "local_mean", "paintable", "uncovered"]
 
 
 def dilated(mask: Tensor, radius: int) -> Tensor:
@@ -85,6 +85,22 @@ def _blurred(values: Tensor, side: int) -> Tensor:
     """Two boxes, one after the other: a mean whose weights fall off evenly, without edges."""
     once = avg_pool2d(values, side, stride=1, padding=side // 2, count_include_pad=False)
     return avg_pool2d(once, side, stride=1, padding=side // 2, count_include_pad=False)
+
+
+def uncovered(vessel: Tensor, blood: Tensor) -> Tensor:
+    """Vessels without what lies under haemorrhages, which segmenters take for vessels themselves.
+
+    Args:
+        vessel: `(B, 1, H, W)` mask.
+        blood: `(B, 1, H, W)`, haemorrhages from 0.4 on.
+
+    Examples:
+        >>> vessel, blood = torch.ones(1, 1, 9, 9), torch.zeros(1, 1, 9, 9)
+        >>> blood[..., 4, 4] = 1
+        >>> int(uncovered(vessel, blood).sum()) == 81 - int(dilated(blood, 2).sum())
+        True
+    """
+    return vessel * (1 - dilated((blood >= 0.4).to(vessel.dtype), 2))
 
 
 def paintable(field: Tensor, disc: Tensor | None = None) -> Tensor:

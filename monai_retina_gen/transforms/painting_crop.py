@@ -15,7 +15,7 @@ from monai.transforms import Transform
 from scipy import ndimage
 from torch import Tensor
 
-from monai_retina_gen.networks import PAINTED_LESIONS, paintable
+from monai_retina_gen.networks import PAINTED_LESIONS, paintable, uncovered
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["RandPaintingCropd", "StackPaintingd"]
@@ -56,8 +56,9 @@ class StackPaintingd(Transform):
         field = _plain(data["fov"]) if "fov" in data else (image.amax(0, keepdim=True) > DARK).float()
         disc = _plain(data["od"])[None] if "od" in data else None
         allowed = paintable(field[None], disc)[0]
-        others = [_plain(data[key]) if key in data else empty for key in ("vessel", *PAINTED_LESIONS)]
-        masks = torch.cat([(field >= 0.5).float(), allowed, *others])
+        lesions = {key: _plain(data[key]) if key in data else empty for key in PAINTED_LESIONS}
+        vessel = uncovered((_plain(data["vessel"]) if "vessel" in data else empty)[None], lesions["he"][None])[0]
+        masks = torch.cat([(field >= 0.5).float(), allowed, vessel, *lesions.values()])
         kept = {key: data[key] for key in self.keep if key in data}
         return kept | {self.image_key: _bytes(image), "masks": _bytes(masks), "pieces": _pieces(masks[3:] * allowed)}
 

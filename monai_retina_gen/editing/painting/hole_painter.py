@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from monai_retina_gen.networks import PAINTED_LESIONS, LesionPainter, dilated, feathered, paintable
+from monai_retina_gen.networks import PAINTED_LESIONS, LesionPainter, dilated, feathered, paintable, uncovered
 
 __all__ = ["HolePainter", "hole_around"]
 
@@ -40,7 +40,7 @@ class HolePainter:
     ) -> tuple[Tensor, Tensor]:
         """See `Painter.draw`; `grades` are not read: the masks say what is wanted."""
         hole = hole_around(own, wanted, margin=self.margin)
-        planes = [own["fov"], hole, own.get("vessel", torch.zeros_like(hole))]
+        planes = [own["fov"], hole, uncovered(own.get("vessel", torch.zeros_like(hole)), own["he"])]
         canvas = torch.cat([photograph, *planes, *(wanted[name] for name in PAINTED_LESIONS)], dim=1)
         noise = torch.stack([_noise(seed, hole.shape[2:]) for seed in seeds]).to(canvas)
         parts = zip(canvas.split(self.batch_size), noise.split(self.batch_size), strict=True)
