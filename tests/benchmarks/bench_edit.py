@@ -101,7 +101,7 @@ def main() -> None:
     def edit(count: int, cached: bool) -> None:
         if not cached:
             generator.editor.cache.clear()
-        options = {"lesion": "ex", "strength": 0.5, "with_masks": False}
+        options = {"lesion": "ex", "strength": 0.5}
         generator.edit(images[:count], [3] * count, **options)
 
     cases: dict[str, Callable[[], object]] = {

@@ -38,7 +38,9 @@ def eyes(generator: StyleGAN3Generator) -> Tensor:
 
 @pytest.mark.parametrize("lesion", ["ex", "he"])
 def test_lesions_grow_and_shrink(generator: StyleGAN3Generator, eyes: Tensor, lesion: str) -> None:
-    found = {s: generator.edit(eyes, [3] * COUNT, lesion=lesion, strength=s) for s in (-1.0, -0.5, 0.5, 1.0)}
+    found = {
+        s: generator.edit(eyes, [3] * COUNT, lesion=lesion, strength=s, with_masks=True) for s in (-1.0, -0.5, 0.5, 1.0)
+    }
     for strength, batch in found.items():  # an eye without the lesion has none to lose
         reasons = [str(record.options["refused"]) for record in batch.records if "refused" in record.options]
         assert len(reasons) <= (0 if strength > 0 else 1)

@@ -64,7 +64,7 @@ def test_batch_edit_beside_a_training_step(bundles_dir: Path, report: dict[str, 
     grades = [3] * len(photographs)
     varied = [(photographs + 0.001 * i).clamp(0, 1) for i in range(5)]  # nothing is found in a cache
     turn = iter(varied)
-    edit = seconds(lambda: generator.edit(next(turn), grades, lesion="ex", strength=0.5, with_masks=False), 4)
+    edit = seconds(lambda: generator.edit(next(turn), grades, lesion="ex", strength=0.5), 4)
     grader = FundusGrader(backbone="resnet50").cuda().to(memory_format=torch.channels_last)
     optimizer, loss = torch.optim.AdamW(grader.parameters(), 1e-4), nn.CrossEntropyLoss()
     target = torch.tensor(grades, device="cuda")
