@@ -79,7 +79,7 @@ def _make(
     """Outcomes, and the group of the photograph that each one's masks are of."""
     mode, empty = "sample" if eyes is None else "synthesize", torch.zeros(len(grades), 3, size, size)
     plans = [AugmentationPlan(mode, g, s) for g, s in zip(grades, seeds, strict=True)]
-    nowhere, nobody = [""] * len(plans), [None] * len(plans)
+    nowhere, nobody = [""] * len(plans), list[str | None]([None] * len(plans))
     if eyes is None:
         return source.apply(plans, RealImages(empty, {}, nowhere, nobody)), nowhere
     drawn = [eyes.draw(plan.grade, plan.seed) for plan in plans]

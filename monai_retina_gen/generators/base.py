@@ -196,11 +196,12 @@ class RetinaGenerator:
         records = [self._edit_record(request, pending, done, row, name) for row, name in enumerate(names)]
         return GeneratedBatch(done.image, request.grades, records, changed)
 
-    def begin_edits(self, request: EditRequest, **options: Any) -> PendingEdits:
+    def begin_edits(self, request: EditRequest, *args: Any, **options: Any) -> PendingEdits:
         """What a generator with the mode `edit` implements: the edits of a request, ready to be drawn.
 
         Args:
             request: checked, on the generator's device.
+            args: none; they let subclasses write out their options.
             options: those of `edit_options`.
         """
         raise self._lacks("edit")

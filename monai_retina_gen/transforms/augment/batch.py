@@ -119,7 +119,7 @@ class BatchGenerativeAugment(WorkerSeeded):
         if self.source.has_bank:
             self.source.maker.check_modes(self.policy.modes)
 
-    def randomize(self, data: Any, own_grades: Any = None) -> Plans:  # type: ignore[override]
+    def randomize(self, data: Any, own_grades: Any = None) -> Plans:
         """Draw a plan for every grade in `data`; they are returned, not kept."""
         self.settle_seed()
         labels = grades_of(data, self.label_key)

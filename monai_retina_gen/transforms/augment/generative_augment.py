@@ -126,7 +126,7 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
             source.maker.check_modes(self.policy.modes)
         PlannedTransform.__init__(self, source, image_order)
 
-    def randomize(self, data: Any = None, own_grade: Any = None) -> AugmentationPlan | None:  # type: ignore[override]
+    def randomize(self, data: Any = None, own_grade: Any = None) -> AugmentationPlan | None:
         """Draw the plan for an item of grade `data`: it is returned, not kept, so that threads cannot mix plans."""
         self.settle_seed()
         grade = None if own_grade is None else grade_of(own_grade, ICDR_GRADE)

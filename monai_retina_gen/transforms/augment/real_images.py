@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def group_of(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def masks_of(item: Mapping[Hashable, Any], mask_keys: Sequence[str], allow_missing_keys: bool) -> dict[str, Tensor]:
+def masks_of(item: Mapping[Any, Any], mask_keys: Sequence[str], allow_missing_keys: bool) -> dict[str, Tensor]:
     """The masks under `mask_keys` of an item or a batch; `KeyError` for one that it lacks, unless that is allowed."""
     missing = [key for key in mask_keys if key not in item]
     if missing and not allow_missing_keys:

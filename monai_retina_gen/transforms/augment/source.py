@@ -59,19 +59,19 @@ class AugmentationSource:
         edit_options: Mapping[str, Any] | None = None,
         background: float | None = None,
     ) -> None:
-        if generator is None and bank is None:
-            raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
-        self.maker = (
-            FromBank(bank, allow_upsampling=allow_upsampling)
-            if bank is not None
-            else FromGenerator(
+        self.maker: FromBank | FromGenerator
+        if bank is not None:
+            self.maker = FromBank(bank, allow_upsampling=allow_upsampling)
+        elif generator is not None:
+            self.maker = FromGenerator(
                 GeneratorHandle(generator, device=device, trust_code=trust_code),
                 conditions=ConditionMasks(lesion_bank),
                 allow_upsampling=allow_upsampling,
                 synthesize_options=synthesize_options,
                 edit_options=edit_options,
             )
-        )
+        else:
+            raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
         self.gate, self.tries = resolve_gate(gate), max_retries + 1
         self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
 
