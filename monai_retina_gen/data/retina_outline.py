@@ -139,10 +139,10 @@ def _outline_above(contrast: Array, threshold: float, ground: Array, agreement: 
 def _fitted(contrast: Array, piece: Mask, points: Array, *, circle: bool) -> tuple[float, Ellipse] | None:
     """Score and curve; an ellipse's score is lowered, since it fits anything a little better."""
     options = {"tolerance": _TOLERANCE, "max_radius": _MAX_RADIUS * max(piece.shape), "circle": circle}
-    curve = fit_ellipse(points, **options)  # type: ignore[arg-type]
+    curve = fit_ellipse(points, **options)
     if curve is None:
         return None
-    curve = fit_ellipse(_sharp_edge(contrast, curve), start=curve, **options) or curve  # type: ignore[arg-type]
+    curve = fit_ellipse(_sharp_edge(contrast, curve), start=curve, **options) or curve
     if not circle and (max(curve[2:]) < _ELLIPSE * min(curve[2:]) or min(curve[2:]) < _MIN_ELLIPSE):
         return None
     score = _score(piece, points, curve)
