@@ -112,9 +112,8 @@ def find_field_of_view(image: torch.Tensor) -> FieldOfView:
             "image: two eyes on one picture; wanted one retina; cut the picture in two and give each a file of its own"
         )
     if found is None and _fills_frame(plain):
-        return FieldOfView(
-            height / 2, width / 2, *[math.hypot(height, width) / 2] * 2, height, width, border_visible=False
-        )
+        radius = math.hypot(height, width) / 2
+        return FieldOfView(height / 2, width / 2, radius, radius, height, width, border_visible=False)
     if found is None:
         raise ImageValueError(
             "image: no retina found; wanted one colour fundus photograph whose round rim shows on black, white or grey "
@@ -150,7 +149,7 @@ def _inner_boxes(image: torch.Tensor, small: Array) -> list[tuple[int, int, int,
     rectangle = inner_rectangle(small)
     if rectangle is not None:
         scales = np.repeat([height / small.shape[0], width / small.shape[1]], 2)
-        boxes.append(tuple(round(value) for value in np.array(rectangle) * scales))  # type: ignore[arg-type]
+        boxes.append(tuple(round(value) for value in np.array(rectangle) * scales))
     return [box for box in boxes if min(box[1] - box[0], box[3] - box[2]) >= 16]
 
 
@@ -183,12 +182,16 @@ def _found(image: torch.Tensor, small: Array, outline: Outline) -> _Found | None
     if outline.score < (_POOR if is_reddish(core) else GOOD):
         return None
     scale_y, scale_x = height / small.shape[0], width / small.shape[1]
-    radii = [radius_y * scale_y, radius_x * scale_x]
     if radius_y == radius_x:
-        radii = [radius_y * math.sqrt(scale_y * scale_x)] * 2
+        scale = math.sqrt(scale_y * scale_x)
+        radius_y, radius_x = radius_y * scale, radius_x * scale
+    else:
+        radius_y, radius_x = radius_y * scale_y, radius_x * scale_x
     dark = bool(outline.ground.max() <= _DARK)
     fault = colour_fault(core, dark_ground=dark)
-    field = FieldOfView(centre_y * scale_y, centre_x * scale_x, *radii, height, width, dark, colour_fault=fault)
+    field = FieldOfView(
+        centre_y * scale_y, centre_x * scale_x, radius_y, radius_x, height, width, dark, colour_fault=fault
+    )
     return _Found(outline.score, field, second_eye(small, outline))
 
 
