@@ -59,6 +59,11 @@ class FieldOfView:
     colour_fault: str = ""
 
     @property
+    def radius(self) -> float:
+        """The larger of both radii: half the side of the square around the retina."""
+        return max(self.radius_y, self.radius_x)
+
+    @property
     def aspect(self) -> float:
         """Width by height of the retina: 1 for a circle, less for a landscape photograph squeezed to a square."""
         return self.radius_x / self.radius_y

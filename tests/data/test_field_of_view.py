@@ -66,6 +66,7 @@ def test_a_landscape_photograph_squeezed_to_a_square() -> None:
     assert (top, left) == pytest.approx((0, 33), abs=3)
     assert (height, width) == pytest.approx((200, 133), abs=4)
     assert field.box()[2:] == (height, height)
+    assert field.radius == field.radius_y
 
 
 def with_text(image: Image.Image) -> None:
