@@ -23,7 +23,7 @@ def check_whole(name: str, value: Any, *, least: int = 1) -> int:
         ...
         ValueError: image_size: (64, 64) came, one whole number from 1 is wanted, not a tuple
     """
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least:
         return int(value)
     raise ValueError(f"{name}: {value!r} came, one whole number from {least} is wanted{_instead(value)}")
 

@@ -24,7 +24,7 @@ from monai_retina_gen.apps.alpha_plot import draw_alpha_study
 from monai_retina_gen.apps.content_record import gate_record, generator_record, items_sha256
 from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.apps.settings_file import SETTINGS, begin_folder
-from monai_retina_gen.data import Item, icdr_grade, load_datalist, photograph_names, write_json
+from monai_retina_gen.data import icdr_grade, load_datalist, photograph_names, write_json
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing import LabelGate, resolve_gate
 from monai_retina_gen.editing.gate_measures import lesion_neighbourhood
@@ -129,7 +129,7 @@ def alpha_study(
 def _begin(
     folder: Path,
     settings: AlphaSettings,
-    items: Sequence[Item],
+    items: Sequence[Mapping[str, Any]],
     generator: RetinaGenerator,
     judges: Mapping[str, Any],
     distance: Any,

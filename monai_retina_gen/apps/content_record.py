@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from monai_retina_gen.data import ICDR_GRADE, MASK_KEYS, Item
+from monai_retina_gen.data import ICDR_GRADE, MASK_KEYS
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.generators import RetinaGenerator
@@ -41,7 +41,7 @@ FILES = {"image", *MASK_KEYS}
 PLAIN = (bool, int, float, str)
 
 
-def items_sha256(items: Iterable[Item], keys: Collection[str] = ("image",)) -> str:
+def items_sha256(items: Iterable[Mapping[str, Any]], keys: Collection[str] = ("image",)) -> str:
     """sha256 of items in their order: the bytes of their files and their other values, not the files' names.
 
     Args:
@@ -120,7 +120,8 @@ def bundle_record(bundle: str, config_name: str) -> dict[str, Any]:
     """All weights that a bundle pins, its configuration, and the networks of other bundles that this names."""
     folder = find_bundle(bundle)
     config = read_inference_config(folder, config_name)
-    others = {config.get(key) for key in ("segmenter", "photograph_segmenter", "perceptual_network")} - {None}
+    keys = ("segmenter", "photograph_segmenter", "perceptual_network")
+    others = {str(config[key]) for key in keys if config.get(key) is not None}
     return {
         "config_sha256": sha256_file(folder / "configs" / f"{config_name}.json"),
         "weights": {file: pin.get("sha256") for file, pin in read_metadata(folder).get("weights", {}).items()},

@@ -64,7 +64,11 @@ def grades_of(values: Iterable[Any], name: str = "grade") -> list[int]:
 def _number(value: Any) -> int | None:
     if isinstance(value, str) and WRITTEN.fullmatch(value.strip()):
         return int(value.strip().split(".")[0])
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.number)) or np.iscomplexobj(value):
+    if (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (Real, np.number))
+        or isinstance(value, np.complexfloating)
+    ):
         return None
     whole = np.isfinite(float(value)) and float(value).is_integer() and value >= 0  # type: ignore[operator]
     return int(value) if whole else None  # type: ignore[arg-type]

@@ -133,14 +133,17 @@ class LabelGrades:
             exact = {grade: number * self._shares[label][grade] / total for grade in grades}
             divided.update({grade: int(value) for grade, value in exact.items()})
             left = number - sum(int(value) for value in exact.values())
-            divided.update(sorted(grades, key=lambda g, exact=exact: int(exact[g]) - exact[g])[:left])
+            remainders = {grade: int(value) - value for grade, value in exact.items()}
+            divided.update(sorted(grades, key=remainders.__getitem__)[:left])
         return dict(sorted(divided.items()))
 
 
 def _shares(label: Any, grades: Any) -> dict[int, float]:
     found = grades if isinstance(grades, Mapping) else {grades: 1.0} if not isinstance(grades, (list, tuple)) else {}
     shares = {grade_of(grade, f"label_grades[{label!r}]"): number for grade, number in found.items()}
-    numbers = [n for n in shares.values() if isinstance(n, Real) and not isinstance(n, bool) and 0 <= n < math.inf]
+    numbers = [
+        n for n in shares.values() if isinstance(n, Real) and not isinstance(n, bool) and 0 <= float(n) < math.inf
+    ]
     if len(numbers) < len(grades if isinstance(grades, Mapping) else [grades]) or not sum(numbers):
         raise ValueError(f"label_grades[{label!r}]: {grades!r} came; one grade, or photographs by grade. {HOW}")
     return {grade: number for grade, number in shares.items() if number}

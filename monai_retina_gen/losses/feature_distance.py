@@ -109,7 +109,7 @@ class FeatureDistance(nn.Module):
         if layers is None and not getattr(network, "layers", None):
             raise ValueError(f"layers: {type(network).__name__} names none of its own, so give the layers to compare")
         self.network: Any = network.eval().requires_grad_(False)
-        named: Sequence[str] = self.network.layers if layers is None else layers
+        named: Any = self.network.layers if layers is None else layers
         self.layers = [name for name in named if name]
         self.value_range = value_range
         self._look = OccasionalLook()

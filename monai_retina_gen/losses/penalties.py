@@ -76,6 +76,7 @@ class GradientPenalty(Penalty):
 
     def loss(self, step: AdversarialStep) -> Tensor:
         """The penalty for one batch."""
+        assert step.seen_real is not None  # a penalty belongs to the critic's step
         real, fake = step.seen_real.detach().float(), step.seen_fake.detach().float()
         mix = step.mix[:, None, None, None] if self.between == "interpolates" else 0.0
         images = (mix * real + (1 - mix) * fake).requires_grad_(True)

@@ -95,7 +95,7 @@ class ComposeMasks(WorkerSeeded, RandomizableTransform):
         self.grades = None if grades is None else tuple(grades_of(grades, "grades"))
         self.image_order = image_order
 
-    def randomize(self, data: Any = None) -> tuple[int, int]:  # type: ignore[override]
+    def randomize(self, data: Any = None) -> tuple[int, int]:
         """Draw the seed, and the grade where there are several, for an eye of grade `data`.
 
         They are returned, not kept, so that threads cannot mix them.

@@ -108,7 +108,7 @@ class RandLesionCropd(WorkerSeeded, MapTransform):
         self.channels = [channel for channel, key in enumerate(structures) if key in around]
         self.unpack = UnpackMasksd()
 
-    def randomize(self, data: Tensor) -> tuple[int, int]:  # type: ignore[override]
+    def randomize(self, data: Tensor) -> tuple[int, int]:
         """Draw the upper left corner of the crop in a label `(structures, H, W)`; it is returned, for threads' sake."""
         self.settle_seed()
         limits = [side - self.size for side in data.shape[-2:]]

@@ -88,7 +88,7 @@ class RandPaintingCropd(WorkerSeeded, Transform):
             raise ValueError(f"size={size}, share={share}: want a positive size and a share in [0, 1]")
         self.size, self.share = size, share
 
-    def randomize(self, data: Mapping[str, Tensor]) -> tuple[tuple[int, int], int, bool]:  # type: ignore[override]
+    def randomize(self, data: Mapping[str, Tensor]) -> tuple[tuple[int, int], int, bool]:
         """Draw corner, quarter turns and mirroring; they are returned, so that threads cannot mix them."""
         self.settle_seed()
         limits = [side - self.size for side in data["masks"].shape[1:]]
