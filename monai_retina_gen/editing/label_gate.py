@@ -20,6 +20,7 @@ from monai_retina_gen.editing.lesion_masks import SEGMENTED_SHARE
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.fork_safety import ForkSafeLock
+from monai_retina_gen.networks import fold_batch_norm
 from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.weights import find_bundle, load_network, read_inference_config, read_metadata, split_bundle_name
 
@@ -216,7 +217,7 @@ def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size:
         )
     found = limits or GateLimits.from_dict(config["gate"])
     size = int(config.get("image_size", 0)) if image_size is None else image_size
-    network = load_network(bundle, config_name=config_name)
+    network = fold_batch_norm(load_network(bundle, config_name=config_name))
     return _Judge(network, found, size, f"{graders} {read_metadata(bundle).get('version', '0')}")
 
 

@@ -7,9 +7,11 @@ ReLU6); the network itself is timm's `tf_efficientnet_lite*`. Weights from Image
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["LITE_VARIANTS", "EfficientNetLite"]
+__all__ = ["LITE_VARIANTS", "EfficientNetLite", "fold_batch_norm"]
 
 LITE_VARIANTS = ("lite0", "lite1", "lite2")
 LAST_STAGE = {"stride2": 0, "stride4": 1, "stride8": 2, "stride16": 4, "stride32": 6}
@@ -36,7 +38,6 @@ class EfficientNetLite(nn.Module):
         ValueError: for an unknown variant.
 
     Examples:
-        >>> import torch
         >>> network = EfficientNetLite(variant="lite0").eval()
         >>> network(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 1280])
@@ -86,3 +87,48 @@ class EfficientNetLite(nn.Module):
                 if place in wanted:
                     found[place] = maps
         return {name: found[self.stages[self.layers.index(name)]] for name in layers}
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """For judging alone: an EfficientNet-Lite's normalisation becomes part of its convolutions, in place.
+
+    The outputs stay the same to rounding; with the memory format that goes with it (`channels_last`) a CPU needs about
+    two thirds of the time. Such a network can neither be trained nor loaded with weights any more.
+
+    Args:
+        network: in evaluation mode; one without an `EfficientNetLite` in it stays as it is.
+
+    Returns:
+        The same network.
+
+    Raises:
+        ValueError: for a network in training mode.
+
+    Examples:
+        >>> network, image = EfficientNetLite().eval(), torch.rand(1, 3, 32, 32)
+        >>> before = network(image)
+        >>> torch.allclose(fold_batch_norm(network)(image), before, atol=1e-4)
+        True
+    """
+    if network.training:
+        raise ValueError("the network is in training mode, where statistics change: call eval() first")
+    for module in list(network.modules()):
+        if isinstance(module, EfficientNetLite):
+            stages = [block for stage in module.network.blocks for block in stage]  # type: ignore[union-attr]
+            _fold(module.network, ("conv_stem", "bn1"), ("conv_head", "bn2"))
+            for block in stages:
+                inverted = hasattr(block, "conv_pwl")  # the first stage has nothing to expand
+                _fold(block, *(INVERTED if inverted else SEPARABLE))
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+SEPARABLE = (("conv_dw", "bn1"), ("conv_pw", "bn2"))
+INVERTED = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
+
+
+def _fold(block: nn.Module, *pairs: tuple[str, str]) -> None:
+    for convolution, norm in pairs:
+        if isinstance(normalise := getattr(block, norm), nn.BatchNorm2d):
+            setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), normalise))
+            setattr(block, norm, normalise.act)

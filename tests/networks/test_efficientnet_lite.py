@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor, nn
 
-from monai_retina_gen.networks import LITE_VARIANTS, EfficientNetLite, FundusGrader, OrdinalHead
+from monai_retina_gen.networks import LITE_VARIANTS, EfficientNetLite, FundusGrader, OrdinalHead, fold_batch_norm
 
 
 @pytest.mark.parametrize("variant", LITE_VARIANTS)
@@ -43,6 +43,27 @@ def test_maps_no_deeper_than_asked_for_with_gradients_to_the_image() -> None:
         network.features_at(image, ["stride3"])
     with pytest.raises(ValueError, match=r"lite7.*lite0"):
         EfficientNetLite(variant="lite7")
+
+
+@torch.no_grad()
+def test_folded_normalisation_changes_no_output() -> None:
+    torch.manual_seed(2)
+    grader = FundusGrader(backbone="efficientnet_lite0")
+    for module in grader.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+            module.weight.uniform_(0.5, 2)
+    image = torch.rand(2, 3, 64, 64)
+    with pytest.raises(ValueError, match=r"eval\(\)"):
+        fold_batch_norm(grader)
+    before = grader.eval()(image)
+    folded = fold_batch_norm(grader)
+    torch.testing.assert_close(folded(image), before, atol=1e-3, rtol=1e-3)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(fold_batch_norm(folded)(image), before, atol=1e-3, rtol=1e-3)  # twice does nothing
+    other = FundusGrader(backbone="vgg16_bn", width=0.0625).eval()
+    assert torch.equal(fold_batch_norm(other)(image), other(image))
 
 
 class Pyramid(nn.Module):
