@@ -23,7 +23,7 @@ BLOCK = 8
 """Official numbers that new splits and folds keep together.
 
 IDRiD names no patients, but its numbers tell: photographs k and k + 1 are among each other's five nearest in colour
-five times as often as chance has it (5.8 % of them against 1.2 %), so some are two eyes of one patient.
+five times as often as chance has it (5.8 % of them against 1.2 %), so some probably are two eyes of one patient.
 """
 
 
