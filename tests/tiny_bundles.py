@@ -9,7 +9,9 @@ from typing import Any
 
 from monai.bundle import run
 
+from monai_retina_gen.apps.lesion_bank import install_lesion_bank
 from monai_retina_gen.apps.pin import pin
+from monai_retina_gen.data import build_lesion_bank, load_datalist
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRADER = ["retina_grader", "retina_lesion_segmentation"]
@@ -53,6 +55,9 @@ def train(bundle: Path, phantoms: Path, device: str, **options: Any) -> Path:
     settings = {"batch_size": 8, "max_epochs": 2, "val_interval": 1, "output_dir": str(bundle / "output")} | own
     _run(bundle, ["train"], device, settings | LEARNING.get(bundle.name, {}) | options)
     pin(bundle, bundle / "output" / "model.pt")
+    if bundle.name == "retina_drgan":
+        items = load_datalist(phantoms / "datalist.json", phantoms)["training"]
+        install_lesion_bank(build_lesion_bank(items, diameter=64, min_area=1), bundle)
     return bundle
 
 

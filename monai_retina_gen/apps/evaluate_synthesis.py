@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.evaluate import GeneratorEvaluation
-from monai_retina_gen.apps.image_sets import ImageSet
+from monai_retina_gen.apps.image_sets import ImageSet, to_bytes
 from monai_retina_gen.apps.label_check import FIGURES, load_grader
 from monai_retina_gen.data import CONDITION_KEYS, Item, icdr_grade
 from monai_retina_gen.engines import load_segmenter
@@ -70,7 +70,7 @@ class SynthesisEvaluation(GeneratorEvaluation):
             seeds = list(range(self.seed + start, self.seed + start + len(maps)))
             # Masks as they were predicted: what the scale excludes is a segmenter's error here, not a request.
             made: Tensor = self.generator.images(maps, torch.tensor(asked[few]), seeds)  # type: ignore[attr-defined]
-            parts.append((made * 255).round().to(torch.uint8))
+            parts.append(to_bytes(made))
         names = [f"masks of {self.items[row]['image']}, seed {self.seed + i}" for i, row in enumerate(rows)]
         return ImageSet(torch.cat(parts), asked, names, [""] * len(rows))
 

@@ -22,7 +22,7 @@ from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
-__all__ = ["ImageSet", "expanded_images", "photographs", "read_section", "sampled_images", "spread"]
+__all__ = ["ImageSet", "expanded_images", "photographs", "read_section", "sampled_images", "spread", "to_bytes"]
 
 _LOGGER = logging.getLogger("monai_retina_gen.images")
 
@@ -119,7 +119,7 @@ def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> 
     if not items:
         raise DatalistError(f"{what}: no graded photographs")
     load = Compose([LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size)])
-    images = shared_map(lambda item: _to_bytes(load({"image": item["image"]})["image"]), items, desc=what)
+    images = shared_map(lambda item: to_bytes(load({"image": item["image"]})["image"]), items, desc=what)
     names = [os.path.basename(item["image"]) for item in items]
     groups = [str(item.get("group", item["image"])) for item in items]
     return ImageSet(torch.stack(images), [icdr_grade(item) for item in items], names, groups)
@@ -140,7 +140,7 @@ def sampled_images(
 
     def part(start: int) -> Tensor:
         few = slice(start, start + batch_size)
-        return _to_bytes(generator.sample(grades[few], seeds=seeds[few], **options).image)
+        return to_bytes(generator.sample(grades[few], seeds=seeds[few], **options).image)
 
     images = shared_map(part, range(0, len(grades), batch_size), desc=f"sample {generator.name}", unit="batch")
     names = [f"grade {grade}, seed {number}" for grade, number in zip(grades, seeds, strict=True)]
@@ -164,10 +164,10 @@ def expanded_images(folder: str | os.PathLike[str]) -> ImageSet:
         raise DatalistError(f"{folder}: square images of one size are wanted, these have {sizes[:4]}")
     names = [Path(entry["image"]).name for entry in entries]
     sources = [str(entry["record"].get("source", "")) for entry in entries]
-    return ImageSet(_to_bytes(torch.stack(images)), [entry["grade"] for entry in entries], names, sources)
+    return ImageSet(to_bytes(torch.stack(images)), [entry["grade"] for entry in entries], names, sources)
 
 
-def _to_bytes(images: Tensor) -> Tensor:
-    """As in a file: both kinds are compared after the same rounding."""
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8 on the CPU, as in a file: both kinds are compared after the same rounding."""
     plain = torch.as_tensor(images).as_subclass(Tensor).detach().cpu()
     return (plain * 255).round().clamp(0, 255).to(torch.uint8)

@@ -12,7 +12,7 @@ from monai_retina_gen.data import LESION_MASKS, LesionBank, build_lesion_bank, l
 from monai_retina_gen.generators.drgan_generator import LESION_BANK
 from monai_retina_gen.weights import find_bundle, read_metadata, save_state, sha256_file
 
-__all__ = ["add_parser", "bank_summary"]
+__all__ = ["add_parser", "bank_summary", "install_lesion_bank"]
 
 
 def bank_summary(bank: LesionBank) -> str:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     items = load_datalist(args.datalist, args.dataset_dir)["training"]
     predicted = [item for source in args.predicted for item in load_datalist(source)["training"]]
     bank = build_lesion_bank(items, predicted=predicted, diameter=args.diameter, min_area=args.min_area, progress=True)
-    path = _install(bank, find_bundle(args.bundle)) if args.bundle else Path(args.out)
+    path = install_lesion_bank(bank, find_bundle(args.bundle)) if args.bundle else Path(args.out)
     if args.out:
         path.parent.mkdir(parents=True, exist_ok=True)
         bank.save(path)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _install(bank: LesionBank, bundle: Path) -> Path:
+def install_lesion_bank(bank: LesionBank, bundle: Path) -> Path:
     """Put the bank into a bundle and pin it in its metadata."""
     path = bundle / LESION_BANK
     save_state(bank.state(), path)

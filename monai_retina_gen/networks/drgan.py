@@ -100,7 +100,8 @@ class DRGAN(nn.Module):
         super().__init__()
         _check_options(stages, base_width, condition_keys, norm, upsampling)
         self.num_classes, self.stages, self.active_stages = num_classes, stages, stages
-        self.channels = [CONDITION_KEYS.index(key) for key in condition_keys]
+        channels = torch.tensor([CONDITION_KEYS.index(key) for key in condition_keys])
+        self.register_buffer("channels", channels, persistent=False)  # a list would be copied to the GPU at every call
         self.mapping: GradeMapping | None = None
         if grading_vectors:
             self.mapping = GradeMapping(
@@ -162,7 +163,7 @@ class DRGAN(nn.Module):
 
     def predict_grade(self, condition: Tensor) -> Tensor:
         """Logits `(B, num_classes)` of the grade, from the masks alone."""
-        return self.coarse.grade(self.coarse.encode(self._coarse_input(condition[:, self.channels]))[-1])
+        return self.coarse.grade(self.coarse.encode(self._coarse_input(condition.index_select(1, self.channels)))[-1])
 
     def set_grading_space(self, state: dict[str, Tensor]) -> None:
         """Store the latent grading spaces: the state dict of a `GradingSpace`; without AGM nothing is stored."""
@@ -177,7 +178,7 @@ class DRGAN(nn.Module):
         noise: Sequence[Tensor] | None = None,
     ) -> Tensor:
         _check_size(condition, self.stride)
-        condition = condition[:, self.channels]
+        condition = condition.index_select(1, self.channels)
         if noise is None:
             draw = torch.randn if self.training else torch.zeros
             shapes = self.noise_shapes(condition.shape[2:])

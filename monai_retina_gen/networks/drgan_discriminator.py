@@ -67,7 +67,8 @@ class MultiScaleDiscriminator(nn.Module):
                 f"head={head!r}, scales={scales}, condition_keys={list(condition_keys)}: want one of {HEADS}, at least "
                 f"one scale, and keys of {', '.join(CONDITION_KEYS)}"
             )
-        self.channels = [CONDITION_KEYS.index(key) for key in condition_keys]
+        channels = torch.tensor([CONDITION_KEYS.index(key) for key in condition_keys])
+        self.register_buffer("channels", channels, persistent=False)  # a list would be copied to the GPU at every call
         inside = 3 + len(self.channels)
         self.discriminators = nn.ModuleList(
             _Discriminator(inside, base_width, num_classes, patch=head == "patch") for _ in range(scales)
@@ -81,7 +82,7 @@ class MultiScaleDiscriminator(nn.Module):
                 f"image: size {tuple(image.shape[2:])} came, {len(self.discriminators)} scales need {smallest} pixels: "
                 "take fewer scales"
             )
-        condition = resized_masks(condition[:, self.channels], image.shape[-2], image.shape[-1])
+        condition = resized_masks(condition.index_select(1, self.channels), image.shape[-2], image.shape[-1])
         x = torch.cat([image, condition.to(image.dtype)], dim=1)
         found: dict[str, list[Tensor]] = {"score": [], "grade": [], "features": []}
         for index, discriminator in enumerate(self.discriminators):
