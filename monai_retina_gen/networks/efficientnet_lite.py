@@ -114,12 +114,12 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
         raise ValueError("the network is in training mode, where statistics change: call eval() first")
     for module in list(network.modules()):
         if isinstance(module, EfficientNetLite):
-            stages = [block for stage in module.network.blocks for block in stage]  # type: ignore[union-attr]
+            stages = [block for stage in module.network.blocks for block in stage]
             _fold(module.network, ("conv_stem", "bn1"), ("conv_head", "bn2"))
             for block in stages:
                 inverted = hasattr(block, "conv_pwl")  # the first stage has nothing to expand
                 _fold(block, *(INVERTED if inverted else SEPARABLE))
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
     return network
 
 
