@@ -77,6 +77,7 @@ class DRGAN(nn.Module):
     """
 
     latent_distribution = "normal"
+    channels: Tensor
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class DRGAN(nn.Module):
         self.latent_dim = self.mapping.space.numbers if self.mapping is not None else 0
         sca = {"exact_side": attention_side, "channel_energy": channel_energy} if attention else None
         self.coarse = CoarseStage(
-            condition=len(self.channels),
+            condition=len(condition_keys),
             width=base_width,
             residual_blocks=residual_blocks,
             num_classes=num_classes,
@@ -120,7 +121,7 @@ class DRGAN(nn.Module):
             upsampling=upsampling,
             checkpointing=checkpointing,
         )
-        self.fine = FineStage(len(self.channels), base_width, norm, upsampling) if stages == 2 else None
+        self.fine = FineStage(len(condition_keys), base_width, norm, upsampling) if stages == 2 else None
         self.apply(_initialise)
 
     @property

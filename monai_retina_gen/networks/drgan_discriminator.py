@@ -51,6 +51,8 @@ class MultiScaleDiscriminator(nn.Module):
         ([torch.Size([2]), torch.Size([2]), torch.Size([2])], torch.Size([2, 5]), 4)
     """
 
+    channels: Tensor
+
     def __init__(
         self,
         *,
@@ -69,7 +71,7 @@ class MultiScaleDiscriminator(nn.Module):
             )
         channels = torch.tensor([CONDITION_KEYS.index(key) for key in condition_keys])
         self.register_buffer("channels", channels, persistent=False)  # a list would be copied to the GPU at every call
-        inside = 3 + len(self.channels)
+        inside = 3 + len(condition_keys)
         self.discriminators = nn.ModuleList(
             _Discriminator(inside, base_width, num_classes, patch=head == "patch") for _ in range(scales)
         )
