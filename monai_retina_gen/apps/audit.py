@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_retina_gen.apps.audit_cells import data_copying_figures
 from monai_retina_gen.apps.audit_rule import dealt_anew, ratio_tests
-from monai_retina_gen.apps.audit_verdict import LIMITS, RULE, closest_pairs, verdict
+from monai_retina_gen.apps.audit_verdict import LIMITS, RULE, audit_verdict, closest_pairs
 from monai_retina_gen.apps.copying import Space, copying_figures, make_space, same_source
 from monai_retina_gen.apps.extractor import Extractor, load_extractor
 from monai_retina_gen.apps.image_sets import (
@@ -86,7 +86,7 @@ def audit(
         result["pictures"][name] = f"closest_{name}.png"
         columns = [s.floats([pair["rows"][i] for pair in pairs]) for i, s in enumerate((generated, train, holdout))]
         write_image(folder / result["pictures"][name], rows_of(columns))
-    result |= {"verdict": verdict(result), "rule": RULE, "limits": LIMITS}
+    result |= {"verdict": audit_verdict(result), "rule": RULE, "limits": LIMITS}
     write_json(result, folder / AUDIT_FILE)
     return result
 

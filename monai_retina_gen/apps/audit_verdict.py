@@ -9,7 +9,7 @@ from monai_retina_gen.apps.audit_rule import LEVEL, QUESTIONS
 from monai_retina_gen.apps.copying import NEAR, Space
 from monai_retina_gen.apps.image_sets import ImageSet
 
-__all__ = ["LIMITS", "RULE", "closest_pairs", "verdict"]
+__all__ = ["LIMITS", "RULE", "audit_verdict", "closest_pairs"]
 
 OUTCOMES = ("copies found", "suspicious", "no copies found")
 FEW_IMAGES = 50
@@ -33,7 +33,7 @@ LIMITS = [
 ]
 
 
-def verdict(result: dict[str, Any]) -> dict[str, Any]:
+def audit_verdict(result: dict[str, Any]) -> dict[str, Any]:
     """`outcome` and the sentences that say why, by `RULE`; the worse of the two spaces counts."""
     outcomes, sentences = [], []
     for name, figures in result["spaces"].items():

@@ -16,7 +16,7 @@ from monai_retina_gen.apps import audit as audit_module
 from monai_retina_gen.apps.audit import audit
 from monai_retina_gen.apps.audit_cells import data_copying_figures
 from monai_retina_gen.apps.audit_rule import LEVEL, dealt_anew, ratio_tests, tail_index
-from monai_retina_gen.apps.audit_verdict import verdict
+from monai_retina_gen.apps.audit_verdict import audit_verdict
 from monai_retina_gen.apps.copying import Space, distances, make_space
 from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.apps.extractor import Extractor
@@ -276,7 +276,7 @@ def test_the_rule(near: float, smallest: float, mean: float, alike: float, outco
         },
     }
     data = {"n_train": 300, "n_holdout": 116, "n_generated": 60}
-    found = verdict({"spaces": {"pixels": figures}, "data": data, "edits": 0})
+    found = audit_verdict({"spaces": {"pixels": figures}, "data": data, "edits": 0})
     assert found["outcome"] == outcome
     assert any("no share of copies" in sentence for sentence in found["sentences"])
 

@@ -91,7 +91,7 @@ def test_train_resume_evaluate_and_infer(bundle: Path, phantom_folder: Path, tmp
     _run(copied, "--config_file", "configs/inference.json", *own, *best)
     entries = read_manifest(copied / "output" / "painted")
     assert len(entries) == 8
-    assert entries[0]["options"] == {"change": "remove"}
+    assert entries[0]["record"]["options"] == {"change": "remove"}
 
 
 @pytest.mark.slow

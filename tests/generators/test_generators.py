@@ -160,5 +160,5 @@ def test_record_reading() -> None:
         read_record(3)
     with pytest.raises(ValueError, match="not a generation record"):
         read_record("{}")
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="temperature: -1 came, one number from 0 is wanted"):
         VAEGenerator(FundusVAE(image_size=64, channels=(8, 8, 8, 8)), temperature=-1)
