@@ -20,11 +20,26 @@ HEADLINE = (
     "pr_auc_se",
     "pr_auc_od",
     "pr_auc_vessel",
+    "val_hole_error",
+    "contrast_ma",
+    "contrast_he",
+    "contrast_ex",
+    "contrast_se",
 )
 """Figures that are quoted, where a bundle has them."""
 
 CONDITIONS = (
-    *("split", "n", "n_real", "n_generated", "n_lesions", "n_vessels", "extractor", "extractor_dimension"),
+    *(
+        "split",
+        "n",
+        "n_photographs",
+        "n_real",
+        "n_generated",
+        "n_lesions",
+        "n_vessels",
+        "extractor",
+        "extractor_dimension",
+    ),
     *("fid_at_floor_n", "fid_real_against_real", "floor_n"),
 )
 """What they depend on, and stand beside."""
