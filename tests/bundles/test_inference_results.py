@@ -32,7 +32,7 @@ DESCRIBED = {"imports", "encoder", "inversion", "segmenter", "photograph_segment
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photographs")
-    write_phantoms(folder, count=7, size=160, seed=2, masks=False, splits=(0, 0, 1))
+    write_phantoms(folder, count=7, size=320, seed=2, masks=False, splits=(0, 0, 1))
     return folder
 
 

@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import SECTIONS, SelectionRateFilter, load_datalist, selection_rate, votes_datalist
+from monai_retina_gen.data import (
+    SECTIONS,
+    SelectionRateFilter,
+    load_datalist,
+    selection_rate,
+    votes_datalist,
+    write_image,
+)
 from monai_retina_gen.errors import DatalistError
 
 LABELS = ("esotropia", "exotropia", "normal")
@@ -154,7 +162,10 @@ def test_errors_name_what_is_wrong(
         votes_datalist(_write(tmp_path / "v.csv", rows), folder, **options)
 
 
-def test_command_writes_what_load_datalist_reads(folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_command_writes_what_load_datalist_reads(tmp_path: Path, capsys: Any) -> None:
+    (folder := tmp_path / "eyes").mkdir()
+    for i in range(6):  # the command opens every photograph
+        write_image(folder / f"{i}.png", torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(i)))
     rows = [["image", "a", "b"], *([f"{i}.png", word, "u"] for i, word in enumerate("uvwxyz"))]
     rows = [[*row, "u"] if i else [*row, "c"] for i, row in enumerate(rows)]
     table, out = _write(tmp_path / "votes.csv", rows), tmp_path / "my.json"
