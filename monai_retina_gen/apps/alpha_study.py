@@ -116,7 +116,7 @@ def alpha_study(
             found = _rows(item, generator, settings, judge, distance, gate)
             write_json([{"image": name, **row} for row in found], file)
         rows += json.loads(file.read_text(encoding="utf-8"))
-    report = {"settings": json.loads((folder / SETTINGS).read_text()), "figures": summarise(rows)}
+    report = {"settings": json.loads((folder / SETTINGS).read_text(encoding="utf-8")), "figures": summarise(rows)}
     write_json(report, folder / RESULT, sort_keys=False)
     with open(folder / ROWS, "w", newline="", encoding="utf-8") as file_:
         writer = csv.DictWriter(file_, list(rows[0]))

@@ -69,7 +69,7 @@ def finished_batch(
 
 
 def _read(done: Path) -> list[Entry]:
-    rows: list[dict[str, Any]] = json.loads(done.read_text()) if done.is_file() else []
+    rows: list[dict[str, Any]] = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else []
     return [Entry(row["name"], GenerationRecord(**row["record"]), row["group"], row["masks"]) for row in rows]
 
 

@@ -86,6 +86,9 @@ def _process_of_two(rank: int, port: int, folder: Path, arguments: list[str]) ->
     given |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": True}
     os.environ.update({name: str(value) for name, value in given.items()})
     torch.set_num_threads(1)  # thread pools do not survive a fork
-    with open(folder / f".out{rank}", "w") as sys.stdout, open(folder / f".err{rank}", "w") as sys.stderr:
+    with (
+        open(folder / f".out{rank}", "w", encoding="utf-8") as sys.stdout,
+        open(folder / f".err{rank}", "w", encoding="utf-8") as sys.stderr,
+    ):
         status = main(arguments)
     sys.exit(status)

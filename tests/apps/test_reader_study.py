@@ -32,7 +32,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def test_page_is_blinded_and_needs_no_network(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     for word in ("photograph", "synthetic", "http:", "https:", 'src="//', "fetch(", "@import"):
         assert word not in text
     uris = json.loads(re.search(r"images = (\[.*?\]), store", text).group(1))  # type: ignore[union-attr]
@@ -69,7 +69,7 @@ KEY = {"1": "real", "2": "generated", "3": "real", "4": "generated"}
 
 
 def _csv(path: Path, rows: list[str]) -> Path:
-    path.write_text("id,answer,realism\n" + "\n".join(rows) + "\n")
+    path.write_text("id,answer,realism\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return path
 
 
@@ -129,7 +129,7 @@ def test_command(vae_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: A
     words = ["reader-study", "--real", str(phantom_list), "--generated", str(vae_bundle), "--n", "5"]
     args = parser.parse_args([*words, "--out", str(tmp_path)])
     assert args.run(args) == 0
-    with open(tmp_path / "key.csv", newline="") as file:
+    with open(tmp_path / "key.csv", encoding="utf-8", newline="") as file:
         rows = [f"{row['id']},{row['class']},3" for row in csv.DictReader(file)]
     answers = _csv(tmp_path / "answers.csv", rows)
     args = parser.parse_args(["reader-study", "--score", str(answers), "--key", str(tmp_path / "key.csv")])

@@ -244,7 +244,7 @@ def tiny(phantom_list: Path, out: Path, **changes: Any) -> StudyConfig:
 @pytest.fixture(scope="module")
 def unbalanced_list(phantom_list: Path) -> Path:
     """The session's phantoms without half of grade 4 in training, so that there is something to balance."""
-    datalist = json.loads(phantom_list.read_text())
+    datalist = json.loads(phantom_list.read_text(encoding="utf-8"))
     rare = [item for item in datalist["training"] if item["grade"] == 4]
     datalist["training"] = [item for item in datalist["training"] if item not in rare[1:]]
     path = phantom_list.with_name("unbalanced.json")
@@ -253,7 +253,7 @@ def unbalanced_list(phantom_list: Path) -> Path:
 
 
 def without_times(path: Path) -> bytes:
-    study = json.loads(path.read_text())
+    study = json.loads(path.read_text(encoding="utf-8"))
     del study["timing"]
     return json.dumps(study, sort_keys=True).encode()
 

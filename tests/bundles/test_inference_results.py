@@ -152,7 +152,7 @@ WHOLE = sorted(path for name in ("inference", "train") for path in BUNDLES.glob(
 @pytest.mark.parametrize("path", WHOLE, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_every_setting_reaches_what_a_configuration_runs(path: Path) -> None:
     """A key that nothing refers to could be overridden without effect."""
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     reached, pending = set(), ["run", "initialize", "finalize"]
     while pending:
         key = pending.pop()

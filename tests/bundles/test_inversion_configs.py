@@ -31,7 +31,7 @@ def train(folder: Path, *names: str, **options: Any) -> None:
 
 
 def change(path: Path, **keys: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | keys), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,10 @@ def test_soft_masks(mrg_data):
 
 def test_shipped_list_is_that_of_the_prepared_layout(mrg_data):
     """The shipped rows against the tables they come from, joined here in another way."""
-    with open(mrg_data / "idrid" / "splits.csv") as splits, open(mrg_data / "idrid" / "labels.csv") as labels:
+    with (
+        open(mrg_data / "idrid" / "splits.csv", encoding="utf-8") as splits,
+        open(mrg_data / "idrid" / "labels.csv", encoding="utf-8") as labels,
+    ):
         expected = {row["image"]: row for row in csv.DictReader(splits)}
         label_of = {row["image"]: row for row in csv.DictReader(labels)}
     short = {"grading": "grading", "segmentation": "seg"}

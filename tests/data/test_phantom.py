@@ -212,7 +212,7 @@ def test_lesions_and_structures_are_darker_or_brighter_than_the_retina(name: str
 
 def test_colours_are_those_of_photographs(mrg_data) -> None:
     folder = mrg_data / "idrid"
-    with open(folder / "splits.csv", newline="") as file:
+    with open(folder / "splits.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train" and row["canonical"] == "1"][:150:3]
     real = torch.stack([avg_pool2d(read_image(folder / "256" / row["image"]), 4) for row in rows])
     phantoms = torch.stack([phantom_fundus(seed, size=64).image for seed in range(50)])

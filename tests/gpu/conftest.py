@@ -33,7 +33,7 @@ def report() -> Iterator[dict[str, Any]]:
     found: dict[str, Any] = {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda}
     yield found
     if os.environ.get("MRG_GPU_REPORT"):
-        Path(os.environ["MRG_GPU_REPORT"]).write_text(json.dumps(found, indent=2))
+        Path(os.environ["MRG_GPU_REPORT"]).write_text(json.dumps(found, indent=2), encoding="utf-8")
 
 
 @pytest.fixture

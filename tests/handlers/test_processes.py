@@ -56,7 +56,7 @@ def test_every_handler_of_the_package_has_its_place() -> None:
 
 @pytest.mark.parametrize("path", sorted(BUNDLES.glob("*/configs/*.json")), ids=lambda p: f"{p.parts[-3]}-{p.stem}")
 def test_no_configuration_chooses_handlers_by_the_name_of_their_class(path: Path) -> None:
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     assert "__name__" not in json.dumps(config)
     if path.stem == "multi_gpu_train":
         for key in ("train#trainer#train_handlers", "validate#evaluator#val_handlers"):
