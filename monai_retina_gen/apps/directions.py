@@ -1,6 +1,6 @@
 """`directions`: find a generator's lesion directions, store them in its bundle, and show what they do.
 
-Source: Zhao et al. 2023, section 2.2; how the presets differ stands in `editing.score_presets`.
+Source: Zhao et al. 2023, section 2.2; how the presets differ stands in `editing.style.score_presets`.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from monai_retina_gen.editing.encoder_inversion import EncoderInversion
-from monai_retina_gen.editing.inversion import Inversion
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
+from monai_retina_gen.editing.style.inversion import Inversion
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.weights import (
     find_bundle,

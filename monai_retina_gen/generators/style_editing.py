@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.directions import DIRECTIONS, Directions, load_directions
 from monai_retina_gen.editing.edit_request import EditRequest
-from monai_retina_gen.editing.inversion import Inverter
-from monai_retina_gen.editing.lesion_editor import LesionEditor
 from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
-from monai_retina_gen.editing.style_edits import StyleEdits
+from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, load_directions
+from monai_retina_gen.editing.style.inversion import Inverter
+from monai_retina_gen.editing.style.lesion_editor import LesionEditor
+from monai_retina_gen.editing.style.style_edits import StyleEdits
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator

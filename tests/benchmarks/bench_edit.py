@@ -20,7 +20,7 @@ from torchvision.models import resnet50
 from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.data import phantom_fundus
 from monai_retina_gen.editing import Directions
-from monai_retina_gen.editing.encoder_inversion import EncoderInversion
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.networks import StyleEncoder
 from monai_retina_gen.transforms import BatchGenerativeAugment

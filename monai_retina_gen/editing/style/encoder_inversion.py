@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.editing.inversion import Inversion, joined
-from monai_retina_gen.editing.style_refinement import (
+from monai_retina_gen.editing.style.inversion import Inversion, joined
+from monai_retina_gen.editing.style.style_refinement import (
     SPACES,
     InversionError,
     StyleParameters,

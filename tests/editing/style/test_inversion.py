@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from monai_retina_gen.editing import CachedInverter, EncoderInversion, Inversion, Inverter, OptimisationInversion
-from monai_retina_gen.editing.optimisation_inversion import projector_noise, projector_rate
-from monai_retina_gen.editing.style_refinement import InversionError, StyleParameters
+from monai_retina_gen.editing.style.optimisation_inversion import projector_noise, projector_rate
+from monai_retina_gen.editing.style.style_refinement import InversionError, StyleParameters
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import StyleEncoder, StyleGAN3, latent_statistics, pinned_styles
 

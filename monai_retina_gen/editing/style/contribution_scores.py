@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.editing.gate_measures import DARK, LESIONS, widened
-from monai_retina_gen.editing.score_presets import LESION_COLORS, DirectionPreset
+from monai_retina_gen.editing.style.score_presets import LESION_COLORS, DirectionPreset
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import StyleGAN3
 

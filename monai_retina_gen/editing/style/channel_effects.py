@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
-from monai_retina_gen.editing.composition import STRUCTURE_ROWS
 from monai_retina_gen.editing.gate_measures import DARK, widened
 from monai_retina_gen.editing.lesion_masks import Masker
+from monai_retina_gen.editing.style.composition import STRUCTURE_ROWS
 from monai_retina_gen.networks import StyleGAN3
 
 __all__ = ["ChannelProbe", "StepEffect", "centre_of"]

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.channel_effects import ChannelProbe, StepEffect
-from monai_retina_gen.editing.composition import compose_channels
-from monai_retina_gen.editing.contribution_scores import ScoreTable
-from monai_retina_gen.editing.directions import Directions
-from monai_retina_gen.editing.score_presets import POLARITY, DirectionPreset
+from monai_retina_gen.editing.style.channel_effects import ChannelProbe, StepEffect
+from monai_retina_gen.editing.style.composition import compose_channels
+from monai_retina_gen.editing.style.contribution_scores import ScoreTable
+from monai_retina_gen.editing.style.directions import Directions
+from monai_retina_gen.editing.style.score_presets import POLARITY, DirectionPreset
 from monai_retina_gen.networks import StyleSpace
 
 __all__ = ["FoundDirection", "StyleRange", "choose_directions", "rank_channels", "regressed_vector"]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.editing.inversion import Inversion
+from monai_retina_gen.editing.style.inversion import Inversion
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import pinned_styles
 

@@ -29,8 +29,8 @@ from monai_retina_gen.editing import (
     strength_for_area,
     strongest_accepted,
 )
-from monai_retina_gen.editing.contribution_scores import ScoreTable
-from monai_retina_gen.editing.score_presets import resolve_preset
+from monai_retina_gen.editing.style.contribution_scores import ScoreTable
+from monai_retina_gen.editing.style.score_presets import resolve_preset
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError, WeightsError
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator, regenerate
 from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data.atomic_file import atomic_path
-from monai_retina_gen.editing.inversion import Inversion, Inverter
+from monai_retina_gen.editing.style.inversion import Inversion, Inverter
 
 __all__ = ["CachedInverter", "photograph_key"]
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.blend import BLENDS, blend_delta, blend_replace, edit_neighbourhood
-from monai_retina_gen.editing.edit_cache import EditStart
 from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, one_each
 from monai_retina_gen.editing.edited_masks import edited_masks
 from monai_retina_gen.editing.gate_measures import DARK
-from monai_retina_gen.editing.lesion_editor import LesionEditor
-from monai_retina_gen.editing.style_edit import parse_lesions
+from monai_retina_gen.editing.style.blend import BLENDS, blend_delta, blend_replace, edit_neighbourhood
+from monai_retina_gen.editing.style.edit_cache import EditStart
+from monai_retina_gen.editing.style.lesion_editor import LesionEditor
+from monai_retina_gen.editing.style.style_edit import parse_lesions
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks.resizing import resized
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.directions import Directions
-from monai_retina_gen.editing.edit_cache import EditCache, EditStart, image_key
 from monai_retina_gen.editing.edit_request import check_retina
-from monai_retina_gen.editing.inversion import Inverter
 from monai_retina_gen.editing.lesion_masks import Masker, known_masks
-from monai_retina_gen.editing.strength import strength_for_area
-from monai_retina_gen.editing.style_edit import StyleEdit
+from monai_retina_gen.editing.style.directions import Directions
+from monai_retina_gen.editing.style.edit_cache import EditCache, EditStart, image_key
+from monai_retina_gen.editing.style.inversion import Inverter
+from monai_retina_gen.editing.style.strength import strength_for_area
+from monai_retina_gen.editing.style.style_edit import StyleEdit
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.networks.disc_side import flipped
 from monai_retina_gen.networks.resizing import resized

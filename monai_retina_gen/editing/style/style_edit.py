@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.composition import compose_channels
-from monai_retina_gen.editing.directions import Directions
-from monai_retina_gen.editing.score_presets import STEPS
+from monai_retina_gen.editing.style.composition import compose_channels
+from monai_retina_gen.editing.style.directions import Directions
+from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.networks import StyleSpace
 
 __all__ = ["StyleEdit", "parse_lesions"]

@@ -1,0 +1,52 @@
+"""Photographs in the style space of a StyleGAN3: inversion, contribution scores, lesion directions, edits."""
+
+from monai_retina_gen.editing.style.blend import blend_delta, blend_replace, change_mask, edit_mask
+from monai_retina_gen.editing.style.channel_effects import ChannelProbe, StepEffect
+from monai_retina_gen.editing.style.composition import sparse_composition
+from monai_retina_gen.editing.style.contribution_scores import ContributionScores, ScoreTable, style_gradients
+from monai_retina_gen.editing.style.direction_search import FoundDirection, StyleRange, choose_directions, rank_channels
+from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, load_directions, save_directions
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
+from monai_retina_gen.editing.style.inversion import Inversion, Inverter
+from monai_retina_gen.editing.style.latent_cache import CachedInverter, photograph_key
+from monai_retina_gen.editing.style.lesion_editor import LesionEditor
+from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
+from monai_retina_gen.editing.style.score_presets import PRESETS, DirectionPreset, resolve_preset
+from monai_retina_gen.editing.style.strength import strength_for_area
+from monai_retina_gen.editing.style.style_edit import StyleEdit, parse_lesions
+from monai_retina_gen.editing.style.style_edits import StyleEdits
+
+__all__ = [
+    "DIRECTIONS",
+    "PRESETS",
+    "CachedInverter",
+    "ChannelProbe",
+    "ContributionScores",
+    "DirectionPreset",
+    "Directions",
+    "EncoderInversion",
+    "FoundDirection",
+    "Inversion",
+    "Inverter",
+    "LesionEditor",
+    "OptimisationInversion",
+    "ScoreTable",
+    "StepEffect",
+    "StyleEdit",
+    "StyleEdits",
+    "StyleRange",
+    "blend_delta",
+    "blend_replace",
+    "change_mask",
+    "choose_directions",
+    "edit_mask",
+    "load_directions",
+    "parse_lesions",
+    "photograph_key",
+    "rank_channels",
+    "resolve_preset",
+    "save_directions",
+    "sparse_composition",
+    "strength_for_area",
+    "style_gradients",
+]
