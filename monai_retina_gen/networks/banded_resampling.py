@@ -22,12 +22,14 @@ __all__ = [
     "Banding",
     "Block",
     "Buffers",
+    "as_banding",
     "band_blocks",
     "blocked_columns",
     "blocked_rows",
     "chunk_rows",
     "plain_resample",
     "resampling_matrix",
+    "separable_terms",
     "transposed",
 ]
 
@@ -74,6 +76,42 @@ def resampling_matrix(
     # A convolution reads the filter backwards.
     values = taps.detach().cpu().double().flip(0)[index.clamp(0, len(taps) - 1)]
     return torch.where(inside, values, 0.0)
+
+
+def separable_terms(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, list[float]]:
+    """A symmetric 2-D filter as a sum of weighted separable ones: its eigenvectors and eigenvalues.
+
+    Args:
+        kernel: `(K, K)`, symmetric; or `(K,)`, a filter that is separable already.
+        tolerance: relative error (Frobenius) that may be left out.
+
+    Returns:
+        Filters `(rank, K)` in float64 and their weights: `kernel = sum(w * outer(f, f))`.
+
+    Raises:
+        ValueError: if the filter is not symmetric.
+
+    Examples:
+        >>> filters, weights = separable_terms(torch.ones(4, 4))
+        >>> filters.shape, [round(w, 6) for w in weights]
+        (torch.Size([1, 4]), [4.0])
+    """
+    kernel = kernel.double()
+    if kernel.ndim == 1:
+        return kernel[None], [1.0]
+    if not torch.allclose(kernel, kernel.T, atol=1e-7 * float(kernel.abs().max())):
+        raise ValueError(f"a 2-D filter must be symmetric to be split into separable ones, got {tuple(kernel.shape)}")
+    values, vectors = torch.linalg.eigh(kernel)
+    order = values.abs().argsort(descending=True)
+    left_out = values[order].square().flip(0).cumsum(0).flip(0).sqrt()
+    kept = order[left_out > tolerance * left_out[0]]
+    return vectors[:, kept].T.contiguous(), values[kept].tolist()
+
+
+def as_banding(numbers: Sequence[int]) -> Banding:
+    """Four numbers as a `Banding`, for an operator can take lists only."""
+    up, down, offset, taps = numbers
+    return up, down, offset, taps
 
 
 def transposed(banding: Banding) -> Banding:

@@ -14,18 +14,29 @@ What differs from the paper, and why:
 - Attention: see `SpatialChannelAttention`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
-from monai_retina_gen.networks.drgan_blocks import NORMS, UPSAMPLINGS, GradeMapping
-from monai_retina_gen.networks.drgan_stages import CoarseStage, FineStage
+from monai_retina_gen.networks.drgan_blocks import (
+    NORMS,
+    UPSAMPLINGS,
+    FineStage,
+    GradeMapping,
+    ResidualBlock,
+    SpatialChannelAttention,
+    SynthesisBlock,
+    norm_layer,
+)
 
-__all__ = ["DRGAN"]
+__all__ = ["DRGAN", "CoarseStage"]
+
+REDUCTIONS = (8, 16, 32)
+"""The paper's d of the attention at an eighth, a quarter and half of the size."""
 
 
 class DRGAN(nn.Module):
@@ -232,3 +243,72 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, a=0.2, nonlinearity="leaky_relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+class CoarseStage(nn.Module):
+    """G_m: encoder, residual blocks, synthesis blocks, and the grade from the last encoding."""
+
+    def __init__(
+        self,
+        *,
+        condition: int,
+        width: int,
+        residual_blocks: int,
+        num_classes: int,
+        embedding: int,
+        attention: dict[str, Any] | None,
+        norm: str,
+        upsampling: str,
+        checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        self.checkpointing = checkpointing
+        widths = [width * factor for factor in (1, 2, 4, 8)]
+        self.encoder = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(i, o, k, stride=2, padding=k // 2), norm_layer(norm, o), nn.ReLU())
+            for i, o, k in zip([condition, *widths], widths, (7, 3, 3, 3), strict=False)
+        )
+        self.residual = nn.Sequential(*(ResidualBlock(channels=widths[-1], norm=norm) for _ in range(residual_blocks)))
+        self.grade_conv = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.grade_head = nn.Linear(widths[-1], num_classes)
+        # From an eighth of the size to the full one; encoder features at all but the last.
+        skips, reductions = [*widths[2::-1], 0], [*REDUCTIONS, 0]
+        self.blocks: Any = nn.ModuleList(
+            SynthesisBlock(
+                inside=i,
+                outside=o,
+                skip=skip,
+                condition=condition,
+                embedding=embedding,
+                upsampling=upsampling,
+                attention=SpatialChannelAttention(channels=o, reduction=d, **attention) if d and attention else None,
+            )
+            for i, o, skip, d in zip([widths[-1], *widths[::-1]], widths[::-1], skips, reductions, strict=False)
+        )
+        self.to_rgb = nn.Conv2d(width, 3, 7, padding=3)
+
+    def encode(self, condition: Tensor) -> list[Tensor]:
+        """Features at half, a quarter, an eighth and a sixteenth of the size."""
+        found = []
+        for layer in self.encoder:
+            condition = layer(condition)
+            found.append(condition)
+        return found
+
+    def grade(self, encoded: Tensor) -> Tensor:
+        """Logits of the grade: one more convolution and global average pooling of the last encoding."""
+        logits: Tensor = self.grade_head(torch.relu(self.grade_conv(encoded)).mean((2, 3)))
+        return logits
+
+    def synthesize(
+        self, condition: Tensor, encoded: Sequence[Tensor], noise: Sequence[Tensor], embedding: Tensor | None
+    ) -> Tensor:
+        """The last features, at full size."""
+        x: Tensor = self.residual(encoded[-1])
+        skips = [*encoded[2::-1], None]
+        for block, volume, skip in zip(self.blocks, noise, skips, strict=True):
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, volume, skip, condition, embedding, use_reentrant=False)
+            else:
+                x = block(x, volume, skip, condition, embedding)
+        return x

@@ -3,8 +3,6 @@
 Source: Zhou et al. (DR-GAN), section III.C; the patch head after pix2pix (Isola et al. 2017, arXiv:1611.07004).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,6 +1,6 @@
 """The filtered leaky ReLU as one Triton kernel: the map between the two filters never leaves the chip.
 
-The operator and its linear form (see `filtered_leaky_relu_operator`) are, for a tile of the output, four products
+The operator and its linear form (see `filtered_leaky_relu`) are, for a tile of the output, four products
 with blocks of the banded matrices: two bring a window of the maps to the middle size, and after the nonlinearity two
 bring it back. One kernel serves all three uses, for the adjoint is the same with the matrices' roles swapped:
 

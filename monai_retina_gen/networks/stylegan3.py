@@ -3,8 +3,6 @@
 Source: Karras et al., "Alias-Free Generative Adversarial Networks", arXiv:2106.12423.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import torch

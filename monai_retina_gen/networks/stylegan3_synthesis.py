@@ -1,9 +1,10 @@
-"""Synthesis network of StyleGAN3: from styles to the image.
+"""Synthesis network of StyleGAN3, from styles to the image: Fourier features, modulated layers, toRGB.
 
-Source: Karras et al., "Alias-Free Generative Adversarial Networks", arXiv:2106.12423.
+Source: Karras et al., "Alias-Free Generative Adversarial Networks", arXiv:2106.12423, sections 3.2 and F.1; modulated
+convolution after arXiv:1912.04958, section 2.2. Scaling a kernel's input channels is scaling the input, and
+demodulation is a factor for each output channel: so one kernel serves the whole batch, and no kernel for each sample is
+ever made.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -13,15 +14,135 @@ from torch import Tensor, nn
 
 from monai_retina_gen.networks.equalized_linear import EqualizedLinear
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
-from monai_retina_gen.networks.modulated_conv import demodulation, modulated_conv2d
-from monai_retina_gen.networks.stylegan3_input import FourierInput
-from monai_retina_gen.networks.stylegan3_schedule import LayerPlan, plan_layers
+from monai_retina_gen.networks.stylegan3_schedule import LayerPlan, Signal, plan_layers
 from monai_retina_gen.networks.stylegan3_style_space import StyleSpace
 
-__all__ = ["StyleGAN3Layer", "StyleGAN3Synthesis"]
+__all__ = ["FourierInput", "StyleGAN3Layer", "StyleGAN3Synthesis", "demodulation", "modulated_conv2d"]
 
 OUTPUT_SCALE = 0.25
 """Keeps an untrained network's images within [-1, 1]."""
+_PART_ELEMENTS = 2**25
+
+
+class FourierInput(nn.Module):
+    """Sines of fixed random frequencies, rotated and translated by the style, mixed by a learned matrix.
+
+    Args:
+        signal: the maps to make.
+        w_dim: size of w.
+
+    Shape:
+        - style: `(B, 4)`: cosine and sine of a rotation (normalised here) and a translation.
+        - transform: `(3, 3)` or `(B, 3, 3)`, the inverse of the transform of the image; by default the buffer
+          `transform`.
+        - output: `(B, channels, size, size)`.
+
+    Examples:
+        >>> layer = FourierInput(signal=Signal(2.0, 4.0, 16, 6.0, 36, 8), w_dim=5)
+        >>> layer(layer.affine(torch.randn(2, 5))).shape
+        torch.Size([2, 8, 36, 36])
+    """
+
+    frequencies: Tensor
+    phases: Tensor
+    transform: Tensor
+
+    def __init__(self, *, signal: Signal, w_dim: int) -> None:
+        super().__init__()
+        self.signal = signal
+        self.affine = EqualizedLinear(in_features=w_dim, out_features=4, weight_init=0.0)
+        with torch.no_grad():
+            self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))  # no rotation, no translation
+        self.weight = nn.Parameter(torch.randn(signal.channels, signal.channels))
+        frequencies = torch.randn(signal.channels, 2)
+        radius = frequencies.norm(dim=1, keepdim=True)
+        frequencies = frequencies / (radius * radius.square().exp().pow(0.25)) * signal.cutoff
+        self.register_buffer("frequencies", frequencies)
+        self.register_buffer("phases", torch.rand(signal.channels) - 0.5)
+        self.register_buffer("transform", torch.eye(3))
+
+    def forward(self, style: Tensor, transform: Tensor | None = None) -> Tensor:
+        matrix = _pose(style) @ (self.transform if transform is None else transform.to(style))
+        frequencies = self.frequencies @ matrix[:, :2, :2]
+        phases = self.phases + (self.frequencies @ matrix[:, :2, 2:]).squeeze(2)
+        x = self._grid() @ frequencies[:, None].mT + phases[:, None, None]
+        # Frequencies that the transform brought above the band limit fade out.
+        nyquist, cutoff = self.signal.sampling_rate / 2, self.signal.cutoff
+        amplitude = (1 - (frequencies.norm(dim=2) - cutoff) / (nyquist - cutoff)).clamp(0, 1)
+        x = torch.sin(2 * math.pi * x) * amplitude[:, None, None]
+        mixed = x @ (self.weight / math.sqrt(self.signal.channels)).T
+        return mixed.permute(0, 3, 1, 2).contiguous()
+
+    def _grid(self) -> Tensor:
+        # Pixel centres in units of the image's side: the image is -0.5..0.5, the margin lies around it.
+        size = self.signal.size
+        axis = torch.arange(size, device=self.phases.device, dtype=self.phases.dtype)
+        axis = (axis + 0.5 - size / 2) / self.signal.sampling_rate
+        return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
+
+
+def _pose(style: Tensor) -> Tensor:
+    """Rotation times translation, `(B, 3, 3)`, from `(cosine, sine, x, y)`."""
+    style = style / style[:, :2].norm(dim=1, keepdim=True)
+    cosine, sine, x, y = style.unbind(1)
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    rotation = torch.stack([cosine, -sine, zero, sine, cosine, zero, zero, zero, one], dim=1).view(-1, 3, 3)
+    translation = torch.stack([one, zero, -x, zero, one, -y, zero, zero, one], dim=1).view(-1, 3, 3)
+    return rotation @ translation
+
+
+def demodulation(weight: Tensor, style: Tensor, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
+    """Normalised styles and the factor of each output channel that brings its expected variance to one.
+
+    The effective kernel of the paper, `W^ s^ d` with `W^` of mean square 1 an output channel, is
+    `weight * style_out * factor`.
+
+    Args:
+        weight: `(O, I, K, K)`.
+        style: `(B, I)`.
+        eps: keeps the factor finite.
+
+    Returns:
+        Styles of mean square 1 a sample, `(B, I)`, and factors `(B, O)`.
+
+    Examples:
+        >>> weight, style = torch.randn(4, 6, 3, 3), torch.rand(2, 6) + 0.5
+        >>> style, factor = demodulation(weight, style)
+        >>> (weight * style[:, None, :, None, None]).square().sum((2, 3, 4)).sqrt().mul(factor).round(decimals=4)[0]
+        tensor([1., 1., 1., 1.])
+    """
+    style = style * style.square().mean(1, keepdim=True).rsqrt()
+    power = weight.square().sum((2, 3))
+    scale = (power.sum(1) / weight[0].numel()).rsqrt()
+    return style, scale * (style.square() @ (power * scale.square()[:, None]).T + eps).rsqrt()
+
+
+def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, *, padding: int = 0, amp: bool = False) -> Tensor:
+    """Convolution of `x` scaled by `style`; multiply the result by `demodulation`'s factor.
+
+    Without gradients a large batch is convolved in parts, which bounds the memory.
+
+    Args:
+        x: `(B, I, H, W)`.
+        weight: `(O, I, K, K)`.
+        style: `(B, I)`.
+        padding: zeros around the maps.
+        amp: convolve in bfloat16.
+
+    Returns:
+        `(B, O, H', W')`, in bfloat16 if `amp`.
+
+    Examples:
+        >>> modulated_conv2d(torch.rand(2, 6, 8, 8), torch.randn(4, 6, 3, 3), torch.rand(2, 6), padding=2).shape
+        torch.Size([2, 4, 10, 10])
+    """
+    dtype = torch.bfloat16 if amp else x.dtype
+    weight, scale = weight.to(dtype), style[:, :, None, None].to(x.dtype)
+    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return nn.functional.conv2d((x * scale).to(dtype), weight, padding=padding)
+    step = max(1, _PART_ELEMENTS // x[0].numel())
+    parts = zip(x.split(step), scale.split(step), strict=True)
+    return torch.cat([nn.functional.conv2d((part * s).to(dtype), weight, padding=padding) for part, s in parts])
 
 
 class StyleGAN3Layer(nn.Module):

@@ -10,9 +10,8 @@ from scipy.signal import upfirdn
 from torch import Tensor, nn
 
 from monai_retina_gen.networks import FilteredLeakyReLU, banded_resampling
-from monai_retina_gen.networks.banded_resampling import band_blocks, resampling_matrix, transposed
-from monai_retina_gen.networks.filtered_leaky_relu import separable_terms
-from monai_retina_gen.networks.stylegan3_filters import design_lowpass
+from monai_retina_gen.networks.banded_resampling import band_blocks, resampling_matrix, separable_terms, transposed
+from monai_retina_gen.networks.stylegan3_schedule import design_lowpass
 
 SEPARABLE = design_lowpass(taps=12, cutoff=2.0, width=12.0, sampling_rate=32.0)
 RADIAL = design_lowpass(taps=12, cutoff=2.0, width=12.0, sampling_rate=32.0, radial=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.networks import FilteredLeakyReLU, filtered_leaky_relu_selection, filtered_leaky_relu_triton
-from monai_retina_gen.networks.filtered_leaky_relu_operator import _by_products
-from monai_retina_gen.networks.stylegan3_filters import design_lowpass
+from monai_retina_gen.networks.filtered_leaky_relu import _by_products
+from monai_retina_gen.networks.stylegan3_schedule import design_lowpass
 
 SEPARABLE = design_lowpass(taps=12, cutoff=2.0, width=12.0, sampling_rate=32.0)
 RADIAL = design_lowpass(taps=12, cutoff=2.0, width=12.0, sampling_rate=32.0, radial=True)

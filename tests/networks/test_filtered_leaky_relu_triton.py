@@ -21,7 +21,7 @@ from monai_retina_gen.networks import (
     filtered_leaky_relu_triton,
 )
 from monai_retina_gen.networks.filtered_leaky_relu_triton import fused_filtered_leaky_relu, window_sizes
-from monai_retina_gen.networks.stylegan3_filters import design_lowpass
+from monai_retina_gen.networks.stylegan3_schedule import design_lowpass
 
 needs_triton = pytest.mark.skipif(filtered_leaky_relu_triton.triton is None, reason="Triton is not installed")
 
