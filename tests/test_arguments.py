@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.arguments import check_real, check_whole
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import DRGANGenerator, GANGenerator, VAEGenerator
 from monai_retina_gen.networks import DRGAN, DeconvolutionGenerator, FundusVAE, ResidualGenerator, StyleGAN3
 from monai_retina_gen.transforms import CropToFieldOfView, GenerativeAugment, RandLesionCropd
+from monai_retina_gen.weights.perceptual import load_perceptual
 
 OTHERS = st.one_of(st.text(), st.booleans(), st.none(), st.lists(st.integers()), st.tuples(st.integers()), st.just(1j))
 

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "monai_retina_gen"
 
 ROWS = (
     ("apps",),
+    ("evidence",),
     ("zoo",),
     ("transforms",),
     ("generators",),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOMS = ("data", "networks", "losses", "metrics", "weights", "engines", "handlers", "editing", "generators")
 ROOMS += ("transforms", "zoo", "errors")
+ROOMS += ("evidence.audit", "evidence.evaluation", "evidence.report", "evidence.study")
 FILE = Path(__file__).with_name("public_names.txt")
 
 

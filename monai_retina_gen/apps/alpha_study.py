@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from monai_retina_gen.apps.alpha_plot import draw_alpha_study
-from monai_retina_gen.apps.content_record import gate_record, generator_record, items_sha256
-from monai_retina_gen.apps.perceptual import load_perceptual
-from monai_retina_gen.apps.settings_file import SETTINGS, begin_folder
 from monai_retina_gen.data import icdr_grade, load_datalist, photograph_names, write_json
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
+from monai_retina_gen.data.settings_file import SETTINGS, begin_folder
 from monai_retina_gen.editing import LabelGate, resolve_gate
 from monai_retina_gen.editing.gate_measures import lesion_neighbourhood
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
 from monai_retina_gen.generators import RetinaGenerator, load_generator
+from monai_retina_gen.generators.content_record import gate_record, generator_record, items_sha256
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import state_sha256
+from monai_retina_gen.weights.perceptual import load_perceptual
 
 __all__ = ["AlphaSettings", "add_parser", "alpha_study", "summarise"]
 
@@ -276,7 +276,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--blend", choices=["delta", "replace"], default="delta")
     parser.add_argument("--gate", choices=["none", "label"], default="none")
     parser.add_argument("--graders", default=DEFAULT_GRADERS, help="BUNDLE:CONFIG that judges; not the gate's")
-    parser.add_argument("--perceptual", default="retina_grader:dr_vgg16", help="see `apps.perceptual`")
+    parser.add_argument("--perceptual", default="retina_grader:dr_vgg16", help="see `weights.perceptual`")
     parser.add_argument("--limit", type=int, help="only so many photographs")
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)

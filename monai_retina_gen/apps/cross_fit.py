@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.apps.content_record import files_sha256, items_sha256
-from monai_retina_gen.apps.image_sets import photographs
-from monai_retina_gen.apps.pin import pin
-from monai_retina_gen.apps.settings_file import begin_folder, check_writable
 from monai_retina_gen.data import Datalist, load_datalist, write_json
+from monai_retina_gen.data.settings_file import begin_folder, check_writable
 from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_datalist, fold_of_group
+from monai_retina_gen.evidence.evaluation.image_sets import photographs
+from monai_retina_gen.generators.content_record import files_sha256, items_sha256
 from monai_retina_gen.metrics import accuracy_from_confusion, bootstrap_interval, kappa_from_confusion
 from monai_retina_gen.weights import (
     find_bundle,
@@ -30,6 +29,7 @@ from monai_retina_gen.weights import (
     save_state,
     sha256_file,
 )
+from monai_retina_gen.zoo.pinning import pin
 
 __all__ = ["add_parser", "cross_fit", "out_of_fold_figures", "run", "train_fold"]
 

@@ -23,10 +23,10 @@ from monai_retina_gen.apps.curate_reference import score_photographs
 from monai_retina_gen.apps.curate_report import distribution, lines, outcome, pictures, statement, warnings_of
 from monai_retina_gen.apps.curate_selection import Selection, select
 from monai_retina_gen.apps.curate_store import check_store, store
-from monai_retina_gen.apps.extractor import Extractor, load_extractor
-from monai_retina_gen.apps.image_sets import photographs, read_section
 from monai_retina_gen.data import Item, write_json
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
+from monai_retina_gen.evidence.evaluation.extractor import Extractor, load_extractor
+from monai_retina_gen.evidence.evaluation.image_sets import photographs, read_section
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
 __all__ = ["Curation", "add_parser", "curate", "run"]

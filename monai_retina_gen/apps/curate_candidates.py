@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.apps.content_record import generator_record
 from monai_retina_gen.apps.curate_graders import GradeJudge
-from monai_retina_gen.apps.extractor import Extractor
-from monai_retina_gen.apps.settings_file import begin_folder
 from monai_retina_gen.data import GenerationRecord, write_json
+from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.generators import RetinaGenerator
+from monai_retina_gen.generators.content_record import generator_record
 from monai_retina_gen.weights import load_state, save_state, state_sha256
 
 __all__ = ["CandidatePool", "is_unconditional", "network_sha256"]

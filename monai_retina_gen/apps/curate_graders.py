@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from monai_retina_gen.apps.label_check import GraderJudge, load_grader
+from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge, load_grader
 
 __all__ = ["GradeJudge", "GraderEnsemble", "resolve_graders"]
 

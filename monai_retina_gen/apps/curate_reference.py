@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.apps.curate_candidates import CandidatePool
-from monai_retina_gen.apps.image_sets import ImageSet
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics import nearest_distance, realism_score
 from monai_retina_gen.weights import load_state, save_state
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from monai_retina_gen.apps.curate_candidates import CandidatePool, is_unconditional, network_sha256
 from monai_retina_gen.apps.curate_selection import REASONS, Selection
-from monai_retina_gen.apps.curate_sheets import labelled_rows
-from monai_retina_gen.apps.image_sets import spread
 from monai_retina_gen.data import write_image
+from monai_retina_gen.evidence.evaluation.image_sets import spread
+from monai_retina_gen.evidence.report.sheets import labelled_rows
 
 __all__ = ["distribution", "lines", "outcome", "pictures", "statement", "warnings_of"]
 

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from monai_retina_gen.apps.curate_candidates import is_unconditional, network_sha256
-from monai_retina_gen.apps.pin import pin
-from monai_retina_gen.apps.settings_file import check_writable
+from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.weights import CHECKPOINT, build_from_bundle, find_bundle, load_state, load_weights, save_state
+from monai_retina_gen.zoo.pinning import pin
 
 __all__ = ["check_store", "store"]
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from monai_retina_gen.apps.quick_vae import train_quick_vae
-from monai_retina_gen.apps.report import report, sample_rows
-from monai_retina_gen.apps.settings_file import begin_folder
-from monai_retina_gen.apps.study import StudyConfig, run_study
 from monai_retina_gen.data import load_datalist, write_image, write_phantoms
+from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.errors import BundleNotFoundError
+from monai_retina_gen.evidence.report.report_page import report, sample_rows
+from monai_retina_gen.evidence.study import StudyConfig, run_study
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle

@@ -18,9 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.apps.direction_report import DirectionRow, comparison_table, direction_sheet, direction_table
-from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import write_image, write_json
+from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.editing import (
     DIRECTIONS,
     PRESETS,

@@ -12,8 +12,8 @@ import torch
 from scipy.stats import binomtest
 
 from monai_retina_gen.apps.gate_statistics import SIDES, GateStatistics, collect_statistics
-from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.data import load_datalist, write_json
+from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, lower_limit
 from monai_retina_gen.editing.gate_limits import EDIT_TESTS
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, DEFAULT_SEGMENTER

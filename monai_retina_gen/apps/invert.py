@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.apps.image_sets import read_section
-from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import Item, icdr_grade, write_json
+from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion
 from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.evidence.evaluation.image_sets import read_section
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import (
@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
 def _inverter(generator: StyleGAN3Generator, args: argparse.Namespace) -> Any:
     """The bundle's inverter, or optimisation alone."""
     if args.optimise:
-        from monai_retina_gen.apps.perceptual import load_perceptual
+        from monai_retina_gen.weights.perceptual import load_perceptual
 
         config = read_inference_config(find_bundle(split_bundle_name(args.generator)[0]))
         distance = load_perceptual(config.get("perceptual_network", "retina_grader:dr_vgg16"), device=args.device)

@@ -1,185 +1,26 @@
-"""`label-check`: do graders see in generated images the grade that was asked for?
-
-Their agreement on photographs held out, under the same rule, stands beside it: graders are no truth.
-"""
+"""`label-check`: do graders see in generated images the grade that was asked for?"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from monai_retina_gen.apps.image_sets import (
-    ImageSet,
+from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
+from monai_retina_gen.evidence.evaluation.image_sets import (
     expanded_images,
     photographs,
     read_section,
     sampled_images,
 )
-from monai_retina_gen.data import write_json
-from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
+from monai_retina_gen.evidence.evaluation.label_agreement import (
+    LABEL_CHECK_FILE,
+    label_check,
+    load_grader,
+)
 from monai_retina_gen.generators import load_generator
-from monai_retina_gen.metrics import (
-    accuracy_from_confusion,
-    bootstrap_interval,
-    grade_confusion_matrix,
-    kappa_from_confusion,
-    sensitivity_from_confusion,
-)
-from monai_retina_gen.networks import CrossFittedGraders
-from monai_retina_gen.networks.resizing import resized
-from monai_retina_gen.weights import (
-    find_bundle,
-    load_network,
-    read_inference_config,
-    sha256_file,
-    split_bundle_name,
-    weights_files,
-)
 
-__all__ = ["GraderJudge", "add_parser", "label_check", "load_grader", "run"]
-
-LABEL_CHECK_FILE = "label_check.json"
-FEW_OF_A_GRADE = 10
-FIGURES = {
-    "agreement": accuracy_from_confusion,
-    "kappa": kappa_from_confusion,
-    "agreement_per_grade": sensitivity_from_confusion,
-}
-
-
-class GraderJudge:
-    """A grader with its identity.
-
-    Args:
-        network: `(B, 5)` logits of `(B, 3, S, S)` images in [0, 1]; or `CrossFittedGraders`, by which a photograph and
-            its edits are judged out of fold.
-        name: name in reports.
-        sha256: of its weights.
-        image_size: side of the images that it was trained on; 0 takes them as they come.
-        device: where it runs.
-    """
-
-    def __init__(
-        self, network: nn.Module, *, name: str, sha256: str = "", image_size: int = 0, device: str = "cpu"
-    ) -> None:
-        self.network = network.to(device).eval()
-        self.name, self.sha256, self.image_size, self.device = name, sha256, image_size, device
-
-    @property
-    def cross_fitted(self) -> bool:
-        """Whether photographs are judged only by networks that never saw them."""
-        return isinstance(self.network, CrossFittedGraders)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Identity as plain values."""
-        own = {"name": self.name, "sha256": self.sha256, "image_size": self.image_size}
-        return {**own, "cross_fitted": self.cross_fitted}
-
-    @torch.no_grad()
-    def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
-        """`(B, grades)` probabilities, on the CPU, of `(B, 3, S, S)` images in [0, 1].
-
-        `groups`: the photograph that each is, or was made from, where it is of one.
-        """
-        seen = resized(images, self.image_size or images.shape[-1]).to(self.device)
-        found: Tensor = self.network(seen, groups) if self.cross_fitted else self.network(seen).softmax(1)
-        return found.float().cpu()
-
-    def grades(self, images: ImageSet, batch_size: int = 32) -> Tensor:
-        """Predicted grades, `(N,)`."""
-        slices = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
-        return torch.cat([self.probabilities(images.floats(s), images.groups[s]).argmax(1) for s in slices])
-
-
-def load_grader(name: str, device: str = "cpu") -> GraderJudge:
-    """The grader of `BUNDLE` or `BUNDLE:CONFIG`, with its pinned weights."""
-    bundle_name, config_name = split_bundle_name(name)
-    bundle = find_bundle(bundle_name)
-    config, network = read_inference_config(bundle, config_name), load_network(bundle, config_name=config_name)
-    called = bundle.name if config_name == "inference" else f"{bundle.name}:{config_name}"
-    # of several files: their hashes in a row
-    sha256 = " ".join(sha256_file(bundle / file) for file in weights_files(config))
-    size = int(config.get("image_size", 0))
-    return GraderJudge(network, name=called, sha256=sha256, image_size=size, device=device)
-
-
-def label_check(
-    generated: ImageSet, real: ImageSet, graders: Sequence[GraderJudge], *, out: str | Path, seed: int = 0
-) -> dict[str, Any]:
-    """Agreement of graders with the grade asked for, over all and per grade, with intervals, beside photographs.
-
-    Args:
-        generated: generated or edited images, with the grades that were asked for.
-        real: photographs that neither graders nor generator have been trained on.
-        graders: the judges. Several are given one by one and pooled, all gradings of an image drawn together.
-        out: folder for `label_check.json`; made where absent.
-        seed: of the bootstrap.
-
-    Returns:
-        What `label_check.json` holds.
-
-    Raises:
-        ValueError: without a grader or images.
-    """
-    if not graders or not len(generated) or not len(real):
-        raise ValueError(
-            f"{len(graders)} graders, {len(generated)} generated images and {len(real)} photographs came; at least one "
-            "of each is wanted"
-        )
-    preds = {
-        name: {number: grader.grades(images) for number, grader in enumerate(graders)}
-        for name, images in (("generated", generated), ("real", real))
-    }
-    result = {
-        "kind": "label_check",
-        "graders": [
-            g.as_dict()
-            | {n: _agreement({0: preds[n][i]}, s, seed) for n, s in (("generated", generated), ("real", real))}
-            for i, g in enumerate(graders)
-        ],
-        "generated": _agreement(preds["generated"], generated, seed),
-        "real": _agreement(preds["real"], real, seed),
-        "data": {"n_generated": len(generated), "n_real": len(real), "edits": sum(map(bool, generated.groups))},
-        "warnings": _warnings(generated, real, graders),
-    }
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(result, folder / LABEL_CHECK_FILE)
-    return result
-
-
-def _agreement(preds: Mapping[int, Tensor], images: ImageSet, seed: int) -> dict[str, Any]:
-    target = torch.tensor(images.grades)
-    groups = [group or f"image {i}" for i, group in enumerate(images.groups)]
-    pooled, targets = torch.cat(list(preds.values())), target.repeat(len(preds))
-    figures = {
-        name: bootstrap_interval(pooled, targets, statistic, groups=groups * len(preds), seed=seed).as_dict()
-        for name, statistic in FIGURES.items()
-    }
-    confusion = grade_confusion_matrix(pooled, targets).tolist()
-    return figures | {"confusion": confusion, "per_grade_n": target.bincount(minlength=5).tolist()}
-
-
-def _warnings(generated: ImageSet, real: ImageSet, graders: Sequence[GraderJudge]) -> list[str]:
-    found = []
-    if len(graders) == 1 and not graders[0].cross_fitted:
-        found.append(
-            "One grader, not cross-fitted: where it was trained on the generator's photographs it may know them, not "
-            "the label. Several independent graders say more."
-        )
-    for name, images in (("generated images", generated), ("photographs", real)):
-        counts = torch.tensor(images.grades).bincount(minlength=5).tolist()
-        few = [str(grade) for grade, count in enumerate(counts) if count < FEW_OF_A_GRADE]
-        if few:
-            found.append(
-                f"Fewer than {FEW_OF_A_GRADE} {name} of grade {', '.join(few)}: no figure of theirs is reliable."
-            )
-    return found
+__all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

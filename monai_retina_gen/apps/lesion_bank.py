@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_retina_gen.apps.settings_file import check_writable
 from monai_retina_gen.data import LESION_MASKS, LesionBank, build_lesion_bank, load_datalist, write_json
+from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.generators.drgan_generator import LESION_BANK
 from monai_retina_gen.weights import find_bundle, read_metadata, save_state, sha256_file
 

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.apps.pictures import rows_of
 from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.data.phantom.smooth import FACTORS
 from monai_retina_gen.editing.gate_measures import vessel_loss, widened
 from monai_retina_gen.editing.style.channel_effects import centre_of
+from monai_retina_gen.evidence.report.pictures import rows_of
 from monai_retina_gen.generators import (
     DRGANGenerator,
     PhantomGenerator,

@@ -3,101 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-from monai_retina_gen.apps.image_sets import photographs, read_section, sampled_images
-from monai_retina_gen.apps.pictures import grade_rows
-from monai_retina_gen.apps.report_audit import audit_section
-from monai_retina_gen.apps.report_html import figure, page, paragraph, section
-from monai_retina_gen.apps.report_plots import read_training, training_plot
-from monai_retina_gen.apps.report_sections import (
-    evaluation_section,
-    label_check_section,
-    reader_section,
-    study_section,
-)
-from monai_retina_gen.data import Item
-from monai_retina_gen.data.atomic_file import write_atomically
-from monai_retina_gen.data.raster_io import encode_png
-from monai_retina_gen.generators import RetinaGenerator, load_generator
+from monai_retina_gen.evidence.evaluation.image_sets import read_section
+from monai_retina_gen.evidence.report.report_page import SECTIONS, report, sample_rows
+from monai_retina_gen.generators import load_generator
 
-__all__ = ["add_parser", "report", "run", "sample_rows"]
-
-COLUMNS = 4
-SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], list[str]]]] = {
-    "study": ("sets", study_section),
-    "evaluation": ("sliced_wasserstein", evaluation_section),
-    "label_check": ("graders", label_check_section),
-    "audit": ("rule", audit_section),
-    "readers": ("n_readers", reader_section),
-}
-"""By part: a key that its JSON must hold, and what makes its section. In the order of the page."""
-
-
-def report(
-    parts: Mapping[str, str | Path],
-    *,
-    out: str | Path,
-    training: str | Path | None = None,
-    samples: bytes | None = None,
-    title: str = "Generated retinal photographs: the evidence",
-) -> Path:
-    """Write the page.
-
-    Args:
-        parts: JSON files by part: `study`, `evaluation`, `label_check`, `audit`, `readers`; any of them.
-        out: HTML file to write.
-        training: TensorBoard folder or file, or CSV log, to plot.
-        samples: PNG of a grid of samples beside photographs, by grade.
-        title: heading of the page.
-
-    Returns:
-        The file.
-
-    Raises:
-        ValueError: without any part, for an unknown part, or for a file that is not what its part is.
-    """
-    unknown = sorted(set(parts) - set(SECTIONS))
-    if unknown or not (parts or training or samples):
-        raise ValueError(f"parts {unknown or 'are missing'}: give at least one of {', '.join(SECTIONS)}, or --training")
-    sections = [section("What this page is", paragraph(_PREFACE))]
-    if samples:
-        caption = "One row a grade, from 0 at the top: images of the data set at the left, samples at the right."
-        sections.append(section("Samples", figure(samples, caption)))
-    for name, (key, make) in SECTIONS.items():
-        if name in parts:
-            path = Path(parts[name])
-            sections += make(_read(path, name, key), path.parent)
-    if training:
-        plot = training_plot(read_training(training))
-        sections.append(section("Training", figure(plot, "Losses and figures by step or epoch, as logged.", plot=True)))
-    target = Path(out)
-    write_atomically(target, page(title, sections))
-    return target
-
-
-_PREFACE = (
-    "Figures taken by monai_retina_gen. Each depends on the number of images and on the extractor beside it, and is "
-    "not comparable with a figure of other n or another extractor. Real against real is the same figure of one half of "
-    "the photographs against the other: no generator is expected to do better. None of the image figures says whether "
-    "the images help a grader; only a study does. The page shows photographs of its data set: hand it on as you would "
-    "them. Not for clinical use."
-)
-
-
-def _read(path: Path, name: str, key: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--{name.replace('_', '-')} {path}: {error}") from error
-    if not isinstance(content, dict) or key not in content:
-        raise ValueError(
-            f"--{name.replace('_', '-')} {path}: holds no `{key}`; is it the JSON of another command or version?"
-        )
-    return content
+__all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -135,22 +46,3 @@ def run(args: argparse.Namespace) -> int:
 
 def _samples(args: argparse.Namespace) -> bytes:
     return sample_rows(load_generator(args.generator), read_section(args.datalist, args.dataset_dir), seed=args.seed)
-
-
-def sample_rows(generator: RetinaGenerator, photographed: Sequence[Item], *, seed: int = 0) -> bytes:
-    """PNG of a few photographs of each grade beside samples of that grade, for the page.
-
-    Args:
-        generator: a generator that samples.
-        photographed: graded datalist items.
-        seed: base of the samples' seeds.
-    """
-    by_grade: dict[int, list[Item]] = {}
-    for item in photographed:
-        by_grade.setdefault(int(item["grade"]), []).append(item)
-    items = [item for grade in sorted(by_grade) for item in by_grade[grade][:COLUMNS]]
-    real = photographs(items, generator.image_size)
-    grades = [grade for grade in range(generator.num_classes) for _ in range(COLUMNS)]
-    grid = grade_rows(real, sampled_images(generator, grades, seed=seed), columns=COLUMNS)
-    pixels = (grid * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    return encode_png(pixels, text={}, xmp=None)

@@ -16,11 +16,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.apps.content_record import segmenter_record
-from monai_retina_gen.apps.image_sets import spread
 from monai_retina_gen.apps.segment_overlay import overlay_sheet
-from monai_retina_gen.apps.settings_file import begin_folder
-from monai_retina_gen.apps.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.data import (
     SECTIONS,
     Datalist,
@@ -35,9 +31,13 @@ from monai_retina_gen.data import (
 )
 from monai_retina_gen.data.atomic_file import remove_unfinished
 from monai_retina_gen.data.combine_masks import combine_masks
+from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.data.tables import IMAGE_SUFFIXES, is_image_file, warn_unread
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
+from monai_retina_gen.engines.sharing import by_first, in_all_processes, is_first, own_share
 from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.evidence.evaluation.image_sets import spread
+from monai_retina_gen.generators.content_record import segmenter_record
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import sha256_file
 

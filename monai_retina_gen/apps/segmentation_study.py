@@ -7,21 +7,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from monai_retina_gen.apps.segmentation import (
+from monai_retina_gen.data import write_phantoms
+from monai_retina_gen.evidence.study.segmentation import (
     SEGMENTATION_ARMS,
     SEGMENTATION_PRESETS,
     SegmentationStudyConfig,
     run_segmentation_study,
 )
-from monai_retina_gen.data import write_phantoms
-from monai_retina_gen.generators import DRGANGenerator, RetinaGenerator
-from monai_retina_gen.networks import DRGAN
+from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
+from monai_retina_gen.generators import RetinaGenerator
 
-__all__ = ["add_parser", "smoke_synthesizer"]
-
-SMOKE_SIZE = 64
+__all__ = ["add_parser", "run"]
 
 EXAMPLE = """example:
   python -m monai_retina_gen segmentation-study --datalist idrid --dataset-dir IDRID --masks masks/datalist.json \\
@@ -30,14 +26,6 @@ EXAMPLE = """example:
 
 arms:
 """
-
-
-def smoke_synthesizer() -> DRGANGenerator:
-    """A tiny DR-GAN with the same random weights on every machine: its images mean nothing."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = DRGAN(base_width=4, residual_blocks=1, grading_vectors=False)
-        return DRGANGenerator(network, image_size=SMOKE_SIZE)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

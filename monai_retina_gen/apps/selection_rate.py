@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_retina_gen.apps.extractor import load_extractor
-from monai_retina_gen.apps.selection_rate_study import RESULT, SelectionRateStudy
-from monai_retina_gen.apps.selection_rate_training import BundleTrainer, parse_overrides
 from monai_retina_gen.data import Datalist, load_datalist
 from monai_retina_gen.data.datalist_format import iterate_items
+from monai_retina_gen.evidence.evaluation.extractor import load_extractor
+from monai_retina_gen.evidence.study.selection_rate.study import RESULT, SelectionRateStudy
+from monai_retina_gen.evidence.study.selection_rate.training import BundleTrainer, parse_overrides
 
 __all__ = ["add_parser", "run"]
 

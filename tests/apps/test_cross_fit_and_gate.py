@@ -14,10 +14,10 @@ from monai_retina_gen.__main__ import main
 from monai_retina_gen.apps.cross_fit import FINAL, cross_fit, out_of_fold_figures
 from monai_retina_gen.apps.gate import detection, false_rejections, limits_from
 from monai_retina_gen.apps.gate_statistics import GateStatistics, load_with_lesions
-from monai_retina_gen.apps.label_check import load_grader
 from monai_retina_gen.data import load_datalist, write_phantoms
 from monai_retina_gen.editing import GateLimits, LabelGate
 from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.evidence.evaluation.label_agreement import load_grader
 from monai_retina_gen.weights import find_bundle, pinned_sha256, sha256_file
 
 SMALL = {"image_size": 48, "backbone": "vgg16_bn", "width": 0.0625, "init_weights": "", "max_epochs": 1}

@@ -19,10 +19,10 @@ from monai_retina_gen.__main__ import main
 from monai_retina_gen.apps.curate import Curation, curate
 from monai_retina_gen.apps.curate_graders import GraderEnsemble
 from monai_retina_gen.apps.curate_selection import REASONS, select
-from monai_retina_gen.apps.extractor import Extractor
-from monai_retina_gen.apps.image_sets import photographs
-from monai_retina_gen.apps.label_check import GraderJudge
 from monai_retina_gen.data import GenerationRecord, SyntheticDataset, load_datalist, read_image
+from monai_retina_gen.evidence.evaluation.extractor import Extractor
+from monai_retina_gen.evidence.evaluation.image_sets import photographs
+from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge
 from monai_retina_gen.generators import GANGenerator, RetinaGenerator, load_generator, regenerate
 from monai_retina_gen.metrics import realism_score
 from monai_retina_gen.networks import DeconvolutionGenerator

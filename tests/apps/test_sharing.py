@@ -18,13 +18,13 @@ import torch
 import torch.distributed as dist
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps import evaluate as evaluate_command
 from monai_retina_gen.apps import expand as expand_command
-from monai_retina_gen.apps import sharing
-from monai_retina_gen.apps.extractor import Extractor
-from monai_retina_gen.apps.image_sets import ImageSet
 from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.engines import sharing
+from monai_retina_gen.evidence.evaluation import generator_evaluation
+from monai_retina_gen.evidence.evaluation.extractor import Extractor
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator, VAEGenerator
 from monai_retina_gen.transforms.augment import source as augmentation_source
 
@@ -179,8 +179,8 @@ def test_evaluate(
     vae_bundle: Path, phantom_list: Path, tmp_path: Path, in_two_processes: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny = Extractor(torch.nn.Flatten(), name="tiny", sha256="", input_size=4)
-    monkeypatch.setattr(evaluate_command, "load_extractor", lambda *args, **kw: tiny)
-    monkeypatch.setattr(evaluate_command, "sliced_wasserstein_figure", _quick_figure)
+    monkeypatch.setattr(generator_evaluation, "load_extractor", lambda *args, **kw: tiny)
+    monkeypatch.setattr(generator_evaluation, "sliced_wasserstein_figure", _quick_figure)
     bundle = shutil.copytree(vae_bundle, tmp_path / "tiny_vae")
     arguments = ["evaluate", "--generator", bundle, "--datalist", phantom_list, "--write-metadata", bundle]
     arguments += ["--count", 37, "--pairs", 1]  # three batches of samples, two of features

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.data import phantom_fundus
 from monai_retina_gen.editing import Directions
 from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.networks import StyleEncoder
 from monai_retina_gen.transforms import BatchGenerativeAugment
+from monai_retina_gen.weights.perceptual import load_perceptual
 
 STEP_BATCH, STEP_SIDE = 32, 224
 

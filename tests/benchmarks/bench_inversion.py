@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.apps.image_sets import photographs, read_section, spread
-from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.data import write_image
 from monai_retina_gen.editing import EncoderInversion, OptimisationInversion
+from monai_retina_gen.evidence.evaluation.image_sets import photographs, read_section, spread
 from monai_retina_gen.generators import PhantomGenerator, load_generator
 from monai_retina_gen.handlers.sample_grid import image_grid
+from monai_retina_gen.weights.perceptual import load_perceptual
 
 
 def images_of(args: argparse.Namespace, generator: Any) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,8 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 import monai_retina_gen.weights  # noqa: F401  # what the configuration's expressions name
-from monai_retina_gen.apps.extractor import load_extractor
-from monai_retina_gen.apps.image_sets import ImageSet, photographs, sampled_images
+from monai_retina_gen.evidence.evaluation.extractor import load_extractor
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, sampled_images
 from monai_retina_gen.metrics import kernel_distance
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "retina_wgan_gp"

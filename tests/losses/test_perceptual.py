@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from monai_retina_gen.apps.perceptual import load_perceptual
 from monai_retina_gen.errors import ImageValueError, WeightsError
 from monai_retina_gen.losses import LPIPSDR, FeatureDistance, ImageNetLPIPS, VGG19Features
 from monai_retina_gen.networks import EfficientNetLite, FundusGrader
+from monai_retina_gen.weights.perceptual import load_perceptual
 
 POOLS = ["pool1", "pool2", "pool3", "pool4", "pool5"]
 SIZE = 64

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_retina_gen.apps.pin import pin
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import (
@@ -21,6 +20,7 @@ from monai_retina_gen.weights import (
     weights_file,
     weights_files,
 )
+from monai_retina_gen.zoo.pinning import pin
 
 NETWORK = {"_target_": "monai_retina_gen.networks.FundusGrader", "backbone": "vgg16", "width": 0.0625}
 

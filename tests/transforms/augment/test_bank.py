@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import read_record
 from monai_retina_gen.transforms import GenerativeAugment
+from monai_retina_gen.transforms.expansion.folder import expand
 
 
 def seed_shown(augment: GenerativeAugment) -> int:

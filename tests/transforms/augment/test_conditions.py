@@ -16,7 +16,6 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose
 
-from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import LESION_MASKS, LesionBank, MaskComposer, PhantomDataset, load_datalist, read_record
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.errors import DatalistError, ImageValueError, UnsupportedModeError
@@ -33,6 +32,7 @@ from monai_retina_gen.transforms import (
     LoadFundusd,
     StackMasksd,
 )
+from monai_retina_gen.transforms.expansion.folder import expand
 
 ANATOMY = ("vessel", "od", "fov")
 LESIONS = ("ma", "he", "ex", "se")

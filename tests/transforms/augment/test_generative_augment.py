@@ -18,7 +18,6 @@ from monai.engines import SupervisedTrainer
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, ScaleIntensityRanged
 from monai.utils import set_determinism
 
-from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import GenerationRecord, balanced_sampler, count_grades, load_datalist, read_record
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.engines import PrepareGradingBatch
@@ -35,6 +34,7 @@ from monai_retina_gen.transforms import (
     GenerativePrepareBatch,
     LoadFundusd,
 )
+from monai_retina_gen.transforms.expansion.folder import expand
 
 
 def plain_image(value: float = 0.25, size: int = 32) -> MetaTensor:

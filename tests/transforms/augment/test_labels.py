@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_retina_gen.apps.expand import expand
 from monai_retina_gen.data import GRADE_MAPS, apply_grade_map, count_grades, count_label_grades, read_record
 from monai_retina_gen.generators import VAEGenerator
 from monai_retina_gen.networks import FundusVAE
 from monai_retina_gen.transforms import BatchGenerativeAugment, GenerativeAugment, GenerativeAugmentd, LesionEditd
+from monai_retina_gen.transforms.expansion.folder import expand
 
 VAE = VAEGenerator(FundusVAE(image_size=32, latent_dim=4, channels=(8, 8, 8, 8)))
 IMAGE = torch.zeros(3, 32, 32)

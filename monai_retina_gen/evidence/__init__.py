@@ -1,0 +1,1 @@
+"""What judges generators and graders, callable from Python: studies, the copying audit, evaluation, and the report."""

@@ -1,0 +1,13 @@
+"""The study: trains graders with and without generated images and says, with intervals, whether they helped.
+
+An arm is a recipe for the training images; everything else, the number of optimiser steps included, is the same in all
+arms.
+"""
+
+from __future__ import annotations
+
+from .config import ARMS, StudyConfig
+from .presets import PRESETS
+from .study import run_study
+
+__all__ = ["ARMS", "PRESETS", "StudyConfig", "run_study"]

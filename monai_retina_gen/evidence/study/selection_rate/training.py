@@ -1,0 +1,155 @@
+"""Training a bundle's generator and critic on a datalist, by the bundle's own `configs/train.json`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from monai_retina_gen.data import Item, icdr_grade
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
+from monai_retina_gen.generators import GANGenerator, RetinaGenerator
+from monai_retina_gen.generators.content_record import files_sha256
+from monai_retina_gen.weights import find_bundle, latest_checkpoint, load_state, sha256_file
+
+__all__ = ["BundleTrainer", "Trained", "Trainer", "parse_overrides"]
+
+STATE = "training_state.pt"
+
+
+class Trained(NamedTuple):
+    """What a training leaves: a generator that samples, and its critic `(images in [-1, 1], grades) -> (B,)`."""
+
+    generator: RetinaGenerator
+    critic: Callable[[Tensor, Tensor | None], Tensor]
+
+
+Trainer = Callable[[Path, Path], Trained]
+"""Trains on the datalist at the first path, writes into the folder at the second, and goes on with what is there."""
+
+
+class BundleTrainer:
+    """Runs `python -m monai.bundle run` on a bundle's training configuration.
+
+    The generator is the moving average at the end of training and the critic that of the same step. The checkpoint that
+    the bundle selects on validation photographs is not used: figures against these would be flattered.
+
+    Args:
+        bundle: name or folder of a bundle with a generator and a critic (`network_def`, `discriminator_def`).
+        preset: further configuration of the bundle, such as `kim2021`.
+        overrides: values of the configuration by key, such as `max_epochs` and `image_size`.
+        device: where sampling and scoring run; training takes the configuration's, or `overrides["device"]`.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path,
+        *,
+        preset: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.bundle, self.device = find_bundle(bundle), device
+        names = ["train.json", *([f"{preset}.json"] if preset else [])]
+        self.configs = [self.bundle / "configs" / name for name in names]
+        missing = [str(path) for path in self.configs if not path.is_file()]
+        if missing:
+            raise WeightsError(f"bundle {self.bundle} has no {', '.join(missing)}: name one that trains a generator")
+        self.overrides = dict(overrides or {})
+
+    def settings(self) -> dict[str, Any]:
+        """What a training depends on, as plain values."""
+        configs = {path.name: sha256_file(path) for path in self.configs}
+        files = files_sha256(self.overrides)
+        return {"bundle": self.bundle.name, "configs": configs, "overrides": self.overrides, "files": files}
+
+    def load_photographs(self, items: Sequence[Item]) -> ImageSet:
+        """Graded photographs as training reads them: through the configuration's `load_transforms`."""
+        load = Compose(self._parse("load_transforms"))
+        images = [load({"image": item["image"]})["image"] for item in tqdm(items, desc="photographs", leave=False)]
+        pixels = torch.stack([(image.as_subclass(Tensor) * 255).round().byte() for image in images])
+        names = [Path(item["image"]).name for item in items]
+        groups = [str(item.get("group", item["image"])) for item in items]
+        return ImageSet(pixels, [icdr_grade(item) for item in items], names, groups)
+
+    def __call__(self, datalist: Path, folder: Path) -> Trained:
+        """Train, or go on, or take what was trained before; see `Trainer`.
+
+        Raises:
+            RuntimeError: if training ends with an error, which is on the screen.
+        """
+        state = folder / STATE
+        if not state.is_file():
+            command = [sys.executable, "-m", "monai.bundle", "run", *self._arguments(datalist, folder)]
+            if subprocess.run(command, check=False).returncode:
+                raise RuntimeError(f"training of {self.bundle.name} on {datalist} failed; its messages stand above")
+        weights = load_state(state)
+        generator = GANGenerator(self._network("network_def", weights, "ema"), curated=False)
+        generator.identify(name=self.bundle.name, version="trained", weights_sha256=sha256_file(state))
+        critic = self._network("discriminator_def", weights, "discriminator").to(self.device)
+        return Trained(generator.to(self.device), critic)
+
+    def _arguments(self, datalist: Path, folder: Path) -> list[str]:
+        values = {
+            "bundle_root": str(self.bundle),
+            "datalist": str(datalist.absolute()),
+            "dataset_dir": str(datalist.parent.absolute()),
+            "output_dir": str(folder.absolute()),
+            **self.overrides,
+        }
+        if _has_checkpoint(folder):
+            values["resume"] = True
+        files = json.dumps([str(path) for path in self.configs])
+        return ["--config_file", files, *(word for k, v in values.items() for word in (f"--{k}", _word(v)))]
+
+    def _network(self, key: str, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
+        network: nn.Module = self._parse(key)
+        own = {name.removeprefix(f"{prefix}."): v for name, v in weights.items() if name.startswith(f"{prefix}.")}
+        network.load_state_dict(own)
+        return network.eval().requires_grad_(False)
+
+    def _parse(self, key: str) -> Any:
+        parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in self.configs]))
+        for name, value in self.overrides.items():
+            parser[name] = value
+        return parser.get_parsed_content(key)
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` words; a value that is JSON is read as such.
+
+    Examples:
+        >>> parse_overrides(["batch_size=8", "extractor=inception"])
+        {'batch_size': 8, 'extractor': 'inception'}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals:
+            raise ValueError(f"--override {pair!r}: KEY=VALUE is wanted, such as batch_size=8")
+        try:
+            found[key] = json.loads(text)
+        except json.JSONDecodeError:
+            found[key] = text
+    return found
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    try:
+        return bool(latest_checkpoint(folder))
+    except WeightsError:
+        return False
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

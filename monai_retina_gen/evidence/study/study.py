@@ -1,0 +1,143 @@
+"""A study from its settings to its results: `run_study`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_retina_gen import __version__
+from monai_retina_gen.data import (
+    MASK_KEYS,
+    Datalist,
+    Item,
+    LabelGrades,
+    check_labels_are_grades,
+    load_datalist,
+    write_json,
+)
+from monai_retina_gen.data.combine_masks import merge_masks
+from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.generators import RetinaGenerator, load_generator
+from monai_retina_gen.generators.content_record import generator_record, items_sha256
+
+from .analysis import analyse
+from .arms import Condition, expand_arms
+from .cautions import study_warnings
+from .config import StudyConfig
+from .detection import detect_generated
+from .photographs import Photographs, load_photographs
+from .plots import draw_plots
+from .runs import Material, carry_out, list_runs, read_results
+from .tables import write_tables
+
+__all__ = ["run_study"]
+
+logger = logging.getLogger("monai_retina_gen.study")
+RESULT = "study.json"
+
+
+def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | str]) -> dict[str, Any]:
+    """Train graders in every arm, judge them on photographs that they never saw, and say whether it helped.
+
+    Stopped at any moment and called again with the same settings, it goes on with the runs that have no result yet.
+
+    Args:
+        config: the settings.
+        generators: generators by the name that they have in the results: objects, or bundle names or folders.
+
+    Returns:
+        What is written to `out/study.json`: `settings`, `skipped`, `warnings`, `runs`, `sets` (figures by set, arm and
+        grader, with intervals), `comparisons`, `primary` (the comparison named in advance, with its verdict in words)
+        and `detection` (how well generated images are told from photographs). Tables and plots lie beside it.
+
+    Raises:
+        ValueError: `out` was begun with other settings, data or generators; names what differs.
+        DatalistError: a section without graded photographs.
+    """
+    folder = Path(config.out)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    loaded = {name: load_generator(source, device=config.device) for name, source in generators.items()}
+    material, patients = _load(config, loaded)
+    settings = _settings(config, material)
+    begin_folder(folder, settings)  # a study whose settings change on the way proves nothing
+    conditions, skipped = expand_arms(config, loaded, material.training)
+    for line in skipped:
+        logger.info(line)
+    results = _run_all(conditions, material)
+    study = {
+        "format": 1,
+        "settings": settings,
+        "skipped": skipped,
+        "warnings": study_warnings(config, material, patients),
+        "runs": [{k: v for k, v in r.items() if k not in ("predictions", "timing")} for r in results],
+        **analyse(results, config),
+        "detection": {
+            name: detect_generated(material.training, bank, loaded[name], config)
+            for name, bank in material.banks.items()
+        },
+        "timing": {"training_seconds": sum(r["timing"]["seconds"] for r in results)},
+    }
+    write_json(study, folder / RESULT)
+    write_tables(study, folder)
+    draw_plots(study, folder)
+    return study
+
+
+def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tuple[Material, str]:
+    datalist = load_datalist(config.datalist, config.dataset_dir, require_grade=True, label_key=config.label_key)
+    sections = ["training", "validation", "test"]
+    items = {section: datalist[section] for section in sections}
+    if config.masks:
+        predicted = {item["image"]: item for item in load_datalist(config.masks)["training"]}
+        items["training"] = [merge_masks(item, predicted.get(item["image"])) for item in items["training"]]
+    if config.cross_validation:
+        items["training"] = items["training"] + items["validation"]
+    if generators and config.label_grades is None:
+        check_labels_are_grades([item[config.label_key] for item in items["training"]], "training")
+    loaded = {section: _photographs(items[section], section, config) for section in sections}
+    tests = {"test": loaded["test"]}
+    for source in config.external:
+        tests |= _external(source, config, taken=set(tests))
+    return Material(loaded["training"], loaded["validation"], tests, generators, config), str(datalist["patients"])
+
+
+def _external(source: str, config: StudyConfig, taken: set[str]) -> dict[str, Photographs]:
+    datalist: Datalist = load_datalist(source, require_grade=True, label_key=config.label_key)
+    items = [item for section in ("training", "validation", "test") for item in datalist[section]]
+    name = str(datalist["name"]) if datalist["name"] != source else Path(source).stem
+    if name in taken:
+        raise ValueError(f"external: two sets are called {name!r}; give datalists with different names")
+    return {name: _photographs(items, name, config)}
+
+
+def _photographs(items: Sequence[Item], what: str, config: StudyConfig) -> Photographs:
+    labels = None if config.label_grades is None else LabelGrades(config.label_grades)
+    return load_photographs(
+        items, config.image_size, config.grade_map, what, label_key=config.label_key, label_grades=labels
+    )
+
+
+def _settings(config: StudyConfig, material: Material) -> dict[str, Any]:
+    """All that a result depends on."""
+    digests = {"training": material.training.digest(), "validation": material.validation.digest()}
+    return {
+        **config.settings(),
+        "data_sha256": digests | {name: photographs.digest() for name, photographs in material.tests.items()},
+        "masks_sha256": items_sha256(material.training.items, MASK_KEYS),
+        "generators": {name: generator_record(generator) for name, generator in material.generators.items()},
+        "versions": {"monai_retina_gen": __version__, "torch": torch.__version__},
+    }
+
+
+def _run_all(conditions: list[Condition], material: Material) -> list[dict[str, Any]]:
+    runs = list_runs(conditions, material.config)
+    carry_out(runs, material)
+    results = read_results(runs, material.config.out)
+    steps = {result["steps"] for result in results}
+    if len(steps) > 1 and not material.config.cross_validation:
+        raise RuntimeError(f"runs took different numbers of optimiser steps {sorted(steps)}; this must not happen")
+    return results
