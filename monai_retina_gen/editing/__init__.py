@@ -1,6 +1,6 @@
 """Edits of lesions: painted on photographs, or in the style space of a generator; and the label gate over both."""
 
-from monai_retina_gen.editing.edit_request import EditRequest
+from monai_retina_gen.editing.edit_request import EditRequest, parse_lesions
 from monai_retina_gen.editing.gate_limits import GateLimits, joint_limits, lower_limit
 from monai_retina_gen.editing.gated_edits import EditedPhotographs, GatedEdits, PendingEdits
 from monai_retina_gen.editing.label_gate import Gate, GateVerdict, LabelGate, resolve_gate
@@ -32,7 +32,6 @@ from monai_retina_gen.editing.style import (
     choose_directions,
     edit_mask,
     load_directions,
-    parse_lesions,
     photograph_key,
     rank_channels,
     resolve_preset,

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data.field_of_view import find_field_of_view
+from monai_retina_gen.data.field_of_view import FieldOfView, find_field_of_view
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["EditRequest", "check_retina", "excluded_lesions", "one_each"]
+__all__ = ["EditRequest", "check_retina", "excluded_lesions", "one_each", "parse_lesions"]
 
 GREY = 0.02
 """Mean difference of red and blue inside the retina below which a photograph has no colour."""
@@ -88,6 +88,23 @@ def one_each(name: str, values: Any, count: int) -> list[Any]:
     return each
 
 
+def parse_lesions(lesion: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Lesions of one edit: `"ex"`, `"ex+he"` or `("ex", "he")`.
+
+    Raises:
+        ValueError: for a lesion that is not among `known`, or named twice.
+
+    Examples:
+        >>> parse_lesions("ex+he", ["ex", "he"])
+        ('ex', 'he')
+    """
+    names = tuple(lesion.split("+")) if isinstance(lesion, str) else tuple(lesion)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(f"lesion {lesion!r}: want one or several of {', '.join(known)}, each once, several as 'ex+he'")
+    return names
+
+
 def excluded_lesions(grade: int, lesions: Sequence[str]) -> str:
     """Reason against an edit of lesions that the grade excludes (any at grade 0, all but `ma` at grade 1), or `""`.
 
@@ -98,17 +115,18 @@ def excluded_lesions(grade: int, lesions: Sequence[str]) -> str:
     foreign = [name for name in lesions if name not in GRADE_LESIONS.get(grade, lesions)]
     if not foreign:
         return ""
-    return f"grade {grade} excludes {', '.join(foreign)}: an edit would change the label (allow_excluded=True edits it)"
+    return f"grade {grade} excludes {', '.join(foreign)}: an edit would change the label"
 
 
-def check_retina(image: Tensor) -> None:
-    """Raise `ImageValueError` where `(3, H, W)` shows no retina, or one without colour."""
-    find_field_of_view(image)
+def check_retina(image: Tensor) -> FieldOfView:
+    """Where the retina of `(3, H, W)` lies; `ImageValueError` where there is none, or one without colour."""
+    field = find_field_of_view(image)
     inside = image.amax(0) > DARK
     if bool(inside.any()) and float((image[0] - image[2])[inside].abs().mean()) < GREY:
         raise ImageValueError(
             "image: no colour (an angiogram, infrared or OCT picture?); edits want colour photographs of the retina"
         )
+    return field
 
 
 def _checked_images(images: Tensor, count: int) -> Tensor:

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.editing.edit_request import EditRequest
-from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
+from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, load_directions
 from monai_retina_gen.editing.style.inversion import Inverter
 from monai_retina_gen.editing.style.lesion_editor import LesionEditor
 from monai_retina_gen.editing.style.style_edits import StyleEdits
-from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.bundle_parts import BundleMasks
 from monai_retina_gen.generators.inverter_loading import BundleInverter
-from monai_retina_gen.weights import find_bundle, read_inference_config, read_metadata, split_bundle_name
+from monai_retina_gen.weights import read_inference_config, read_metadata
 
 __all__ = ["StyleEditing"]
 
@@ -71,8 +71,8 @@ class StyleEditing(RetinaGenerator):
         self.equip(
             inverter=BundleInverter.of(bundle, config_name, self.network),
             directions=self._own_directions(bundle, str(config.get("directions_file", DIRECTIONS))),
-            masker=_LazyMasks.of(config.get("segmenter")),
-            photograph_masker=_LazyMasks.of(config.get("photograph_segmenter")),
+            masker=BundleMasks.of(config.get("segmenter")),
+            photograph_masker=BundleMasks.of(config.get("photograph_segmenter")),
             distance_limit=self._own_limit(bundle, config_name, config),
         )
 
@@ -186,24 +186,3 @@ class StyleEditing(RetinaGenerator):
             allow_upsampling=allow_upsampling,
             with_masks=with_masks,
         )
-
-
-class _LazyMasks:
-    """Masks of a bundle's segmenter, which is loaded at first use, where the images are."""
-
-    def __init__(self, bundle: str) -> None:
-        self.bundle = bundle
-        name, config_name = split_bundle_name(bundle)
-        self.side = int(read_inference_config(find_bundle(name), config_name).get("image_size", 0))
-        self._masks: tuple[torch.device, SegmenterMasks] | None = None
-
-    @classmethod
-    def of(cls, bundle: str | None) -> _LazyMasks | None:
-        """That bundle's, if one is named."""
-        return cls(bundle) if bundle else None
-
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        if self._masks is None or self._masks[0] != images.device:
-            segmenter = load_segmenter(self.bundle, device=images.device, flips=False)
-            self._masks = (images.device, SegmenterMasks(segmenter, batch_size=8))
-        return self._masks[1](images)

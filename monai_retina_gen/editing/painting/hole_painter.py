@@ -25,6 +25,8 @@ class HolePainter:
         batch_size: photographs per forward pass.
     """
 
+    reads_vessels = True
+
     def __init__(self, network: LesionPainter, *, margin: int = 8, batch_size: int = 8) -> None:
         self.network, self.margin, self.batch_size = network, margin, batch_size
 

@@ -35,6 +35,9 @@ class Painting:
 class Painter(Protocol):
     """Draws wanted lesions on photographs (`HolePainter`, `RatioPainter`)."""
 
+    reads_vessels: bool
+    """Whether what is drawn depends on the vessels."""
+
     def draw(
         self,
         photograph: Tensor,

@@ -35,6 +35,8 @@ class RatioPainter:
         batch_size: photographs per forward pass.
     """
 
+    reads_vessels = False
+
     def __init__(self, network: Any, *, image_size: int = 256, batch_size: int = 8) -> None:
         self.network, self.image_size, self.batch_size = network, image_size, batch_size
 

@@ -13,7 +13,7 @@ from monai_retina_gen.editing.style.lesion_editor import LesionEditor
 from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
 from monai_retina_gen.editing.style.score_presets import PRESETS, DirectionPreset, resolve_preset
 from monai_retina_gen.editing.style.strength import strength_for_area
-from monai_retina_gen.editing.style.style_edit import StyleEdit, parse_lesions
+from monai_retina_gen.editing.style.style_edit import StyleEdit
 from monai_retina_gen.editing.style.style_edits import StyleEdits
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "choose_directions",
     "edit_mask",
     "load_directions",
-    "parse_lesions",
     "photograph_key",
     "rank_channels",
     "resolve_preset",

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from monai_retina_gen.editing.edit_cache import EditCache, image_key
 from monai_retina_gen.editing.edit_request import check_retina
 from monai_retina_gen.editing.lesion_masks import Masker, known_masks
 from monai_retina_gen.editing.style.directions import Directions
-from monai_retina_gen.editing.style.edit_cache import EditCache, EditStart, image_key
+from monai_retina_gen.editing.style.edit_start import EditStart
 from monai_retina_gen.editing.style.inversion import Inverter
 from monai_retina_gen.editing.style.strength import strength_for_area
 from monai_retina_gen.editing.style.style_edit import StyleEdit
@@ -52,7 +53,8 @@ class LesionEditor:
         self.network = network
         self.inverter, self.masker, self.distance_limit = inverter, masker, distance_limit
         self.photograph_masker = photograph_masker
-        self.directions, self.cache = directions, EditCache(cache_mb)
+        self.directions = directions
+        self.cache: EditCache[EditStart] = EditCache(cache_mb)
         self._edits: dict[str, StyleEdit] = {}
 
     def style_edit(self, step: str | None = None) -> StyleEdit:

@@ -16,24 +16,7 @@ from monai_retina_gen.editing.style.directions import Directions
 from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = ["StyleEdit", "parse_lesions"]
-
-
-def parse_lesions(lesion: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Lesions of one edit: `"ex"`, `"ex+he"` or `("ex", "he")`.
-
-    Raises:
-        ValueError: for a lesion that is not among `known`, or named twice.
-
-    Examples:
-        >>> parse_lesions("ex+he", ["ex", "he"])
-        ('ex', 'he')
-    """
-    names = tuple(lesion.split("+")) if isinstance(lesion, str) else tuple(lesion)
-    unknown = [name for name in names if name not in known]
-    if unknown or not names or len(set(names)) < len(names):
-        raise ValueError(f"lesion {lesion!r}: want one or several of {', '.join(known)}, each once, several as 'ex+he'")
-    return names
+__all__ = ["StyleEdit"]
 
 
 class StyleEdit:

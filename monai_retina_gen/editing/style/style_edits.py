@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, one_each
+from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, one_each, parse_lesions
 from monai_retina_gen.editing.edited_masks import edited_masks
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.editing.style.blend import BLENDS, blend_delta, blend_replace, edit_neighbourhood
-from monai_retina_gen.editing.style.edit_cache import EditStart
+from monai_retina_gen.editing.style.edit_start import EditStart
 from monai_retina_gen.editing.style.lesion_editor import LesionEditor
-from monai_retina_gen.editing.style.style_edit import parse_lesions
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks.resizing import resized
 
@@ -66,9 +65,8 @@ class StyleEdits:
         self.allowed = {"allow_excluded": allow_excluded, "allow_upsampling": allow_upsampling}
         self.lesions = [parse_lesions(each, editor.directions.lesions) for each in request.lesions]
         grades = request.grades.tolist()
-        self.refused = [
-            "" if allow_excluded else excluded_lesions(g, each) for g, each in zip(grades, self.lesions, strict=True)
-        ]
+        found = [excluded_lesions(g, each) for g, each in zip(grades, self.lesions, strict=True)]
+        self.refused = ["" if allow_excluded or not no else f"{no} (allow_excluded=True edits it)" for no in found]
         self.starts = self._inverted()
         self.strengths = request.strengths if area_change is None else self._for_areas(area_change)
 

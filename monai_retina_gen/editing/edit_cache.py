@@ -1,44 +1,28 @@
-"""What an edit of a photograph starts from, kept in memory: styles, reconstruction, masks and layer outputs."""
+"""What edits of photographs start from, kept in memory by their content."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
 from monai_retina_gen.fork_safety import ForkSafeLock
 
-__all__ = ["EditCache", "EditStart", "image_key"]
+__all__ = ["EditCache", "image_key"]
 
 
-@dataclass
-class EditStart:
-    """A photograph in the style space.
-
-    Args:
-        styles: `(K,)`.
-        image: `(3, S, S)` in [0, 1], the generator's unedited image.
-        distance: of the photograph from it.
-        masks: soft masks of the photograph and of `image`, where a segmenter knows their size.
-        features: outputs of layers, by the layer that reads them.
-        mirrored: the styles make the mirror image of `image`.
-    """
-
-    styles: Tensor
-    image: Tensor
-    distance: float
-    masks: list[Mapping[str, Tensor]] = field(default_factory=list)
-    features: dict[int, Tensor] = field(default_factory=dict)
-    mirrored: bool = False
+class Kept(Protocol):
+    """Anything that knows its size."""
 
     @property
     def bytes(self) -> int:
         """Memory that it takes."""
-        maps = [mask for each in self.masks for mask in each.values()]
-        return sum(x.nbytes for x in (self.styles, self.image, *maps, *self.features.values()))
+        ...
+
+
+K = TypeVar("K", bound=Kept)
 
 
 def image_key(image: Tensor, grade: int) -> bytes:
@@ -47,26 +31,27 @@ def image_key(image: Tensor, grade: int) -> bytes:
     return hashlib.blake2b(pixels + bytes([grade % 256]), digest_size=16).digest()
 
 
-class EditCache:
+class EditCache(Generic[K]):
     """The photographs that were edited last, up to a limit of memory; safe for threads.
 
     Args:
         megabytes: limit; 0 keeps nothing.
 
     Examples:
-        >>> import torch
+        >>> from types import SimpleNamespace
         >>> cache = EditCache(megabytes=1)
-        >>> cache.put(b"eye", EditStart(torch.zeros(4), torch.zeros(3, 8, 8), 0.1))
-        >>> cache.get(b"eye").distance, cache.get(b"other") is None
-        (0.1, True)
+        >>> cache.put(b"eye", SimpleNamespace(bytes=2**19, name="first"))
+        >>> cache.put(b"other", SimpleNamespace(bytes=2**20, name="second"))
+        >>> cache.get(b"eye") is None, cache.get(b"other").name
+        (True, 'second')
     """
 
     def __init__(self, megabytes: float = 256) -> None:
         self.limit = int(megabytes * 2**20)
-        self._kept: OrderedDict[bytes, EditStart] = OrderedDict()
+        self._kept: OrderedDict[bytes, K] = OrderedDict()
         self._lock = ForkSafeLock()
 
-    def get(self, key: bytes) -> EditStart | None:
+    def get(self, key: bytes) -> K | None:
         """What is kept under `key`, or `None`."""
         with self._lock:
             found = self._kept.get(key)
@@ -74,7 +59,7 @@ class EditCache:
                 self._kept.move_to_end(key)
             return found
 
-    def put(self, key: bytes, start: EditStart) -> None:
+    def put(self, key: bytes, start: K) -> None:
         """Keep it; those that were not used for the longest time give way."""
         with self._lock:
             self._kept[key] = start

@@ -1,0 +1,116 @@
+"""What photographs show before they are painted: the masks that came with them, else those that a segmenter finds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.editing.edit_cache import EditCache, image_key
+from monai_retina_gen.editing.edit_request import check_retina
+from monai_retina_gen.editing.gate_measures import DARK
+from monai_retina_gen.editing.lesion_masks import Masker
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.networks import PAINTED_LESIONS
+
+__all__ = ["OwnMasks", "PaintingStart"]
+
+PRESENT = 0.5
+
+
+@dataclass
+class PaintingStart:
+    """Masks that were found in a photograph, `(1, H, W)`, bool, by name."""
+
+    masks: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that they take."""
+        return sum(mask.nbytes for mask in self.masks.values())
+
+
+class OwnMasks:
+    """Masks of photographs; what is found is kept by the photographs' content.
+
+    Args:
+        masker: soft masks of photographs; without one all masks but the field of view must be given.
+        cache_mb: memory for masks that were found.
+
+    Examples:
+        >>> from monai_retina_gen.data import PhantomDataset
+        >>> eye = PhantomDataset(length=1, size=128, grades=[2], masks=True)[0]
+        >>> given = {key: eye[key][None] for key in ("od", "vessel", "ma", "he", "ex", "se")}
+        >>> own = OwnMasks(None)(eye["image"][None], [2], given)
+        >>> sorted(own), own["fov"].shape
+        (['ex', 'fov', 'he', 'ma', 'od', 'se', 'vessel'], torch.Size([1, 1, 128, 128]))
+    """
+
+    def __init__(self, masker: Masker | None, *, cache_mb: float = 128) -> None:
+        self.masker = masker
+        self.cache: EditCache[PaintingStart] = EditCache(cache_mb)
+
+    def __call__(
+        self,
+        photographs: Tensor,
+        grades: Sequence[int],
+        given: Mapping[str, Tensor],
+        needed: Collection[str] = ("od", "vessel", *PAINTED_LESIONS),
+    ) -> dict[str, Tensor]:
+        """Masks `(B, 1, H, W)` float32 in [0, 1]: what is given, `fov`, and what is `needed`.
+
+        Args:
+            photographs: `(B, 3, H, W)` in [0, 1].
+            grades: of each, for the cache.
+            given: masks of the photographs.
+            needed: names that must be there.
+
+        Raises:
+            ImageValueError: for a photograph without retina or colour, or masks that nobody can find.
+        """
+        lacking = [name for name in needed if name not in given]
+        if lacking and self.masker is None:
+            raise ImageValueError(f"masks: {', '.join(lacking)} did not come, and there is no segmenter: give them")
+        starts = [self._start(image, int(grade)) for image, grade in zip(photographs, grades, strict=True)]
+        self._find(photographs, starts, lacking)
+        if not starts:
+            return dict(given)
+        names = [name for name in ("fov", *lacking) if name not in given]
+        found = {name: torch.stack([each.masks[name] for each in starts]).to(photographs) for name in names}
+        return {**given, **found}
+
+    def _start(self, image: Tensor, grade: int) -> PaintingStart:
+        key = image_key(image, grade)
+        start = self.cache.get(key)
+        if start is None:
+            start = PaintingStart({"fov": _retina(image)})
+            self.cache.put(key, start)
+        return start
+
+    def _find(self, photographs: Tensor, starts: list[PaintingStart], names: list[str]) -> None:
+        rows = [i for i, start in enumerate(starts) if any(name not in start.masks for name in names)]
+        if not rows:
+            return
+        assert self.masker is not None  # __call__
+        found = self.masker(photographs[rows])
+        for name, soft in found.items():
+            for row, mask in zip(rows, soft >= PRESENT, strict=True):
+                starts[row].masks[name] = mask.clone()
+
+
+def _retina(image: Tensor) -> Tensor:
+    """The field of view `(1, H, W)`, bool: inside the outline, and between the bands where it is clipped."""
+    found, lit = check_retina(image), image.amax(0) > DARK
+    y = (torch.arange(found.height, device=image.device) + 0.5 - found.centre_y) / found.radius_y
+    x = (torch.arange(found.width, device=image.device) + 0.5 - found.centre_x) / found.radius_x
+    rows, columns = lit.any(1), lit.any(0)
+    seen = (y[:, None] ** 2 + x**2 <= 1) & _between(rows)[:, None] & _between(columns)
+    return seen[None]
+
+
+def _between(lit: Tensor) -> Tensor:
+    """From the first to the last true value."""
+    places = lit.long()
+    return (places.cumsum(0) > 0) & (places.flip(0).cumsum(0).flip(0) > 0)

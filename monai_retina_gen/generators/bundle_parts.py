@@ -1,0 +1,87 @@
+"""Parts of other bundles that generators work with, loaded at first use: segmenters and lesion banks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.data import LesionBank, MaskComposer
+from monai_retina_gen.editing.lesion_masks import SegmenterMasks
+from monai_retina_gen.engines import load_segmenter
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.opened_once import OpenedOnce, file_stamps
+from monai_retina_gen.weights import find_bundle, load_state, pinned_sha256, read_inference_config, split_bundle_name
+
+__all__ = ["BundleComposer", "BundleMasks", "bundle_lesion_bank"]
+
+LESION_BANK = "models/lesion_bank.pt"
+"""Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""
+
+_OPENED: OpenedOnce[MaskComposer] = OpenedOnce()
+
+
+class BundleMasks:
+    """Masks of a bundle's segmenter, which is loaded at first use, where the images are.
+
+    Args:
+        bundle: `BUNDLE` or `BUNDLE:CONFIG`.
+    """
+
+    def __init__(self, bundle: str) -> None:
+        self.bundle = bundle
+        name, config_name = split_bundle_name(bundle)
+        self.side = int(read_inference_config(find_bundle(name), config_name).get("image_size", 0))
+        self._masks: tuple[torch.device, SegmenterMasks] | None = None
+
+    @classmethod
+    def of(cls, bundle: Any) -> BundleMasks | None:
+        """That bundle's, if one is named."""
+        return cls(str(bundle)) if bundle else None
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        if self._masks is None or self._masks[0] != images.device:
+            segmenter = load_segmenter(self.bundle, device=images.device, flips=False)
+            self._masks = (images.device, SegmenterMasks(segmenter, batch_size=8))
+        return self._masks[1](images)
+
+
+class BundleComposer:
+    """Composes lesions of a bundle's bank, which is loaded at first use, once per process.
+
+    Args:
+        bundle: its name or folder.
+    """
+
+    def __init__(self, bundle: str) -> None:
+        self.bundle = bundle
+
+    def __call__(self) -> MaskComposer:
+        """The composer.
+
+        Raises:
+            BundleNotFoundError: if there is no such bundle.
+            WeightsError: if it has no bank.
+        """
+        folder = find_bundle(self.bundle)
+        file = folder / _bank_file(folder, "inference")
+        return _OPENED.get(folder, file_stamps([file]), lambda: self._opened(folder))
+
+    def _opened(self, folder: Path) -> MaskComposer:
+        bank = bundle_lesion_bank(folder)
+        if bank is None:
+            raise WeightsError(f"bundle {folder} has no lesion bank: `lesion-bank --install {folder}` makes one")
+        return MaskComposer(bank)
+
+
+def bundle_lesion_bank(bundle: Path, config_name: str = "inference") -> LesionBank | None:
+    """The lesion bank that a bundle pins, or `None`."""
+    file = _bank_file(bundle, config_name)
+    pin = pinned_sha256(bundle, file)
+    return None if pin is None else LesionBank.from_state(load_state(bundle / file, sha256=pin))
+
+
+def _bank_file(bundle: Path, config_name: str) -> str:
+    return str(read_inference_config(bundle, config_name).get("lesion_bank_file", LESION_BANK))
