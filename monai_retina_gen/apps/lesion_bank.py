@@ -9,7 +9,7 @@ import numpy as np
 
 from monai_retina_gen.data import LESION_MASKS, LesionBank, build_lesion_bank, load_datalist, write_json
 from monai_retina_gen.data.settings_file import check_writable
-from monai_retina_gen.generators.drgan_generator import LESION_BANK
+from monai_retina_gen.generators.bundle_parts import LESION_BANK
 from monai_retina_gen.weights import find_bundle, read_metadata, save_state, sha256_file
 
 __all__ = ["add_parser", "bank_summary", "install_lesion_bank"]

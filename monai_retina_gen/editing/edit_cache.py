@@ -25,8 +25,8 @@ class Kept(Protocol):
 K = TypeVar("K", bound=Kept)
 
 
-def image_key(image: Tensor, grade: int) -> bytes:
-    """Key of a photograph: a digest of its pixels and grade."""
+def image_key(image: Tensor, grade: int = 0) -> bytes:
+    """Key of a photograph: a digest of its pixels, and of its grade where what is kept depends on it."""
     pixels = image.detach().float().cpu().contiguous().numpy().tobytes()
     return hashlib.blake2b(pixels + bytes([grade % 256]), digest_size=16).digest()
 

@@ -4,6 +4,7 @@ from monai_retina_gen.generators.base import MODES, GeneratedBatch, RetinaGenera
 from monai_retina_gen.generators.drgan_generator import ALLOWANCES, DRGANGenerator
 from monai_retina_gen.generators.gan_generator import GANGenerator, load_critic
 from monai_retina_gen.generators.handle import GeneratorHandle
+from monai_retina_gen.generators.lesion_painter_generator import LesionPainterGenerator
 from monai_retina_gen.generators.loading import generator_from_bundle, load_generator
 from monai_retina_gen.generators.phantom_generator import PhantomGenerator
 from monai_retina_gen.generators.regeneration import regenerate
@@ -27,6 +28,7 @@ __all__ = [
     "GANGenerator",
     "GeneratedBatch",
     "GeneratorHandle",
+    "LesionPainterGenerator",
     "PhantomGenerator",
     "RenderedEyeGenerator",
     "RetinaGenerator",

@@ -31,8 +31,8 @@ MODES = {
 _BUNDLES_WITH = {
     "sample": "retina_drgan, retina_vae, retina_wgan, retina_wgan_gp, retina_stylegan3",
     "reconstruct": "retina_vae, retina_stylegan3",
-    "edit": "retina_stylegan3",
-    "synthesize": "retina_drgan",
+    "edit": "retina_lesion_painter, retina_drgan, retina_stylegan3",
+    "synthesize": "retina_drgan, retina_lesion_painter (on photographs)",
 }
 
 
@@ -70,6 +70,11 @@ def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
     drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     rows = [torch.randn(dim, generator=each, dtype=torch.float32) for each in drawn]
     return torch.stack(rows) if rows else torch.empty(0, dim)
+
+
+def decimal(value: Tensor) -> float:
+    """The shortest decimal number that is the same float32: an edit that is made again with it is the same."""
+    return float(str(np.float32(float(value))))
 
 
 def check_range(images: Tensor) -> None:
@@ -209,8 +214,7 @@ class RetinaGenerator:
     def _edit_record(
         self, request: EditRequest, pending: PendingEdits, done: EditedPhotographs, row: int, source: str
     ) -> GenerationRecord:
-        # the shortest decimal number that is the same float32: made again, the edit is the same
-        used = {"strength": float(str(np.float32(float(done.strength[row]))))}
+        used = {"strength": decimal(done.strength[row])}
         options = {"lesion": request.lesions[row], **used, **pending.note(row)}
         if request.masks:
             options["masks"] = sorted(request.masks)
@@ -221,9 +225,14 @@ class RetinaGenerator:
         return self.record("edit", grade, seed, source=source, options=options, **verified)
 
     def synthesize(
-        self, masks: Mapping[str, Tensor], grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any
+        self,
+        masks: Mapping[str, Tensor] | None = None,
+        grades: Sequence[int] | Tensor | None = None,
+        *,
+        seeds: Sequence[int],
+        **options: Any,
     ) -> GeneratedBatch:
-        """Images from masks and grades."""
+        """Images from masks and grades; on `canvas=photographs`, for generators that paint."""
         raise self._lacks("synthesize")
 
     def encode(self, images: Tensor, grades: Sequence[int] | Tensor | None = None) -> Tensor:

@@ -13,9 +13,16 @@ from monai_retina_gen.editing.lesion_masks import SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
-from monai_retina_gen.weights import find_bundle, load_state, pinned_sha256, read_inference_config, split_bundle_name
+from monai_retina_gen.weights import (
+    find_bundle,
+    load_state,
+    pinned_sha256,
+    read_inference_config,
+    read_metadata,
+    split_bundle_name,
+)
 
-__all__ = ["BundleComposer", "BundleMasks", "bundle_lesion_bank"]
+__all__ = ["LESION_BANK", "BundleComposer", "BundleMasks", "bundle_lesion_bank"]
 
 LESION_BANK = "models/lesion_bank.pt"
 """Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""
@@ -35,6 +42,11 @@ class BundleMasks:
         name, config_name = split_bundle_name(bundle)
         self.side = int(read_inference_config(find_bundle(name), config_name).get("image_size", 0))
         self._masks: tuple[torch.device, SegmenterMasks] | None = None
+
+    @property
+    def identity(self) -> str:
+        """Name and version of the bundle, for records."""
+        return f"{self.bundle} {read_metadata(find_bundle(split_bundle_name(self.bundle)[0])).get('version', '0')}"
 
     @classmethod
     def of(cls, bundle: Any) -> BundleMasks | None:

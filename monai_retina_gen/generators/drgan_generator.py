@@ -14,10 +14,14 @@ from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import LesionBank
 from monai_retina_gen.data.condition_map import CONDITION_LESIONS, condition_map, missing_masks
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
+from monai_retina_gen.editing.lesion_masks import Masker
+from monai_retina_gen.editing.painting import RatioPainter
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.base import GeneratedBatch
+from monai_retina_gen.generators.bundle_parts import BundleMasks, bundle_lesion_bank
 from monai_retina_gen.generators.composed_eyes import ComposedEyes
-from monai_retina_gen.weights import load_state, pinned_sha256, read_inference_config
+from monai_retina_gen.generators.lesion_painting import LesionPainting
+from monai_retina_gen.weights import read_inference_config
 
 __all__ = ["ALLOWANCES", "DRGANGenerator"]
 
@@ -25,15 +29,12 @@ ALLOWANCES = ("size", "overlap", "excluded")
 """What `synthesize(allow=...)` can let pass: another image size than the weights were trained at, lesions on the optic
 disc, and lesions that the grade excludes."""
 
-LESION_BANK = "models/lesion_bank.pt"
-"""Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""
-
 OVERLAP = 0.01
 """Share of the disc that lesions may cover without being asked about: blurred edges touch."""
 
 
-class DRGANGenerator(RetinaGenerator):
-    """Photographs from masks and a grade.
+class DRGANGenerator(LesionPainting):
+    """Photographs from masks and a grade; with a lesion bank, lesions on photographs as well (`RatioPainter`).
 
     Args:
         network: the trained `DRGAN`.
@@ -50,6 +51,7 @@ class DRGANGenerator(RetinaGenerator):
 
     modes = frozenset({"synthesize"})
     own_masks_options = MappingProxyType({"allow": ("overlap",)})  # annotated lesions do lie on discs
+    changes = ("add",)  # what a network that never saw the photograph takes away leaves traces
     network: Any
     eyes: ComposedEyes | None = None
 
@@ -61,16 +63,23 @@ class DRGANGenerator(RetinaGenerator):
         self.num_classes = int(self.network.num_classes)
 
     def load_parts(self, bundle: Path, config_name: str = "inference") -> None:
-        """Take the bundle's lesion bank, where it has one: with it, grades alone are enough (`sample`)."""
-        file = str(read_inference_config(bundle, config_name).get("lesion_bank_file", LESION_BANK))
-        pin = pinned_sha256(bundle, file)
-        if pin is not None:
-            self.set_lesion_bank(LesionBank.from_state(load_state(bundle / file, sha256=pin)))
+        """Take the bundle's lesion bank, where it has one, and the segmenter that it names; see `set_lesion_bank`."""
+        bank = bundle_lesion_bank(bundle, config_name)
+        if bank is not None:
+            segmenter = read_inference_config(bundle, config_name).get("photograph_segmenter")
+            self.set_lesion_bank(bank, masker=BundleMasks.of(segmenter))
 
-    def set_lesion_bank(self, bank: LesionBank) -> None:
-        """Compose lesions of this bank in `sample`."""
+    def set_lesion_bank(self, bank: LesionBank, *, masker: Masker | None = None) -> None:
+        """Compose lesions of this bank: in `sample`, for which grades alone are then enough, and on photographs.
+
+        Args:
+            bank: lesions.
+            masker: finds the masks that photographs come without.
+        """
         self.eyes = ComposedEyes(bank, image_size=self.image_size)
         self.modes = type(self).modes | {"sample"}
+        painter = RatioPainter(self.network, image_size=self.image_size, batch_size=self.batch_size)
+        self.equip(painter, masker=masker, composer=self.eyes.composer)
 
     @property
     def missing_grades(self) -> frozenset[int]:
@@ -104,24 +113,27 @@ class DRGANGenerator(RetinaGenerator):
     @torch.no_grad()
     def synthesize(
         self,
-        masks: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor] | None = None,
         grades: Sequence[int] | Tensor | None = None,
         *,
         seeds: Sequence[int],
+        canvas: Tensor | None = None,
         allow: Collection[str] = (),
         sources: Sequence[str] | None = None,
         **options: Any,
     ) -> GeneratedBatch:
-        """Images from masks and grades.
+        """Images from masks and grades, or photographs of healthy eyes painted to grades.
 
         Args:
             masks: any of `CONDITION_KEYS`, each `(B, 1, image_size, image_size)` in [0, 1]. What is not given is
                 taken for absent, and named in the record.
             grades: `B` grades; `None` predicts each from its masks.
             seeds: `B` integers; an image depends on its masks, grade and seed alone.
+            canvas: `(B, 3, H, H)` photographs of healthy eyes; `masks` and `options` are then those of
+                `paint_canvases`.
             allow: any of `ALLOWANCES`, for requests that are refused otherwise.
             sources: identifiers of the masks for the records.
-            options: none are known; any raises `TypeError`.
+            options: those of `paint_canvases` with a canvas, else none: any raises `TypeError`.
 
         Returns:
             Images with their masks, grades and records (options `masks`, `missing_masks`, `grade_predicted`, `allow`).
@@ -132,8 +144,12 @@ class DRGANGenerator(RetinaGenerator):
                 excludes. The last three can be allowed.
             ValueError: for a grade outside 0-4, another number of grades or seeds than of masks, or an unknown `allow`.
         """
+        if canvas is not None:
+            return self.paint_canvases(canvas, grades, seeds=seeds, masks=masks, sources=sources, **options)
         if options:
             raise TypeError(f"unknown options {sorted(options)} for this generator")
+        if masks is None:
+            raise ValueError("masks: none came; give masks to make images of, or canvas=photographs of healthy eyes")
         unknown = sorted(set(allow) - set(ALLOWANCES))
         if unknown:
             raise ValueError(f"allow={unknown}: the allowances are {', '.join(ALLOWANCES)}")

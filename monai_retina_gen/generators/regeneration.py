@@ -13,6 +13,7 @@ from torch import Tensor
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.lesion_painting import HEALTHY
 from monai_retina_gen.generators.loading import load_generator
 
 __all__ = ["regenerate"]
@@ -37,7 +38,7 @@ def regenerate(
         device: where to run; the result is the same to within 1/255 on every device.
 
     Returns:
-        A batch of one. An edit that was refused is the photograph, with its record.
+        A batch of one. An edit that was refused is the photograph, with its record; so is a canvas.
 
     Raises:
         WeightsError: if the bundle found is not the version and weights that made the image.
@@ -45,13 +46,15 @@ def regenerate(
     """
     own, images = _needed(record, source, masks)
     if record.options.get("refused") and images is not None:
-        return GeneratedBatch(images, torch.tensor([record.grade]), [record], own)
+        grade = HEALTHY if record.options.get("canvas") else record.grade
+        return GeneratedBatch(images, torch.tensor([grade]), [record], own)
     generator = load_generator(bundle or record.generator, device=device)
     _check_weights(generator, record)
     known, grades, seeds = _arguments(generator, record), [record.grade], [record.seed]
     if record.mode == "sample":
         return generator.sample(grades, seeds=seeds, **record.options)
     if record.mode == "synthesize":
+        known |= {"canvas": images} if record.options.get("canvas") else {}
         return generator.synthesize(own, grades, seeds=seeds, sources=[record.source], **known)
     assert images is not None  # _needed
     if record.mode == "reconstruct":
@@ -63,8 +66,8 @@ def _needed(
     record: GenerationRecord, source: Tensor | None, masks: Mapping[str, Tensor] | None
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """What the image was made of, as batches of one."""
-    if record.mode in ("edit", "reconstruct") and source is None:
-        raise ValueError(f"source: none came; the {record.mode} needs its photograph ({record.source!r})")
+    if (record.mode in ("edit", "reconstruct") or record.options.get("canvas")) and source is None:
+        raise ValueError(f"source: none came; the image needs its photograph ({record.source!r})")
     named, given = record.options.get("masks", []), dict(masks or {})
     lacking = [name for name in named if name not in given]
     if lacking:
@@ -84,4 +87,6 @@ def _check_weights(generator: RetinaGenerator, record: GenerationRecord) -> None
 def _arguments(generator: RetinaGenerator, record: GenerationRecord) -> dict[str, Any]:
     """The options of a record that are arguments of the generator; the others say what was found."""
     known = set(inspect.signature(getattr(generator, record.mode)).parameters) | generator.edit_options
+    if record.options.get("canvas"):
+        known = {"lesion", "strength", "made_with"}
     return {name: value for name, value in record.options.items() if name in known and name != "masks"}

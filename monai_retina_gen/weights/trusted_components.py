@@ -19,7 +19,9 @@ from monai_retina_gen import networks
 
 __all__ = ["TRUSTED_GENERATORS", "TRUSTED_MONAI_NETWORKS", "trusted_components", "unsafe_argument"]
 
-TRUSTED_GENERATORS = ("DRGANGenerator", "GANGenerator", "StyleGAN3Generator", "VAEGenerator")
+TRUSTED_GENERATORS = (
+    *("DRGANGenerator", "GANGenerator", "LesionPainterGenerator", "StyleGAN3Generator", "VAEGenerator"),
+)
 """In `monai_retina_gen.generators`, which lies above this room."""
 
 TRUSTED_MONAI_NETWORKS = (

@@ -176,7 +176,7 @@ def test_sample_draws_eyes_of_nobody_with_lesions_of_the_bank(
         generator.sample([0], seeds=[1])
     sampler = DRGANGenerator(generator.network, image_size=128)
     sampler.set_lesion_bank(phantom_bank)
-    assert sampler.modes == {"sample", "synthesize"}
+    assert sampler.modes == {"sample", "synthesize", "edit"}
     grades = sorted(set(range(5)) - sampler.missing_grades)
     batch = sampler.sample(grades, seeds=[7] * len(grades))
     again = sampler.sample(grades[-1:], seeds=[7])

@@ -4,7 +4,7 @@ from monai_retina_gen.editing.painting.hole_painter import HolePainter, hole_aro
 from monai_retina_gen.editing.painting.limited_size import LimitedSize
 from monai_retina_gen.editing.painting.own_masks import OwnMasks
 from monai_retina_gen.editing.painting.paint import Painter, Painting, paint
-from monai_retina_gen.editing.painting.painted_edits import SMALLEST_SIDE, PaintedEdits
+from monai_retina_gen.editing.painting.painted_edits import SMALLEST_SIDE, PaintedEdits, needed_masks
 from monai_retina_gen.editing.painting.pieces import label_change, piece_order, quadrant_counts
 from monai_retina_gen.editing.painting.ratio_painter import RatioPainter, change_map, ratio_blend
 from monai_retina_gen.editing.painting.visible import piece_contrast, without_invisible
@@ -24,6 +24,7 @@ __all__ = [
     "change_map",
     "hole_around",
     "label_change",
+    "needed_masks",
     "paint",
     "piece_contrast",
     "piece_order",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -43,7 +43,7 @@ class OwnMasks:
         >>> from monai_retina_gen.data import PhantomDataset
         >>> eye = PhantomDataset(length=1, size=128, grades=[2], masks=True)[0]
         >>> given = {key: eye[key][None] for key in ("od", "vessel", "ma", "he", "ex", "se")}
-        >>> own = OwnMasks(None)(eye["image"][None], [2], given)
+        >>> own = OwnMasks(None)(eye["image"][None], given)
         >>> sorted(own), own["fov"].shape
         (['ex', 'fov', 'he', 'ma', 'od', 'se', 'vessel'], torch.Size([1, 1, 128, 128]))
     """
@@ -55,7 +55,6 @@ class OwnMasks:
     def __call__(
         self,
         photographs: Tensor,
-        grades: Sequence[int],
         given: Mapping[str, Tensor],
         needed: Collection[str] = ("od", "vessel", *PAINTED_LESIONS),
     ) -> dict[str, Tensor]:
@@ -63,7 +62,6 @@ class OwnMasks:
 
         Args:
             photographs: `(B, 3, H, W)` in [0, 1].
-            grades: of each, for the cache.
             given: masks of the photographs.
             needed: names that must be there.
 
@@ -73,7 +71,7 @@ class OwnMasks:
         lacking = [name for name in needed if name not in given]
         if lacking and self.masker is None:
             raise ImageValueError(f"masks: {', '.join(lacking)} did not come, and there is no segmenter: give them")
-        starts = [self._start(image, int(grade)) for image, grade in zip(photographs, grades, strict=True)]
+        starts = [self._start(image) for image in photographs]
         self._find(photographs, starts, lacking)
         if not starts:
             return dict(given)
@@ -81,8 +79,8 @@ class OwnMasks:
         found = {name: torch.stack([each.masks[name] for each in starts]).to(photographs) for name in names}
         return {**given, **found}
 
-    def _start(self, image: Tensor, grade: int) -> PaintingStart:
-        key = image_key(image, grade)
+    def _start(self, image: Tensor) -> PaintingStart:
+        key = image_key(image)
         start = self.cache.get(key)
         if start is None:
             start = PaintingStart({"fov": _retina(image)})

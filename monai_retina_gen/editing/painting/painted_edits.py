@@ -21,7 +21,7 @@ from monai_retina_gen.editing.painting.wanted_lesions import PAINTING_EDITS, Wan
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 
-__all__ = ["SMALLEST_SIDE", "PaintedEdits"]
+__all__ = ["SMALLEST_SIDE", "PaintedEdits", "needed_masks"]
 
 SMALLEST_SIDE = 128
 """Side of the photographs from which on lesions are more than a pixel."""
@@ -45,6 +45,7 @@ class PaintedEdits:
         request: square photographs, from `SMALLEST_SIDE` on. Strengths are shares of the pieces that come or go.
         change: one of `PAINTING_EDITS`.
         with_masks: give all painted lesions' masks, not only those that came with the request.
+        made_with: parts besides the painter that paintings depend on, for the records.
         unmasked_healthy: photographs show no lesions but those of given masks: none are looked for.
 
     Raises:
@@ -61,10 +62,12 @@ class PaintedEdits:
         *,
         change: str = "add",
         with_masks: bool = False,
+        made_with: Mapping[str, str] | None = None,
         unmasked_healthy: bool = False,
     ) -> None:
         _check(request, change)
         self.painter, self.request, self.change, self.with_masks = painter, request, change, with_masks
+        self.made_with = dict(made_with or {})
         grades = request.grades.tolist()
         self.lesions = [_lesions(each, grade, change) for each, grade in zip(request.lesions, grades, strict=True)]
         self.refused = [self._excluded(grade, each) for grade, each in zip(grades, self.lesions, strict=True)]
@@ -101,9 +104,10 @@ class PaintedEdits:
 
     def note(self, row: int) -> dict[str, Any]:
         """How the edit was made, for the record."""
-        made = {"lesion": "+".join(self.lesions[row]), "change": self.change}
+        made: dict[str, Any] = {"lesion": "+".join(self.lesions[row]), "change": self.change}
         if row in self.wanted and self.wanted[row].profile:
             made["composed_from"] = self.wanted[row].profile
+        made |= {"made_with": self.made_with} if self.made_with else {}
         return made | ({"with_masks": True} if self.with_masks else {})
 
     def _excluded(self, grade: int, lesions: tuple[str, ...]) -> str:
@@ -118,8 +122,11 @@ class PaintedEdits:
         empty = torch.zeros_like(request.images[:, :1])
         given = {name: mask[rows] for name, mask in request.masks.items() if name in CONDITION_KEYS}
         given |= {name: empty[rows] for name in PAINTED_LESIONS if healthy and name not in given}
-        needed = ("od", *PAINTED_LESIONS, *(["vessel"] if self.painter.reads_vessels else []))
-        found = own_masks(request.images[rows], request.grades[rows].tolist(), given, needed)
+        found = own_masks(request.images[rows], given, needed_masks(self.painter))
+        grades = request.grades[rows].tolist()
+        for name in (name for name in PAINTED_LESIONS if name not in given):  # false alarms: the grade excludes them
+            possible = [name in GRADE_LESIONS.get(grade, PAINTED_LESIONS) for grade in grades]
+            found[name] = found[name] * torch.tensor(possible, device=found[name].device)[:, None, None, None]
         own = {name: request.masks.get(name, empty).clone() for name in found}
         for name, mask in found.items():
             own[name][rows] = mask
@@ -149,6 +156,11 @@ class PaintedEdits:
         field, disc = self.own["fov"][row], self.own["od"][row]
         before, after = (quadrant_counts(masks, field, disc) for masks in (own, shown))
         return label_change(int(self.request.grades[row]), before, after)
+
+
+def needed_masks(painter: Painter) -> tuple[str, ...]:
+    """Masks of a photograph that a painting depends on, besides the field of view."""
+    return ("od", *PAINTED_LESIONS, *(["vessel"] if painter.reads_vessels else []))
 
 
 def _lesions(asked: str, grade: int, change: str) -> tuple[str, ...]:

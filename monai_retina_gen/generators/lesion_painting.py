@@ -1,0 +1,214 @@
+"""Painting on photographs, for generators with a painter: the mode `edit`, and `synthesize` on canvases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_retina_gen.data import CONDITION_KEYS, LesionBank, MaskComposer
+from monai_retina_gen.editing.edit_request import EditRequest, one_each
+from monai_retina_gen.editing.lesion_masks import Masker
+from monai_retina_gen.editing.painting import PAINTING_EDITS, OwnMasks, PaintedEdits, Painter, needed_masks
+from monai_retina_gen.errors import UnsupportedModeError, WeightsError
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, decimal
+
+__all__ = ["HEALTHY", "LesionPainting"]
+
+HEALTHY = 0
+"""Grade of the photographs that canvases are."""
+
+
+class LesionPainting(RetinaGenerator):
+    """Paints lesions on photographs, for a generator that is given a painter.
+
+    Attributes:
+        changes: those of `PAINTING_EDITS` that its painter can make.
+    """
+
+    edit_options = frozenset({"change", "with_masks", "made_with"})
+    changes: tuple[str, ...] = PAINTING_EDITS
+    painter: Painter | None = None
+    own_masks: OwnMasks | None = None
+    composer: Callable[[], MaskComposer] | None = None
+
+    def equip(
+        self,
+        painter: Painter,
+        *,
+        masker: Masker | None = None,
+        composer: Callable[[], MaskComposer] | MaskComposer | None = None,
+    ) -> LesionPainting:
+        """Give what painting needs; returns itself.
+
+        Args:
+            painter: draws lesions, with the generator's network.
+            masker: finds the masks that photographs come without; `None`: they must all be given.
+            composer: composes the lesions that are added, or a function that gives it; `None`: none can be added.
+        """
+        self.painter, self.own_masks = painter, OwnMasks(masker)
+        self.composer = (lambda: composer) if isinstance(composer, MaskComposer) else composer
+        self.modes = self.modes | {"edit"} | ({"synthesize"} if composer is not None else set())
+        return self
+
+    def begin_edits(  # type: ignore[override]  # options written out
+        self,
+        request: EditRequest,
+        *,
+        change: str = "add",
+        with_masks: bool = False,
+        made_with: Mapping[str, str] | None = None,
+    ) -> PaintedEdits:
+        """Paintings, ready to be drawn; the strength is the share of the pieces that come or go.
+
+        Args:
+            request: square photographs of at least 128 px, cropped to the field of view.
+            change: `"add"` lesions of the grade's kind and number, `"replace"` the eye's own by such, or `"remove"`.
+            with_masks: give the masks of all painted lesions, not only those that came.
+            made_with: lesion bank and segmenter as a record names them: others are an error.
+
+        Raises:
+            ImageValueError: for photographs of another shape, without retina or colour; for masks that are missing.
+            ValueError: for another change, an unknown lesion, or a strength below 0.
+            UnsupportedModeError: without a painter, or for a change that it cannot make.
+            WeightsError: for another lesion bank or segmenter than those of `made_with`.
+        """
+        return self._painted(request, change, with_masks=with_masks, made_with=made_with)
+
+    def paint_canvases(
+        self,
+        canvas: Tensor,
+        grades: Sequence[int] | Tensor | None,
+        *,
+        seeds: Sequence[int],
+        masks: Mapping[str, Tensor] | None = None,
+        canvas_grades: Sequence[int] | int = HEALTHY,
+        lesion: str | Sequence[str] = "",
+        strength: float | Sequence[float] | Tensor = 1.0,
+        sources: Sequence[str] | None = None,
+        made_with: Mapping[str, str] | None = None,
+    ) -> GeneratedBatch:
+        """Healthy eyes with the lesions of a grade.
+
+        Args:
+            canvas: `(B, 3, H, H)` photographs of healthy eyes in [0, 1], cropped to the field of view.
+            grades: `B` grades that they shall have.
+            seeds: of each.
+            masks: of the canvases, `(B, 1, H, H)` by name; disc and vessels are found where they are not given, lesions
+                that are not given are absent.
+            canvas_grades: of the canvases, one for all or one for each; other than 0 is an error.
+            lesion: see `RetinaGenerator.edit`.
+            strength: share of the composed pieces that are placed, in [0, 1].
+            sources: identifiers of the canvases for the records.
+            made_with: see `begin_edits`.
+
+        Returns:
+            Images with all masks of `CONDITION_KEYS`. A canvas that cannot be painted comes back as it is, with its own
+            grade 0 in `grade`, and the reason under `refused` in its record.
+
+        Raises:
+            ImageValueError, UnsupportedModeError, WeightsError: see `begin_edits`.
+            ValueError: for canvases that are not healthy, or no grades.
+        """
+        if grades is None:
+            raise ValueError("grades: none came; a canvas says nothing of the grade that it shall have")
+        grade = self.check_grades(grades)
+        _check_healthy(one_each("canvas_grades", canvas_grades, len(grade)))
+        request = EditRequest.of(canvas, grade, lesion=lesion, strength=strength, seeds=seeds, masks=masks)
+        pending = self._painted(request, "add", with_masks=True, made_with=made_with, healthy=True)
+        image, refused, share = request.images.clone(), list(pending.refused), torch.zeros_like(request.strengths)
+        rows = [i for i, reason in enumerate(refused) if not reason]
+        if rows:
+            drawn, reasons = pending.draw(rows, request.strengths[rows])
+            for row, made, reason in zip(rows, drawn, reasons, strict=True):
+                refused[row] = reason
+                if not reason:
+                    image[row], share[row] = made, request.strengths[row]
+        names = one_each("sources", "" if sources is None else sources, len(grade))
+        records = [self._canvas_record(request, pending, row, refused[row], name) for row, name in enumerate(names)]
+        kept = torch.tensor([not reason for reason in refused], device=grade.device)
+        empty = torch.zeros_like(image[:, :1])
+        found = {**pending.own, **pending.masks(image, share)}
+        return GeneratedBatch(
+            image,
+            torch.where(kept, grade, HEALTHY),
+            records,
+            {name: found.get(name, empty) for name in CONDITION_KEYS},
+        )
+
+    def _painted(
+        self,
+        request: EditRequest,
+        change: str,
+        *,
+        with_masks: bool,
+        made_with: Mapping[str, str] | None,
+        healthy: bool = False,
+    ) -> PaintedEdits:
+        if self.painter is None or self.own_masks is None:
+            raise self._lacks("edit")
+        if change in PAINTING_EDITS and change not in self.changes:
+            raise UnsupportedModeError(
+                f"change {change!r}: generator {self.name!r} can {', '.join(self.changes)}; retina_lesion_painter can "
+                f"{', '.join(PAINTING_EDITS)}"
+            )
+        used = self._made_with(change, request.masks)
+        _check_made_with(used, made_with)
+        return PaintedEdits(
+            self.painter,
+            self.own_masks,
+            self._composer,
+            request,
+            change=change,
+            with_masks=with_masks,
+            unmasked_healthy=healthy,
+            made_with=used,
+        )
+
+    def _composer(self) -> MaskComposer:
+        if self.composer is None:
+            raise UnsupportedModeError(f"generator {self.name!r} has no lesion bank: it cannot add lesions")
+        return self.composer()
+
+    def _made_with(self, change: str, masks: Collection[str]) -> dict[str, str]:
+        """Parts that paintings depend on besides the weights."""
+        assert self.painter is not None  # _painted
+        assert self.own_masks is not None
+        masker, lacking = self.own_masks.masker, set(needed_masks(self.painter)) - set(masks)
+        named = str(getattr(masker, "identity", type(masker).__name__))
+        used = {"segmenter": named} if masker is not None and lacking else {}
+        return used if change == "remove" else {**used, "lesion_bank": _digest(self._composer().bank)}
+
+    def _canvas_record(self, request: EditRequest, pending: PaintedEdits, row: int, refused: str, source: str) -> Any:
+        options = {"canvas": True, "strength": decimal(request.strengths[row]), **pending.note(row)}
+        options = {name: value for name, value in options.items() if name not in ("change", "with_masks")}
+        if request.masks:
+            options["masks"] = sorted(request.masks)
+        if refused:
+            options["refused"] = refused
+        grade = int(request.grades[row])
+        return self.record("synthesize", grade, request.seeds[row], source=source, options=options)
+
+
+@lru_cache(maxsize=8)
+def _digest(bank: LesionBank) -> str:
+    return bank.digest()
+
+
+def _check_healthy(grades: Sequence[Any]) -> None:
+    wrong = sorted({grade for grade in grades if grade != HEALTHY}, key=str)
+    if wrong:
+        raise ValueError(
+            f"canvas_grades: {wrong[:8]} came; canvases are photographs of healthy eyes (grade 0), since what an eye "
+            "shows already would count towards another grade"
+        )
+
+
+def _check_made_with(have: Mapping[str, str], wanted: Mapping[str, str] | None) -> None:
+    wrong = [name for name, asked in (wanted or {}).items() if have.get(name) != asked]
+    if wrong and wanted:
+        each = ", ".join(f"{name} {wanted[name][:40]!r}, but {str(have.get(name))[:40]!r} was found" for name in wrong)
+        raise WeightsError(f"made_with: the record names {each}: install that version of its bundle")
