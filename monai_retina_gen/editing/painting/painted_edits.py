@@ -124,7 +124,9 @@ class PaintedEdits:
         given |= {name: empty[rows] for name in PAINTED_LESIONS if healthy and name not in given}
         found = own_masks(request.images[rows], given, needed_masks(self.painter))
         grades = request.grades[rows].tolist()
-        for name in (name for name in PAINTED_LESIONS if name not in given):  # false alarms: the grade excludes them
+        for name in (
+            n for n in PAINTED_LESIONS if n in found and n not in given
+        ):  # false alarms: the grade excludes them
             possible = [name in GRADE_LESIONS.get(grade, PAINTED_LESIONS) for grade in grades]
             found[name] = found[name] * torch.tensor(possible, device=found[name].device)[:, None, None, None]
         own = {name: request.masks.get(name, empty).clone() for name in found}
