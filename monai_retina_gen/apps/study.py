@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_retina_gen.apps.expand_counts import parse_label_grades
-from monai_retina_gen.evidence.study.config import ARMS, StudyConfig
+from monai_retina_gen.evidence.study.config import ARMS, SELECTIONS, StudyConfig
 from monai_retina_gen.evidence.study.presets import PRESETS
 from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_phantoms
 from monai_retina_gen.evidence.study.study import run_study
@@ -48,6 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--grade-map", help="binary or referable")
     parser.add_argument(
         "--label-grades", metavar="JSON", help="photographs by grade of each label; see `expand --help`"
+    )
+    parser.add_argument(
+        "--selection", choices=SELECTIONS, help="average: fixed schedule (default); validation: the best epoch there"
+    )
+    parser.add_argument("--primary", metavar="CONDITION", help="what to compare with oversample, named before any run")
+    parser.add_argument(
+        "--unseen", type=_words, help="generators made without the photographs of --datalist, by commas"
     )
     parser.add_argument("--classic", help="recipe of the classic augmentations: default or cheng2021")
     for name in ("seeds", "cross-validation", "image-size", "max-epochs", "batch-size", "bank-size"):

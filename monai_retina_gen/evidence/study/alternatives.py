@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,20 @@ class Alternatives:
 
     Args:
         images: `(M, 3, S, S)` uint8.
+        grades: what each is of.
         rows: for each photograph the rows of `images` that may replace it; empty where it is never replaced.
+        tried: images that were wanted; those that were refused are not among `images`.
     """
 
     images: Tensor
+    grades: list[int]
     rows: list[Tensor]
+    tried: int
+
+    def only_where(self, others: Alternatives) -> Alternatives:
+        """The same for those photographs alone that `others` replaces too."""
+        rows = [own if len(other) else own[:0] for own, other in zip(self.rows, others.rows, strict=True)]
+        return replace(self, rows=rows)
 
 
 @dataclass(frozen=True)
@@ -52,21 +61,35 @@ class Bank:
 
 
 def make_bank(
-    generator: RetinaGenerator, photographs: Photographs, folder: Path, config: StudyConfig, mode: str = "sample"
+    generator: RetinaGenerator,
+    photographs: Photographs,
+    folder: Path,
+    config: StudyConfig,
+    mode: str = "sample",
+    *,
+    grades: Collection[int] = (),
 ) -> Bank:
     """Generate `bank_size` images of every grade that the photographs and the generator have, and read them.
 
     In the mode `synthesize` they are of the photographs' vessels, disc and field of view, with lesions composed from
-    all photographs after the grade.
+    these photographs alone after the grade.
+
+    Args:
+        generator: makes them.
+        photographs: the training photographs.
+        folder: where they are kept.
+        config: the study's settings.
+        mode: `sample` or `synthesize`.
+        grades: in place of the photographs'.
     """
-    grades = set(photographs.grades) - generator.missing_grades
+    wanted = set(grades or photographs.grades) - generator.missing_grades
     if mode == "synthesize":
         composer = MaskComposer(build_lesion_bank(photographs.items, progress=True))
-        counts = dict.fromkeys(sorted(grades & set(composer.grades)), config.bank_size)
+        counts = dict.fromkeys(sorted(wanted & set(composer.grades)), config.bank_size)
         items, device = photographs.items, config.device
         expand(generator, counts, folder, gate=None, masks=items, lesion_bank=composer, device=device)
     else:
-        expand(generator, dict.fromkeys(sorted(grades), config.bank_size), folder, gate=None, device=config.device)
+        expand(generator, dict.fromkeys(sorted(wanted), config.bank_size), folder, gate=None, device=config.device)
     items = SyntheticDataset(folder).data
     images = [read_image(item["image"]) for item in tqdm(items, desc="reading the bank", leave=False)]
     size = min(config.image_size, generator.image_size)
@@ -75,41 +98,81 @@ def make_bank(
 
 
 def make_alternatives(
-    arm: str, generator: RetinaGenerator, bank: Bank, photographs: Photographs, config: StudyConfig
+    arm: str,
+    generator: RetinaGenerator,
+    photographs: Photographs,
+    config: StudyConfig,
+    *,
+    bank: Bank | None = None,
+    of: Alternatives | None = None,
 ) -> Alternatives:
-    """Make the images that replace photographs in an arm."""
-    if arm in ("sample", "sample-uniform", "synthesize"):
-        grades = torch.tensor(bank.grades)
-        by_grade = {g: torch.nonzero(grades == g).flatten() for g in set(bank.grades)}
-        none = torch.empty(0, dtype=torch.long)  # a grade that the generator lacks stays real
-        return Alternatives(bank.images, [by_grade.get(grade, none) for grade in photographs.grades])
+    """Make the images that replace photographs in an arm.
+
+    Args:
+        arm: name in `ARMS`.
+        generator: makes them.
+        photographs: the training photographs.
+        config: the study's settings.
+        bank: images that were made ahead, for the arms `sample` and `synthesize`.
+        of: what replaces photographs in the arm that a control controls: it replaces the same ones.
+
+    Raises:
+        ValueError: for an arm of a bank or a control without what it wants.
+    """
+    if arm in ("sample", "synthesize"):
+        if bank is None:
+            raise ValueError(f"bank: none came, and the arm {arm!r} takes its images from one")
+        return _from_bank(bank, photographs)
+    if arm == "edit":
+        return _edits(generator, photographs, config)
+    if of is None:
+        raise ValueError(f"of: none came, and the arm {arm!r} is a control: of which images?")
     if arm == "texture-matched":
-        return _one_each(match_texture(photographs, bank.images, bank.grades, generator.image_size)[0])
+        made = match_texture(photographs, of.images, of.grades)[0]
+    else:
+        made = _reconstructed(generator, photographs, config)
+    return _one_each(made, photographs).only_where(of)
+
+
+def _from_bank(bank: Bank, photographs: Photographs) -> Alternatives:
+    grades = torch.tensor(bank.grades)
+    by_grade = {g: torch.nonzero(grades == g).flatten() for g in set(bank.grades)}
+    none = torch.empty(0, dtype=torch.long)  # a grade that the generator lacks stays real
+    rows = [by_grade.get(grade, none) for grade in photographs.grades]
+    return Alternatives(bank.images, bank.grades, rows, len(bank.grades))
+
+
+def _one_each(images: Tensor, photographs: Photographs) -> Alternatives:
+    rows = [torch.tensor([row]) for row in range(len(images))]
+    return Alternatives(to_bytes(images), photographs.grades, rows, len(images))
+
+
+def _reconstructed(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Tensor:
+    source = AugmentationSource(generator=generator, device=config.device)
+    plans = [AugmentationPlan("reconstruct", grade, 0) for grade in photographs.grades]
+    made = _carry_out(source, plans, photographs)
+    return torch.stack(
+        [real if image is None else image for real, image in zip(photographs.float_images, made, strict=True)]
+    )
+
+
+def _carry_out(
+    source: AugmentationSource, plans: Sequence[AugmentationPlan], photographs: Photographs
+) -> list[Tensor | None]:
+    """What comes of each plan for its photograph; None where it was refused."""
+    made: list[Tensor | None] = []
+    for start in tqdm(range(0, len(plans), BATCH), desc=plans[0].mode, leave=False):
+        few = plans[start : start + BATCH]
+        images = photographs.select(range(start, start + len(few))).float_images
+        outcomes = source.apply(few, RealImages(images, {}, [""] * len(few), [None] * len(few)))
+        made += [outcome.image for outcome in outcomes]
+    return made
+
+
+def _edits(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Alternatives:
+    """As many edits per photograph as make `bank_size` images of its grade, each of its own lesion and strength."""
     edit_options = {"step": config.step} if config.step else {}
     source = AugmentationSource(generator=generator, device=config.device, edit_options=edit_options)
-    if arm == "reconstruct":
-        plans = [AugmentationPlan("reconstruct", grade, 0) for grade in photographs.grades]
-        return _one_each(_carry_out(source, plans, photographs.float_images))
-    return _edits(source, photographs, config)
-
-
-def _one_each(images: Tensor) -> Alternatives:
-    return Alternatives(to_bytes(images), [torch.tensor([row]) for row in range(len(images))])
-
-
-def _carry_out(source: AugmentationSource, plans: Sequence[AugmentationPlan], images: Tensor) -> Tensor:
-    made = []
-    for start in tqdm(range(0, len(plans), BATCH), desc=plans[0].mode, leave=False):
-        rows = slice(start, start + BATCH)
-        few = plans[rows]
-        outcomes = source.apply(few, RealImages(images[rows], {}, [""] * len(few), [None] * len(few)))
-        # an edit that was refused leaves the photograph as it is
-        made += [real if out.image is None else out.image for real, out in zip(images[rows], outcomes, strict=True)]
-    return torch.stack(made)
-
-
-def _edits(source: AugmentationSource, photographs: Photographs, config: StudyConfig) -> Alternatives:
-    """As many edits per photograph as make `bank_size` images of its grade, each of its own lesion and strength."""
     policy = AugmentationPolicy(prob=1.0, mode="edit", lesion=config.lesions, strength=config.strength)
     random = np.random.RandomState(0)
     times = {g: -(-config.bank_size // photographs.grades.count(g)) for g in set(photographs.grades)}
@@ -117,8 +180,12 @@ def _edits(source: AugmentationSource, photographs: Photographs, config: StudyCo
         row for row, grade in enumerate(photographs.grades) if grade in EDITED_GRADES for _ in range(times[grade])
     ]
     plans: list[Any] = [policy.draw(random, photographs.grades[row]) for row in chosen]
-    images = to_bytes(_carry_out(source, plans, photographs.select(chosen).float_images))
-    return Alternatives(images, _rows_of(chosen, len(photographs)))
+    made = _carry_out(source, plans, photographs.select(chosen))
+    kept = [(row, image) for row, image in zip(chosen, made, strict=True) if image is not None]
+    if not kept:
+        raise ValueError(f"edit: {generator.name} refused all {len(made)} edits; leave the arm out")
+    images, grades = torch.stack([image for _, image in kept]), [photographs.grades[row] for row, _ in kept]
+    return Alternatives(to_bytes(images), grades, _rows_of([row for row, _ in kept], len(photographs)), len(made))
 
 
 def _rows_of(chosen: Sequence[int], count: int) -> list[Tensor]:

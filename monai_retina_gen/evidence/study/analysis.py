@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from monai_retina_gen.metrics import (
     verdict,
 )
 
-from .arms import BASELINE, CONTROLS, GENERATIVE
+from .arms import BASELINE, GENERATIVE, Condition
 from .config import StudyConfig
 from .gradings import Gradings, figure_interval
 
@@ -29,6 +29,8 @@ STATISTICS = {
 }
 RANGES = {"accuracy": (0.0, 1.0), "kappa": (-1.0, 1.0), "sensitivity": (0.0, 1.0)}
 ALL = "all"
+UNAIDED = Condition(BASELINE)
+SEEN = "no verdict, the generator may have seen the judged photographs"
 Results = Sequence[dict[str, Any]]
 
 
@@ -50,28 +52,29 @@ def analyse(results: Results, config: StudyConfig) -> dict[str, Any]:
         name: {condition: _gradings(results, condition, name, config) for condition in conditions} for name in sets
     }
     validation = {condition: _validation_kappa(results, condition) for condition in conditions}
-    primary = _primary_pair(validation)
-    comparisons = {name: _comparisons(gradings[name], primary if name == "test" else None) for name in sets}
+    primary = _primary_pair(validation, config.primary)
+    seen = {condition.generator for condition in conditions if condition.generator} - set(config.unseen)
+    comparisons = {
+        name: _comparisons(
+            gradings[name], primary if name == "test" else None, seen if name == "cross-validation" else ()
+        )
+        for name in sets
+    }
     return {
-        "validation_kappa": {_id(condition): kappa for condition, kappa in validation.items()},
+        "validation_kappa": {condition.id: kappa for condition, kappa in validation.items()},
         "sets": {name: _rows(gradings[name]) for name in sets},
         "comparisons": comparisons,
-        "primary": _primary(primary, comparisons, validation),
+        "primary": _primary(primary, comparisons, validation, config.primary),
         "te_fake": _te_fake(results, config),
     }
 
 
-def _condition(result: dict[str, Any]) -> tuple[str, str, float]:
+def _condition(result: dict[str, Any]) -> Condition:
     run = result["run"]
-    return run["arm"], run["generator"], run["ratio"]
+    return Condition(run["arm"], run["generator"], run["ratio"], run.get("of", ""))
 
 
-def _id(condition: tuple[str, str, float]) -> str:
-    arm, generator, ratio = condition
-    return f"{arm}--{generator}--{ratio:g}" if generator else arm
-
-
-def _gradings(results: Results, condition: tuple[str, str, float], name: str, config: StudyConfig) -> Gradings:
+def _gradings(results: Results, condition: Condition, name: str, config: StudyConfig) -> Gradings:
     """Gradings of a condition on a set; of folds that judge different photographs, a grader is all folds of a seed."""
     chosen = [result for result in results if _condition(result) == condition]
     pooled = name == "cross-validation"
@@ -102,23 +105,22 @@ def _check_same(tables: list[list[tuple[str, str, int, int]]], name: str) -> Non
         raise ValueError(f"runs were judged on different photographs of {name!r}; delete the runs and start again")
 
 
-def _validation_kappa(results: Results, condition: tuple[str, str, float]) -> float:
+def _validation_kappa(results: Results, condition: Condition) -> float:
     kappas = [result["validation_kappa"] for result in results if _condition(result) == condition]
     return sum(kappas) / len(kappas)
 
 
-def _rows(gradings: dict[tuple[str, str, float], Gradings]) -> list[dict[str, Any]]:
+def _rows(gradings: dict[Condition, Gradings]) -> list[dict[str, Any]]:
     graders = list(dict.fromkeys(next(iter(gradings.values())).strata))
-    baseline = gradings.get((BASELINE, "", 0.0))
+    baseline = gradings.get(UNAIDED)
     rows = []
     for condition, judged in gradings.items():
         for grader in [*graders, *([ALL] if len(graders) > 1 else [])]:
             part = _of_grader(judged, grader)
-            arm, generator, ratio = condition
-            row = {"condition": _id(condition), "arm": arm, "generator": generator, "ratio": ratio, "grader": grader}
+            row: dict[str, Any] = {"condition": condition.id, **vars(condition), "grader": grader}
             row |= {name: figure_interval(part, s, within=RANGES[name]) for name, s in STATISTICS.items()}
             row |= {"confusion": _confusion(part), "n": len(part.target), "graders_trained": len(part.preds)}
-            if baseline is not None and arm != BASELINE:
+            if baseline is not None and condition != UNAIDED:
                 other = _of_grader(baseline, grader)
                 row["difference"] = {name: figure_interval(part, s, other) for name, s in STATISTICS.items()}
             rows.append(row)
@@ -139,41 +141,49 @@ def _confusion(judged: Gradings) -> list[list[int]]:
     return counts
 
 
-def _primary_pair(validation: dict[tuple[str, str, float], float]) -> tuple[Any, Any] | None:
-    """The generative condition with the best kappa on validation, and the baseline; named before any test figure."""
-    generative = {condition: kappa for condition, kappa in validation.items() if condition[0] in GENERATIVE}
-    if not generative or (BASELINE, "", 0.0) not in validation:
+def _primary_pair(validation: dict[Condition, float], named: str) -> tuple[Condition, Condition] | None:
+    """The condition named in advance, or the generative one with the best kappa on validation; and the baseline."""
+    if UNAIDED not in validation:
         return None
-    return max(generative, key=generative.__getitem__), (BASELINE, "", 0.0)
+    generative = {condition: kappa for condition, kappa in validation.items() if condition.arm in GENERATIVE}
+    if named:
+        return next(condition for condition in validation if condition.id == named), UNAIDED
+    return (max(generative, key=generative.__getitem__), UNAIDED) if generative else None
 
 
 def _comparisons(
-    gradings: dict[tuple[str, str, float], Gradings], primary: tuple[Any, Any] | None
+    gradings: dict[Condition, Gradings], primary: tuple[Condition, Condition] | None, unjudged: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Differences of kappa: all against the baseline, generative arms against the controls of their generator."""
-    baseline = (BASELINE, "", 0.0)
-    pairs = [(a, baseline) for a in gradings if a != baseline and baseline in gradings]
-    pairs += [(a, b) for a in gradings for b in gradings if a[0] in GENERATIVE and b[0] in CONTROLS and a[1] == b[1]]
+    """Differences of kappa: all against the baseline, generative arms against their own controls.
+
+    Those with one of the generators `unjudged` get no verdict.
+    """
+    pairs = [(a, UNAIDED) for a in gradings if a != UNAIDED and UNAIDED in gradings]
+    pairs += [(a, b) for a in gradings for b in gradings if (b.of, b.generator) == (a.arm, a.generator)]
     found: list[dict[str, Any]] = []
     for a, b in pairs:
         kappa = figure_interval(gradings[a], kappa_from_confusion, gradings[b])
-        found.append({"a": _id(a), "b": _id(b), "kappa": kappa, "primary": (a, b) == primary})
+        found.append({"a": a.id, "b": b.id, "kappa": kappa, "primary": (a, b) == primary})
     others = [comparison for comparison in found if not comparison["primary"]]
     for comparison, p in zip(others, holm([c["kappa"]["p"] for c in others]), strict=True):
         comparison["p_holm"] = p
-    for c in found:
+    for c, (a, _) in zip(found, pairs, strict=True):
         p = c["kappa"]["p"] if c["primary"] else c["p_holm"]
-        c["verdict"] = verdict(c["kappa"]["value"], p, c["kappa"]["seeds"])
+        c["verdict"] = SEEN if a.generator in unjudged else verdict(c["kappa"]["value"], p, c["kappa"]["seeds"])
     return found
 
 
 def _primary(
-    pair: tuple[Any, Any] | None, comparisons: dict[str, list[Any]], validation: dict[Any, float]
+    pair: tuple[Condition, Condition] | None,
+    comparisons: dict[str, list[Any]],
+    validation: dict[Condition, float],
+    named: str,
 ) -> dict[str, Any]:
     if pair is None:
         return {"words": f"No primary comparison: it needs the arm {BASELINE!r} and one of {', '.join(GENERATIVE)}."}
     comparison = next(c for c in comparisons["test"] if c["primary"])
-    kappa, best = comparison["kappa"], _id(pair[0])
+    kappa, best = comparison["kappa"], pair[0].id
+    how = "named in advance" if named else "best generative arm by validation kappa"
     if kappa["p"] is None:
         figures = "kappa or its interval is undefined on the test split"
     else:
@@ -183,7 +193,7 @@ def _primary(
             f"could have detected (80 % power, 5 % level): {_detectable(kappa)}"
         )
     words = (
-        f"Primary comparison: {best} (best generative arm by validation kappa, {validation[pair[0]]:.3f}) against "
+        f"Primary comparison: {best} ({how}; validation kappa {validation[pair[0]]:.3f}) against "
         f"{BASELINE} ({validation[pair[1]]:.3f}): {figures}. Verdict: {comparison['verdict']}."
     )
     return {**comparison, "words": words}

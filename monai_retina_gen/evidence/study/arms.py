@@ -22,7 +22,15 @@ __all__ = [
 ]
 
 GENERATIVE = ("sample", "sample-uniform", "edit", "synthesize")
-CONTROLS = ("reconstruct", "texture-matched")
+CONTROLS = {
+    "reconstruct": ("sample", "synthesize"),
+    "texture-matched": ("sample", "synthesize", "edit"),
+}
+"""Generative arms by their control: it replaces what the arm replaces, at its resolution, with nothing new in it.
+
+An edit changes a photograph only around its lesions: one that went through the generator as a whole would differ in
+resolution too.
+"""
 BASELINE = "oversample"
 EDITED_GRADES = (2, 3, 4)  # grade 1 has no exudates yet: Zhao et al. 2023, section 3
 _MODE = {"sample-uniform": "sample"}
@@ -30,11 +38,12 @@ _MODE = {"sample-uniform": "sample"}
 
 @dataclass(frozen=True)
 class Condition:
-    """An arm with its generator and ratio, where it has them."""
+    """An arm with its generator and ratio, where it has them, and the generative arm that a control is `of`."""
 
     arm: str
     generator: str = ""
     ratio: float = 0.0
+    of: str = ""
 
     @property
     def id(self) -> str:
@@ -43,13 +52,16 @@ class Condition:
         Examples:
             >>> Condition("sample", "retina_vae", 0.5).id
             'sample--retina_vae--0.5'
+            >>> Condition("reconstruct", "retina_vae", 1.0, of="sample").id
+            'reconstruct-of-sample--retina_vae--1'
         """
-        return f"{self.arm}--{self.generator}--{self.ratio:g}" if self.generator else self.arm
+        arm = f"{self.arm}-of-{self.of}" if self.of else self.arm
+        return f"{arm}--{self.generator}--{self.ratio:g}" if self.generator else arm
 
     @property
     def balanced(self) -> bool:
         """Whether every label is drawn equally often."""
-        return self.arm == BASELINE or self.arm in GENERATIVE + CONTROLS
+        return self.arm == BASELINE or bool(self.generator)
 
 
 def expand_arms(
@@ -57,11 +69,12 @@ def expand_arms(
 ) -> tuple[list[Condition], list[str]]:
     """Conditions to run, and a line for everything that is left out.
 
-    Controls run at the largest ratio only, where an effect of texture is strongest.
+    Controls run beside each generative arm that they control, at the largest ratio only, where an effect of texture is
+    strongest.
     """
     conditions, skipped = [], []
     for arm in config.arms:
-        if arm not in GENERATIVE + CONTROLS:
+        if arm not in (*GENERATIVE, *CONTROLS):
             conditions.append(Condition(arm))
             continue
         if not generators:
@@ -70,17 +83,32 @@ def expand_arms(
             lacking = sorted(generator.missing_grades & set(photographs.grades))
             if lacking and arm in ("sample", "sample-uniform"):
                 skipped.append(f"{arm} with {name}: photographs of grades {lacking} stay, the generator has none")
-            reason = _why_not(arm, generator, config, photographs)
-            ratios = sorted(config.ratios) if arm in GENERATIVE else [max(config.ratios)]
-            conditions += [] if reason else [Condition(arm, name, ratio) for ratio in ratios]
+            if arm in CONTROLS:
+                found, reason = _controls(arm, name, generator, config, photographs)
+            else:
+                reason = _why_not(arm, generator, config, photographs)
+                found = [] if reason else [Condition(arm, name, ratio) for ratio in sorted(config.ratios)]
+            conditions += found
             skipped += [f"{arm} with {name}: left out, {reason}"] if reason else []
     return conditions, skipped
+
+
+def _controls(
+    arm: str, name: str, generator: RetinaGenerator, config: StudyConfig, photographs: Photographs
+) -> tuple[list[Condition], str]:
+    """A control for each generative arm of the study that runs and that it controls, or why there is none."""
+    reason = "" if arm == "texture-matched" else _why_not(arm, generator, config, photographs)
+    of = [a for a in config.arms if a in CONTROLS[arm] and not _why_not(a, generator, config, photographs)]
+    if not of and not reason:
+        reason = f"it controls {', '.join(CONTROLS[arm])}, and none of them runs"
+    ratio = max(config.ratios)
+    return [] if reason else [Condition(arm, name, ratio, of=each) for each in of], reason
 
 
 def bank_mode(arm: str, generator: RetinaGenerator, arms: Sequence[str]) -> str:
     """Mode in which the images of an arm are generated: `sample` or `synthesize`.
 
-    Controls, and figures of the images themselves (`arm=""`), take the images of the study's generative arms.
+    Figures of the images themselves (`arm=""`) take the images of the study's generative arms.
     """
     if "synthesize" not in generator.modes:
         return "sample"
@@ -91,13 +119,13 @@ def bank_mode(arm: str, generator: RetinaGenerator, arms: Sequence[str]) -> str:
 
 
 def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photographs: Photographs) -> str:
-    mode = bank_mode(arm, generator, config.arms) if arm == "texture-matched" else _MODE.get(arm, arm)
+    mode = _MODE.get(arm, arm)
     if mode not in generator.modes:
         return f"the generator has no mode {mode!r} (it has {', '.join(sorted(generator.modes))})"
     if mode != "sample" and not photographs.own_grades:
         return f"mode {mode!r} goes by the photographs' own grades, and their labels stand for several"
     # an edit changes the photograph only around its lesions, at the photograph's own resolution
-    if generator.image_size < config.image_size and arm not in ("texture-matched", "edit"):
+    if generator.image_size < config.image_size and arm != "edit":
         return (
             f"its images have {generator.image_size} px and the study {config.image_size} px; enlarged images would be "
             "told by their blur (use a smaller image_size)"
@@ -115,16 +143,18 @@ def replacement_probabilities(condition: Condition, photographs: Photographs) ->
     """Probability, by label, that a drawn photograph is replaced.
 
     With labels drawn equally often, a replacement with `1 - n_g / max(n)` shows every photograph as often as without
-    balancing and generates the rest; the ratio scales that share. `sample-uniform` spends as many images evenly.
+    balancing and generates the rest; the ratio scales that share. `sample-uniform` spends as many images evenly. A
+    control has the probabilities of the arm that it controls.
     """
+    arm = condition.of or condition.arm
     labels = photographs.labels.tolist()
     counts = {label: labels.count(label) for label in sorted(set(labels))}
-    if condition.arm not in GENERATIVE + CONTROLS:
+    if arm not in (*GENERATIVE, *CONTROLS):
         return dict.fromkeys(counts, 0.0)
     share = {label: condition.ratio * p for label, p in balance_probabilities(counts).items()}
-    if condition.arm == "sample-uniform":
+    if arm == "sample-uniform":
         return dict.fromkeys(share, sum(share.values()) / len(share))
-    if condition.arm == "edit":
+    if arm == "edit":
         edited = {label for label, grade in zip(labels, photographs.grades, strict=True) if grade in EDITED_GRADES}
         return {label: p if label in edited else 0.0 for label, p in share.items()}
     return share

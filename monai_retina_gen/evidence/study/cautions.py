@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai_retina_gen.metrics import FEWEST_SEEDS
 
 from .config import StudyConfig
-from .runs import Material
+from .material import Material
 
 __all__ = ["study_warnings"]
 
@@ -37,10 +37,11 @@ def study_warnings(config: StudyConfig, material: Material, patients: str) -> li
             f"{config.seeds} seed(s) for each arm: how much results vary from training to training is hardly seen, and "
             f"there is no verdict below {FEWEST_SEEDS}."
         )
-    if config.cross_validation and material.generators:
+    seen = sorted(set(material.generators) - set(config.unseen))
+    if config.cross_validation and seen:
         lines.append(
-            "Cross-validation judges photographs that a generator trained on this data set may have seen: its "
-            "generative arms are then too good there. Only the test split and external sets are clean."
+            f"Cross-validation judges photographs that {', '.join(seen)} may have seen in training: arms with them may "
+            "be too good there and get no verdict. Only the test split and external sets are clean."
         )
     if config.preset == "smoke":
         lines.append(

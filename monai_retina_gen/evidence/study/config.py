@@ -9,7 +9,7 @@ from typing import Any
 from monai_retina_gen.data import GRADE_MAPS, LabelGrades
 from monai_retina_gen.networks.fundus_grader import BACKBONES
 
-__all__ = ["ARMS", "StudyConfig"]
+__all__ = ["ARMS", "SELECTIONS", "StudyConfig"]
 
 ARMS = {
     "none": "the photographs as they are",
@@ -18,14 +18,20 @@ ARMS = {
     "color": "random brightness, contrast and saturation",
     "classic": "flips, rotation, scale, shift and colour",
     "oversample": "every grade equally often, with classic augmentation: the baseline of all comparisons",
-    "reconstruct": "as `sample`, but the replaced photographs only pass through the generator, unedited",
-    "texture-matched": "as `sample`, but the replaced photographs are only brought to the generator's blur",
+    "reconstruct": "control of `sample` and `synthesize`: the replaced photographs only pass through the generator",
+    "texture-matched": "control of every generative arm: the replaced photographs are only brought to its images' blur",
     "sample": "as `oversample`, with the photographs added by oversampling replaced by generated ones",
     "sample-uniform": "as `sample` with the same number of generated images, but an equal share in every grade",
     "edit": "as `sample`, with edits of the same eye, grades 2-4",
     "synthesize": "as `sample`, with images made from the photographs' masks, lesions composed after the grade",
 }
-"""Arms by name, with what they do. The last four are generative; the two before them are their controls."""
+"""Arms by name, with what they do. The last four are generative; the two before them are their controls, which run once
+for each arm that they control and replace what it replaces, as often."""
+
+
+SELECTIONS = ("average", "validation")
+PLACES = ("datalist", "dataset_dir", "masks", "external")
+"""Settings that say where photographs lie, which is nothing that a result depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,12 @@ class StudyConfig:
         step: unit of that strength, `sigma`, `mu` or `max`; empty for the directions' own.
         amp: train in bfloat16 autocast; `None` does so on every device but the CPU.
         device: where graders and generators run.
+        selection: `average` takes the moving average of the weights at the end of a fixed schedule; `validation` the
+            weights of the epoch with the best kappa on validation, which few photographs choose badly.
+        primary: condition that is compared with `oversample` in the primary comparison, such as
+            `sample--retina_vae--1`, named before any run; empty for the one with the best kappa on validation.
+        unseen: names of generators whose networks, segmenters and lesion banks were made without the photographs of
+            `datalist`; the others get no verdict in cross-validation.
         preset: name of the preset that these settings come from, for the record.
 
     Raises:
@@ -101,12 +113,16 @@ class StudyConfig:
     step: str = ""
     amp: bool | None = None
     device: str = "cpu"
+    selection: str = "average"
+    primary: str = ""
+    unseen: tuple[str, ...] = ()
     preset: str = ""
 
     def __post_init__(self) -> None:
         _check_names("arms", self.arms, ARMS)
         _check_names("graders", self.graders, BACKBONES)
         _check_names("classic", (self.classic,), ("default", "cheng2021"))
+        _check_names("selection", (self.selection,), SELECTIONS)
         _check_names("grade_map", (self.grade_map or "binary",), GRADE_MAPS)
         if self.label_grades is not None and self.grade_map:
             raise ValueError("grade_map and label_grades: one of them; a datalist has grades to map, or labels")
@@ -142,6 +158,10 @@ class StudyConfig:
         if not isinstance(self.datalist, str):
             values["datalist"] = self.datalist.get("name", "a dictionary")
         return values
+
+    def conditions(self) -> dict[str, Any]:
+        """What a study that goes on must have been begun with, beside its files' contents; not where they lie."""
+        return {key: value for key, value in self.settings().items() if key not in PLACES}
 
 
 def _check_names(setting: str, names: tuple[str, ...], known: Any) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.metrics import compute_roc_auc
-from torch import Tensor, nn
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from monai_retina_gen.data import split_by_group
-from monai_retina_gen.generators import RetinaGenerator
 
 from .alternatives import Bank
 from .config import StudyConfig
@@ -23,11 +25,10 @@ from .texture import match_texture, texture_features
 __all__ = ["cross_fitted_scores", "detect_generated"]
 
 RIDGE = 1e-2
+"""Weight of the squared coefficients beside the mean loss."""
 
 
-def detect_generated(
-    photographs: Photographs, bank: Bank, generator: RetinaGenerator, config: StudyConfig
-) -> dict[str, Any]:
+def detect_generated(photographs: Photographs, bank: Bank, config: StudyConfig) -> dict[str, Any]:
     """Held-out area under the ROC curve of a logistic regression on texture features, real against generated.
 
     Each image is scored by the half that it was not fitted on (photographs of one group together).
@@ -35,14 +36,13 @@ def detect_generated(
     Args:
         photographs: the training photographs.
         bank: generated images.
-        generator: their generator.
         config: the study's settings.
 
     Returns:
         `by_grade` and `all`: AUC of photographs against generated images; `texture_matched`: AUC of texture-matched
         photographs against generated images, which shows how well that control controls; `blur_sigma_px`; `words`.
     """
-    matched, sigma = match_texture(photographs, bank.images, bank.grades, generator.image_size)
+    matched, sigma = match_texture(photographs, bank.images, bank.grades)
     result: dict[str, Any] = {"blur_sigma_px": round(sigma, 3), "texture_matched": None, "by_grade": {}, "all": None}
     if bank.images.shape[-1] == config.image_size:
         scores, truth, grades = _scores(photographs, photographs.images, bank)
@@ -83,9 +83,10 @@ def cross_fitted_scores(features: Tensor, truth: Tensor, grades: Tensor, groups:
     weights = _weights(truth, grades)
     scores = torch.zeros(len(features))
     for fitted, judged in (halves, halves[::-1]):
-        mean, scale = features[fitted].mean(0), features[fitted].std(0).clamp(min=1e-6)
-        model = _logistic((features[fitted] - mean) / scale, truth[fitted], weights[fitted])
-        scores[judged] = model((features[judged] - mean) / scale).flatten()
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.5 / RIDGE, max_iter=1000))
+        shares = (weights[fitted] / weights[fitted].sum()).numpy()
+        model.fit(features[fitted].numpy(), truth[fitted].numpy(), logisticregression__sample_weight=shares)
+        scores[judged] = torch.from_numpy(model.decision_function(features[judged].numpy())).float()
     return scores
 
 
@@ -94,29 +95,11 @@ def _weights(truth: Tensor, grades: Tensor) -> Tensor:
     return 1 / torch.bincount(cells)[cells].float()
 
 
-@torch.enable_grad()
-def _logistic(features: Tensor, truth: Tensor, weights: Tensor) -> nn.Linear:
-    model = nn.Linear(features.shape[1], 1)
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        losses = nn.functional.binary_cross_entropy_with_logits(model(features).flatten(), truth, reduction="none")
-        loss = (weights * losses).sum() / weights.sum() + RIDGE * model.weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return model.requires_grad_(False)
-
-
 def auc(scores: Tensor, truth: Tensor) -> float | None:
     """Area under the ROC curve; None where only one kind is there."""
     if truth.min() == truth.max():
         return None
-    return round(float(compute_roc_auc(scores, truth)), 4)
+    return round(float(roc_auc_score(truth, scores)), 4)
 
 
 def _words(result: dict[str, Any]) -> str:

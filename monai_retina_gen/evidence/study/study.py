@@ -25,13 +25,14 @@ from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import generator_record, items_sha256
 
 from .analysis import analyse
-from .arms import Condition, expand_arms
+from .arms import BASELINE, Condition, expand_arms
 from .cautions import study_warnings
 from .config import StudyConfig
 from .detection import detect_generated
+from .material import Material
 from .photographs import Photographs, load_photographs
 from .plots import draw_plots
-from .runs import Material, carry_out, list_runs, read_results
+from .runs import carry_out, list_runs, read_results
 from .tables import write_tables
 
 __all__ = ["run_study"]
@@ -62,23 +63,22 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     loaded = {name: load_generator(source, device=config.device) for name, source in generators.items()}
     material, patients = _load(config, loaded)
-    settings = _settings(config, material)
-    begin_folder(folder, settings)  # a study whose settings change on the way proves nothing
+    begun = _settings(config, material)
+    begin_folder(folder, begun)  # a study whose settings change on the way proves nothing
     conditions, skipped = expand_arms(config, loaded, material.training)
     for line in skipped:
         logger.info(line)
+    _check_primary(config, conditions)
     results = _run_all(conditions, material)
+    seen = material.generated(list_runs(conditions, config)[0])
     study = {
         "format": 1,
-        "settings": settings,
+        "settings": {**config.settings(), **begun},
         "skipped": skipped,
         "warnings": study_warnings(config, material, patients),
         "runs": [{k: v for k, v in r.items() if k not in ("predictions", "timing")} for r in results],
         **analyse(results, config),
-        "detection": {
-            name: detect_generated(material.training, bank, loaded[name], config)
-            for name, bank in material.banks.items()
-        },
+        "detection": {name: detect_generated(seen.photographs, bank, config) for name, bank in seen.banks.items()},
         "timing": {"training_seconds": sum(r["timing"]["seconds"] for r in results)},
     }
     write_json(study, folder / RESULT)
@@ -92,8 +92,10 @@ def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tup
     sections = ["training", "validation", "test"]
     items = {section: datalist[section] for section in sections}
     if config.masks:
-        predicted = {item["image"]: item for item in load_datalist(config.masks)["training"]}
-        items["training"] = [merge_masks(item, predicted.get(item["image"])) for item in items["training"]]
+        found = load_datalist(config.masks)
+        predicted = {item["image"]: item for section in sections for item in found[section]}
+        for section in ("training", "validation"):
+            items[section] = [merge_masks(item, predicted.get(item["image"])) for item in items[section]]
     if config.cross_validation:
         items["training"] = items["training"] + items["validation"]
     if generators and config.label_grades is None:
@@ -125,12 +127,21 @@ def _settings(config: StudyConfig, material: Material) -> dict[str, Any]:
     """All that a result depends on."""
     digests = {"training": material.training.digest(), "validation": material.validation.digest()}
     return {
-        **config.settings(),
+        **config.conditions(),
         "data_sha256": digests | {name: photographs.digest() for name, photographs in material.tests.items()},
         "masks_sha256": items_sha256(material.training.items, MASK_KEYS),
         "generators": {name: generator_record(generator) for name, generator in material.generators.items()},
         "versions": {"monai_retina_gen": __version__, "torch": torch.__version__},
     }
+
+
+def _check_primary(config: StudyConfig, conditions: Sequence[Condition]) -> None:
+    """Before hours are spent on it."""
+    known = [condition.id for condition in conditions if condition.arm != BASELINE]
+    if config.primary and (config.primary not in known or Condition(BASELINE) not in conditions):
+        raise ValueError(
+            f"primary: {config.primary!r} came; one of {', '.join(known)} is wanted, and the arm {BASELINE} beside it"
+        )
 
 
 def _run_all(conditions: list[Condition], material: Material) -> list[dict[str, Any]]:

@@ -24,28 +24,25 @@ LARGEST_SIGMA = 8.0
 CHUNK = 64
 
 
-def match_texture(
-    photographs: Photographs, generated: Tensor, grades: Sequence[int], generator_size: int
-) -> tuple[Tensor, float]:
+def match_texture(photographs: Photographs, generated: Tensor, grades: Sequence[int]) -> tuple[Tensor, float]:
     """Bring photographs to the resolution and blur of generated images.
 
-    They are shrunk to the generator's size where that is smaller and enlarged again, then blurred with the Gaussian
-    whose width gives the finest level of the Laplacian pyramid the energy that it has in generated images of the same
-    mixture of grades.
+    They are shrunk to the size of the generated images where that is smaller and enlarged again, then blurred with the
+    Gaussian whose width gives the finest level of the Laplacian pyramid the energy that it has in generated images of
+    the same mixture of grades. Edits have the photographs' size: they are not shrunk.
 
     Args:
         photographs: photographs to blur.
         generated: `(M, 3, S, S)` uint8.
         grades: their grades.
-        generator_size: side of the generator's images in pixels.
 
     Returns:
         `(N, 3, S, S)` float32 in [0, 1], and the width of the Gaussian in pixels; 0 where generated images are not more
         blurred than photographs.
     """
     images, size = photographs.float_images, photographs.images.shape[-1]
-    if generator_size < size:
-        small = [resize_square(image, generator_size, "bilinear") for image in images]
+    if generated.shape[-1] < size:
+        small = [resize_square(image, generated.shape[-1], "bilinear") for image in images]
         images = torch.stack([resize_square(image, size, "bilinear") for image in small])
     made = torch.stack([resize_square(image.float() / 255, size, "bilinear") for image in generated])
     # a grade that was not generated has no say in how sharp generated images are

@@ -1,9 +1,10 @@
-"""Training one grader on MONAI's trainer: the same number of steps in every arm, the epoch selected on validation."""
+"""Training one grader on MONAI's trainer: the same number of steps in every arm, on a fixed schedule."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
 
 from monai_retina_gen.data import balanced_sampler
 from monai_retina_gen.engines import AutocastInferer, PrepareGradingBatch
-from monai_retina_gen.handlers import ProgressHandler
+from monai_retina_gen.handlers import GeneratorEMAHandler, ProgressHandler
 from monai_retina_gen.metrics import quadratic_weighted_kappa
 from monai_retina_gen.networks import FundusGrader
 
@@ -25,7 +26,10 @@ from .alternatives import Alternatives
 from .config import StudyConfig
 from .photographs import Photographs
 
-__all__ = ["SelectOnValidation", "TrainingPhotographs", "predict_grades", "train_grader"]
+__all__ = ["TrainingPhotographs", "WatchValidation", "predict_grades", "train_grader"]
+
+HALF_LIFE = 1000
+"""Images until a step of the weights counts half in their average, as in the training of the shipped grader."""
 
 
 class TrainingPhotographs(Dataset[dict[str, Any]]):
@@ -47,33 +51,39 @@ class TrainingPhotographs(Dataset[dict[str, Any]]):
     ) -> None:
         self.photographs, self.transform = photographs, transform
         self.probabilities, self.alternatives = probabilities, alternatives
-        self.draws = self.replaced = 0
+        self.draws: Counter[int] = Counter()
+        self.replaced: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self.photographs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         label = int(self.photographs.labels[index])
-        image = self._replacement(index, self.probabilities[label])
+        image = self._replacement(index, label)
         image = self.photographs.images[index] if image is None else image
         return {"image": self.transform(image.float() / 255).clamp(0, 1), "grade": label}
 
-    def _replacement(self, index: int, probability: float) -> Tensor | None:
+    def shares(self) -> dict[str, Any]:
+        """Share of the images shown that were generated, of all and by label: as it was, not as it was asked for."""
+        by_label = {label: self.replaced[label] / self.draws[label] for label in sorted(self.draws)}
+        return {"replaced_share": self.replaced.total() / self.draws.total(), "replaced_share_by_label": by_label}
+
+    def _replacement(self, index: int, label: int) -> Tensor | None:
         chosen, which = torch.rand(2).tolist()  # as many draws in every arm, so that arms differ in nothing else
-        self.draws += 1
-        if self.alternatives is None or chosen >= probability or not len(self.alternatives.rows[index]):
+        self.draws[label] += 1
+        if self.alternatives is None or chosen >= self.probabilities[label] or not len(self.alternatives.rows[index]):
             return None
-        self.replaced += 1
+        self.replaced[label] += 1
         rows = self.alternatives.rows[index]
         return self.alternatives.images[rows[int(which * len(rows))]]
 
 
 @dataclass
-class SelectOnValidation:
+class WatchValidation:
     """Ignite handler: after every epoch the kappa on validation, and the weights of the best epoch.
 
     Args:
-        network: the grader.
+        network: judged after every epoch.
         validation: photographs that select.
         config: the study's settings.
     """
@@ -96,7 +106,8 @@ class SelectOnValidation:
         kappa = float(quadratic_weighted_kappa(preds, self.validation.labels, self.config.num_classes))
         self.history.append(None if math.isnan(kappa) else kappa)
         # an undefined kappa is never better; of equals the first epoch stays
-        if not self.weights or kappa > self.kappa:
+        selects = self.config.selection == "validation"
+        if not selects or not self.weights or kappa > self.kappa:
             self.kappa = -1.0 if math.isnan(kappa) else kappa
             self.epoch, self.weights = engine.state.epoch, copy.deepcopy(self.network.state_dict())
 
@@ -108,22 +119,23 @@ def train_grader(
 
     Args:
         data: training photographs.
-        validation: photographs that select the epoch.
+        validation: photographs that say how it went, and select the epoch where `config.selection` says so.
         balanced: draw every label equally often.
         backbone: of `FundusGrader`.
         config: the study's settings.
         seed: of the weights, the order and all augmentation.
 
     Returns:
-        The grader with the weights of the selected epoch, and what happened: optimiser steps, epoch, kappa on
-        validation by epoch, share of images replaced.
+        The grader, with the average of its weights at the end of the schedule or the weights of the selected epoch, and
+        what happened: optimiser steps, epoch, kappa on validation by epoch, shares of images replaced.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network: nn.Module = FundusGrader(backbone=backbone, num_classes=config.num_classes, dropout=config.dropout)
         network = network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        select = SelectOnValidation(network, validation, config)
-        trainer = _trainer(network, _loader(data, balanced, config, seed), select, config)
+        average = copy.deepcopy(network) if config.selection == "average" else None
+        select = WatchValidation(network if average is None else average, validation, config)
+        trainer = _trainer(network, average, _loader(data, balanced, config, seed), select, config)
         trainer.run()
     network.load_state_dict(select.weights)
     return network, {
@@ -131,7 +143,7 @@ def train_grader(
         "selected_epoch": select.epoch,
         "validation_kappa": select.kappa,
         "validation_kappa_by_epoch": select.history,
-        "replaced_share": data.replaced / data.draws,
+        **data.shares(),
     }
 
 
@@ -147,11 +159,19 @@ def _loader(data: TrainingPhotographs, balanced: bool, config: StudyConfig, seed
 
 
 def _trainer(
-    network: nn.Module, loader: DataLoader[Any], select: SelectOnValidation, config: StudyConfig
+    network: nn.Module,
+    average: nn.Module | None,
+    loader: DataLoader[Any],
+    select: WatchValidation,
+    config: StudyConfig,
 ) -> SupervisedTrainer:
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.max_epochs)
     interval = max(1, config.max_epochs // 3)
+    averaging = []
+    if average is not None:  # buffers too: statistics of batch normalisation belong to the weights
+        options: dict[str, Any] = {"half_life": HALF_LIFE, "ramp_up": 0.1, "buffers": "average"}
+        averaging = [GeneratorEMAHandler(generator=network, ema=average, batch_size=config.batch_size, **options)]
     return SupervisedTrainer(
         device=torch.device(config.device),
         max_epochs=config.max_epochs,
@@ -163,6 +183,7 @@ def _trainer(
         prepare_batch=PrepareGradingBatch(),
         train_handlers=[
             LrScheduleHandler(schedule, print_lr=False),
+            *averaging,
             select,
             ProgressHandler(interval=interval, name="monai_retina_gen.study"),
         ],

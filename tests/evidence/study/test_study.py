@@ -24,8 +24,8 @@ from monai_retina_gen.evidence.study.arms import Condition, bank_mode, expand_ar
 from monai_retina_gen.evidence.study.classic import classic_transform
 from monai_retina_gen.evidence.study.detection import auc, cross_fitted_scores
 from monai_retina_gen.evidence.study.gradings import Gradings, figure_interval
+from monai_retina_gen.evidence.study.material import GeneratedImages, _folds
 from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
-from monai_retina_gen.evidence.study.runs import Material, _folds
 from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
 from monai_retina_gen.evidence.study.smoke import smoke_generator
 from monai_retina_gen.evidence.study.texture import _blur, match_texture
@@ -40,7 +40,7 @@ def photographs(grades: list[int], size: int = 32) -> Photographs:
     return Photographs(images, torch.tensor(grades), grades, items)
 
 
-def planted(arm: str, right: float, seed: int, validation: float, generator: str = "") -> dict[str, Any]:
+def planted(arm: str, right: float, seed: int, validation: float, generator: str = "", of: str = "") -> dict[str, Any]:
     """Result of a run that grades right with the given probability and by chance otherwise."""
     random = torch.Generator().manual_seed(1000 * list(ARMS).index(arm) + seed)
     target = torch.tensor(GRADES)
@@ -48,7 +48,7 @@ def planted(arm: str, right: float, seed: int, validation: float, generator: str
     pred = torch.where(torch.rand(target.shape, generator=random) < right, target, guess)
     names = [f"{i}.png" for i in range(len(GRADES))]
     judged = {"image": names, "group": names, "target": GRADES, "pred": pred.tolist()}
-    run = {"id": arm, "arm": arm, "generator": generator, "ratio": 1.0 if generator else 0.0}
+    run = {"id": arm, "arm": arm, "generator": generator, "ratio": 1.0 if generator else 0.0, "of": of}
     return {
         "run": {**run, "grader": "resnet18", "seed": seed, "fold": -1},
         "validation_kappa": validation,
@@ -63,7 +63,7 @@ def planted_study(generative: float, baseline: float = 0.5, seeds: int = 5) -> d
         results += [
             planted("none", 0.4, seed, 0.3),
             planted("oversample", baseline, seed, 0.4),
-            planted("texture-matched", baseline, seed, 0.9, "vae"),
+            planted("texture-matched", baseline, seed, 0.9, "vae", of="sample"),
             planted("sample", generative, seed, 0.5, "vae"),
             planted("sample-uniform", 0.1, seed, 0.2, "vae"),
         ]
@@ -92,7 +92,8 @@ def test_no_effect_is_no_conclusion() -> None:
 def test_comparisons_hold_the_controls_and_are_corrected() -> None:
     comparisons = planted_study(generative=0.85)["comparisons"]["test"]
     pairs = {(c["a"], c["b"]) for c in comparisons}
-    assert ("sample--vae--1", "texture-matched--vae--1") in pairs
+    assert ("sample--vae--1", "texture-matched-of-sample--vae--1") in pairs
+    assert not any(a.startswith("sample-uniform") and b != "oversample" for a, b in pairs)  # it has no control here
     others = [c for c in comparisons if not c["primary"]]
     assert [c["p_holm"] for c in others] == holm([c["kappa"]["p"] for c in others])
     assert sum(c["primary"] for c in comparisons) == 1
@@ -149,11 +150,12 @@ def test_probabilities_keep_real_showings_and_the_synthetic_total() -> None:
     uniform = replacement_probabilities(Condition("sample-uniform", "vae", 1.0), real)
     assert len(set(uniform.values())) == 1
     assert sum(uniform.values()) == pytest.approx(sum(sample.values()))
-    half = replacement_probabilities(Condition("reconstruct", "vae", 0.5), real)
+    half = replacement_probabilities(Condition("reconstruct", "vae", 0.5, of="sample"), real)
     assert half == pytest.approx({g: p / 2 for g, p in sample.items()})
     edit = replacement_probabilities(Condition("edit", "vae", 1.0), real)
     assert edit[0] == edit[1] == 0
     assert edit[4] == sample[4]
+    assert replacement_probabilities(Condition("texture-matched", "vae", 1.0, of="edit"), real) == edit
     assert not any(replacement_probabilities(Condition("oversample"), real).values())
 
 
@@ -163,6 +165,7 @@ def test_arms_that_make_no_sense_are_left_out_with_a_reason() -> None:
     conditions, skipped = expand_arms(config, {"vae": generator}, photographs(GRADES, size=8))
     assert [c.ratio for c in conditions if c.arm == "sample"] == [0.5, 1.0]
     assert [c.ratio for c in conditions if c.arm == "reconstruct"] == [1.0]
+    assert {(c.arm, c.of) for c in conditions if c.of} == {("reconstruct", "sample"), ("texture-matched", "sample")}
     assert len(skipped) == 2
     assert "no mode 'edit'" in skipped[0]
     assert "no mode 'synthesize'" in skipped[1]
@@ -175,6 +178,7 @@ def test_arms_that_make_no_sense_are_left_out_with_a_reason() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("selection", "luck"),
         ("arms", ("magic",)),
         ("arms", ("none", "none")),
         ("graders", ()),
@@ -210,10 +214,10 @@ def test_texture_matching_finds_a_planted_blur() -> None:
     images = torch.stack([phantom_fundus(seed=s, size=64).image for s in range(4)])
     real = Photographs((images * 255).to(torch.uint8), torch.zeros(4).long(), [0] * 4, [{}] * 4)
     blurred = (_blur(real.float_images, 1.5) * 255).round().to(torch.uint8)
-    matched, sigma = match_texture(real, blurred, [0] * 4, 64)
+    matched, sigma = match_texture(real, blurred, [0] * 4)
     assert sigma == pytest.approx(1.5, abs=0.1)
     assert (matched - blurred / 255).abs().max() < 0.05
-    assert match_texture(real, real.images, [0] * 4, 64)[1] == 0.0
+    assert match_texture(real, real.images, [0] * 4)[1] == 0.0
 
 
 def test_detection_separates_what_differs_and_not_what_is_equal() -> None:
@@ -322,13 +326,15 @@ def test_a_generator_that_makes_images_from_masks(phantom_folder: Path, tmp_path
     real = load_photographs(items, 48, None, "training")
     generator = smoke_synthesizer()
     conditions, skipped = expand_arms(config, {"drgan": generator}, real)
-    assert [c.arm for c in conditions] == ["none", "oversample", "texture-matched", "synthesize"]
+    assert [c.id for c in conditions] == [
+        "none", "oversample", "texture-matched-of-synthesize--drgan--1", "synthesize--drgan--1"
+    ]  # fmt: skip
     assert "no mode 'sample'" in skipped[0]
     bare = Photographs(real.images, real.labels, real.grades, [{"image": i["image"], "group": "x"} for i in items])
     assert "have no masks (vessel)" in expand_arms(config, {"drgan": generator}, bare)[1][-1]
-    assert Material(bare, bare, {}, {"drgan": generator}, config).banks == {}
+    assert GeneratedImages(bare, {"drgan": generator}, config).banks == {}
     bank = make_bank(generator, real, tmp_path / "bank", config, "synthesize")
-    made = make_alternatives("synthesize", generator, bank, real, config)
+    made = make_alternatives("synthesize", generator, real, config, bank=bank)
     assert bank.images.shape[1:] == (3, 48, 48)
     for row, grade in enumerate(real.grades):
         assert {bank.grades[i] for i in made.rows[row].tolist()} <= {grade}
@@ -351,7 +357,7 @@ def test_labels_get_images_of_their_grades(phantom_folder: Path, tmp_path: Path)
     assert sick.count(2) + sick.count(4) == len(sick)
     generator = smoke_generator()
     bank = make_bank(generator, real, tmp_path / "bank", config)
-    rows = make_alternatives("sample", generator, bank, real, config).rows
+    rows = make_alternatives("sample", generator, real, config, bank=bank).rows
     for label, of in zip(real.labels.tolist(), rows, strict=True):
         assert {bank.grades[row] for row in of.tolist()} <= ({2, 4} if label else {0})
     arms = replace(config, arms=("sample", "edit", "synthesize", "reconstruct"))
@@ -379,10 +385,9 @@ def test_labels_are_not_taken_for_grades(phantom_folder: Path, tmp_path: Path) -
     [
         ({"sample"}, "sample", ("sample",), "sample"),
         ({"sample"}, "", ("none",), "sample"),
-        ({"synthesize"}, "texture-matched", ("texture-matched",), "synthesize"),
         ({"sample", "synthesize"}, "synthesize", ("sample", "synthesize"), "synthesize"),
         ({"sample", "synthesize"}, "sample", ("sample", "synthesize"), "sample"),
-        ({"sample", "synthesize"}, "texture-matched", ("texture-matched", "synthesize"), "synthesize"),
+        ({"sample", "synthesize"}, "", ("texture-matched", "synthesize"), "synthesize"),
         ({"sample", "synthesize"}, "", ("sample", "synthesize"), "sample"),
         ({"sample", "synthesize"}, "", ("none",), "sample"),
     ],

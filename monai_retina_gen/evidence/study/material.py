@@ -1,0 +1,164 @@
+"""What the runs of a study work with: photographs, their folds, and the images that generators make of a training part.
+
+Whatever is made from photographs (lesions to compose, masks to draw from, edits, matched textures) comes from the
+photographs that a run trains on, never from those that select or judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_retina_gen.engines.cross_fitting import fold_of_group
+from monai_retina_gen.generators import RetinaGenerator
+
+from .alternatives import Alternatives, Bank, make_alternatives, make_bank
+from .arms import Condition, bank_mode
+from .config import StudyConfig
+from .photographs import Photographs
+
+__all__ = ["GeneratedImages", "Material", "Run", "Split"]
+
+Rows = list[int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: condition, grader, seed, and the fold that judges (-1 without cross-validation)."""
+
+    condition: Condition
+    grader: str
+    seed: int
+    fold: int = -1
+
+    @property
+    def id(self) -> str:
+        """Name of the run's folder."""
+        fold = "" if self.fold < 0 else f"--fold{self.fold}"
+        return f"{self.condition.id}--{self.grader}--seed{self.seed}{fold}"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the photographs to train on, photographs that select, and rows that judge (none without folds)."""
+
+    rows: Rows
+    selecting: Photographs
+    judged: Rows
+
+
+class GeneratedImages:
+    """Images that generators make for one training part, made at first use and kept.
+
+    Args:
+        photographs: the training part.
+        generators: by name.
+        config: the study's settings.
+        part: name of the part, for the folders of what is made from it; empty for a study without folds.
+        grades: that samples are made of; those of the photographs by default.
+    """
+
+    def __init__(
+        self,
+        photographs: Photographs,
+        generators: Mapping[str, RetinaGenerator],
+        config: StudyConfig,
+        part: str = "",
+        *,
+        grades: Collection[int] = (),
+    ) -> None:
+        self.photographs, self.generators, self.config, self.part = photographs, dict(generators), config, part
+        self.grades = grades
+        self._alternatives: dict[tuple[str, str, str], Alternatives] = {}
+        self._banks: dict[tuple[str, str], Bank] = {}
+
+    @property
+    def banks(self) -> dict[str, Bank]:
+        """Generated images by generator: those that the study's arms use."""
+        anatomy = self.photographs.own_grades and any("vessel" in item for item in self.photographs.items)
+        return {
+            name: self._bank(name)
+            for name, generator in self.generators.items()
+            if anatomy or bank_mode("", generator, self.config.arms) == "sample"
+        }
+
+    def _bank(self, name: str, arm: str = "") -> Bank:
+        """Generated images for an arm; for none in particular, those of the arms that the study has."""
+        mode = bank_mode(arm, self.generators[name], self.config.arms)
+        if (name, mode) not in self._banks:
+            # samples owe nothing to the photographs, but for their grades: one bank serves all parts
+            names = [name] if mode == "sample" else [name, mode, *([self.part] if self.part else [])]
+            folder = Path(self.config.out) / "banks" / "-".join(names)
+            self._banks[name, mode] = make_bank(
+                self.generators[name], self.photographs, folder, self.config, mode, grades=self.grades
+            )
+        return self._banks[name, mode]
+
+    def alternatives(self, condition: Condition) -> Alternatives | None:
+        """What replaces photographs in a condition; a control replaces those that its generative arm replaces."""
+        name = condition.generator
+        if not name:
+            return None
+        arm = "sample" if condition.arm == "sample-uniform" else condition.arm
+        key = (arm, name, condition.of)
+        if key not in self._alternatives:
+            of = self.alternatives(Condition(condition.of, name)) if condition.of else None
+            bank = self._bank(name, arm) if arm in ("sample", "synthesize") else None
+            made = make_alternatives(arm, self.generators[name], self.photographs, self.config, bank=bank, of=of)
+            self._alternatives[key] = made
+        return self._alternatives[key]
+
+
+class Material:
+    """Photographs of a study and the generators that make images of them.
+
+    Args:
+        training: photographs that may be trained on: those of training, or with cross-validation of validation too.
+        validation: photographs that select the epoch; not used with cross-validation.
+        tests: photographs that judge, by name: `test` and the external sets.
+        generators: by name.
+        config: the study's settings.
+    """
+
+    def __init__(
+        self,
+        training: Photographs,
+        validation: Photographs,
+        tests: Mapping[str, Photographs],
+        generators: Mapping[str, RetinaGenerator],
+        config: StudyConfig,
+    ) -> None:
+        self.training, self.validation, self.tests = training, validation, dict(tests)
+        self.generators, self.config = dict(generators), config
+        self._made: dict[str, GeneratedImages] = {}
+
+    def split(self, run: Run) -> Split:
+        """Which photographs train, select and judge."""
+        if run.fold < 0:
+            return Split(list(range(len(self.training))), self.validation, [])
+        folds = self.config.cross_validation
+        fold_of = _folds(self.training, folds, run.seed)
+        selects = (run.fold + 1) % folds
+        rows = [row for row, fold in enumerate(fold_of) if fold not in (run.fold, selects)]
+        selecting = self.training.select([row for row, fold in enumerate(fold_of) if fold == selects])
+        return Split(rows, selecting, [row for row, fold in enumerate(fold_of) if fold == run.fold])
+
+    def generated(self, run: Run) -> GeneratedImages:
+        """Images made for the training part of a run; those of one part at a time are kept."""
+        part = "" if run.fold < 0 else f"seed{run.seed}-fold{run.fold}"
+        if part not in self._made:
+            photographs = self.training.select(self.split(run).rows)
+            whole = set(self.training.grades)
+            self._made = {part: GeneratedImages(photographs, self.generators, self.config, part, grades=whole)}
+        return self._made[part]
+
+
+def _folds(photographs: Photographs, count: int, seed: int) -> list[int]:
+    """Fold of each photograph: groups and blocks together, labels spread evenly, another division for every seed."""
+    items = [
+        {**item, "group": group, "label": label}
+        for item, group, label in zip(photographs.items, photographs.groups, photographs.labels.tolist(), strict=True)
+    ]
+    fold_of = fold_of_group(items, count, seed=seed, stratify="label")
+    return [fold_of[group] for group in photographs.groups]
