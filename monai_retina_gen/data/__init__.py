@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from .aptos import aptos2019_datalist
+from .bank_building import build_lesion_bank
 from .chasedb1 import chasedb1_datalist
 from .checking import check_datalist
+from .composed_masks import ComposedMasks
 from .condition_map import CONDITION_KEYS, CONDITION_LESIONS, condition_map, missing_masks
 from .csv_list import csv_datalist
 from .datalist import load_datalist, save_datalist
@@ -20,9 +22,9 @@ from .idrid import idrid_datalist
 from .idrid_official import idrid_official_datalist
 from .image_io import MAX_PIXELS, read_image, read_mask, read_text, write_image, write_mask
 from .label_grades import ICDR_GRADE, LabelGrades, check_labels_are_grades, count_label_grades, icdr_grade
-from .lesion_bank import LesionBank, build_lesion_bank
+from .lesion_bank import LesionBank
 from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
-from .mask_composer import ComposedMasks, MaskComposer
+from .mask_composer import MaskComposer
 from .odir import odir5k_datalist
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
 from .photograph_check import check_photographs

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["QUADRANTS", "EyeGeometry"]
+__all__ = ["QUADRANTS", "EyeGeometry", "inner_field"]
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -95,6 +95,19 @@ class EyeGeometry:
 def quadrants(points: Array) -> npt.NDArray[np.int64]:
     """Number in `QUADRANTS` of each point (N, 2) in the eye's own axes."""
     return 2 * (points[:, 1] > 0) + (points[:, 0] < 0).astype(np.int64)
+
+
+def inner_field(field: npt.NDArray[np.bool_], width: float) -> npt.NDArray[np.bool_]:
+    """The field of view without its rim, at least `width` pixels (along diagonals up to 1.4 times as many).
+
+    The frame's border is a rim too, where it cuts the field.
+
+    Examples:
+        >>> int(inner_field(np.ones((10, 10), bool), 2).sum())
+        36
+    """
+    filled = np.asarray(field).astype(np.uint8)
+    return np.asarray(ndimage.minimum_filter(filled, 2 * int(np.ceil(width)) + 1, mode="constant") > 0)
 
 
 def _largest_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:

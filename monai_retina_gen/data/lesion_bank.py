@@ -1,7 +1,7 @@
 """A bank of real lesions: every connected piece of every mask, with its place in the eye, for composing new masks.
 
 Pieces are kept in the eye's own axes (from the fovea, temporal to the right, in radii of the field of view), so that
-they fit right and left eyes of any size. What contradicts a photograph's grade is a false alarm and is left out.
+they fit right and left eyes of any size.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor
-from tqdm import tqdm
 
 from monai_retina_gen.data.atomic_file import atomic_path
-from monai_retina_gen.data.combine_masks import TOGETHER
-from monai_retina_gen.data.datalist_format import Item
-from monai_retina_gen.data.eye_geometry import EyeGeometry, quadrants
-from monai_retina_gen.data.eye_masks import EyeMasks, read_eye_masks
-from monai_retina_gen.data.label_grades import icdr_grade
-from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
+from monai_retina_gen.data.eye_geometry import quadrants
+from monai_retina_gen.data.lesion_rules import LESION_MASKS
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["LesionBank", "build_lesion_bank"]
+__all__ = ["LesionBank", "counts_by_lesion"]
 
 Array = npt.NDArray[Any]
 FORMAT = 1
 UNKNOWN = -1e6  # place of a disc that is not known, where NaN is not allowed
-RIM = 0.03  # radii of the field of view in which segmenters take the rim's glare and shadow for lesions
-ON_DISC = 0.5  # share of a piece on the optic disc from which on it is a false alarm
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +50,7 @@ class LesionBank:
         pixels: (P, 2) int16, offsets (x temporal, y down) from its middle.
 
     Examples:
-        >>> from monai_retina_gen.data import write_phantoms, load_datalist
+        >>> from monai_retina_gen.data import build_lesion_bank, load_datalist, write_phantoms
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     datalist = load_datalist(write_phantoms(folder, count=2, size=64, grades=[2], splits=(1, 0, 0)))
@@ -99,6 +91,13 @@ class LesionBank:
         shape = (len(self), len(LESION_MASKS), 4)
         flat = np.ravel_multi_index((self.eye, self.kind, self.quadrant), shape)
         return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+
+    def only(self, keep: Array) -> LesionBank:
+        """The same eyes with some of their pieces; `keep` is (C,), bool."""
+        pixels = np.repeat(keep, self.area)
+        start = np.concatenate([[0], np.cumsum(self.area[keep], dtype=np.int64)])
+        chosen = {name: getattr(self, name)[keep] for name in ("eye", "kind", "position")}
+        return replace(self, **chosen, start=start.astype(np.int64), pixels=self.pixels[pixels])
 
     def table(self) -> dict[str, Array]:
         """A row for every piece: lesion, grade, area, quadrant, distance from the disc and from the field's middle.
@@ -168,109 +167,6 @@ class LesionBank:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise DatalistError(f"{path} is not a lesion bank of format {FORMAT}: {error}") from error
         return cls(**{**arrays, "diameter": int(arrays["diameter"])})
-
-
-def build_lesion_bank(
-    items: Sequence[Item],
-    *,
-    predicted: Sequence[Item] = (),
-    diameter: int = 512,
-    min_area: int = 3,
-    threshold: float = 0.5,
-    progress: bool = False,
-) -> LesionBank:
-    """Collect the lesions of graded photographs.
-
-    Annotated masks win (see `annotated_lesions`): predictions of lesions that were annotated are not used. Left out are
-    pieces that the grade excludes (`GRADE_LESIONS`), that lie mostly on the optic disc or outside the field of view,
-    predicted ones along its rim, and items without a grade.
-
-    Args:
-        items: items of a datalist with `grade` and masks (`fov`, `od` and lesions, as paths).
-        predicted: items of the same photographs with predicted masks, as `segment` and `activation-maps` write them.
-        diameter: of the field of view in pixels at which pieces are kept; masks of other sizes are resized.
-        min_area: smallest piece in pixels at `diameter`.
-        threshold: share of a pixel from which on it is inside.
-        progress: show a bar.
-
-    Raises:
-        DatalistError: if no item has a grade and the mask of a lesion.
-    """
-    second: dict[str, Item] = {}
-    for item in predicted:  # `segment` and `activation-maps` name different masks of one photograph
-        second[item["image"]] = {**second.get(item["image"], {}), **item}
-    graded = [item for item in items if "grade" in item]
-    eyes = []
-    for item in tqdm(graded, desc="lesion bank", unit="photograph", disable=not progress):
-        masks = read_eye_masks(item, second.get(item["image"]), diameter=diameter, threshold=threshold)
-        if masks is not None:
-            eyes.append((Path(item["image"]).stem, icdr_grade(item), masks))
-    if not eyes:
-        raise DatalistError(
-            f"no photograph with a grade and a mask of {', '.join(LESION_MASKS)} among {len(items)} items; run "
-            "`python -m monai_retina_gen segment` for predicted ones"
-        )
-    return collect_lesions(eyes, diameter, min_area)
-
-
-def collect_lesions(eyes: Sequence[tuple[str, int, EyeMasks]], diameter: int, min_area: int) -> LesionBank:
-    """The bank of eyes that are in memory: name, grade and masks of each, at `diameter`."""
-    pieces = [_pieces(masks, grade, min_area) for _, grade, masks in eyes]
-    unknown = (np.nan, np.nan)
-    middles = [np.array([m.geometry.disc or unknown, m.geometry.centre]) for _, _, m in eyes]
-    axes = np.stack([m.geometry.to_eye(xy) for (_, _, m), xy in zip(eyes, middles, strict=True)])
-    flat = [(number, *piece) for number, found in enumerate(pieces) for piece in found]
-    sizes = [len(piece[3]) for piece in flat]
-    return LesionBank(
-        diameter=diameter,
-        name=np.array([name for name, _, _ in eyes]),
-        grade=np.array([grade for _, grade, _ in eyes], np.int64),
-        annotated=np.array([not masks.annotated.isdisjoint(TOGETHER) for _, _, masks in eyes]),
-        disc=axes[:, 0].astype(np.float32),
-        field=axes[:, 1].astype(np.float32),
-        eye=np.array([piece[0] for piece in flat], np.int64),
-        kind=np.array([piece[1] for piece in flat], np.int64),
-        position=np.array([piece[2] for piece in flat], np.float32).reshape(-1, 2),
-        start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-        pixels=np.concatenate([piece[3] for piece in flat] or [np.zeros((0, 2))]).astype(np.int16),
-    )
-
-
-def _pieces(masks: EyeMasks, grade: int, min_area: int) -> list[tuple[int, Array, Array]]:
-    """Lesion, middle in the eye's axes and pixel offsets of every piece that the grade allows."""
-    found = []
-    middle = _without_rim(masks.field, RIM * masks.geometry.radius)  # predictions along the rim are false alarms
-    for name in GRADE_LESIONS[grade]:
-        # Membranes often start at the disc; everything else on it is the disc's own brightness or vessels.
-        off_limits = np.zeros_like(masks.field) if name == "membrane" else masks.disc
-        field = masks.field if name in masks.annotated else middle
-        for where in _components(masks.lesions.get(name)):
-            inside = field[where[:, 1], where[:, 0]].mean()
-            if len(where) >= min_area and inside > 0.5 and off_limits[where[:, 1], where[:, 0]].mean() <= ON_DISC:
-                found.append((LESION_MASKS.index(name), *_normalised(where, masks.geometry)))
-    return found
-
-
-def _without_rim(field: Array, width: float) -> Array:
-    bordered = np.pad(field, 1)  # the frame's border is a rim too, where it cuts the field
-    return np.asarray(ndimage.distance_transform_edt(bordered)[1:-1, 1:-1] > width)
-
-
-def _components(mask: Array | None) -> list[Array]:
-    """Pixels (N, 2), as x and y, of every 8-connected piece."""
-    if mask is None:
-        return []
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
-    rows, columns = np.nonzero(labels)
-    order = np.argsort(labels[rows, columns], kind="stable")
-    sizes = np.bincount(labels[rows, columns], minlength=count + 1)[1:]
-    return np.split(np.stack([columns, rows], 1)[order], np.cumsum(sizes)[:-1]) if count else []
-
-
-def _normalised(where: Array, eye: EyeGeometry) -> tuple[Array, Array]:
-    middle = np.round(where.mean(0))
-    offsets = (where - middle) * np.array([eye.temporal, 1])
-    return eye.to_eye(middle[None] + 0.5)[0], offsets
 
 
 def counts_by_lesion(counts: Array) -> Mapping[str, Array]:

@@ -1,7 +1,12 @@
-"""Puts pieces of a lesion bank into an eye: moved, inside the field of view, off the disc, in their quadrant."""
+"""Puts pieces of a lesion bank into an eye: moved, off the rim, the disc and the fovea, in their quadrant.
+
+Pieces keep the orientation that they have in the bank, against the eye's own axes, and are moved little: so the
+flame shapes of haemorrhages go on along the nerve fibres.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +14,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from monai_retina_gen.data.eye_geometry import EyeGeometry
+from monai_retina_gen.data.eye_geometry import EyeGeometry, inner_field
 from monai_retina_gen.data.lesion_bank import LesionBank
 from monai_retina_gen.data.lesion_rules import LESION_MASKS
 
-__all__ = ["Canvas", "place"]
+__all__ = ["Canvas", "Placed", "draw_pieces", "place"]
 
 Array = npt.NDArray[Any]
 MEMBRANE = LESION_MASKS.index("membrane")
 ATTEMPTS = (1.0, 0.5, 0.25, 0.0)  # shares of the drawn move: what leaves the retina is moved less
 INSIDE = 0.9  # share of a piece that must lie where lesions may lie
 SINGLE = 0.05  # a piece's own move as a share of its cluster's: more would merge the deposits of a cluster
-MARGIN = 0.02  # distance kept from the disc, in radii of the field of view
+MARGIN = 0.04  # distance kept from the disc, in radii of the field of view; painters cannot draw nearer (`paintable`)
+RIM = 0.05  # the same from the edge of the field
+FOVEA = 0.15  # the same from the fovea: the central subfield (0.11), and the error of its place
 PAINTED = ("laser", "membrane", "ma", "he", "se", "ex")  # a pixel shows the last of them
 
 
@@ -30,8 +37,8 @@ class Canvas:
 
     Attributes:
         geometry: in pixels of the canvas.
-        field: (H, W) where the retina is.
-        retina: (H, W) where lesions may lie: in the field of view and off the disc.
+        field: (H, W) where membranes may lie: inside the field of view, off its rim.
+        retina: (H, W) where all other lesions may lie: there, off the disc and what else is kept free.
     """
 
     geometry: EyeGeometry
@@ -39,22 +46,68 @@ class Canvas:
     retina: Array
 
     @classmethod
-    def of_eye(cls, field: Array, disc: Array | None, diameter: int) -> Canvas:
+    def of_eye(
+        cls,
+        field: Array,
+        disc: Array | None,
+        diameter: int,
+        *,
+        taken: Array | None = None,
+        spare_fovea: bool = False,
+    ) -> Canvas:
         """Canvas of an eye.
 
         Args:
             field: mask (H, W) of the field of view.
             disc: mask (H, W) of the optic disc, or None.
             diameter: of the field of view in pixels of the canvas.
+            taken: (H, W) where nothing may be put, such as lesions that the eye has; or None.
+            spare_fovea: keep the fovea free.
         """
         factor = diameter / (2 * EyeGeometry.from_masks(field).radius)
         size = [max(1, round(side * factor)) for side in field.shape]
-        inside = _nearest(np.asarray(field) >= 0.5, size)
-        if disc is None:
-            return cls(EyeGeometry.from_masks(inside), inside, inside)
-        middle = _nearest(np.asarray(disc) >= 0.5, size)
+        inside, middle, full = (
+            None if m is None else resized(np.asarray(m) >= 0.5, size) for m in (field, disc, taken)
+        )
         eye = EyeGeometry.from_masks(inside, middle)
-        return cls(eye, inside, inside & ~_grown(middle, round(MARGIN * eye.radius)))
+        away = np.zeros_like(inside) if full is None else full.copy()
+        if middle is not None:
+            away |= _grown(middle, MARGIN * eye.radius)
+        if spare_fovea:
+            y, x = np.ogrid[0.5 : size[0], 0.5 : size[1]]
+            away |= (x - eye.fovea[0]) ** 2 + (y - eye.fovea[1]) ** 2 < (FOVEA * eye.radius) ** 2
+        inner = inner_field(inside, RIM * eye.radius)
+        return cls(eye, inner, inner & ~away)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Pieces with their places.
+
+    Attributes:
+        kind: (N,) lesion of each, a number in `LESION_MASKS`.
+        quadrant: (N,) quadrant of each.
+        middle: (N, 2) place of each, in pixels of the canvas.
+        offsets: (P, 2) pixels of all pieces from their middles.
+        owner: (P,) piece that each pixel belongs to.
+    """
+
+    kind: Array
+    quadrant: Array
+    middle: Array
+    offsets: Array
+    owner: Array
+
+    def only(self, keep: Array) -> Placed:
+        """Some of the pieces; `keep` is (N,), bool."""
+        pixels, number = keep[self.owner], np.cumsum(keep) - 1
+        return Placed(
+            self.kind[keep],
+            self.quadrant[keep],
+            self.middle[keep],
+            self.offsets[pixels],
+            number[self.owner[pixels]],
+        )
 
 
 def place(
@@ -65,7 +118,7 @@ def place(
     groups: Array,
     move: float,
     random: np.random.Generator,
-) -> tuple[Array, Array]:
+) -> Placed:
     """Place pieces, each in the quadrant that it has in the bank (mirrored where flipped).
 
     Args:
@@ -76,9 +129,6 @@ def place(
         groups: (N,) cluster of each: its members move together.
         move: standard deviation of a cluster's move, in radii of the field of view.
         random: source of all draws.
-
-    Returns:
-        Planes (lesions, H, W), bool, and the pieces that found a place by lesion and quadrant (lesions, 4).
     """
     mirror = np.where(flips, -1, 1)
     home = bank.position[pieces] * np.stack([np.ones(len(pieces)), mirror], 1)
@@ -86,35 +136,51 @@ def place(
     moves = random.normal(0, move, (int(groups.max(initial=-1)) + 1, 2))[groups]
     moves = moves + random.normal(0, SINGLE * move, (len(pieces), 2))
     offsets, owner = _pixels(bank, pieces, mirror, canvas.geometry.temporal)
-    layers = np.stack([canvas.retina, canvas.field])
-    allowed = (bank.kind[pieces] == MEMBRANE).astype(np.int64)  # membranes may start at the disc
     middle = np.zeros((len(pieces), 2), np.int64)
+    placed = Placed(bank.kind[pieces], quadrant, middle, offsets, owner)
     waiting = np.ones(len(pieces), bool)
     for share in ATTEMPTS:
         middle[waiting] = _to_canvas(canvas, (home + share * moves)[waiting])
-        fits = _share_inside(layers, allowed, middle, offsets, owner) >= INSIDE
+        fits = _share_inside(canvas, placed) >= INSIDE
         fits &= canvas.geometry.quadrants(middle + 0.5) == quadrant
         waiting &= ~fits
         if not waiting.any():
             break
     for row in np.flatnonzero(waiting):
         middle[row] = _anywhere(canvas, int(quadrant[row]), middle[row], random)
-    return _paint(layers, allowed, bank.kind[pieces], quadrant, middle, offsets, owner)
+    return placed
 
 
-def _nearest(mask: Array, size: list[int]) -> Array:
-    if list(mask.shape) == size:
+def draw_pieces(canvas: Canvas, placed: Placed) -> tuple[Array, Array]:
+    """Planes (lesions, H, W), bool, of placed pieces, and how many of them show, (lesions, 4) by quadrant."""
+    index, inside = _lookup(canvas, placed)
+    height, width = canvas.field.shape
+    planes = np.zeros((len(LESION_MASKS), height * width), bool)
+    for name in PAINTED:
+        number = LESION_MASKS.index(name)
+        painted = index[inside & (placed.kind[placed.owner] == number)]
+        planes[:, painted] = False
+        planes[number, painted] = True
+    shown = np.bincount(placed.owner[inside], minlength=len(placed.kind)) > 0
+    counts = np.zeros((len(LESION_MASKS), 4), np.int64)
+    np.add.at(counts, (placed.kind[shown], placed.quadrant[shown]), 1)
+    return planes.reshape(len(LESION_MASKS), height, width), counts
+
+
+def resized(mask: Array, size: Sequence[int]) -> Array:
+    """A mask (H, W) at another size, by the nearest pixel."""
+    if list(mask.shape) == list(size):
         return mask
     rows, columns = (((np.arange(n) + 0.5) * (m / n)).astype(np.int64) for n, m in zip(size, mask.shape, strict=True))
     return np.asarray(mask[rows[:, None], columns])
 
 
-def _grown(mask: Array, by: int) -> Array:
+def _grown(mask: Array, width: float) -> Array:
     """The mask with a rim, looked for around it only."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return mask
-    grown, by = mask.copy(), max(by, 1)
+    grown, by = mask.copy(), max(round(width), 1)
     box = tuple(slice(max(0, x[0] - by), x[-1] + 1 + by) for x in (rows, columns))
     grown[box] = ndimage.distance_transform_edt(~mask[box]) <= by
     return grown
@@ -135,18 +201,19 @@ def _to_canvas(canvas: Canvas, points: Array) -> Array:
     return np.floor(canvas.geometry.to_pixels(points)).astype(np.int64)
 
 
-def _lookup(layers: Array, allowed: Array, middle: Array, offsets: Array, owner: Array) -> tuple[Array, Array]:
+def _lookup(canvas: Canvas, placed: Placed) -> tuple[Array, Array]:
     """Flat index of every pixel, and whether it lies where its lesion may lie."""
-    height, width = layers.shape[1:]
-    x, y = (middle[owner] + offsets).T
+    height, width = canvas.field.shape
+    x, y = (placed.middle[placed.owner] + placed.offsets).T
     within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     index = np.where(within, y * width + x, 0)
-    return index, within & layers.reshape(2, -1)[allowed[owner], index]
+    membrane = placed.kind[placed.owner] == MEMBRANE  # they may start at the disc
+    return index, within & np.where(membrane, canvas.field.ravel()[index], canvas.retina.ravel()[index])
 
 
-def _share_inside(layers: Array, allowed: Array, middle: Array, offsets: Array, owner: Array) -> Array:
-    inside = _lookup(layers, allowed, middle, offsets, owner)[1]
-    return np.asarray(np.bincount(owner, inside, minlength=len(middle)) / np.bincount(owner, minlength=len(middle)))
+def _share_inside(canvas: Canvas, placed: Placed) -> Array:
+    count, inside = len(placed.kind), _lookup(canvas, placed)[1]
+    return np.asarray(np.bincount(placed.owner, inside, minlength=count) / np.bincount(placed.owner, minlength=count))
 
 
 def _anywhere(canvas: Canvas, quadrant: int, wanted: Array, random: np.random.Generator) -> Array:
@@ -158,19 +225,3 @@ def _anywhere(canvas: Canvas, quadrant: int, wanted: Array, random: np.random.Ge
         return wanted
     found = points[fits]
     return np.asarray(found[np.square(found - wanted).sum(1).argmin()])
-
-
-def _paint(
-    layers: Array, allowed: Array, kind: Array, quadrant: Array, middle: Array, offsets: Array, owner: Array
-) -> tuple[Array, Array]:
-    index, inside = _lookup(layers, allowed, middle, offsets, owner)
-    planes = np.zeros((len(LESION_MASKS), layers.shape[1] * layers.shape[2]), bool)
-    for name in PAINTED:
-        number = LESION_MASKS.index(name)
-        painted = index[inside & (kind[owner] == number)]
-        planes[:, painted] = False
-        planes[number, painted] = True
-    placed = np.bincount(owner[inside], minlength=len(kind)) > 0
-    counts = np.zeros((len(LESION_MASKS), 4), np.int64)
-    np.add.at(counts, (kind[placed], quadrant[placed]), 1)
-    return planes.reshape(len(LESION_MASKS), *layers.shape[1:]), counts

@@ -9,12 +9,14 @@ cannot be told by their lesion masks alone; the rules below are what is left.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from monai_retina_gen.data.condition_map import CONDITION_LESIONS
 
-__all__ = ["GRADE_LESIONS", "LESION_MASKS", "SEVERE_PER_QUADRANT", "rule_violation"]
+__all__ = ["GRADE_LESIONS", "LESION_MASKS", "SEVERE_PER_QUADRANT", "meets_the_4", "rule_violation"]
 
 LESION_MASKS = CONDITION_LESIONS
 """Mask keys: microaneurysms, haemorrhages, hard and soft exudates, and of late disease laser scars and membranes."""
@@ -30,6 +32,19 @@ GRADE_LESIONS: Mapping[int, tuple[str, ...]] = {
 
 SEVERE_PER_QUADRANT = 20
 """Haemorrhages in each of four quadrants from which an eye is severe: the "4" of the 4-2-1 rule."""
+
+
+def meets_the_4(haemorrhages: npt.NDArray[Any]) -> bool:
+    """Whether haemorrhages alone make an eye severe: 20 of them in each of four quadrants, the "4" of the 4-2-1 rule.
+
+    Args:
+        haemorrhages: pieces per quadrant, `(4,)`.
+
+    Examples:
+        >>> meets_the_4(np.array([20, 31, 20, 24])), meets_the_4(np.array([90, 90, 90, 19]))
+        (True, False)
+    """
+    return bool(haemorrhages.min() >= SEVERE_PER_QUADRANT)
 
 
 def rule_violation(grade: int, counts: Mapping[str, np.ndarray]) -> str:
@@ -66,7 +81,7 @@ def rule_violation(grade: int, counts: Mapping[str, np.ndarray]) -> str:
         return f"grade {grade} shows no lesion"
     if grade == 2 and shown == ["ma"]:
         return "grade 2 shows microaneurysms only"
-    if grade == 2 and haemorrhages.min() >= SEVERE_PER_QUADRANT:
+    if grade == 2 and meets_the_4(haemorrhages):
         return f"grade 2 shows {SEVERE_PER_QUADRANT} haemorrhages in every quadrant"
     if grade == 3 and not (haemorrhages.sum() and (haemorrhages + counts.get("ma", none)).min()):
         return "grade 3 lacks haemorrhages or microaneurysms in a quadrant"

@@ -10,48 +10,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
 
+from monai_retina_gen.data.composed_eye import ComposedEye
+from monai_retina_gen.data.composed_masks import ComposedMasks, finished, nothing
 from monai_retina_gen.data.lesion_bank import LesionBank, counts_by_lesion
+from monai_retina_gen.data.lesion_choice import (
+    HAEMORRHAGE,
+    Chosen,
+    PieceChoice,
+    below_the_4,
+    needed_first,
+    within_limits,
+)
+from monai_retina_gen.data.lesion_limits import lesion_limits
 from monai_retina_gen.data.lesion_placement import Canvas, place
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
-from monai_retina_gen.errors import DatalistError, ImageValueError
+from monai_retina_gen.errors import DatalistError
 
-__all__ = ["ComposedMasks", "MaskComposer"]
+__all__ = ["MaskComposer"]
 
 Array = npt.NDArray[Any]
-HAEMORRHAGE = LESION_MASKS.index("he")
-
-
-@dataclass(frozen=True)
-class ComposedMasks:
-    """Masks of lesions for one eye.
-
-    Attributes:
-        masks: `(1, H, W)` float32 in [0, 1], the share of each pixel that is covered, for every name in
-            `LESION_MASKS`; absent lesions are zero.
-        counts: (lesions, 4) pieces that were placed, by lesion and quadrant.
-        area: share of the field of view that each lesion covers, by name.
-        profile: name of the photograph that said which lesions there are; `""` for grade 0.
-    """
-
-    masks: dict[str, Tensor]
-    counts: Array
-    area: dict[str, float]
-    profile: str
+FOVEA_SPARED = (1, 2)
+"""Grades whose eyes get no lesion in the fovea."""
 
 
 class MaskComposer:
     """Draws lesion masks whose statistics per grade are those of a bank.
 
-    A bank's eye is a profile of its grade only where the grading scale's rules allow it (`rule_violation`).
+    A bank's eye is a profile of its grade only where the grading scale's rules allow it (`rule_violation`). Pieces keep
+    off the outer 5 % of the field of view, the optic disc and, in grades 1 and 2, the fovea; number, area and size keep
+    within what eyes of the grade have (`limits`); grade 2 stays below 20 haemorrhages in every quadrant.
 
     Args:
         bank: a `LesionBank`, or the path of one.
@@ -97,12 +89,14 @@ class MaskComposer:
             )
         if unknown := sorted(set(lesions or ()) - set(LESION_MASKS)):
             raise ValueError(f"lesions: unknown {unknown}; choose from {', '.join(LESION_MASKS)}")
-        self.bank = bank if isinstance(bank, LesionBank) else LesionBank.load(bank)
+        source = bank if isinstance(bank, LesionBank) else LesionBank.load(bank)
+        self.limits = lesion_limits(source)
+        self.bank = source.only(source.area <= self.limits.piece[source.grade[source.eye], source.kind])
         self.move, self.flip, self.haemorrhages_per_quadrant = move, flip, haemorrhages_per_quadrant
         there = tuple(name for number, name in enumerate(LESION_MASKS) if (self.bank.kind == number).any())
         self.lesions, self.annotated_only = there if lesions is None else tuple(lesions), annotated_only
         self._profiles = {grade: self._find_profiles(grade) for grade in range(1, 5)}
-        self._pieces = _index(self.bank)
+        self._choice = PieceChoice(self.bank, flip)
 
     @property
     def grades(self) -> tuple[int, ...]:
@@ -113,7 +107,16 @@ class MaskComposer:
         """Eyes of the bank, as row numbers, that follow the rules of a grade from 1 on."""
         return self._profiles[grade]
 
-    def compose(self, anatomy: Mapping[str, Any], grade: int, *, seed: int) -> ComposedMasks:
+    def compose(
+        self,
+        anatomy: Mapping[str, Any],
+        grade: int,
+        *,
+        seed: int,
+        strength: float = 1.0,
+        lesions: Sequence[str] | None = None,
+        own: Mapping[str, Any] | None = None,
+    ) -> ComposedMasks:
         """Lesion masks for an eye.
 
         Args:
@@ -121,28 +124,62 @@ class MaskComposer:
                 and nothing is kept off a disc. Other keys are not looked at.
             grade: 0-4.
             seed: all draws come from it: equal arguments give equal masks.
+            strength: share of the composed pieces that are placed, in [0, 1], but at least what the grade needs
+                (`needed_first`); 0 places none. A greater strength places all pieces of a smaller one, and more.
+            lesions: some of the composer's; None for all.
+            own: lesions that the eye has, `(1, H, W)` in [0, 1] by name. They count for the limits and for the rules,
+                and nothing is put on them; they are not part of what comes back.
 
         Raises:
             ImageValueError: for masks without `fov`, of another shape, or of different sizes.
-            ValueError: for another grade.
-            DatalistError: if the bank has no eye of the grade.
+            ValueError: for another grade, strength, or lesions that the composer lacks.
+            DatalistError: if the bank has no eye of the grade, or none with the lesions.
         """
-        field, disc = _planes(anatomy)
-        if grade not in GRADE_LESIONS:
-            raise ValueError(f"grade must be 0, 1, 2, 3 or 4, got {grade!r}")
-        if grade == 0:
-            return _nothing(field)
-        if not len(self._profiles[grade]):
+        eye = ComposedEye.of(anatomy, own or {})
+        if grade not in GRADE_LESIONS or not 0 <= strength <= 1:
+            raise ValueError(
+                f"grade={grade!r}, strength={strength!r}: grade must be 0, 1, 2, 3 or 4, strength in [0, 1]"
+            )
+        if grade == 0 or strength == 0:
+            return nothing(eye.field)
+        random = np.random.default_rng([int(seed), 0x6D61736B])
+        kinds = self._kinds(lesions)
+        profile = int(random.choice(self._profiles_with(grade, kinds if lesions is not None else None)))
+        chosen = self._choice.draw(self._profiles[grade], self._wanted(profile, grade, kinds), random)
+        chosen, needed = self._limited(chosen, grade, eye)
+        canvas = Canvas.of_eye(
+            eye.field, eye.disc, self.bank.diameter, taken=eye.lesions, spare_fovea=grade in FOVEA_SPARED
+        )
+        placed = place(canvas, self.bank, chosen.pieces, chosen.flips, chosen.groups, self.move, random)
+        number = max(int(np.ceil(strength * len(chosen.pieces))), needed)
+        placed = placed.only(np.arange(len(chosen.pieces)) < number)
+        name = str(self.bank.name[profile])
+        made = finished(canvas, placed, eye, name)
+        if grade == 2 and not eye.severe and eye.severe_with(made.masks["he"]):  # pieces that were cut in two
+            return finished(canvas, placed.only(placed.kind != HAEMORRHAGE), eye, name)
+        return made
+
+    def _kinds(self, lesions: Sequence[str] | None) -> Array:
+        """(lesions,) which are asked for."""
+        if lesions is not None and (unknown := sorted(set(lesions) - set(self.lesions))):
+            raise ValueError(f"lesions: {unknown} came, the composer has {', '.join(self.lesions)}")
+        return np.array([name in (self.lesions if lesions is None else lesions) for name in LESION_MASKS])
+
+    def _profiles_with(self, grade: int, kinds: Array | None) -> Array:
+        """Eyes of a grade, with one of these lesions at least; None for all eyes."""
+        eyes = self._profiles[grade]
+        if not len(eyes):
             raise DatalistError(
                 f"the lesion bank has no eye of grade {grade} that follows the grading rules (it can compose "
                 f"{self.grades}); build it from photographs of that grade"
             )
-        random = np.random.default_rng([int(seed), 0x6D61736B])
-        profile = int(random.choice(self._profiles[grade]))
-        pieces, flips, groups = self._draw(grade, self._wanted(profile, grade), random)
-        canvas = Canvas.of_eye(field, disc, self.bank.diameter)
-        planes, counts = place(canvas, self.bank, pieces, flips, groups, self.move, random)
-        return _finished(planes, counts, field, str(self.bank.name[profile]))
+        if kinds is None:
+            return eyes
+        found = eyes[self.bank.counts[eyes][:, kinds].any((1, 2))]
+        if not len(found):
+            names = ", ".join(name for name, asked in zip(LESION_MASKS, kinds, strict=True) if asked)
+            raise DatalistError(f"the lesion bank has no eye of grade {grade} with {names or 'lesions () as asked'}")
+        return found
 
     def _find_profiles(self, grade: int) -> Array:
         bank = self.bank
@@ -150,88 +187,28 @@ class MaskComposer:
         keep = [not rule_violation(grade, counts_by_lesion(bank.counts[row])) for row in rows]
         return rows[np.array(keep, bool)]
 
-    def _wanted(self, profile: int, grade: int) -> Array:
+    def _wanted(self, profile: int, grade: int, kinds: Array) -> Array:
         """(lesions, 4) pieces to place."""
         counts = self.bank.counts[profile].copy()
-        counts[[name not in self.lesions for name in LESION_MASKS]] = 0
-        if grade == 3 and "he" in self.lesions:
+        if grade == 3:
             counts[HAEMORRHAGE] = np.maximum(counts[HAEMORRHAGE], self.haemorrhages_per_quadrant)
+        counts[~kinds] = 0
         return np.asarray(counts)
 
-    def _draw(self, grade: int, wanted: Array, random: np.random.Generator) -> tuple[Array, Array, Array]:
-        """Pieces of the bank, whether each is flipped, and the cluster that it moves with."""
-        pieces: list[Array] = []
-        flips: list[bool] = []
-        for kind, quadrant in zip(*np.nonzero(wanted), strict=True):
-            for chosen, flipped in self._sources(grade, int(kind), int(quadrant), wanted[kind, quadrant], random):
-                pieces.append(chosen)
-                flips.append(flipped)
-        sizes = [len(part) for part in pieces]
-        if not sizes:
-            return np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64)
-        return np.concatenate(pieces), np.repeat(flips, sizes), np.repeat(np.arange(len(sizes)), sizes)
-
-    def _sources(
-        self, grade: int, kind: int, quadrant: int, number: int, random: np.random.Generator
-    ) -> list[tuple[Array, bool]]:
-        """So many pieces of one lesion for one quadrant, from as few eyes as have enough of them.
-
-        An eye is drawn in proportion to its pieces, so that every piece of the bank is as likely as any other.
-        """
-        eyes, found = self._profiles[grade], []
-        flipped = bool(random.random() < self.flip)
-        for mirrored in (flipped, not flipped):
-            weights = self.bank.counts[eyes, kind, quadrant ^ 2 if mirrored else quadrant].astype(float)
-            while number > 0 and weights.sum() > 0:
-                row = int(random.choice(len(eyes), p=weights / weights.sum()))
-                there = self._pieces[int(eyes[row]), kind, quadrant ^ 2 if mirrored else quadrant]
-                chosen = there if len(there) <= number else random.choice(there, number, replace=False)
-                found.append((chosen, mirrored))
-                number -= len(chosen)
-                weights[row] = 0  # merged with another eye's where this one has too few
-        return found
-
-
-def _index(bank: LesionBank) -> dict[tuple[int, int, int], Array]:
-    """Pieces of the bank by eye, lesion and quadrant."""
-    key = (bank.eye * len(LESION_MASKS) + bank.kind) * 4 + bank.quadrant
-    order = np.argsort(key, kind="stable")
-    found, first = np.unique(key[order], return_index=True)
-    parts = np.split(order, first[1:])
-    columns = np.unravel_index(found, (len(bank), len(LESION_MASKS), 4))
-    return dict(zip(zip(*(column.tolist() for column in columns), strict=True), parts, strict=True))
-
-
-def _planes(anatomy: Mapping[str, Any]) -> tuple[Array, Array | None]:
-    if "fov" not in anatomy:
-        raise ImageValueError(f"masks: 'fov' (the field of view) is wanted, got {sorted(map(str, anatomy))}")
-    planes = {key: np.asarray(anatomy[key]) for key in ("fov", "od") if key in anatomy}
-    shapes = {key: plane.shape for key, plane in planes.items()}
-    if any(len(shape) != 3 or shape[0] != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
-        raise ImageValueError(f"masks: shapes {shapes} came, wanted (1, H, W), all of one size")
-    return planes["fov"][0], planes["od"][0] if "od" in planes else None
-
-
-def _nothing(field: Array) -> ComposedMasks:
-    empty = {name: torch.zeros(1, *field.shape, dtype=torch.float32) for name in LESION_MASKS}
-    return ComposedMasks(empty, np.zeros((len(LESION_MASKS), 4), np.int64), dict.fromkeys(LESION_MASKS, 0.0), "")
-
-
-def _finished(planes: Array, counts: Array, field: Array, profile: str) -> ComposedMasks:
-    """From the bank's resolution to the eye's, inside the field of view."""
-    inside = torch.from_numpy(np.ascontiguousarray(field >= 0.5))
-    shown = np.flatnonzero(planes.reshape(len(planes), -1).any(1))
-    size = tuple(field.shape)
-    masks = torch.zeros(len(LESION_MASKS), *size, dtype=torch.float32)
-    if len(shown):
-        small = torch.from_numpy(planes[shown].astype(np.float32))[None]
-        if size != planes.shape[1:]:
-            small = interpolate(small, size, mode="bilinear", antialias=True, align_corners=False)
-        masks[shown] = small[0].clamp(0, 1) * inside
-    area = masks.sum((1, 2)) / inside.sum()
-    return ComposedMasks(
-        {name: masks[[i]] for i, name in enumerate(LESION_MASKS)},
-        counts,
-        dict(zip(LESION_MASKS, area.tolist(), strict=True)),
-        profile,
-    )
+    def _limited(self, chosen: Chosen, grade: int, eye: ComposedEye) -> tuple[Chosen, int]:
+        """Pieces that stay within the grade's limits, in the order of placing, and how many of them it needs."""
+        kind, quadrant = self.bank.kind[chosen.pieces], self._choice.quadrant(chosen)
+        order, needed = needed_first(grade, kind, quadrant, eye.counts)
+        chosen, kind, quadrant = chosen.only(order), kind[order], quadrant[order]
+        have = np.array([eye.counts.get(name, np.zeros(4, np.int64)) for name in LESION_MASKS])
+        limits, areas = self.limits, eye.areas(self.bank.diameter)
+        count = np.minimum(limits.count[grade], limits.total_count[grade] - have.sum(1))
+        pixels = np.minimum(limits.area[grade], limits.total_area[grade] - areas)
+        if grade == 3 and self.haemorrhages_per_quadrant:
+            count[HAEMORRHAGE] = pixels[HAEMORRHAGE] = np.inf
+        keep = within_limits(kind, self.bank.area[chosen.pieces], count=count, pixels=pixels)
+        keep[:needed] = True
+        if grade == 2:
+            rows = np.flatnonzero(keep)
+            keep[rows] = below_the_4(kind[rows], quadrant[rows], have[HAEMORRHAGE])
+        return chosen.only(np.flatnonzero(keep)), int(keep[:needed].sum())

@@ -23,9 +23,9 @@ from monai_retina_gen.data import (
     rule_violation,
     write_mask,
 )
+from monai_retina_gen.data.bank_building import collect_lesions
 from monai_retina_gen.data.combine_masks import annotated_lesions, combine_masks, merge_masks
 from monai_retina_gen.data.eye_masks import EyeMasks
-from monai_retina_gen.data.lesion_bank import collect_lesions
 from monai_retina_gen.errors import DatalistError, ImageFileError, ImageValueError
 
 

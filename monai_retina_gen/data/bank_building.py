@@ -1,0 +1,178 @@
+"""Builds lesion banks from the masks of photographs. What cannot be a lesion is a false alarm and is left out.
+
+That is: what the photograph's grade excludes, what lies on the disc or outside the field of view; and of predicted
+pieces those along the rim, around the disc, larger than annotated ones of the grade, or not seen in the photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import interpolate
+from tqdm import tqdm
+
+from monai_retina_gen.data.combine_masks import TOGETHER
+from monai_retina_gen.data.datalist_format import Item
+from monai_retina_gen.data.eye_geometry import EyeGeometry, inner_field
+from monai_retina_gen.data.eye_masks import EyeMasks, read_eye_masks
+from monai_retina_gen.data.image_io import read_image
+from monai_retina_gen.data.label_grades import icdr_grade
+from monai_retina_gen.data.lesion_bank import LesionBank
+from monai_retina_gen.data.lesion_limits import lesion_limits
+from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
+from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["build_lesion_bank", "collect_lesions", "confirmed", "without_outsized"]
+
+Array = npt.NDArray[Any]
+RIM = 0.03  # radii of the field of view in which segmenters take the rim's glare and shadow for lesions
+ON_DISC = 0.5  # share of a piece on the optic disc from which on it is a false alarm
+AROUND_DISC = 1.3  # disc radii within which predicted pieces are the disc's own: its cup, its rim, its vessels
+SHOWS = 0.03  # contrast against the surroundings from which on a predicted piece is seen
+
+
+def build_lesion_bank(
+    items: Sequence[Item],
+    *,
+    predicted: Sequence[Item] = (),
+    diameter: int = 512,
+    min_area: int = 3,
+    threshold: float = 0.5,
+    progress: bool = False,
+) -> LesionBank:
+    """Collect the lesions of graded photographs.
+
+    Annotated masks win (see `annotated_lesions`): predictions of lesions that were annotated are not used. Left out are
+    pieces that the grade excludes (`GRADE_LESIONS`), that lie mostly on the optic disc or outside the field of view,
+    items without a grade, and predicted pieces along the rim, around the disc, that do not show in the photograph
+    (`confirmed`), or that are larger than annotated ones (`without_outsized`).
+
+    Args:
+        items: items of a datalist with `grade` and masks (`fov`, `od` and lesions, as paths).
+        predicted: items of the same photographs with predicted masks, as `segment` and `activation-maps` write them.
+        diameter: of the field of view in pixels at which pieces are kept; masks of other sizes are resized.
+        min_area: smallest piece in pixels at `diameter`.
+        threshold: share of a pixel from which on it is inside.
+        progress: show a bar.
+
+    Raises:
+        DatalistError: if no item has a grade and the mask of a lesion.
+    """
+    second: dict[str, Item] = {}
+    for item in predicted:  # `segment` and `activation-maps` name different masks of one photograph
+        second[item["image"]] = {**second.get(item["image"], {}), **item}
+    graded = [item for item in items if "grade" in item]
+    eyes = []
+    for item in tqdm(graded, desc="lesion bank", unit="photograph", disable=not progress):
+        masks = read_eye_masks(item, second.get(item["image"]), diameter=diameter, threshold=threshold)
+        if masks is not None:
+            seen = confirmed(masks, lambda item=item: read_image(item["image"]))
+            eyes.append((Path(item["image"]).stem, icdr_grade(item), seen))
+    if not eyes:
+        raise DatalistError(
+            f"no photograph with a grade and a mask of {', '.join(LESION_MASKS)} among {len(items)} items; run "
+            "`python -m monai_retina_gen segment` for predicted ones"
+        )
+    return without_outsized(collect_lesions(eyes, diameter, min_area))
+
+
+def confirmed(masks: EyeMasks, photograph: Callable[[], Tensor]) -> EyeMasks:
+    """The masks without predicted pieces that do not show: less contrast to their ring than 3 % of its green.
+
+    Args:
+        masks: of one eye; annotated lesions stay as they are.
+        photograph: reads it, `(3, H, W)` in [0, 1], of the shape of the masks but for its size.
+    """
+    predicted = {name: mask for name, mask in masks.lesions.items() if name in TOGETHER and name not in masks.annotated}
+    if not any(mask.any() for mask in predicted.values()):
+        return masks
+    image = interpolate(photograph()[None], masks.field.shape, mode="bilinear", antialias=True, align_corners=False)
+    lesions = np.any(list(masks.lesions.values()), axis=0)
+    found = {name: _shown(image, name, mask, lesions) for name, mask in predicted.items()}
+    return replace(masks, lesions={**masks.lesions, **found})
+
+
+def _shown(image: Tensor, name: str, mask: Array, lesions: Array) -> Array:
+    planes = (torch.from_numpy(plane)[None, None] for plane in (mask, lesions))
+    labels, contrast = piece_contrast(image, *planes)
+    seen = (contrast if name in BRIGHT else -contrast) >= SHOWS
+    return np.asarray(mask & seen[labels][0, 0].numpy())
+
+
+def without_outsized(bank: LesionBank) -> LesionBank:
+    """The bank without predicted pieces that are larger than those annotated in eyes of the grade (`lesion_limits`)."""
+    limits, grade = lesion_limits(bank), bank.grade[bank.eye]
+    large = limits.annotated[grade, bank.kind] & (bank.area > limits.piece[grade, bank.kind])
+    return bank.only(bank.annotated[bank.eye] | ~large)
+
+
+def collect_lesions(eyes: Sequence[tuple[str, int, EyeMasks]], diameter: int, min_area: int) -> LesionBank:
+    """The bank of eyes that are in memory: name, grade and masks of each, at `diameter`."""
+    pieces = [_pieces(masks, grade, min_area) for _, grade, masks in eyes]
+    unknown = (np.nan, np.nan)
+    middles = [np.array([m.geometry.disc or unknown, m.geometry.centre]) for _, _, m in eyes]
+    axes = np.stack([m.geometry.to_eye(xy) for (_, _, m), xy in zip(eyes, middles, strict=True)])
+    flat = [(number, *piece) for number, found in enumerate(pieces) for piece in found]
+    sizes = [len(piece[3]) for piece in flat]
+    return LesionBank(
+        diameter=diameter,
+        name=np.array([name for name, _, _ in eyes]),
+        grade=np.array([grade for _, grade, _ in eyes], np.int64),
+        annotated=np.array([not masks.annotated.isdisjoint(TOGETHER) for _, _, masks in eyes]),
+        disc=axes[:, 0].astype(np.float32),
+        field=axes[:, 1].astype(np.float32),
+        eye=np.array([piece[0] for piece in flat], np.int64),
+        kind=np.array([piece[1] for piece in flat], np.int64),
+        position=np.array([piece[2] for piece in flat], np.float32).reshape(-1, 2),
+        start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        pixels=np.concatenate([piece[3] for piece in flat] or [np.zeros((0, 2))]).astype(np.int16),
+    )
+
+
+def _pieces(masks: EyeMasks, grade: int, min_area: int) -> list[tuple[int, Array, Array]]:
+    """Lesion, middle in the eye's axes and pixel offsets of every piece that the grade allows."""
+    found = []
+    middle = inner_field(masks.field, RIM * masks.geometry.radius)  # predictions along the rim are false alarms
+    for name in GRADE_LESIONS[grade]:
+        # Membranes often start at the disc; everything else on it is the disc's own brightness or vessels.
+        off_limits = np.zeros_like(masks.field) if name == "membrane" else masks.disc
+        known = name in masks.annotated or name == "membrane"
+        field = masks.field if name in masks.annotated else middle
+        for where in _components(masks.lesions.get(name)):
+            inside, covers = (plane[where[:, 1], where[:, 0]].mean() for plane in (field, off_limits))
+            if len(where) >= min_area and inside > 0.5 and covers <= ON_DISC and (known or not _at_disc(where, masks)):
+                found.append((LESION_MASKS.index(name), *_normalised(where, masks.geometry)))
+    return found
+
+
+def _at_disc(where: Array, masks: EyeMasks) -> bool:
+    """Whether the middle of a piece lies on the disc or close to its edge."""
+    disc = masks.geometry.disc
+    reach = AROUND_DISC * masks.geometry.disc_radius
+    return disc is not None and bool(np.hypot(*(where.mean(0) + 0.5 - np.array(disc))) < reach)
+
+
+def _components(mask: Array | None) -> list[Array]:
+    """Pixels (N, 2), as x and y, of every 8-connected piece."""
+    if mask is None:
+        return []
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    rows, columns = np.nonzero(labels)
+    order = np.argsort(labels[rows, columns], kind="stable")
+    sizes = np.bincount(labels[rows, columns], minlength=count + 1)[1:]
+    return np.split(np.stack([columns, rows], 1)[order], np.cumsum(sizes)[:-1]) if count else []
+
+
+def _normalised(where: Array, eye: EyeGeometry) -> tuple[Array, Array]:
+    middle = np.round(where.mean(0))
+    offsets = (where - middle) * np.array([eye.temporal, 1])
+    return eye.to_eye(middle[None] + 0.5)[0], offsets

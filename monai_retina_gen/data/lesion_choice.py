@@ -1,0 +1,169 @@
+"""Which pieces of a lesion bank an eye gets: drawn by lesion and quadrant, within the limits of its grade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monai_retina_gen.data.lesion_bank import LesionBank
+from monai_retina_gen.data.lesion_rules import LESION_MASKS, SEVERE_PER_QUADRANT
+
+__all__ = ["Chosen", "PieceChoice", "below_the_4", "needed_first", "within_limits"]
+
+Array = npt.NDArray[Any]
+MICROANEURYSM, HAEMORRHAGE = LESION_MASKS.index("ma"), LESION_MASKS.index("he")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Pieces of a bank for one eye.
+
+    Attributes:
+        pieces: (N,) rows of the bank.
+        flips: (N,) whether each is turned upside down, with its place.
+        groups: (N,) cluster of each: its members move together.
+    """
+
+    pieces: Array
+    flips: Array
+    groups: Array
+
+    def only(self, rows: Array) -> Chosen:
+        """The pieces in these rows, in their order."""
+        return Chosen(self.pieces[rows], self.flips[rows], self.groups[rows])
+
+
+class PieceChoice:
+    """Draws pieces of a bank.
+
+    Args:
+        bank: the bank.
+        flip: probability that pieces are taken from the mirrored quadrant.
+    """
+
+    def __init__(self, bank: LesionBank, flip: float) -> None:
+        self.bank, self.flip, self._pieces = bank, flip, _index(bank)
+
+    def draw(self, eyes: Array, wanted: Array, random: np.random.Generator) -> Chosen:
+        """`wanted` (lesions, 4) pieces from some eyes of the bank, in random order."""
+        pieces: list[Array] = []
+        flips: list[bool] = []
+        for kind, quadrant in zip(*np.nonzero(wanted), strict=True):
+            for chosen, flipped in self._sources(eyes, int(kind), int(quadrant), wanted[kind, quadrant], random):
+                pieces.append(chosen)
+                flips.append(flipped)
+        sizes = [len(part) for part in pieces]
+        if not sizes:
+            return Chosen(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))
+        found = Chosen(np.concatenate(pieces), np.repeat(flips, sizes), np.repeat(np.arange(len(sizes)), sizes))
+        return found.only(random.permutation(len(found.pieces)))
+
+    def quadrant(self, chosen: Chosen) -> Array:
+        """(N,) quadrant that each piece goes to."""
+        return np.asarray(self.bank.quadrant[chosen.pieces] ^ np.where(chosen.flips, 2, 0))
+
+    def _sources(
+        self, eyes: Array, kind: int, quadrant: int, number: int, random: np.random.Generator
+    ) -> list[tuple[Array, bool]]:
+        """So many pieces of one lesion for one quadrant, from as few eyes as have enough of them.
+
+        An eye is drawn in proportion to its pieces, so that every piece of the bank is as likely as any other.
+        """
+        found = []
+        flipped = bool(random.random() < self.flip)
+        for mirrored in (flipped, not flipped):
+            weights = self.bank.counts[eyes, kind, quadrant ^ 2 if mirrored else quadrant].astype(float)
+            while number > 0 and weights.sum() > 0:
+                row = int(random.choice(len(eyes), p=weights / weights.sum()))
+                there = self._pieces[int(eyes[row]), kind, quadrant ^ 2 if mirrored else quadrant]
+                chosen = there if len(there) <= number else random.choice(there, number, replace=False)
+                found.append((chosen, mirrored))
+                number -= len(chosen)
+                weights[row] = 0  # merged with another eye's where this one has too few
+        return found
+
+
+def within_limits(kind: Array, area: Array, *, count: Array, pixels: Array) -> Array:
+    """(N,) which of the pieces, taken one after the other, keep an eye within its limits.
+
+    Args:
+        kind: (N,) lesion of each piece.
+        area: (N,) pixels of each.
+        count: (lesions,) pieces that there is room for.
+        pixels: (lesions,) area that there is room for.
+
+    Examples:
+        >>> kind, room = np.array([0, 1, 0, 0]), np.array([9, 9, 0, 0, 0, 0])
+        >>> within_limits(kind, np.array([3, 50, 3, 3]), count=room, pixels=room).tolist()
+        [True, False, True, True]
+        >>> within_limits(kind, np.array([3, 9, 3, 3]), count=np.minimum(room, 2), pixels=room).tolist()
+        [True, True, True, False]
+    """
+    keep = np.zeros(len(kind), bool)
+    for number in np.unique(kind):
+        rows = np.flatnonzero(kind == number)
+        keep[rows] = (np.arange(1, len(rows) + 1) <= count[number]) & (np.cumsum(area[rows]) <= pixels[number])
+    return keep
+
+
+def below_the_4(kind: Array, quadrant: Array, own: Array) -> Array:
+    """(N,) which pieces keep an eye below 20 haemorrhages in every quadrant: one quadrant gets no more than 19.
+
+    That quadrant is the one in which the eye has fewest. An eye that is beyond already gets no haemorrhage.
+
+    Args:
+        kind: (N,) lesion of each piece.
+        quadrant: (N,) where it goes.
+        own: (4,) haemorrhages that the eye has.
+
+    Examples:
+        >>> kind, quadrant = np.ones(84, int), np.arange(84) % 4
+        >>> np.bincount(quadrant[below_the_4(kind, quadrant, np.array([0, 9, 0, 0]))]).tolist()
+        [19, 21, 21, 21]
+    """
+    bleeding = kind == HAEMORRHAGE
+    if own.min() >= SEVERE_PER_QUADRANT:
+        return ~bleeding
+    total = own + np.bincount(quadrant[bleeding], minlength=4)
+    if total.min() < SEVERE_PER_QUADRANT:
+        return np.ones(len(kind), bool)
+    fewest = int(own.argmin())
+    there = bleeding & (quadrant == fewest)
+    return ~there | (np.cumsum(there) + own[fewest] < SEVERE_PER_QUADRANT)
+
+
+def needed_first(grade: int, kind: Array, quadrant: Array, own: Mapping[str, Array]) -> tuple[Array, int]:
+    """Order (N,) in which pieces are placed, and how many at its start the eye needs to be of its grade at all.
+
+    Grade 2 needs one that is no microaneurysm, grade 3 a haemorrhage, and haemorrhages or microaneurysms in every
+    quadrant (`rule_violation`); what the eye has already is not needed again.
+
+    Examples:
+        >>> needed_first(2, np.array([0, 0, 2]), np.array([1, 2, 3]), {})
+        (array([2, 0, 1]), 1)
+    """
+    red = (kind == HAEMORRHAGE) | (kind == MICROANEURYSM)
+    there = {name: own.get(name, np.zeros(4, np.int64)) for name in LESION_MASKS}
+    needs: list[Array] = []
+    if grade == 2 and not sum(there[name].sum() for name in LESION_MASKS if name != "ma"):
+        needs = [kind != MICROANEURYSM]
+    if grade == 3:
+        needs = [] if there["he"].any() else [kind == HAEMORRHAGE]
+        needs += [red & (quadrant == q) for q in np.flatnonzero(there["he"] + there["ma"] == 0)]
+    firsts = [int(rows[0]) for rows in map(np.flatnonzero, needs) if len(rows)]
+    order = list(dict.fromkeys([*firsts, *range(len(kind))]))
+    return np.array(order, np.int64), len(set(firsts))
+
+
+def _index(bank: LesionBank) -> dict[tuple[int, int, int], Array]:
+    """Pieces of the bank by eye, lesion and quadrant."""
+    key = (bank.eye * len(LESION_MASKS) + bank.kind) * 4 + bank.quadrant
+    order = np.argsort(key, kind="stable")
+    found, first = np.unique(key[order], return_index=True)
+    parts = np.split(order, first[1:])
+    columns = np.unravel_index(found, (len(bank), len(LESION_MASKS), 4))
+    return dict(zip(zip(*(column.tolist() for column in columns), strict=True), parts, strict=True))
