@@ -15,6 +15,7 @@ from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.painting import PAINTING_EDITS, OwnMasks, PaintedEdits, Painter, needed_masks
 from monai_retina_gen.errors import UnsupportedModeError, WeightsError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, decimal
+from monai_retina_gen.networks import PAINTED_LESIONS
 
 __all__ = ["HEALTHY", "LesionPainting"]
 
@@ -155,7 +156,7 @@ class LesionPainting(RetinaGenerator):
                 f"change {change!r}: generator {self.name!r} can {', '.join(self.changes)}; retina_lesion_painter can "
                 f"{', '.join(PAINTING_EDITS)}"
             )
-        used = self._made_with(change, request.masks)
+        used = self._made_with(change, [*request.masks, *(PAINTED_LESIONS if healthy else ())], healthy)
         _check_made_with(used, made_with)
         return PaintedEdits(
             self.painter,
@@ -173,11 +174,12 @@ class LesionPainting(RetinaGenerator):
             raise UnsupportedModeError(f"generator {self.name!r} has no lesion bank: it cannot add lesions")
         return self.composer()
 
-    def _made_with(self, change: str, masks: Collection[str]) -> dict[str, str]:
+    def _made_with(self, change: str, masks: Collection[str], vessels: bool) -> dict[str, str]:
         """Parts that paintings depend on besides the weights."""
         assert self.painter is not None  # _painted
         assert self.own_masks is not None
-        masker, lacking = self.own_masks.masker, set(needed_masks(self.painter)) - set(masks)
+        needed = {*needed_masks(self.painter), *(["vessel"] if vessels else [])}
+        masker, lacking = self.own_masks.masker, needed - set(masks)
         named = str(getattr(masker, "identity", type(masker).__name__))
         used = {"segmenter": named} if masker is not None and lacking else {}
         return used if change == "remove" else {**used, "lesion_bank": _digest(self._composer().bank)}

@@ -46,7 +46,8 @@ class PaintedEdits:
         change: one of `PAINTING_EDITS`.
         with_masks: give all painted lesions' masks, not only those that came with the request.
         made_with: parts besides the painter that paintings depend on, for the records.
-        unmasked_healthy: photographs show no lesions but those of given masks: none are looked for.
+        unmasked_healthy: photographs show no lesions but those of given masks: none are looked for, but the vessels in
+            any case, since all masks are wanted.
 
     Raises:
         ImageValueError: for photographs of another shape, without retina or colour.
@@ -122,11 +123,11 @@ class PaintedEdits:
         empty = torch.zeros_like(request.images[:, :1])
         given = {name: mask[rows] for name, mask in request.masks.items() if name in CONDITION_KEYS}
         given |= {name: empty[rows] for name in PAINTED_LESIONS if healthy and name not in given}
-        found = own_masks(request.images[rows], given, needed_masks(self.painter))
+        needed = needed_masks(self.painter) if not healthy else ("od", "vessel", *PAINTED_LESIONS)
+        found = own_masks(request.images[rows], given, needed)
         grades = request.grades[rows].tolist()
-        for name in (
-            n for n in PAINTED_LESIONS if n in found and n not in given
-        ):  # false alarms: the grade excludes them
+        # false alarms: the grade excludes them
+        for name in (each for each in PAINTED_LESIONS if each in found and each not in given):
             possible = [name in GRADE_LESIONS.get(grade, PAINTED_LESIONS) for grade in grades]
             found[name] = found[name] * torch.tensor(possible, device=found[name].device)[:, None, None, None]
         own = {name: request.masks.get(name, empty).clone() for name in found}
