@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fresh_process import python
 
 from monai_retina_gen.data import load_datalist, save_datalist, write_phantoms
 
@@ -27,10 +27,8 @@ PAGES = [
 def test_python_blocks_run(page: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL)
     assert blocks
-    environment = {**os.environ, "MRG_BUNDLES": str(REPOSITORY / "bundles"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "\n".join(blocks)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = python("-c", "\n".join(blocks), cwd=tmp_path, MRG_BUNDLES=str(REPOSITORY / "bundles"))
+    assert done.status == 0, done.output[-3000:]
 
 
 @pytest.mark.slow

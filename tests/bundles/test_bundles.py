@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fresh_process import run_bundle
 from monai.bundle import ConfigParser
 from monai.data import CacheDataset
 
@@ -39,23 +37,11 @@ def test_training_photographs_are_decoded_once(bundle: Path, phantom_folder: Pat
     assert isinstance(cached._cache[0]["image"], torch.Tensor)
 
 
-def _run(bundle: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", *arguments]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "MRG_BUNDLES": str(REPOSITORY / "bundles"),
-    }
-    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=600, env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_inference_writes_images(name: str, tmp_path: Path) -> None:
     arguments = ["--output_dir", str(tmp_path / "made"), "--num_samples", "1", "--device", "cpu"]
-    _run(REPOSITORY / "bundles" / name, "--config_file", "configs/inference.json", *arguments)
+    run_bundle(REPOSITORY / "bundles" / name, "--config_file", "configs/inference.json", *arguments)
     entries = read_manifest(tmp_path / "made")
     config = json.loads((REPOSITORY / "bundles" / name / "configs" / "inference.json").read_text())
     assert sorted(entry["grade"] for entry in entries) == config["grades"]
@@ -69,10 +55,10 @@ def test_train_resume_and_use_on_another_datalist(bundle: Path, tmp_path: Path, 
     own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
     own += ["--image_size", "64", "--val_interval", "1", "--device", "cpu", "--batch_size", "8"]
     train = ["--config_file", "configs/train.json", *own]
-    _run(copied, *train, "--max_epochs", "1")
+    run_bundle(copied, *train, "--max_epochs", "1")
     best = copied / "output" / "model.pt"
     assert best.is_file()
-    _run(copied, *train, "--max_epochs", "2", "--resume", "true", "--init_weights", str(best))
+    run_bundle(copied, *train, "--max_epochs", "2", "--resume", "true", "--init_weights", str(best))
     state = torch.load(latest_checkpoint(copied / "output"), weights_only=True)
     assert state["trainer"]["iteration"] == 2 * 3  # 24 training phantoms in batches of 8
 

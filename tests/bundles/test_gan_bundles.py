@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fresh_process import run_bundle
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose
 
@@ -40,13 +38,10 @@ def test_presets_train(
 ) -> None:
     bundle = tmp_path / name
     shutil.copytree(bundles_dir / name, bundle, ignore=shutil.ignore_patterns("output", "models", "training"))
-    command = [sys.executable, "-m", "monai.bundle", "run"]
-    command += ["--config_file", f"['configs/train.json','configs/{preset}.json']", "--max_epochs", "1"]
-    command += ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
-    command += ["--image_size", "64", "--val_interval", "1", "--extractor", "pixels", "--device", "cpu", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=600, env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    arguments = ["--config_file", f"['configs/train.json','configs/{preset}.json']", "--max_epochs", "1"]
+    arguments += ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
+    arguments += ["--image_size", "64", "--val_interval", "1", "--extractor", "pixels", "--device", "cpu"]
+    run_bundle(bundle, *arguments, *options)
     load_weights(network, bundle / "output" / "model.pt")
 
 

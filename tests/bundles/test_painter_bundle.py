@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fresh_process import run_bundle
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from monai_retina_gen.data import read_manifest
@@ -59,13 +57,6 @@ def test_required_properties(bundle: Path, workflow: str, phantom_folder: Path, 
     assert not found.check_properties()
 
 
-def _run(bundle: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=600, env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
 @pytest.mark.slow
 def test_train_resume_evaluate_and_infer(bundle: Path, phantom_folder: Path, tmp_path: Path) -> None:
     copied = tmp_path / bundle.name
@@ -73,22 +64,24 @@ def test_train_resume_evaluate_and_infer(bundle: Path, phantom_folder: Path, tmp
     own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
     own += ["--device", "cpu", "--image_size", "64", "--channels", "[4,8]"]
     train = ["--config_file", "configs/train.json", *own, "--perceptual_network", "untrained", "--batch_size", "8"]
-    _run(copied, *train, "--max_epochs", "1")
-    _run(copied, *train, "--max_epochs", "2", "--resume", "true", "--val_interval", "1")
+    run_bundle(copied, *train, "--max_epochs", "1")
+    run_bundle(copied, *train, "--max_epochs", "2", "--resume", "true", "--val_interval", "1")
     state = torch.load(latest_checkpoint(copied / "output"), weights_only=True)
     assert state["trainer"]["iteration"] == 2 * 3  # 24 training phantoms in batches of 8
     assert {name.split(".")[0] for name in load_state(copied / "output" / "training_state.pt")} == {
         "discriminator",
         "ema",
     }
-    _run(copied, *train, "--max_epochs", "1", "--init_training", "output/training_state.pt", "--output_dir", "more")
+    run_bundle(
+        copied, *train, "--max_epochs", "1", "--init_training", "output/training_state.pt", "--output_dir", "more"
+    )
     best = ["--checkpoint", "output/model.pt"]
     more = [*own, "--perceptual_network", "untrained", *best]
-    _run(copied, "--config_file", "['configs/train.json','configs/evaluate.json']", *more)
+    run_bundle(copied, "--config_file", "['configs/train.json','configs/evaluate.json']", *more)
     figures = json.loads((copied / "output" / "evaluate_validation" / "metrics.json").read_text())
     assert figures["val_hole_error"] > 0
     assert "contrast_ex" in figures
-    _run(copied, "--config_file", "configs/inference.json", *own, *best)
+    run_bundle(copied, "--config_file", "configs/inference.json", *own, *best)
     entries = read_manifest(copied / "output" / "painted")
     assert len(entries) == 8
     assert entries[0]["record"]["options"] == {"change": "remove"}
@@ -101,6 +94,6 @@ def test_a_time_limit_ends_the_training_and_keeps_what_was_learned(
     own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
     own += [part for key, value in TINY.items() for part in (f"--{key}", str(value).replace(" ", ""))]
     limits = ["--max_epochs", "100000", "--time_limit", "2", "--output_dir", str(tmp_path), "--device", "cpu"]
-    _run(bundle, "--config_file", "configs/train.json", *own, *limits)
+    run_bundle(bundle, "--config_file", "configs/train.json", *own, *limits)
     assert load_state(tmp_path / "model.pt")
     assert list((tmp_path / "samples").glob("painting_*.png"))

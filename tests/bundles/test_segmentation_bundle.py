@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import torch
+from fresh_process import run_bundle
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
 import monai_retina_gen
@@ -87,31 +85,24 @@ def test_photographs_are_kept_in_memory_as_bytes_and_once(bundle: Path, phantoms
     assert dataset[0]["image"].dtype == torch.float32
 
 
-def _run(bundle: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=600, env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
 @pytest.mark.slow
 def test_train_resume_evaluate_and_infer(bundle: Path, phantoms: Path, tmp_path: Path) -> None:
     copied = tmp_path / bundle.name
     shutil.copytree(bundle, copied, ignore=shutil.ignore_patterns("output", "training", "models"))
     own = ["--datalist", str(phantoms), "--dataset_dir", str(phantoms.parent), "--image_size", "64", "--device", "cpu"]
     train = ["--config_file", "configs/train.json", *own, "--val_interval", "1", "--channels", "[4,8,8]"]
-    _run(copied, *train, "--max_epochs", "1")
-    _run(copied, *train, "--max_epochs", "2", "--resume", "true")
+    run_bundle(copied, *train, "--max_epochs", "1")
+    run_bundle(copied, *train, "--max_epochs", "2", "--resume", "true")
     state = torch.load(latest_checkpoint(copied / "output"), weights_only=True)
     assert state["trainer"]["iteration"] == 2 * 2  # 6 training phantoms in batches of 4
     best = ["--checkpoint", str(copied / "output" / "model.pt"), "--channels", "[4,8,8]"]
-    _run(copied, "--config_file", "['configs/train.json','configs/evaluate.json']", *own, *best)
+    run_bundle(copied, "--config_file", "['configs/train.json','configs/evaluate.json']", *own, *best)
     figures = json.loads((copied / "output" / "evaluate_test" / "metrics.json").read_text())
     assert 0 <= figures["pr_auc_ex"] <= 1
     assert figures["val_mean_pr_auc"] == pytest.approx(
         np.mean([figures[f"pr_auc_{key}"] for key in ("ma", "he", "ex", "se") if f"pr_auc_{key}" in figures])
     )
-    _run(copied, "--config_file", "configs/inference.json", *own, *best)
+    run_bundle(copied, "--config_file", "configs/inference.json", *own, *best)
     written = sorted((copied / "output" / "masks").glob("*.nii.gz"))
     assert len(written) == 2
     masks = nibabel.load(written[0]).get_fdata()

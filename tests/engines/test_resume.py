@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fresh_process import python
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights import latest_checkpoint
@@ -18,8 +17,7 @@ SCRIPT = Path(__file__).with_name("resume_run.py")
 
 
 def _run(folder: Path, *arguments: str) -> int:
-    command = [sys.executable, str(SCRIPT), str(folder), "3", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300).returncode
+    return python(str(SCRIPT), str(folder), "3", *arguments, cwd=folder.parent).status
 
 
 def _differences(a: Any, b: Any, where: str = "") -> list[str]:
