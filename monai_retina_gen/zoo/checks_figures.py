@@ -1,4 +1,4 @@
-"""Check of a bundle's figures: `evaluate.json` is run on the validation photographs and gives what is stated."""
+"""Check of a bundle's figures: `evaluate.json` is run once more and gives what is stated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai.bundle import ConfigWorkflow
 from monai_retina_gen.weights import read_metadata
 from monai_retina_gen.zoo.checks_network import quiet
 
-__all__ = ["check_figures", "compare_figures", "stated_figures"]
+__all__ = ["check_figures", "compare_figures"]
 
 RELATIVE = 0.02
 ABSOLUTE = 2e-3
@@ -25,35 +25,20 @@ FULL_NAMES = {"kappa": "quadratic_weighted_kappa"}
 
 
 def check_figures(bundle: Path, dataset_dir: str | Path | None = None) -> list[str]:
-    """Run the bundle's `evaluate.json` on the validation section and compare with `eval_metrics`.
-
-    The validation photographs are the sample: test photographs are for final figures alone.
+    """Run the bundle's `evaluate.json` on the photographs that `eval_metrics` names, and compare.
 
     Args:
         bundle: its folder.
         dataset_dir: as in `train.json`, whose own default is in the folder `MRG_DATA`.
     """
+    stated = read_metadata(bundle).get("eval_metrics", {})
+    if "split" not in stated:
+        return ["eval_metrics does not say which photographs it is of: its key `split` is missing"]
     with tempfile.TemporaryDirectory() as folder:
         with quiet():
-            _evaluate(bundle, dataset_dir, Path(folder))
+            _evaluate(bundle, dataset_dir, stated["split"], Path(folder))
         measured = _measured(Path(folder))
-    return compare_figures(stated_figures(read_metadata(bundle).get("eval_metrics", {})), measured)
-
-
-def stated_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """What `eval_metrics` states of the validation photographs: all of it, a part, or names that begin so.
-
-    Examples:
-        >>> stated_figures({"split": "test", "accuracy": 0.5, "validation_accuracy": 0.6})
-        {'accuracy': 0.6}
-    """
-    if metrics.get("split", "validation") == "validation":
-        part: Mapping[str, Any] = metrics
-    elif isinstance(metrics.get("validation"), Mapping):
-        part = metrics["validation"]
-    else:
-        part = {k.removeprefix("validation_"): v for k, v in metrics.items() if k.startswith("validation_")}
-    return {k: float(v) for k, v in part.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return compare_figures({k: v for k, v in stated.items() if isinstance(v, (int, float))}, measured)
 
 
 def compare_figures(stated: Mapping[str, float], measured: Mapping[str, float]) -> list[str]:
@@ -73,7 +58,7 @@ def compare_figures(stated: Mapping[str, float], measured: Mapping[str, float]) 
     ]
 
 
-def _evaluate(bundle: Path, dataset_dir: str | Path | None, output_dir: Path) -> None:
+def _evaluate(bundle: Path, dataset_dir: str | Path | None, section: str, output_dir: Path) -> None:
     configs = bundle / "configs"
     data = {} if dataset_dir is None else {"dataset_dir": str(dataset_dir)}
     workflow = ConfigWorkflow(
@@ -82,7 +67,7 @@ def _evaluate(bundle: Path, dataset_dir: str | Path | None, output_dir: Path) ->
         meta_file=str(configs / "metadata.json"),
         logging_file=str(configs / "logging.conf"),
         bundle_root=str(bundle),
-        section="validation",
+        section=section,
         output_dir=str(output_dir),
         **data,
     )
@@ -103,10 +88,11 @@ def _measured(folder: Path) -> dict[str, float]:
 
 
 def _flat(report: Mapping[str, Any]) -> dict[str, float]:
-    """Figures of an evaluation (`{"metrics": {"fid": {"value": ...}}}`) or of a flat report."""
-    metrics = {**report.get("metrics", report), "swd": report.get("sliced_wasserstein")}
-    values = {k: v.get("value") if isinstance(v, Mapping) else v for k, v in metrics.items()}
-    return {k: float(v) for k, v in values.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    """Figures of an evaluation, at the n of their floors, or of a flat report."""
+    if "metrics" in report:
+        metrics = {**report["metrics"], "swd": report["sliced_wasserstein"]}
+        return {name: float(found["value_at_floor_n"]) for name, found in metrics.items()}
+    return {k: float(v) for k, v in report.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 
 def _last_digit(value: float) -> float:

@@ -16,6 +16,7 @@ import jsonschema
 from monai_retina_gen import __version__
 from monai_retina_gen.errors import WeightsError, ZooError
 from monai_retina_gen.weights import CHECKPOINT, load_state, read_metadata
+from monai_retina_gen.zoo.figures import metrics_problems
 from monai_retina_gen.zoo.packing import bundle_files
 
 __all__ = ["SCHEMA", "check_layout", "check_metadata", "check_paths", "check_version", "check_weights"]
@@ -60,8 +61,7 @@ def check_metadata(bundle: Path) -> list[str]:
     validator = jsonschema.Draft201909Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     found = sorted(validator.iter_errors(metadata), key=lambda e: list(map(str, e.absolute_path)))
     problems = [f"metadata.json, {'.'.join(map(str, e.absolute_path)) or 'top'}: {e.message[:300]}" for e in found]
-    if not metadata.get("eval_metrics"):
-        problems.append("metadata.json has no eval_metrics: measure the bundle")
+    problems += metrics_problems(metadata.get("eval_metrics", {}))
     first = next(iter(metadata.get("network_data_format", {}).get("inputs", {"image": 0})))
     if first != "image":  # MONAI Label takes the first input for the image
         problems.append(f"network_data_format.inputs begins with {first!r}, want 'image'")

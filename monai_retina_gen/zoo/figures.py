@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["HEADLINE", "headline_figures"]
+__all__ = ["HEADLINE", "headline_figures", "metrics_problems"]
 
 HEADLINE = (
     "fid",
@@ -29,18 +29,8 @@ HEADLINE = (
 """Figures that are quoted, where a bundle has them."""
 
 CONDITIONS = (
-    *(
-        "split",
-        "n",
-        "n_photographs",
-        "n_real",
-        "n_generated",
-        "n_lesions",
-        "n_vessels",
-        "extractor",
-        "extractor_dimension",
-    ),
-    *("fid_at_floor_n", "fid_real_against_real", "floor_n"),
+    *("split", "n", "n_vessels", "extractor", "extractor_dimension"),
+    *("fid_floor", "kid_floor", "precision_floor", "recall_floor"),
 )
 """What they depend on, and stand beside."""
 
@@ -52,8 +42,35 @@ def headline_figures(metadata: Mapping[str, Any]) -> dict[str, Any]:
         metadata: of a bundle.
 
     Examples:
-        >>> headline_figures({"eval_metrics": {"fid": 7.5, "swd": 100.0, "n_real": 59}})
-        {'fid': 7.5, 'n_real': 59}
+        >>> headline_figures({"eval_metrics": {"fid": 7.5, "swd": 100.0, "n": 58}})
+        {'fid': 7.5, 'n': 58}
     """
     metrics = metadata.get("eval_metrics", {})
     return {key: metrics[key] for key in (*HEADLINE, *CONDITIONS) if key in metrics}
+
+
+def metrics_problems(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps `eval_metrics` from being read without its card: one flat table of names, as in MONAI's zoo.
+
+    It names its photographs (`split`, `n`); figures have at most four digits; `<name>_floor` is what photographs among
+    themselves reach at the same n, and stands beside `<name>`.
+
+    Examples:
+        >>> list(metrics_problems({"split": "test", "n": 58, "fid": 7.5, "fid_floor": 4.0}))
+        []
+        >>> list(metrics_problems({"split": "test", "fid": 7.5}))
+        ['eval_metrics has no n']
+    """
+    if not metrics:
+        yield "metadata.json has no eval_metrics: measure the bundle"
+        return
+    for name in ("split", "n"):
+        if name not in metrics:
+            yield f"eval_metrics has no {name}"
+    for name, value in metrics.items():
+        if not isinstance(value, str | int | float):
+            yield f"eval_metrics, {name}: a {type(value).__name__}; only numbers and text, one name each"
+        elif isinstance(value, float) and value != float(f"{value:.4g}"):
+            yield f"eval_metrics, {name} = {value}: at most four digits"
+        if name.endswith("_floor") and name.removesuffix("_floor") not in metrics:
+            yield f"eval_metrics, {name} stands alone: {name.removesuffix('_floor')} at the same n is missing"

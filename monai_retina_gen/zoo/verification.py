@@ -71,7 +71,7 @@ def verify_bundle(
     Args:
         bundle: its folder.
         fast: only the checks that run no code of the bundle.
-        figures: run its `evaluate.json` on the validation photographs too: seconds to minutes a bundle.
+        figures: run its `evaluate.json` on the photographs that its figures are of too: seconds to minutes a bundle.
         dataset_dir: folder of its data set, for `figures`; by default that of its `train.json`, in `MRG_DATA`.
 
     Examples:

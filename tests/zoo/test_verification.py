@@ -84,6 +84,26 @@ BREAKS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a name": ("layout", lambda b: b.rename(b.with_name("Retina-GAN")), "lower_snake_case"),
     "no task": ("metadata", lambda b: _metadata(b, lambda m: m.pop("task")), "'task' is a required property"),
     "no figures": ("metadata", lambda b: _metadata(b, lambda m: m.pop("eval_metrics")), "measure the bundle"),
+    "nested figures": (
+        "metadata",
+        lambda b: _metadata(b, lambda m: m["eval_metrics"].update(validation={"fid": 1.0})),
+        "validation: a dict",
+    ),
+    "figures of nobody knows what": (
+        "metadata",
+        lambda b: _metadata(b, lambda m: m["eval_metrics"].pop("split")),
+        "eval_metrics has no split",
+    ),
+    "too many digits": (
+        "metadata",
+        lambda b: _metadata(b, lambda m: m["eval_metrics"].update(fid=1.23456)),
+        "at most four digits",
+    ),
+    "a floor at another n": (
+        "metadata",
+        lambda b: _metadata(b, lambda m: m["eval_metrics"].pop("fid")),
+        "fid_floor stands alone",
+    ),
     "no output": (
         "metadata",
         lambda b: _metadata(b, lambda m: m["network_data_format"].pop("outputs")),
