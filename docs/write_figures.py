@@ -1,7 +1,7 @@
 """Write the figures that the pages quote from the files that hold them.
 
     python docs/write_figures.py                                           # writes README, docs and cards
-    python docs/write_figures.py --take audit.retina_vae audit/audit.json  # and puts a command's result into figures.json
+    python docs/write_figures.py --take audit.retina_vae audit/audit.json  # first puts a result into figures.json
 
 A page quotes figures between two comments, the first with a template in the words of Python's `str.format`; a table is
 a template of several lines:

@@ -66,7 +66,8 @@ def test_a_figure_that_nobody_measured_is_refused() -> None:
 def test_a_result_is_taken_under_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "FIGURES", tmp_path / "figures.json")
     (tmp_path / "figures.json").write_text('{"audit": {"other": {"n": 1}}}')
-    (tmp_path / "audit.json").write_text('{"p": 0.123456, "near": 3, "pairs": [{"ratio": 0.5}], "rule": "' + 99 * "x" + '"}')
+    result = {"p": 0.123456, "near": 3, "pairs": [{"ratio": 0.5}], "rule": "x" * 99}
+    (tmp_path / "audit.json").write_text(json.dumps(result))
     script.take("audit.retina_vae", tmp_path / "audit.json")
     found = json.loads((tmp_path / "figures.json").read_text())
     assert found == {"audit": {"other": {"n": 1}, "retina_vae": {"near": 3, "p": 0.1235}}}
