@@ -10,7 +10,7 @@ from monai_retina_gen.evidence.audit.copying_audit import (
     AUDIT_FILE,
     audit,
 )
-from monai_retina_gen.evidence.evaluation.extractor import load_extractor
+from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP, load_extractor
 from monai_retina_gen.evidence.evaluation.image_sets import (
     expanded_images,
     photographs,
@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dataset-dir", help="folder of a named data set")
     parser.add_argument("--out", required=True, help="folder to write")
     parser.add_argument("--count", type=int, default=200, help="samples, with the training grades (default 200)")
-    parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
+    parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)

@@ -25,7 +25,7 @@ from monai_retina_gen.apps.curate_selection import Selection, select
 from monai_retina_gen.apps.curate_store import check_store, store
 from monai_retina_gen.data import Item, write_json
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
-from monai_retina_gen.evidence.evaluation.extractor import Extractor, load_extractor
+from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP, Extractor, load_extractor
 from monai_retina_gen.evidence.evaluation.image_sets import photographs, read_section
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
@@ -68,7 +68,7 @@ def curate(
     realism: float = 1.0,
     confidence: float = 0.5,
     graders: Sequence[str] | GradeJudge = (DEFAULT_GRADERS,),
-    extractor: str | Extractor = "fundus",
+    extractor: str | Extractor = DEFAULT_EXTRACTOR,
     store_in: str | Path | None = None,
     seed: int = 0,
     batch_size: int = 32,
@@ -183,7 +183,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--realism", type=float, default=1.0, help="smallest realism score (default 1)")
     parser.add_argument("--confidence", type=float, default=0.5, help="smallest probability of the grade (default 0.5)")
     parser.add_argument("--grader", nargs="+", default=[DEFAULT_GRADERS], help="BUNDLE or BUNDLE:CONFIG; averaged")
-    parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
+    parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
     parser.add_argument("--store", metavar="BUNDLE", help="write the kept latents into its weights and pin them")
     parser.add_argument("--seed", type=int, default=0, help="of the first candidate")
     parser.add_argument("--batch-size", type=int, default=32)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from monai_retina_gen.engines.sharing import in_all_processes, is_first
 from monai_retina_gen.evidence.evaluation.eval_metrics import headline, write_eval_metrics
+from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP
 from monai_retina_gen.evidence.evaluation.generator_evaluation import (
     METRICS_FILE,
     SMALLEST,
@@ -27,9 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--generator", required=True, help="bundle name or folder")
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder")
     parser.add_argument("--dataset-dir", help="folder of a named data set")
-    parser.add_argument("--section", default="validation", help="photographs that the generator has not seen")
+    parser.add_argument("--section", default="test", help="photographs to report (default test; choose on validation)")
     parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
+    parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
     parser.add_argument(
         "--per-grade", action="store_true", help=f"figures of each grade with {SMALLEST} images of each kind as well"
     )
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         items=read_section(f"{args.datalist}:{args.section}", args.dataset_dir),
         extractor=args.extractor,
         output_dir=args.out,
+        split=args.section,
         per_grade=args.per_grade,
         count=args.count,
         seed=args.seed,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monai_retina_gen.data import Datalist, load_datalist
 from monai_retina_gen.data.datalist_format import iterate_items
-from monai_retina_gen.evidence.evaluation.extractor import load_extractor
+from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP, load_extractor
 from monai_retina_gen.evidence.study.selection_rate.study import RESULT, SelectionRateStudy
 from monai_retina_gen.evidence.study.selection_rate.training import BundleTrainer, parse_overrides
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="of the bundle's train.json")
     parser.add_argument("--samples", type=int, default=100, help="samples of each training (default 100)")
     parser.add_argument("--top", type=int, default=10, help="size of top and bottom (default 10)")
-    parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
+    parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
     parser.add_argument("--seed", type=int, default=0, help="of the samples")
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(run=run)

@@ -18,7 +18,7 @@ from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.audit.cells import data_copying_figures
 from monai_retina_gen.evidence.audit.copying import Space, copying_figures, make_space, same_source
 from monai_retina_gen.evidence.audit.pixel_descriptor import flipped, pixel_descriptors
-from monai_retina_gen.evidence.audit.rule import dealt_anew, ratio_tests
+from monai_retina_gen.evidence.audit.rule import QUESTIONS, dealt_anew, is_fair, ratio_tests
 from monai_retina_gen.evidence.audit.verdict import LIMITS, RULE, audit_verdict, closest_pairs
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import (
@@ -71,9 +71,11 @@ def audit(
         "pairs": {},
     }
     labels = dealt_anew(train, holdout)
-    for name, (space, alike) in (("features", _feature_space(sets, extractor)), ("pixels", _pixel_space(sets))):
-        found = {"data_copying": data_copying_figures(space), "tests": ratio_tests(space, labels), "alike": alike}
-        result["spaces"][name] = copying_figures(space) | found
+    spaces = {"features": _feature_space(sets, extractor), "pixels": _pixel_space(sets)}
+    questions = QUESTIONS * (sum(is_fair(alike) for _, alike in spaces.values()) or len(spaces))
+    for name, (space, alike) in spaces.items():
+        found = {"tests": ratio_tests(space, labels, questions=questions), "alike": alike, "fair": is_fair(alike)}
+        result["spaces"][name] = copying_figures(space) | {"data_copying": data_copying_figures(space)} | found
         pairs = closest_pairs(space, generated, train, holdout, PAIRS)
         result["pairs"][name] = [{k: v for k, v in pair.items() if k != "rows"} for pair in pairs]
         result["pictures"][name] = f"closest_{name}.png"

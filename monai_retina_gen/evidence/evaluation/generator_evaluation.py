@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_retina_gen.data import Item, count_grades, write_image, write_json
 from monai_retina_gen.engines.sharing import by_first
-from monai_retina_gen.evidence.evaluation.extractor import Extractor, load_extractor
+from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, Extractor, load_extractor
 from monai_retina_gen.evidence.evaluation.image_figures import diversity_figures, sliced_wasserstein_figure
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, sampled_images, spread
 from monai_retina_gen.evidence.report.pictures import grade_rows, strip
@@ -45,6 +45,7 @@ class GeneratorEvaluation:
         lpips: LPIPS diversity too: torchvision then downloads AlexNet's weights unless they are in torch's cache. A
             failure is a line in the result.
         batch_size: images per forward pass.
+        split: name of the photographs in the result, such as "test"; choose on validation, report the test photographs.
         sample_options: options of the generator's `sample`, such as `{"curated": False}`.
         device: where generator and extractor run.
 
@@ -57,7 +58,7 @@ class GeneratorEvaluation:
         *,
         generator: str | RetinaGenerator,
         items: Sequence[Item],
-        extractor: str | Extractor = "fundus",
+        extractor: str | Extractor = DEFAULT_EXTRACTOR,
         output_dir: str | os.PathLike[str],
         per_grade: bool = False,
         count: int | None = None,
@@ -65,6 +66,7 @@ class GeneratorEvaluation:
         pairs: int = 200,
         lpips: bool = False,
         batch_size: int = 16,
+        split: str = "",
         sample_options: dict[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
@@ -79,7 +81,7 @@ class GeneratorEvaluation:
         self.generator = load_generator(generator, device=device)
         self.extractor = load_extractor(extractor, device=device)
         self.folder, self.per_grade, self.seed, self.pairs = Path(output_dir), per_grade, seed, pairs
-        self.lpips, self.batch_size = lpips, batch_size
+        self.lpips, self.batch_size, self.split = lpips, batch_size, split
 
     def run(self) -> dict[str, Any]:
         """Generate, compare, write `metrics.json`; returns its content."""
@@ -94,7 +96,7 @@ class GeneratorEvaluation:
             "kind": "evaluation",
             "generator": _identity(self.generator),
             "extractor": self.extractor.as_dict(),
-            "data": _data(real, generated),
+            "data": {"split": self.split} | _data(real, generated),
             "settings": {"seed": self.seed, "pairs_per_grade": self.pairs, "sample_options": self.sample_options},
             "metrics": self._feature_metrics(*features),
             "per_grade": self._per_grade(real, generated, *features) if self.per_grade else {},

@@ -157,7 +157,7 @@ def test_false_alarms_on_independent_phantoms(sets: dict[str, ImageSet]) -> None
         space = space_of({"train": train, "holdout": holdout, "generated": generated})
         tests = ratio_tests(space, dealt_anew(*sides, permutations=199, seed=seed))
         alarms += min(tests[name]["p_value"] for name in ("near", "smallest", "mean")) < LEVEL
-    assert alarms <= 3  # 5 % of audits of two spaces: 0.75 are expected at most, more than 3 with a chance under 1 %
+    assert alarms <= 5  # 5 % of audits of one space: 1.5 are expected at most, more than 5 with a chance under 1 %
 
 
 def test_one_picture_again_and_again_is_no_proof() -> None:
@@ -217,8 +217,23 @@ def test_a_space_where_photographs_themselves_differ_proves_nothing(
 ) -> None:
     other = sets["holdout"].with_images((sets["holdout"].images.float() * 0.4).to(torch.uint8))
     result = audit(planted(sets, 0.2, ["exact"]), sets["train"], other, extractor=extractor, out=tmp_path)
-    assert result["spaces"]["features"]["alike"] < 0.05
+    features, pixels = (result["spaces"][name] for name in ("features", "pixels"))
+    assert (features["fair"], pixels["fair"]) == (False, True)
+    assert result["verdict"]["outcome"] == "copies found"  # by the pixels, which brightness does not change
     assert any("In features the photographs held out themselves differ" in s for s in result["verdict"]["sentences"])
+
+
+def test_a_space_without_a_vote_takes_no_share_of_the_level(
+    sets: dict[str, ImageSet], extractor: Extractor, tmp_path: Path
+) -> None:
+    darker = sets["holdout"].with_images((sets["holdout"].images.float() * 0.4).to(torch.uint8))
+    found = [
+        audit(sets["fresh"], sets["train"], holdout, extractor=extractor, out=tmp_path)["spaces"]["pixels"]["tests"]
+        for holdout in (sets["holdout"], darker)
+    ]
+    assert [tests["questions"] for tests in found] == [6, 3]
+    assert found[1]["detectable"] <= found[0]["detectable"]
+    assert found[1]["smallest"]["threshold"] > found[0]["smallest"]["threshold"]
 
 
 def test_edits_exclude_their_own_source(sets: dict[str, ImageSet], extractor: Extractor, tmp_path: Path) -> None:
@@ -252,23 +267,24 @@ def test_brightness_does_not_change_the_descriptor(gain: float, offset: float, s
 
 
 @pytest.mark.parametrize(
-    ("near", "smallest", "mean", "alike", "outcome"),
+    ("near", "smallest", "mean", "fair", "outcome"),
     [
-        (1.0, 1.0, 1.0, 0.5, "no copies found"),
-        (0.049, 1.0, 1.0, 0.5, "copies found"),
-        (1.0, 0.049, 1.0, 0.5, "copies found"),
-        (1.0, 1.0, 0.049, 0.5, "suspicious"),
-        (0.05, 0.05, 0.05, 0.5, "no copies found"),
-        (0.001, 0.001, 0.001, 0.01, "suspicious"),
-        (1.0, 1.0, 0.001, 0.01, "no copies found"),
+        (1.0, 1.0, 1.0, True, "no copies found"),
+        (0.049, 1.0, 1.0, True, "copies found"),
+        (1.0, 0.049, 1.0, True, "copies found"),
+        (1.0, 1.0, 0.049, True, "suspicious"),
+        (0.05, 0.05, 0.05, True, "no copies found"),
+        (0.001, 0.001, 0.001, False, "no fair ground"),
     ],
 )
-def test_the_rule(near: float, smallest: float, mean: float, alike: float, outcome: str) -> None:
+def test_the_rule(near: float, smallest: float, mean: float, fair: bool, outcome: str) -> None:
     figures = {
         "generated": {"near": 6, "n": 60, "near_share": 0.1},
         "holdout": {"near": 7, "n": 116, "near_share": 0.06},
-        "alike": alike,
+        "alike": 0.5 if fair else 0.01,
+        "fair": fair,
         "tests": {
+            "questions": 3,
             "near": {"p_value": near, "expected": 5.0},
             "smallest": {"p_value": smallest, "ratio": 0.4, "holdout_ratio": 0.4, "threshold": 0.2},
             "mean": {"p_value": mean, "ratio": 0.9, "expected": 1.0},

