@@ -29,9 +29,11 @@ class ExactPainter:
         *,
         seeds: Sequence[int],
         grades: Tensor | None = None,
+        nothing_new: bool = False,
     ) -> tuple[Tensor, Tensor]:
         change = torch.cat([(wanted[name] - own[name]).abs() for name in wanted], dim=1).amax(1, keepdim=True)
-        dark, pale = torch.maximum(wanted["ma"], wanted["he"]), torch.maximum(wanted["ex"], wanted["se"])
+        shown = own if nothing_new else wanted
+        dark, pale = torch.maximum(shown["ma"], shown["he"]), torch.maximum(shown["ex"], shown["se"])
         grain = torch.tensor([seed % 7 / 100 for seed in seeds]).to(photograph)[:, None, None, None]
         return (0.4 * (1 - 0.5 * dark + 0.5 * pale) + grain).expand_as(photograph), change * (own["fov"] >= 0.5)
 

@@ -140,6 +140,21 @@ class LesionPainting(RetinaGenerator):
             {name: found.get(name, empty) for name in CONDITION_KEYS},
         )
 
+    def found_masks(self, photographs: Tensor, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Masks that painting needs, `(B, 1, H, W)` by name: those that are given, else found by the segmenter.
+
+        Args:
+            photographs: `(B, 3, H, W)` in [0, 1], cropped to the field of view.
+            given: masks of the photographs.
+
+        Raises:
+            ImageValueError: for a photograph without retina or colour, or masks that nobody can find.
+            UnsupportedModeError: without a painter.
+        """
+        if self.painter is None or self.own_masks is None:
+            raise self._lacks("edit")
+        return self.own_masks(photographs, given, needed_masks(self.painter))
+
     def _painted(
         self,
         request: EditRequest,

@@ -186,3 +186,27 @@ def test_requests_that_make_no_sense_are_refused(change: dict[str, Any], message
     request = {"photograph": photograph, "own": own, "wanted": {}, "seeds": [0]} | change
     with pytest.raises((ImageValueError, ValueError), match=message):
         paint(hole_painter(), **request)
+
+
+@pytest.mark.parametrize("kind", ["ratio", "holes"])
+def test_nothing_new_changes_the_same_places_and_ignores_what_is_wanted(kind: str) -> None:
+    """The control of painting: it depends on where lesions are wanted, not on which."""
+    torch.manual_seed(0)
+    size = 64
+    painter: Any
+    if kind == "ratio":
+        painter = RatioPainter(DRGAN(base_width=4, residual_blocks=1, grading_vectors=False), image_size=size)
+    else:
+        painter = HolePainter(LesionPainter(channels=(4, 8)))
+    empty = torch.zeros(1, 1, size, size)
+    own = {"fov": torch.ones_like(empty), "od": empty, "vessel": empty, **dict.fromkeys(PAINTED_LESIONS, empty)}
+    spot = empty.clone()
+    spot[..., 30:34, 30:34] = 1
+    photograph, options = torch.rand(1, 3, size, size), {"seeds": [3], "grades": torch.tensor([2])}
+    made = {name: painter.draw(photograph, own, {**own, name: spot}, **options) for name in ("ex", "he")}
+    same = {
+        name: painter.draw(photograph, own, {**own, name: spot}, nothing_new=True, **options) for name in ("ex", "he")
+    }
+    assert torch.equal(same["ex"][0], same["he"][0])
+    assert torch.equal(same["ex"][1], made["ex"][1])
+    assert not torch.equal(same["ex"][0], made["ex"][0])

@@ -39,11 +39,12 @@ class HolePainter:
         *,
         seeds: Sequence[int],
         grades: Tensor | None = None,
+        nothing_new: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """See `Painter.draw`; `grades` are not read: the masks say what is wanted."""
-        hole = hole_around(own, wanted, margin=self.margin)
+        hole, shown = hole_around(own, wanted, margin=self.margin), own if nothing_new else wanted
         planes = [own["fov"], hole, uncovered(own.get("vessel", torch.zeros_like(hole)), own["he"])]
-        canvas = torch.cat([photograph, *planes, *(wanted[name] for name in PAINTED_LESIONS)], dim=1)
+        canvas = torch.cat([photograph, *planes, *(shown[name] for name in PAINTED_LESIONS)], dim=1)
         noise = torch.stack([_noise(seed, hole.shape[2:]) for seed in seeds]).to(canvas)
         parts = zip(canvas.split(self.batch_size), noise.split(self.batch_size), strict=True)
         drawn = torch.cat([self._fill(part, grain) for part, grain in parts])

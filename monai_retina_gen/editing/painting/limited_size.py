@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,13 +38,15 @@ class LimitedSize:
         *,
         seeds: Sequence[int],
         grades: Tensor | None = None,
+        nothing_new: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """See `Painter.draw`; photographs larger than `side` are square."""
+        options: dict[str, Any] = {"seeds": seeds, "grades": grades, "nothing_new": nothing_new}
         if max(photograph.shape[2:]) <= self.side:
-            return self.painter.draw(photograph, own, wanted, seeds=seeds, grades=grades)
+            return self.painter.draw(photograph, own, wanted, **options)
         small = resized(photograph, self.side).clamp(0, 1)
         masks = [{name: resized(mask, self.side).clamp(0, 1) for name, mask in each.items()} for each in (own, wanted)]
-        drawn, change = self.painter.draw(small, *masks, seeds=seeds, grades=grades)
+        drawn, change = self.painter.draw(small, *masks, **options)
         ratio = torch.log((drawn.clamp(0, 1) + FLOOR) / (small + FLOOR)).masked_fill(change == 0, 0)
         size = photograph.shape[2:]
         ratio, change = (interpolate(x, size, mode="bilinear", align_corners=False) for x in (ratio, change))

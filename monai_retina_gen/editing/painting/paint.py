@@ -46,8 +46,13 @@ class Painter(Protocol):
         *,
         seeds: Sequence[int],
         grades: Tensor | None = None,
+        nothing_new: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Images `(B, 3, H, W)` and where they may differ from the photographs, `(B, 1, H, W)` in [0, 1]."""
+        """Images `(B, 3, H, W)` and where they may differ from the photographs, `(B, 1, H, W)` in [0, 1].
+
+        With `nothing_new` they may differ there likewise, but what is drawn is what the photograph shows: the control
+        that tells lesions from the traces of painting.
+        """
         ...
 
 

@@ -21,6 +21,9 @@ FLOOR = 0.03
 LIMIT = 1.2
 """Largest change, as a logarithm: to a third, or threefold."""
 
+OTHER_LATENT = 1 << 31
+"""What a seed differs in from that of another latent of the same photograph."""
+
 
 class RatioPainter:
     """Lesions from a mask-to-photograph network that never saw the photograph.
@@ -49,18 +52,21 @@ class RatioPainter:
         *,
         seeds: Sequence[int],
         grades: Tensor | None = None,
+        nothing_new: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """See `Painter.draw`.
+        """See `Painter.draw`; with `nothing_new` two drawings of the own masks are compared, with different latents.
 
         Raises:
             ValueError: without `grades`.
         """
         if grades is None:
             raise ValueError("grades: this painter draws eyes of a grade: give one for each photograph")
-        before, after = (condition_map(self._small(masks)) for masks in (own, {**own, **wanted}))
+        shown = own if nothing_new else {**own, **wanted}
+        before, after = (condition_map(self._small(masks)) for masks in (own, shown))
+        others = [seed ^ OTHER_LATENT for seed in seeds] if nothing_new else seeds
         starts = range(0, len(seeds), self.batch_size)
         rows = [slice(start, start + self.batch_size) for start in starts]
-        ratio = torch.cat([self._log_ratio(before[r], after[r], grades[r], seeds[r]) for r in rows])
+        ratio = torch.cat([self._log_ratio(before[r], after[r], grades[r], seeds[r], others[r]) for r in rows])
         change = change_map(own, wanted)
         ratio = interpolate(ratio.to(photograph), photograph.shape[2:], mode="bilinear", align_corners=False)
         return ratio_blend(photograph, ratio, change), change
@@ -74,11 +80,17 @@ class RatioPainter:
             for key, mask in masks.items()
         }
 
-    def _log_ratio(self, before: Tensor, after: Tensor, grades: Tensor, seeds: Sequence[int]) -> Tensor:
-        device = next(self.network.parameters()).device
-        latent, noise = self.network.draw(seeds, size=before.shape[2:], device=device)
-        a, b = ((self.network(x.to(device), grades.to(device), latent, noise) + 1) / 2 for x in (before, after))
+    def _log_ratio(
+        self, before: Tensor, after: Tensor, grades: Tensor, seeds: Sequence[int], others: Sequence[int]
+    ) -> Tensor:
+        a, b = (self._drawn(x, grades, latents) for x, latents in ((before, seeds), (after, others)))
         return torch.log((b.clamp(0, 1) + FLOOR) / (a.clamp(0, 1) + FLOOR))
+
+    def _drawn(self, condition: Tensor, grades: Tensor, seeds: Sequence[int]) -> Tensor:
+        device = next(self.network.parameters()).device
+        latent, noise = self.network.draw(seeds, size=condition.shape[2:], device=device)
+        drawn: Tensor = (self.network(condition.to(device), grades.to(device), latent, noise) + 1) / 2
+        return drawn
 
 
 def change_map(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +19,17 @@ from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.box_geometry import resize_square
 from monai_retina_gen.transforms.expansion.folder import expand
 
+from .alternative_images import Alternatives, Bank, rows_by_grade, rows_by_source, to_be_edited
 from .arms import EDITED_GRADES
 from .config import StudyConfig
+from .painters import paints
+from .paintings import nothing_new, painted_canvases, painted_edits
 from .photographs import Photographs, to_bytes
 from .texture import match_texture
 
-__all__ = ["Alternatives", "Bank", "make_alternatives", "make_bank"]
+__all__ = ["make_alternatives", "make_bank"]
 
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class Alternatives:
-    """Images that may replace photographs.
-
-    Args:
-        images: `(M, 3, S, S)` uint8.
-        grades: what each is of.
-        rows: for each photograph the rows of `images` that may replace it; empty where it is never replaced.
-        tried: images that were wanted; those that were refused are not among `images`.
-    """
-
-    images: Tensor
-    grades: list[int]
-    rows: list[Tensor]
-    tried: int
-
-    def only_where(self, others: Alternatives) -> Alternatives:
-        """The same for those photographs alone that `others` replaces too."""
-        rows = [own if len(other) else own[:0] for own, other in zip(self.rows, others.rows, strict=True)]
-        return replace(self, rows=rows)
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Generated images at the study's size: `images` `(M, 3, S, S)` uint8 and their grades."""
-
-    images: Tensor
-    grades: list[int]
 
 
 def make_bank(
@@ -122,24 +94,21 @@ def make_alternatives(
     if arm in ("sample", "synthesize"):
         if bank is None:
             raise ValueError(f"bank: none came, and the arm {arm!r} takes its images from one")
-        return _from_bank(bank, photographs)
+        return Alternatives(bank.images, bank.grades, rows_by_grade(bank.grades, photographs), len(bank.grades))
+    if arm == "canvas":
+        return painted_canvases(generator, photographs, config)
     if arm == "edit":
-        return _edits(generator, photographs, config)
+        make = painted_edits if paints(generator) else _edits
+        return make(generator, photographs, config)
     if of is None:
         raise ValueError(f"of: none came, and the arm {arm!r} is a control: of which images?")
+    if arm == "nothing-new":
+        return nothing_new(generator, photographs, of, config)
     if arm == "texture-matched":
         made = match_texture(photographs, of.images, of.grades)[0]
     else:
         made = _reconstructed(generator, photographs, config)
     return _one_each(made, photographs).only_where(of)
-
-
-def _from_bank(bank: Bank, photographs: Photographs) -> Alternatives:
-    grades = torch.tensor(bank.grades)
-    by_grade = {g: torch.nonzero(grades == g).flatten() for g in set(bank.grades)}
-    none = torch.empty(0, dtype=torch.long)  # a grade that the generator lacks stays real
-    rows = [by_grade.get(grade, none) for grade in photographs.grades]
-    return Alternatives(bank.images, bank.grades, rows, len(bank.grades))
 
 
 def _one_each(images: Tensor, photographs: Photographs) -> Alternatives:
@@ -175,19 +144,11 @@ def _edits(generator: RetinaGenerator, photographs: Photographs, config: StudyCo
     source = AugmentationSource(generator=generator, device=config.device, edit_options=edit_options)
     policy = AugmentationPolicy(prob=1.0, mode="edit", lesion=config.lesions, strength=config.strength)
     random = np.random.RandomState(0)
-    times = {g: -(-config.bank_size // photographs.grades.count(g)) for g in set(photographs.grades)}
-    chosen = [
-        row for row, grade in enumerate(photographs.grades) if grade in EDITED_GRADES for _ in range(times[grade])
-    ]
+    chosen = to_be_edited(photographs, EDITED_GRADES, config.bank_size)
     plans: list[Any] = [policy.draw(random, photographs.grades[row]) for row in chosen]
     made = _carry_out(source, plans, photographs.select(chosen))
     kept = [(row, image) for row, image in zip(chosen, made, strict=True) if image is not None]
     if not kept:
         raise ValueError(f"edit: {generator.name} refused all {len(made)} edits; leave the arm out")
     images, grades = torch.stack([image for _, image in kept]), [photographs.grades[row] for row, _ in kept]
-    return Alternatives(to_bytes(images), grades, _rows_of([row for row, _ in kept], len(photographs)), len(made))
-
-
-def _rows_of(chosen: Sequence[int], count: int) -> list[Tensor]:
-    sources = torch.tensor(chosen)
-    return [torch.nonzero(sources == row).flatten() for row in range(count)]
+    return Alternatives(to_bytes(images), grades, rows_by_source([row for row, _ in kept], len(photographs)), len(made))

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from monai_retina_gen.data import balance_probabilities
 from monai_retina_gen.generators import RetinaGenerator
+from monai_retina_gen.generators.lesion_painting import HEALTHY
 
 from .config import StudyConfig
+from .painters import only_paints, paints, why_no_painting
 from .photographs import Photographs
 
 __all__ = [
     "BASELINE",
+    "CANVAS_GRADES",
     "CONTROLS",
+    "EDITED_GRADES",
     "GENERATIVE",
     "Condition",
     "bank_mode",
@@ -21,10 +25,11 @@ __all__ = [
     "replacement_probabilities",
 ]
 
-GENERATIVE = ("sample", "sample-uniform", "edit", "synthesize")
+GENERATIVE = ("sample", "sample-uniform", "edit", "canvas", "synthesize")
 CONTROLS = {
     "reconstruct": ("sample", "synthesize"),
-    "texture-matched": ("sample", "synthesize", "edit"),
+    "texture-matched": ("sample", "synthesize", "edit", "canvas"),
+    "nothing-new": ("edit",),
 }
 """Generative arms by their control: it replaces what the arm replaces, at its resolution, with nothing new in it.
 
@@ -33,7 +38,9 @@ resolution too.
 """
 BASELINE = "oversample"
 EDITED_GRADES = (2, 3, 4)  # grade 1 has no exudates yet: Zhao et al. 2023, section 3
-_MODE = {"sample-uniform": "sample"}
+CANVAS_GRADES = (2, 3)  # nothing that is painted makes a 4
+_MODE = {"sample-uniform": "sample", "canvas": "synthesize", "nothing-new": "edit"}
+_PAINTED = ("canvas", "nothing-new")
 
 
 @dataclass(frozen=True)
@@ -125,14 +132,22 @@ def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photogra
     if mode != "sample" and not photographs.own_grades:
         return f"mode {mode!r} goes by the photographs' own grades, and their labels stand for several"
     # an edit changes the photograph only around its lesions, at the photograph's own resolution
-    if generator.image_size < config.image_size and arm != "edit":
+    if arm in _PAINTED or (arm == "edit" and paints(generator)):
+        reason = why_no_painting(generator, config)
+        if reason:
+            return reason
+    if arm in ("sample", "synthesize", "sample-uniform") and only_paints(generator):
+        return "it paints on photographs and draws no whole eyes"
+    if arm == "canvas" and HEALTHY not in photographs.grades:
+        return "there are no healthy photographs to be canvases"
+    if generator.image_size < config.image_size and arm not in ("edit", *_PAINTED):
         return (
             f"its images have {generator.image_size} px and the study {config.image_size} px; enlarged images would be "
             "told by their blur (use a smaller image_size)"
         )
     if max(photographs.grades) >= generator.num_classes:
         return f"it knows grades 0-{generator.num_classes - 1} only"
-    if mode == "synthesize" and not any("vessel" in item for item in photographs.items):
+    if arm == "synthesize" and not any("vessel" in item for item in photographs.items):
         return "the training photographs have no masks (vessel); --masks adds predicted ones"
     if not any(replacement_probabilities(Condition(arm, "-", 1.0), photographs).values()):
         return "the grades that it could add are not rarer than the others: nothing would be generated"
@@ -154,7 +169,8 @@ def replacement_probabilities(condition: Condition, photographs: Photographs) ->
     share = {label: condition.ratio * p for label, p in balance_probabilities(counts).items()}
     if arm == "sample-uniform":
         return dict.fromkeys(share, sum(share.values()) / len(share))
-    if arm == "edit":
-        edited = {label for label, grade in zip(labels, photographs.grades, strict=True) if grade in EDITED_GRADES}
+    if arm in ("edit", "canvas"):
+        grades = EDITED_GRADES if arm == "edit" else CANVAS_GRADES
+        edited = {label for label, grade in zip(labels, photographs.grades, strict=True) if grade in grades}
         return {label: p if label in edited else 0.0 for label, p in share.items()}
     return share

@@ -20,13 +20,15 @@ ARMS = {
     "oversample": "every grade equally often, with classic augmentation: the baseline of all comparisons",
     "reconstruct": "control of `sample` and `synthesize`: the replaced photographs only pass through the generator",
     "texture-matched": "control of every generative arm: the replaced photographs are only brought to its images' blur",
+    "nothing-new": "control of `edit` by painting: painted in the same places, with what they show already",
     "sample": "as `oversample`, with the photographs added by oversampling replaced by generated ones",
     "sample-uniform": "as `sample` with the same number of generated images, but an equal share in every grade",
     "edit": "as `sample`, with edits of the same eye, grades 2-4",
+    "canvas": "as `sample`, with healthy eyes that lesions are painted on, grades 2 and 3",
     "synthesize": "as `sample`, with images made from the photographs' masks, lesions composed after the grade",
 }
-"""Arms by name, with what they do. The last four are generative; the two before them are their controls, which run once
-for each arm that they control and replace what it replaces, as often."""
+"""Arms by name, with what they do. The last five are generative; the three before them are their controls, which run
+once for each arm that they control and replace what it replaces, as often."""
 
 
 SELECTIONS = ("average", "validation")
@@ -63,8 +65,9 @@ class StudyConfig:
         dropout: before the grader's last layer.
         classic: recipe of the classic augmentations, `default` or `cheng2021`.
         bank_size: generated images per grade, made ahead.
-        lesions: lesions that the arm `edit` draws from.
-        strength: range of its edit strength, shares of the calibrated range in [-1, 1].
+        lesions: lesions that the arm `edit` draws from, for generators with directions; painters add what the grade
+            shows, between 0.3 and all of what was composed.
+        strength: range of the edit strength along directions, shares of the calibrated range in [-1, 1].
         step: unit of that strength, `sigma`, `mu` or `max`; empty for the directions' own.
         amp: train in bfloat16 autocast; `None` does so on every device but the CPU.
         device: where graders and generators run.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from monai_retina_gen.data import split_by_group
 
-from .alternatives import Bank
+from .alternative_images import Bank
 from .config import StudyConfig
 from .photographs import Photographs, to_bytes
 from .texture import match_texture, texture_features

@@ -13,9 +13,11 @@ from pathlib import Path
 from monai_retina_gen.engines.cross_fitting import fold_of_group
 from monai_retina_gen.generators import RetinaGenerator
 
-from .alternatives import Alternatives, Bank, make_alternatives, make_bank
+from .alternative_images import Alternatives, Bank
+from .alternatives import make_alternatives, make_bank
 from .arms import Condition, bank_mode
 from .config import StudyConfig
+from .painters import only_paints
 from .photographs import Photographs
 
 __all__ = ["GeneratedImages", "Material", "Run", "Split"]
@@ -80,7 +82,7 @@ class GeneratedImages:
         return {
             name: self._bank(name)
             for name, generator in self.generators.items()
-            if anatomy or bank_mode("", generator, self.config.arms) == "sample"
+            if (anatomy or bank_mode("", generator, self.config.arms) == "sample") and not only_paints(generator)
         }
 
     def _bank(self, name: str, arm: str = "") -> Bank:

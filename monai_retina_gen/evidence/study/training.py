@@ -22,7 +22,7 @@ from monai_retina_gen.handlers import GeneratorEMAHandler, ProgressHandler
 from monai_retina_gen.metrics import quadratic_weighted_kappa
 from monai_retina_gen.networks import FundusGrader
 
-from .alternatives import Alternatives
+from .alternative_images import Alternatives
 from .config import StudyConfig
 from .photographs import Photographs
 

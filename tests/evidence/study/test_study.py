@@ -166,9 +166,9 @@ def test_arms_that_make_no_sense_are_left_out_with_a_reason() -> None:
     assert [c.ratio for c in conditions if c.arm == "sample"] == [0.5, 1.0]
     assert [c.ratio for c in conditions if c.arm == "reconstruct"] == [1.0]
     assert {(c.arm, c.of) for c in conditions if c.of} == {("reconstruct", "sample"), ("texture-matched", "sample")}
-    assert len(skipped) == 2
-    assert "no mode 'edit'" in skipped[0]
-    assert "no mode 'synthesize'" in skipped[1]
+    assert [line.split(" with ")[0] for line in skipped] == ["nothing-new", "edit", "canvas", "synthesize"]
+    assert "no mode 'edit'" in skipped[1]
+    assert "no mode 'synthesize'" in skipped[3]
     larger = StudyConfig(datalist="-", out="-", arms=("none", "sample"), image_size=128)
     assert "64 px" in expand_arms(larger, {"vae": generator}, photographs(GRADES, size=8))[1][0]
     assert "no generator" in expand_arms(config, {}, photographs(GRADES, size=8))[1][0]

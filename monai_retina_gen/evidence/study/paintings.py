@@ -1,0 +1,215 @@
+"""Painted photographs for a study: edits of the same eye, healthy canvases, and the control with nothing new in it.
+
+New lesions are composed from the training photographs alone, where they have masks; own masks are theirs, or found by
+the generator's segmenter.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_retina_gen.data import CONDITION_KEYS, MaskComposer, build_lesion_bank
+from monai_retina_gen.editing.edit_request import EditRequest
+from monai_retina_gen.generators import RetinaGenerator
+from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
+from monai_retina_gen.networks import PAINTED_LESIONS
+from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
+from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH
+
+from .alternative_images import Alternatives, LesionChange, rows_by_grade, rows_by_source, to_be_edited
+from .arms import CANVAS_GRADES, EDITED_GRADES
+from .config import StudyConfig
+from .photographs import Photographs, to_bytes
+
+__all__ = ["nothing_new", "painted_canvases", "painted_edits"]
+
+BATCH = 16
+ANATOMY = ("fov", "od", "vessel")
+
+
+def painted_edits(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Alternatives:
+    """Photographs with more lesions of their grade, as many of each as make `bank_size` of its grade."""
+    painter, masks = _with_own_lesions(generator, photographs), _OwnMasks(photographs)
+    chosen = to_be_edited(photographs, set(EDITED_GRADES) & set(_composer(painter).grades), config.bank_size)
+    seeds, strengths = _drawn(len(chosen))
+    images, changes = [], []
+    for few in _alike(chosen, masks.keys, "edit"):
+        rows = [chosen[i] for i in few]
+        part = photographs.select(rows)
+        request = EditRequest.of(
+            part.float_images.to(config.device),
+            painter.check_grades(part.grades),
+            lesion="",
+            strength=strengths[few],
+            seeds=[seeds[i] for i in few],
+            masks=masks(rows, CONDITION_KEYS, config),
+        )
+        for at, image, change in _paint(painter, request):
+            images.append(to_bytes(image))
+            changes.append(LesionChange(rows[at], seeds[few[at]], *change))
+    return _kept(painter.name, images, changes, photographs, len(chosen))
+
+
+def _paint(painter: LesionPainting, request: EditRequest) -> Iterator[tuple[int, Tensor, tuple[Tensor, Tensor]]]:
+    """Row, image, and lesions before and after, of the edits that were not refused."""
+    pending = painter.begin_edits(request, with_masks=True)
+    rows = [i for i, reason in enumerate(pending.refused) if not reason]
+    if not rows:
+        return
+    drawn, reasons = pending.draw(rows, request.strengths[rows])
+    images = request.images.index_put((torch.tensor(rows),), drawn)
+    after = pending.masks(images, request.strengths)
+    for row, reason in zip(rows, reasons, strict=True):
+        if not reason:
+            yield row, images[row], (_sparse(pending.own, row), _sparse(after, row))
+
+
+def _sparse(masks: Mapping[str, Tensor], row: int) -> Tensor:
+    return to_bytes(torch.cat([masks[name][row] for name in PAINTED_LESIONS])).to_sparse()
+
+
+def _lesions(each: Sequence[Tensor], real: Tensor) -> dict[str, Tensor]:
+    planes = torch.stack([lesions.to_dense() for lesions in each]).to(real) / 255
+    return {name: planes[:, [plane]] for plane, name in enumerate(PAINTED_LESIONS)}
+
+
+def _kept(
+    name: str, images: list[Tensor], changes: list[LesionChange], photographs: Photographs, tried: int
+) -> Alternatives:
+    if not images:
+        raise ValueError(f"edit: {name} refused all {tried} edits; leave the arm out")
+    sources = [change.row for change in changes]
+    grades = [photographs.grades[row] for row in sources]
+    return Alternatives(torch.stack(images), grades, rows_by_source(sources, len(photographs)), tried, changes)
+
+
+@torch.no_grad()
+def nothing_new(
+    generator: RetinaGenerator, photographs: Photographs, of: Alternatives, config: StudyConfig
+) -> Alternatives:
+    """The same photographs painted in the same places, with nothing but what they show already.
+
+    Args:
+        generator: made the edits.
+        photographs: the training photographs.
+        of: the edits.
+        config: the study's settings.
+    """
+    painter = _painting(generator)
+    masks, rows_of = _OwnMasks(photographs), [change.row for change in of.changes]
+    images = of.images.clone()
+    for few in _alike(rows_of, masks.keys, "nothing-new"):
+        changes, part = [of.changes[i] for i in few], photographs.select([rows_of[i] for i in few])
+        real = part.float_images.to(config.device)
+        own, wanted = (_lesions(each, real) for each in zip(*((c.own, c.wanted) for c in changes), strict=True))
+        found = painter.found_masks(real, masks([rows_of[i] for i in few], ANATOMY, config) | own)
+        drawn, where = painter.painter.draw(
+            real,
+            found,
+            wanted,
+            seeds=[change.seed for change in changes],
+            grades=painter.check_grades(part.grades),
+            nothing_new=True,
+        )
+        images[few] = to_bytes(torch.where(where > 0, drawn.clamp(0, 1), real))
+    return Alternatives(images, of.grades, of.rows, of.tried)
+
+
+def painted_canvases(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Alternatives:
+    """Healthy training photographs painted to grades: `bank_size` of each that the photographs and the lesions have."""
+    painter, masks = _with_own_lesions(generator, photographs), _OwnMasks(photographs)
+    wanted = [g for g in CANVAS_GRADES if g in photographs.grades and g in _composer(painter).grades]
+    healthy = [row for row, grade in enumerate(photographs.grades) if grade == HEALTHY]
+    grades = [grade for grade in wanted for _ in range(config.bank_size)]
+    chosen = [healthy[i % len(healthy)] for i in range(len(grades))]
+    seeds, strengths = _drawn(len(chosen))
+    images, made = [], []
+    for few in _alike(chosen, masks.keys, "canvas"):
+        rows = [chosen[i] for i in few]
+        canvas = photographs.select(rows).float_images.to(config.device)
+        options = {"seeds": [seeds[i] for i in few], "strength": strengths[few]}
+        own = masks(rows, ANATOMY, config)
+        batch = painter.paint_canvases(canvas, [grades[i] for i in few], masks=own, **options)
+        for i, image, record in zip(few, batch.image, batch.records, strict=True):
+            if not record.options.get("refused"):
+                images.append(to_bytes(image))
+                made.append(grades[i])
+    if not images:
+        raise ValueError(f"canvas: {painter.name} refused all {len(chosen)} canvases; leave the arm out")
+    return Alternatives(torch.stack(images), made, rows_by_grade(made, photographs), len(chosen))
+
+
+def _painting(generator: RetinaGenerator) -> LesionPainting:
+    if not isinstance(generator, LesionPainting) or generator.painter is None:
+        raise ValueError(f"generator: {generator.name} came, which paints no photographs")
+    return generator
+
+
+def _with_own_lesions(generator: RetinaGenerator, photographs: Photographs) -> LesionPainting:
+    """The generator with lesions of these photographs alone; with its own where they have no masks."""
+    painter = _painting(generator)
+    if not any(key in item for item in photographs.items for key in PAINTED_LESIONS):
+        return painter
+    composer = MaskComposer(build_lesion_bank(photographs.items, progress=True))
+    painter = copy.copy(painter)
+    painter.composer = lambda: composer
+    return painter
+
+
+def _composer(painter: LesionPainting) -> MaskComposer:
+    assert painter.composer is not None  # why_no_painting
+    return painter.composer()
+
+
+def _drawn(number: int) -> tuple[list[int], Tensor]:
+    """Seeds and strengths of images."""
+    random = np.random.RandomState(0)
+    seeds = random.randint(0, 2**31, number, dtype=np.int64)
+    return [int(seed) for seed in seeds], torch.from_numpy(random.uniform(*DEFAULT_STRENGTH, number)).float()
+
+
+def _alike(rows: Sequence[int], keys: Callable[[int], tuple[str, ...]], what: str) -> Iterator[list[int]]:
+    """Batches of indices into `rows`, of photographs with the same masks."""
+    order = sorted(range(len(rows)), key=lambda i: keys(rows[i]))
+    bar = tqdm(total=len(rows), desc=what, leave=False)
+    for _, same in groupby(order, key=lambda i: keys(rows[i])):
+        each = list(same)
+        for start in range(0, len(each), BATCH):
+            yield each[start : start + BATCH]
+            bar.update(len(each[start : start + BATCH]))
+    bar.close()
+
+
+class _OwnMasks:
+    """Masks of photographs as 8 bits, each read once."""
+
+    def __init__(self, photographs: Photographs) -> None:
+        self.photographs = photographs
+        self.kept: dict[int, dict[str, Tensor]] = {}
+
+    def keys(self, row: int) -> tuple[str, ...]:
+        """Masks that a photograph has."""
+        return tuple(key for key in CONDITION_KEYS if key in self.photographs.items[row])
+
+    def __call__(self, rows: Sequence[int], names: Sequence[str], config: StudyConfig) -> dict[str, Tensor]:
+        """Those of some photographs with the same ones, `(B, 1, S, S)` in [0, 1]."""
+        for row in rows:
+            if row not in self.kept:
+                self.kept[row] = self._read(row, config.image_size)
+        found = [name for name in self.keys(rows[0]) if name in names]
+        return {n: torch.stack([self.kept[r][n] for r in rows]).to(config.device).float() / 255 for n in found}
+
+    def _read(self, row: int, size: int) -> dict[str, Tensor]:
+        item, keys = self.photographs.items[row], self.keys(row)
+        if not keys:
+            return {}
+        loaded = LoadFundusd(keys="image", mask_keys=keys)({key: item[key] for key in ("image", *keys)})
+        cropped = CropToFieldOfViewd(keys="image", mask_keys=keys, size=size)(loaded)
+        return {key: to_bytes(cropped[key]) for key in keys}
