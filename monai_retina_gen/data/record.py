@@ -76,7 +76,7 @@ class GenerationRecord:
 
     def to_xmp(self) -> str:
         """XMP packet with IPTC's digital source type: generated, or a photograph edited by a generator."""
-        edited = self.mode in ("edit", "reconstruct")
+        edited = self.mode in ("edit", "reconstruct") or self.options.get("canvas")
         kind = "compositeWithTrainedAlgorithmicMedia" if edited else "trainedAlgorithmicMedia"
         return _XMP.format(source_type=_SOURCE_TYPES + kind)
 

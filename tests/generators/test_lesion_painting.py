@@ -41,7 +41,12 @@ def test_lesions_of_the_grade_are_added_and_nothing_else_changes(phantom_bank: L
     for name in LESIONS:
         assert bool((batch.masks[name] >= masks[name]).all()), name  # the eye's own stay
     assert all(torch.equal(batch.masks[name], masks[name]) for name in ("fov", "od", "vessel"))
-    asked = MaskComposer(phantom_bank).compose({k: masks[k][0] for k in ("fov", "od")}, 3, seed=4).masks
+    own = {name: masks[name][0] for name in LESIONS}
+    asked = (
+        MaskComposer(phantom_bank)
+        .compose({k: masks[k][0] for k in ("fov", "od")}, 3, seed=4, lesions=LESIONS, own=own)
+        .masks
+    )
     new = torch.stack([asked[name] for name in LESIONS]).amax(0) > 0
     assert torch.equal(batch.image[:, :, ~new[0]], image[:, :, ~new[0]])
     assert not torch.equal(batch.image, image)
@@ -98,12 +103,14 @@ def test_a_larger_share_changes_more(shares: tuple[float, float], change: str, s
         own[name][0][torch.randint(0, 32, (3,), generator=drawn), torch.randint(0, 32, (3,), generator=drawn)] = 1.0
 
     class Composes:
-        def compose(self, *a: Any, **options: Any) -> Any:
+        lesions = LESIONS
+
+        def compose(self, *a: Any, strength: float, **options: Any) -> Any:
             masks = {name: torch.zeros(1, 32, 32) for name in LESIONS}
-            masks["he"][0, ::6, ::6] = 1.0
+            masks["he"][0, : int(32 * strength), ::6] = 1.0
             return type("Made", (), {"masks": masks, "profile": "eye"})
 
-    wanted = WantedLesions.of(own, LESIONS, change, composer=Composes(), grade=3, seed=seed)  # type: ignore[arg-type]
+    wanted = WantedLesions(own, LESIONS, change, composer=Composes(), grade=3, seed=seed)  # type: ignore[arg-type]
     less, more = (wanted.at(share) for share in sorted(shares))
     before = wanted.at(0.0)
     assert torch.equal(before, torch.cat([own[name] for name in LESIONS]))
@@ -121,7 +128,7 @@ def test_the_share_is_that_of_the_pieces(phantom_bank: LesionBank) -> None:
     for share in (0.25, 0.5, 1.0):
         own = {k: m[0] for k, m in masks.items()}
         composer = MaskComposer(phantom_bank)
-        wanted = WantedLesions.of(own, LESIONS, "add", composer=composer, grade=3, seed=3).at(share)
+        wanted = WantedLesions(own, LESIONS, "add", composer=composer, grade=3, seed=3).at(share)
         counts.append(sum(int(ndimage.label(plane.numpy() > 0)[1]) for plane in wanted))
     assert counts[0] == pytest.approx(counts[2] / 4, abs=1.5)
     assert counts[1] == pytest.approx(counts[2] / 2, abs=1.5)
@@ -248,8 +255,8 @@ def test_a_record_makes_its_picture_again(
 def test_healthy_eyes_are_painted_to_grades(phantom_bank: LesionBank) -> None:
     image, masks = phantom(0)
     generator = painting_generator(phantom_bank, Knows({k: masks[k] for k in ("od", "vessel", "he")}))
-    batch = generator.synthesize(None, [1, 2, 3], seeds=[1, 2, 3], canvas=image.expand(3, -1, -1, -1))
-    assert batch.grade.tolist() == [1, 2, 3]
+    batch = generator.synthesize(None, [1, 2, 4], seeds=[1, 2, 3], canvas=image.expand(3, -1, -1, -1))
+    assert batch.grade.tolist() == [1, 2, 4]
     assert [record.mode for record in batch.records] == ["synthesize"] * 3
     assert set(MASKS) <= set(batch.masks)
     assert not any(bool(batch.masks[name][0].any()) for name in ("he", "ex", "se"))

@@ -11,14 +11,14 @@ from torch import Tensor
 from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
 from monai_retina_gen.data.eye_geometry import EyeGeometry
-from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
+from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, rule_violation
 from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, parse_lesions
 from monai_retina_gen.editing.painting.own_masks import OwnMasks
 from monai_retina_gen.editing.painting.paint import Painter, paint
 from monai_retina_gen.editing.painting.pieces import label_change, quadrant_counts
 from monai_retina_gen.editing.painting.visible import without_invisible
 from monai_retina_gen.editing.painting.wanted_lesions import PAINTING_EDITS, WantedLesions
-from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.errors import DatalistError, ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 
 __all__ = ["SMALLEST_SIDE", "PaintedEdits", "needed_masks"]
@@ -68,15 +68,15 @@ class PaintedEdits:
     ) -> None:
         _check(request, change)
         self.painter, self.request, self.change, self.with_masks = painter, request, change, with_masks
-        self.made_with = dict(made_with or {})
+        self.made_with, self.healthy = dict(made_with or {}), unmasked_healthy
         grades = request.grades.tolist()
         self.lesions = [_lesions(each, grade, change) for each, grade in zip(request.lesions, grades, strict=True)]
         self.refused = [self._excluded(grade, each) for grade, each in zip(grades, self.lesions, strict=True)]
         self.strengths = request.strengths
-        self.own = self._found(own_masks, unmasked_healthy)
+        self.own = self._found(own_masks)
         self.wanted: dict[int, WantedLesions] = {}
         for row in (i for i, reason in enumerate(self.refused) if not reason):
-            self.wanted[row] = self._wanted(row, composer)
+            self.refused[row] = self._begin(row, composer)
 
     def draw(self, rows: list[int], strengths: Tensor) -> tuple[Tensor, list[str]]:
         """Painted images of some rows, and what speaks against each; see `PendingEdits`."""
@@ -116,14 +116,14 @@ class PaintedEdits:
             return ""
         return excluded_lesions(grade, lesions or PAINTED_LESIONS)
 
-    def _found(self, own_masks: OwnMasks, healthy: bool) -> dict[str, Tensor]:
+    def _found(self, own_masks: OwnMasks) -> dict[str, Tensor]:
         """Masks of all photographs; nothing is looked for in those that are refused already."""
         request = self.request
         rows = [i for i, reason in enumerate(self.refused) if not reason or self.with_masks]
         empty = torch.zeros_like(request.images[:, :1])
         given = {name: mask[rows] for name, mask in request.masks.items() if name in CONDITION_KEYS}
-        given |= {name: empty[rows] for name in PAINTED_LESIONS if healthy and name not in given}
-        needed = needed_masks(self.painter) if not healthy else ("od", "vessel", *PAINTED_LESIONS)
+        given |= {name: empty[rows] for name in PAINTED_LESIONS if self.healthy and name not in given}
+        needed = needed_masks(self.painter) if not self.healthy else ("od", "vessel", *PAINTED_LESIONS)
         found = own_masks(request.images[rows], given, needed)
         grades = request.grades[rows].tolist()
         # false alarms: the grade excludes them
@@ -135,16 +135,23 @@ class PaintedEdits:
             own[name][rows] = mask
         return own
 
-    def _wanted(self, row: int, composer: Callable[[], MaskComposer]) -> WantedLesions:
+    def _begin(self, row: int, composer: Callable[[], MaskComposer]) -> str:
+        """Say what a row wants; why that cannot be, `""` where it can."""
         own, lesions = {name: mask[row] for name, mask in self.own.items()}, self.lesions[row]
         eye = EyeGeometry.from_masks(own["fov"][0].cpu().numpy(), own["od"][0].cpu().numpy())
         if eye.disc_radius < SMALLEST_DISC * eye.radius:
-            self.refused[row] = NO_DISC
-        elif self.change == "remove" and not any(bool((own[name] > 0).any()) for name in lesions):
-            self.refused[row] = NONE_OWN
-        makes = None if self.change == "remove" or self.refused[row] else composer()
+            return NO_DISC
+        if self.change == "remove" and not any(bool((own[name] > 0).any()) for name in lesions):
+            return NONE_OWN
         grade, seed = int(self.request.grades[row]), self.request.seeds[row]
-        return WantedLesions.of(own, lesions, self.change, composer=makes, grade=grade, seed=seed)
+        makes = None if self.change == "remove" else composer()
+        wanted = WantedLesions(own, lesions, self.change, composer=makes, grade=grade, seed=seed)
+        try:
+            wanted.at(float(self.strengths[row]))
+        except DatalistError as error:
+            return str(error)
+        self.wanted[row] = wanted
+        return ""
 
     def _after(self, rows: list[int], strengths: Tensor) -> dict[str, Tensor]:
         planes = torch.stack([self.wanted[row].at(float(s)) for row, s in zip(rows, strengths, strict=True)])
@@ -158,7 +165,9 @@ class PaintedEdits:
             return NOTHING
         field, disc = self.own["fov"][row], self.own["od"][row]
         before, after = (quadrant_counts(masks, field, disc) for masks in (own, shown))
-        return label_change(int(self.request.grades[row]), before, after)
+        grade = int(self.request.grades[row])
+        # a healthy eye is of another grade only once it shows what that grade needs
+        return rule_violation(grade, after) if self.healthy and strength else label_change(grade, before, after)
 
 
 def needed_masks(painter: Painter) -> tuple[str, ...]:

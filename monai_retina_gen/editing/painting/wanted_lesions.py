@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,27 +17,30 @@ PAINTING_EDITS = ("add", "replace", "remove")
 """Lesions of the grade's kind and number are added to the eye's own, take their place, or the own ones go."""
 
 
-@dataclass(frozen=True)
 class WantedLesions:
-    """Lesions of one eye, before and after, `(4, H, W)` in [0, 1] in the order of `PAINTED_LESIONS`.
+    """Lesions of one eye before and after an edit, at any share of it.
 
     Args:
-        own: what it shows.
-        going: share of the edit from which on each own piece is gone, see `piece_order`; infinite for what stays.
-        new: composed lesions.
-        coming: share of the edit from which on each of them is there.
-        profile: the photograph that said which lesions there are, `""` where none was asked.
+        own: masks of the eye, `(1, H, W)` in [0, 1]: `fov`, `od` and `PAINTED_LESIONS`.
+        lesions: that change.
+        change: one of `PAINTING_EDITS`.
+        composer: composes new ones; not asked for `"remove"`.
+        grade: of the eye.
+        seed: of all draws.
+
+    Attributes:
+        profile: the photograph of the bank that said which lesions there are, `""` before any was asked.
+
+    Examples:
+        >>> own = {name: torch.zeros(1, 8, 8) for name in ("fov", "od", *PAINTED_LESIONS)}
+        >>> own["ex"][0, 2, 2], own["ex"][0, 5, 5], own["he"][0, 0, 0] = 1, 1, 1
+        >>> gone = WantedLesions(own, ["ex"], "remove", composer=None, grade=2, seed=0)
+        >>> [int(gone.at(share).sum()) for share in (0.0, 0.5, 1.0)]
+        [3, 2, 1]
     """
 
-    own: Tensor
-    going: Tensor
-    new: Tensor
-    coming: Tensor
-    profile: str = ""
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         own: Mapping[str, Tensor],
         lesions: Sequence[str],
         change: str,
@@ -46,41 +48,36 @@ class WantedLesions:
         composer: MaskComposer | None,
         grade: int,
         seed: int,
-    ) -> WantedLesions:
-        """Draw what an edit wants.
-
-        Args:
-            own: masks of the eye, `(1, H, W)` in [0, 1]: `fov`, `od` and `PAINTED_LESIONS`.
-            lesions: that change.
-            change: one of `PAINTING_EDITS`.
-            composer: composes new ones; not asked for `"remove"`.
-            grade: of the eye.
-            seed: of all draws.
-
-        Examples:
-            >>> own = {name: torch.zeros(1, 8, 8) for name in ("fov", "od", *PAINTED_LESIONS)}
-            >>> own["ex"][0, 2, 2], own["ex"][0, 5, 5], own["he"][0, 0, 0] = 1, 1, 1
-            >>> gone = WantedLesions.of(own, ["ex"], "remove", composer=None, grade=2, seed=0)
-            >>> [int(gone.at(share).sum()) for share in (0.0, 0.5, 1.0)]
-            [3, 2, 1]
-        """
-        before = torch.cat([own[name] for name in PAINTED_LESIONS])
-        asked = torch.tensor([name in lesions for name in PAINTED_LESIONS], device=before.device)[:, None, None]
-        new, profile = torch.zeros_like(before), ""
-        if change != "remove" and composer is not None:
-            anatomy = {name: own[name].cpu() for name in ("fov", "od")}
-            made = composer.compose(anatomy, grade, seed=seed)
-            new, profile = torch.cat([made.masks[name] for name in PAINTED_LESIONS]).to(before) * asked, made.profile
-        going = torch.full_like(before, torch.inf)
-        if change != "add":
-            going = piece_order(before * asked, seed)
-        stays = (before > 0) & going.isinf()
-        # under a lesion that stays nothing else is drawn: a pixel shows one lesion
-        covered = stays.any(0) & ~stays
-        new = new.masked_fill(covered, 0)
-        return cls(before, going, new, piece_order(new, seed), profile)
+    ) -> None:
+        self.own = torch.cat([own[name] for name in PAINTED_LESIONS])
+        asked = torch.tensor([name in lesions for name in PAINTED_LESIONS], device=self.own.device)[:, None, None]
+        takes = change != "add"
+        self.going = piece_order(self.own * asked, seed) if takes else torch.full_like(self.own, torch.inf)
+        self.composer = None if change == "remove" else composer
+        self.lesions, self.grade, self.seed, self.profile = tuple(lesions), grade, seed, ""
+        self.anatomy = {name: own[name].cpu() for name in ("fov", "od")}
+        self.staying = {n: own[n].cpu() for n in PAINTED_LESIONS if not (takes and n in lesions)}
+        self._composed: tuple[float, Tensor] = (0.0, torch.zeros_like(self.own))
 
     def at(self, share: float) -> Tensor:
-        """Lesions `(4, H, W)` after a share of the edit, in [0, 1]; at 0 the eye's own."""
-        left, come = self.own.masked_fill(self.going <= share, 0), self.new.masked_fill(self.coming > share, 0)
-        return torch.maximum(left, come)
+        """Lesions `(4, H, W)` in [0, 1] after a share of the edit; at 0 the eye's own.
+
+        Raises:
+            DatalistError: where the composer has no such lesions for the grade.
+        """
+        return torch.maximum(self.own.masked_fill(self.going <= share, 0), self._new(share))
+
+    def _new(self, share: float) -> Tensor:
+        """Composed lesions, of which a larger share has all that a smaller one has."""
+        if self.composer is not None and self._composed[0] != share:
+            self._composed = share, self._compose(self.composer, share)
+        return self._composed[1] if share else torch.zeros_like(self.own)
+
+    def _compose(self, composer: MaskComposer, share: float) -> Tensor:
+        kinds = [name for name in self.lesions if name in composer.lesions]
+        made = composer.compose(
+            self.anatomy, self.grade, seed=self.seed, strength=share, lesions=kinds, own=self.staying
+        )
+        self.profile = made.profile
+        asked = [made.masks[name] * (name in self.lesions) for name in PAINTED_LESIONS]
+        return torch.cat(asked).to(self.own)

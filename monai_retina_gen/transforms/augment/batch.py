@@ -6,7 +6,7 @@ The batch keeps its size; one forward pass makes all the images that were drawn.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from monai_retina_gen.data import ICDR_GRADE, MaskComposer, grades_of
 from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
+from monai_retina_gen.transforms.augment.becoming import other_keys, row_becomes
 from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
 from monai_retina_gen.transforms.augment.field_match import warn_of_other_field
 from monai_retina_gen.transforms.augment.outcome import (
@@ -94,6 +95,8 @@ class BatchGenerativeAugment(WorkerSeeded):
         lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
+        canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        canvas_grades: Collection[int] = (2, 3),
         background: float | None = None,
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
@@ -113,9 +116,12 @@ class BatchGenerativeAugment(WorkerSeeded):
             lesion_bank=lesion_bank,
             synthesize_options=synthesize_options,
             edit_options=edit_options,
+            canvas=canvas,
+            canvas_grades=canvas_grades,
+            label_key=str(label_key),
             background=background,
         )
-        check_mask_keys(self.policy.modes, self.mask_keys, self.source.has_bank)
+        check_mask_keys(self.policy.modes, self.mask_keys, self.source.has_bank, self.source.has_canvases)
         if self.source.has_bank:
             self.source.maker.check_modes(self.policy.modes)
 
@@ -147,7 +153,11 @@ class BatchGenerativeAugment(WorkerSeeded):
         count = len(images)
         groups = [group_of(group) for group in batch.get(self.group_key, [None] * count)]
         upright = {name: turned(plain(mask), order) for name, mask in masks.items()}
-        return RealImages(turned(plain(images), order), upright, sources_of(images, count), groups)
+        others = other_keys(batch, self._own_keys())
+        return RealImages(turned(plain(images), order), upright, sources_of(images, count), groups, others)
+
+    def _own_keys(self) -> tuple[Any, ...]:
+        return (self.image_key, self.label_key, *self.mask_keys)
 
     def _finished(self, batch: dict[str, Any], outcomes: list[Outcome], order: str) -> dict[str, Any]:
         images = batch[self.image_key]
@@ -158,7 +168,9 @@ class BatchGenerativeAugment(WorkerSeeded):
         images = taken_over(images, torch.stack([image for image, _ in done])) if any(made) else images
         batch[self.image_key] = with_notes(images, notes)
         batch.update(item_notes(self.image_key, notes))
-        for outcome in outcomes:
+        for row, outcome in enumerate(outcomes):
+            if outcome.eye is not None and outcome.record is not None:
+                row_becomes(batch, row, outcome.eye, outcome.record.grade, self._own_keys())
             check_stale_masks(batch, self.mask_keys, outcome)
         for name in self.mask_keys:
             if name in batch and any(name in outcome.masks for outcome in outcomes):

@@ -62,7 +62,7 @@ class ConditionMasks:
         return {**anatomy, **lesions}, [{"composed_from": one.profile} for one in made]
 
 
-def check_mask_keys(modes: Sequence[str], mask_keys: Sequence[str], has_bank: bool) -> None:
+def check_mask_keys(modes: Sequence[str], mask_keys: Sequence[str], has_bank: bool, has_canvases: bool = False) -> None:
     """Raise `ValueError` where image and masks could not stay together."""
     if mask_keys and "sample" in modes:
         raise ValueError(
@@ -70,7 +70,7 @@ def check_mask_keys(modes: Sequence[str], mask_keys: Sequence[str], has_bank: bo
             "do not belong. Use mode='synthesize', which changes image and masks together, or leave mask_keys out and "
             "drop the masks from the items"
         )
-    if "synthesize" in modes and not mask_keys and not has_bank:
+    if "synthesize" in modes and not mask_keys and not has_bank and not has_canvases:
         raise ValueError(
             "mode 'synthesize' needs mask_keys: the keys of the masks that images are made from, such as "
             "('vessel', 'od', 'fov', 'ma', 'he', 'ex', 'se')"

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_retina_gen.data import CONDITION_KEYS
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import GeneratedBatch, GeneratorHandle
 from monai_retina_gen.networks.resizing import resized
+from monai_retina_gen.transforms.augment.canvases import Canvases, CanvasEye
 from monai_retina_gen.transforms.augment.conditions import ConditionMasks, resized_masks
 from monai_retina_gen.transforms.augment.fitting import check_size, fitted
 from monai_retina_gen.transforms.augment.outcome import Outcome
@@ -29,6 +31,7 @@ class FromGenerator:
     Args:
         handle: the generator.
         conditions: makes the masks that `synthesize` starts from.
+        canvases: healthy eyes that `synthesize` paints on; without them images are made of masks.
         allow_upsampling: allow its images to be enlarged to larger items.
         synthesize_options: further arguments of its `synthesize`.
         edit_options: further arguments of its `edit`.
@@ -39,11 +42,13 @@ class FromGenerator:
         handle: GeneratorHandle,
         *,
         conditions: ConditionMasks,
+        canvases: Canvases | None = None,
         allow_upsampling: bool = False,
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.handle, self.conditions, self.allow_upsampling = handle, conditions, allow_upsampling
+        self.canvases = canvases
         self.synthesize_options, self.edit_options = dict(synthesize_options or {}), dict(edit_options or {})
 
     def check_modes(self, modes: Sequence[str]) -> None:
@@ -53,6 +58,8 @@ class FromGenerator:
 
     def refusal(self, plan: AugmentationPlan) -> str:
         """Why the generator has no image for a plan, `""` where it has."""
+        if plan.mode == "synthesize" and self.canvases is not None and plan.grade not in self.canvases.grades:
+            return f"grade {plan.grade} is not painted on canvases (canvas_grades={sorted(self.canvases.grades)})"
         if plan.mode != "sample" or plan.grade not in self.handle.get().missing_grades:
             return ""
         return f"{self.handle.get().name} has no image of grade {plan.grade}"
@@ -87,7 +94,7 @@ class FromGenerator:
         grades, seeds = [plan.grade for plan in plans], [plan.seed for plan in plans]
         mode = plans[0].mode
         if mode == "synthesize":
-            return self._synthesize(plans, real)
+            return self._synthesize(plans, real) if self.canvases is None else self._on_canvases(plans, real)
         with self.handle.lent(mode) as generator:
             if mode == "sample":
                 batch = generator.sample(grades, seeds=seeds)
@@ -113,6 +120,31 @@ class FromGenerator:
         ]
         return self._outcomes(replace(batch, masks={**wanted, **changed}, records=records), real)
 
+    def _on_canvases(self, plans: Sequence[AugmentationPlan], real: RealImages) -> list[Outcome]:
+        """Healthy eyes painted to the plans' grades."""
+        assert self.canvases is not None  # make
+        side, where = int(real.images.shape[-1]), zip(plans, real.groups, real.sources, strict=True)
+        eyes = [self.canvases.draw(plan.seed, side, group=group, path=path) for plan, group, path in where]
+        outcomes = [Outcome(refused=_unfit(eye, real)) for eye in eyes]
+        rows = [i for i, outcome in enumerate(outcomes) if not outcome.refused]
+        if not rows:
+            return outcomes
+        own, images = [eyes[i] for i in rows], real.images
+        shared = set.intersection(*(set(eye.masks) for eye in own))
+        with self.handle.lent("synthesize") as generator:
+            batch = generator.synthesize(
+                {name: torch.stack([eye.masks[name] for eye in own]).to(images) for name in sorted(shared)},
+                [plans[i].grade for i in rows],
+                seeds=[plans[i].seed for i in rows],
+                canvas=torch.stack([eye.image.as_tensor() for eye in own]).to(images),
+                sources=[str(eye.item["image"]) for eye in own],
+                **self.synthesize_options,
+            )
+        for row, made in zip(rows, self._outcomes(batch, real.take(rows)), strict=True):
+            refused = str(made.record.options.get("refused", "")) if made.record else ""
+            outcomes[row] = Outcome(refused=refused) if refused else replace(made, eye=eyes[row])
+        return outcomes
+
     def _outcomes(self, batch: GeneratedBatch, real: RealImages) -> list[Outcome]:
         size = tuple(real.images.shape[-2:])
         images, masks = (
@@ -128,6 +160,15 @@ class FromGenerator:
 def _seen(real: RealImages) -> Tensor:
     """The images as generators want them: interpolation may leave values that are 1e-4 outside [0, 1]."""
     return real.images.float().clamp(0, 1)
+
+
+def _unfit(eye: CanvasEye, real: RealImages) -> str:
+    """Why an item cannot become a canvas, `""` where it can."""
+    lacking = [repr(key) for key in sorted(real.others, key=str) if key not in eye.item]
+    lacking += [repr(name) for name in real.masks if name not in CONDITION_KEYS]
+    if not lacking:
+        return ""
+    return f"canvas {eye.item['image']}: it has no {', '.join(lacking)}, which the item has: drop them from the items"
 
 
 def _sourced(record: GenerationRecord, source: str) -> GenerationRecord:

@@ -10,7 +10,7 @@ import torch
 from monai_retina_gen.editing import Gate, GateVerdict, first_accepted
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
-from monai_retina_gen.transforms.augment.real_images import RealImages
+from monai_retina_gen.transforms.augment.real_images import RealImages, group_of
 
 __all__ = ["under_gate"]
 
@@ -39,10 +39,16 @@ def under_gate(
     def attempt(rows: list[int], number: int) -> list[str]:
         tried, own = [plans[i].retry(number) for i in rows], real.take(rows)
         outcomes = make(tried, own)
-        verdict = _verdict(gate, outcomes, tried, own)
-        for row, outcome, reason in zip(rows, outcomes, verdict.reasons, strict=True):
-            made[row] = Outcome(refused=reason) if reason else _verified(outcome, verdict.judge)
-        return list(verdict.reasons)
+        reasons, drawn = [each.refused for each in outcomes], [i for i, each in enumerate(outcomes) if not each.refused]
+        judge = ""
+        if drawn:
+            verdict = _verdict(gate, [outcomes[i] for i in drawn], [tried[i] for i in drawn], own.take(drawn))
+            judge = verdict.judge
+            for i, reason in zip(drawn, verdict.reasons, strict=True):
+                reasons[i] = reason
+        for row, outcome, reason in zip(rows, outcomes, reasons, strict=True):
+            made[row] = Outcome(refused=reason) if reason else _verified(outcome, judge)
+        return reasons
 
     first_accepted(attempt, len(plans), tries=tries)
     return made
@@ -53,6 +59,9 @@ def _verdict(gate: Gate, outcomes: list[Outcome], plans: list[AugmentationPlan],
     grades = [plan.grade for plan in plans]
     if plans[0].mode == "reconstruct":
         return gate.check(images, grades, real.images, real.groups)
+    if any(outcome.eye is not None for outcome in outcomes):  # networks that saw a canvas do not judge it
+        groups = [None if outcome.eye is None else group_of(outcome.eye.item["group"]) for outcome in outcomes]
+        return gate.check(images, grades, None, groups)
     return gate.check(images, grades)  # of no photograph, so every network may judge it
 
 

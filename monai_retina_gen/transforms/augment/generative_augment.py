@@ -8,7 +8,7 @@ datasets stop before it; it carries no weights when pickled or copied; the draws
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from monai.transforms import RandomizableTransform
@@ -54,6 +54,10 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
             item's vessels, disc and field of view, after its grade. Without it the item's own lesions are taken.
         synthesize_options: further arguments of the generator's `synthesize`, such as `{"allow": ["overlap"]}`.
         edit_options: further arguments of the generator's `edit`, such as `{"step": "mu", "blend": "replace"}`.
+        canvas: for `"synthesize"`: datalist, or list of items, of whose healthy photographs (grade 0) one is painted to
+            the item's grade and takes its place, with its masks and everything that its item says; see `Canvases`.
+        canvas_grades: grades of items that may become a canvas.
+        canvas_label_key: key of the grade in the canvases' items.
         background: for `"edit"`: share of the time, such as 0.02, in which a thread makes edits ahead; a photograph
             stays as it is until its first one is there. Not repeatable: it depends on time. `None` edits at once.
             Not in worker processes of a `DataLoader`, where it is an error.
@@ -102,6 +106,9 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
+        canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        canvas_grades: Collection[int] = (2, 3),
+        canvas_label_key: str = "grade",
         background: float | None = None,
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
@@ -120,6 +127,9 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
             lesion_bank=lesion_bank,
             synthesize_options=synthesize_options,
             edit_options=edit_options,
+            canvas=canvas,
+            canvas_grades=canvas_grades,
+            label_key=canvas_label_key,
             background=background,
         )
         if source.has_bank:

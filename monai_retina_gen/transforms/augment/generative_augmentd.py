@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,8 @@ class GenerativeAugmentd(PlannedTransformd, RandomizableTransform):
         lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
+        canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        canvas_grades: Collection[int] = (2, 3),
         background: float | None = None,
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
@@ -96,10 +98,13 @@ class GenerativeAugmentd(PlannedTransformd, RandomizableTransform):
             lesion_bank=lesion_bank,
             synthesize_options=synthesize_options,
             edit_options=edit_options,
+            canvas=canvas,
+            canvas_grades=canvas_grades,
+            canvas_label_key=str(label_key),
             background=background,
             label_grades=label_grades,
         )
-        check_mask_keys(augment.policy.modes, mask_keys, augment.source.has_bank)
+        check_mask_keys(augment.policy.modes, mask_keys, augment.source.has_bank, augment.source.has_canvases)
         PlannedTransformd.__init__(
             self,
             keys,

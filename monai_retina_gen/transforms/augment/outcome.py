@@ -10,6 +10,8 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_retina_gen.data.record import RECORD_KEY, GenerationRecord
+from monai_retina_gen.transforms.augment.becoming import with_metadata_of
+from monai_retina_gen.transforms.augment.canvases import CanvasEye
 
 __all__ = ["REFUSED_KEY", "Outcome", "finish", "item_notes", "taken_over", "turned", "with_notes"]
 
@@ -26,12 +28,14 @@ class Outcome:
         record: its record.
         masks: masks `(1, H, W)` that belong to it, by name.
         refused: reason, `""` where the image was made or none was wanted.
+        eye: the canvas that the item has become, if it is another eye now.
     """
 
     image: Tensor | None = None
     record: GenerationRecord | None = None
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     refused: str = ""
+    eye: CanvasEye | None = None
 
 
 def finish(image: Tensor, outcome: Outcome, order: str) -> tuple[Tensor, dict[str, str]]:
@@ -54,7 +58,7 @@ def finish(image: Tensor, outcome: Outcome, order: str) -> tuple[Tensor, dict[st
     # Both notes are always there: MONAI collates only the keys that all items of a batch have.
     notes = {RECORD_KEY: outcome.record.to_json() if outcome.record else "", REFUSED_KEY: outcome.refused}
     if outcome.image is not None:
-        image = taken_over(image, turned(outcome.image, order))
+        image = taken_over(with_metadata_of(image, outcome.eye, order), turned(outcome.image, order))
     return with_notes(image, notes), notes
 
 

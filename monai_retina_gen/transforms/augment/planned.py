@@ -16,6 +16,7 @@ from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE
+from monai_retina_gen.transforms.augment.becoming import becomes, other_keys
 from monai_retina_gen.transforms.augment.conditions import check_stale_masks
 from monai_retina_gen.transforms.augment.field_match import warn_of_other_field
 from monai_retina_gen.transforms.augment.outcome import Outcome, finish, item_notes, taken_over, turned
@@ -125,15 +126,20 @@ class PlannedTransformd(MapTransform):
         plan = self.augment.plan(item[self.label_key], item.get(ICDR_GRADE))
         masks = masks_of(item, self.mask_keys, self.allow_missing_keys)
         group = group_of(item.get(self.group_key))
+        own = (*self.keys, self.label_key, *self.mask_keys)
+        others = other_keys(item, own)
         for key in self.key_iterator(item):
             image, order = prepared(item[key], self.augment.image_order)
             outcome = Outcome()
             if plan is not None:
-                outcome = self.augment.source.apply([plan], RealImages.of_item(image, order, masks, group))[0]
+                real = RealImages.of_item(image, order, masks, group, others)
+                outcome = self.augment.source.apply([plan], real)[0]
             warn_of_other_field(image, [outcome])
             item[key], notes = finish(image, outcome, order)
             item.update(item_notes(key, notes))
             self._take_masks(item, outcome, order)
+            if outcome.eye is not None and outcome.record is not None:
+                item = becomes(item, outcome.eye, outcome.record.grade, own)
         return item
 
     def _take_masks(self, item: dict[Hashable, Any], outcome: Outcome, order: str) -> None:

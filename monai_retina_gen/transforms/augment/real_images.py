@@ -24,18 +24,27 @@ class RealImages:
         masks: `(B, 1, H, W)` by name.
         sources: where they come from, for records.
         groups: photographs or patients that they belong to, for a cross-fitted gate.
+        others: further keys of their items, which a canvas must have too.
     """
 
     images: Tensor
     masks: Mapping[str, Tensor]
     sources: list[str]
     groups: list[str | None]
+    others: frozenset[Any] = frozenset()
 
     @classmethod
-    def of_item(cls, image: Tensor, order: str, masks: Mapping[str, Tensor], group: str | None) -> RealImages:
+    def of_item(
+        cls,
+        image: Tensor,
+        order: str,
+        masks: Mapping[str, Tensor],
+        group: str | None,
+        others: frozenset[Any] = frozenset(),
+    ) -> RealImages:
         """A batch of one item."""
         own = {name: turned(plain(mask), order)[None] for name, mask in masks.items()}
-        return cls(turned(plain(image), order)[None], own, sources_of(image, 1), [group])
+        return cls(turned(plain(image), order)[None], own, sources_of(image, 1), [group], others)
 
     def take(self, rows: Sequence[int]) -> RealImages:
         """Some of them."""
@@ -43,7 +52,7 @@ class RealImages:
             return self
         masks = {name: mask[list(rows)] for name, mask in self.masks.items()}
         sources, groups = [self.sources[i] for i in rows], [self.groups[i] for i in rows]
-        return RealImages(self.images[list(rows)], masks, sources, groups)
+        return RealImages(self.images[list(rows)], masks, sources, groups, self.others)
 
 
 def plain(image: Tensor) -> Tensor:

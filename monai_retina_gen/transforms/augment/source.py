@@ -6,7 +6,7 @@ All forms of `GenerativeAugment` come through here; an item is a batch of one.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +15,7 @@ from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.generators import GeneratorHandle, RetinaGenerator
 from monai_retina_gen.transforms.augment.background import WAITING, BackgroundEdits
+from monai_retina_gen.transforms.augment.canvases import Canvases
 from monai_retina_gen.transforms.augment.conditions import ConditionMasks
 from monai_retina_gen.transforms.augment.from_bank import FromBank
 from monai_retina_gen.transforms.augment.from_generator import FromGenerator
@@ -40,6 +41,10 @@ class AugmentationSource:
         lesion_bank: see `ConditionMasks`.
         synthesize_options: further arguments of the generator's `synthesize`.
         edit_options: further arguments of the generator's `edit`, such as `{"step": "mu", "blend": "replace"}`.
+        canvas: for `"synthesize"`: datalist, or list of items, of whose healthy photographs (grade 0) one is painted to
+            the item's grade and takes its place, with its masks and everything that its item says; see `Canvases`.
+        canvas_grades: grades of items that may become a canvas.
+        label_key: key of the grade in the canvases' items.
         background: share of the time in which a thread makes edits ahead (see `BackgroundEdits`); `None` makes each
             when it is asked for.
     """
@@ -57,6 +62,9 @@ class AugmentationSource:
         lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
+        canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        canvas_grades: Collection[int] = (2, 3),
+        label_key: str = "grade",
         background: float | None = None,
     ) -> None:
         self.maker: FromBank | FromGenerator
@@ -66,6 +74,7 @@ class AugmentationSource:
             self.maker = FromGenerator(
                 GeneratorHandle(generator, device=device, trust_code=trust_code),
                 conditions=ConditionMasks(lesion_bank),
+                canvases=None if canvas is None else Canvases(canvas, grades=canvas_grades, label_key=label_key),
                 allow_upsampling=allow_upsampling,
                 synthesize_options=synthesize_options,
                 edit_options=edit_options,
@@ -74,6 +83,11 @@ class AugmentationSource:
             raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
         self.gate, self.tries = resolve_gate(gate), max_retries + 1
         self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
+
+    @property
+    def has_canvases(self) -> bool:
+        """Whether `synthesize` paints on photographs."""
+        return isinstance(self.maker, FromGenerator) and self.maker.canvases is not None
 
     @property
     def has_bank(self) -> bool:

@@ -1,0 +1,142 @@
+"""Canvases: healthy photographs that items may become, painted to the items' grades."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_retina_gen.arguments import check_whole
+from monai_retina_gen.data import CONDITION_KEYS, SECTIONS, icdr_grade, load_datalist
+from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.transforms.crop_field_of_view import CropToFieldOfViewd
+from monai_retina_gen.transforms.load_fundus import LoadFundusd
+
+__all__ = ["CanvasEye", "Canvases"]
+
+HEALTHY, PROLIFERATIVE = 0, 4
+STRUCTURES = tuple(key for key in CONDITION_KEYS if key in ("vessel", "od", "fov"))
+KEPT = 32  # eyes in memory
+
+
+@dataclass(frozen=True)
+class CanvasEye:
+    """A healthy eye: its item in the datalist, photograph `(3, S, S)` and masks `(1, S, S)`, cropped alike."""
+
+    item: Mapping[str, Any]
+    image: MetaTensor
+    masks: Mapping[str, Tensor]
+
+
+class Canvases:
+    """Healthy photographs of a datalist, from which a seed draws one.
+
+    Args:
+        source: datalist (file, name or dictionary), of which an item gets canvases of its own section; or a list of
+            items, which must all be healthy and of the items' section.
+        grades: that healthy eyes may be painted to: 2 and 3. 4 comes with a warning: nothing that is painted makes one.
+        label_key: key of the grade in the items.
+
+    Raises:
+        ValueError: for grades other than 1 to 4.
+        DatalistError: on first use, for items without a grade in a list, items that are not healthy, or no canvas.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        grades: Collection[int] = (2, 3),
+        label_key: str = "grade",
+    ) -> None:
+        self.source = os.path.abspath(source) if isinstance(source, os.PathLike) else source
+        self.grades, self.label_key = frozenset(check_whole("canvas_grades", g) for g in grades), label_key
+        if not self.grades or not self.grades <= {1, 2, 3, 4}:
+            raise ValueError(f"canvas_grades {sorted(grades)}: want some of 1, 2, 3 and 4")
+        if PROLIFERATIVE in self.grades:
+            warnings.warn(
+                "canvas_grades has 4: new vessels and preretinal blood are not painted, so that what is called 4 looks "
+                "like a severe 3",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._load = lru_cache(maxsize=KEPT)(_load)
+
+    def draw(self, seed: int, side: int, *, group: str | None = None, path: str = "") -> CanvasEye:
+        """The canvas that a seed chooses for an item.
+
+        Args:
+            seed: of the draw.
+            side: of the item's image.
+            group: group of the item, by which its section is known. An item that the datalist does not have is one of
+                training.
+            path: of its photograph, by which it is known without a group.
+
+        Raises:
+            DatalistError: where the section has no healthy photograph.
+        """
+        section = self.section_of(group, path)
+        items = self._healthy.get(section, [])
+        if not items:
+            raise DatalistError(f"canvas: no healthy photograph (grade 0) under {section!r}")
+        item = items[int(np.random.default_rng([seed, 0x63616E76]).integers(len(items)))]
+        image, masks = self._load(tuple(sorted((k, item[k]) for k in ("image", *STRUCTURES) if k in item)), side)
+        return CanvasEye(item, image, masks)
+
+    def section_of(self, group: str | None, path: str) -> str:
+        """Section of the datalist that an item is in."""
+        return self._sections.get(("group", group), self._sections.get(("image", path), SECTIONS[0]))
+
+    @cached_property
+    def _read(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        if isinstance(self.source, (str, Mapping)):
+            found: Mapping[str, Any] = load_datalist(self.source, label_key=self.label_key)
+            return {section: found[section] for section in SECTIONS}
+        listed = {SECTIONS[0]: [dict(item) for item in self.source]}
+        items = load_datalist(listed, label_key=self.label_key)[SECTIONS[0]]
+        wrong = [str(item["image"]) for item in items if self.label_key not in item or icdr_grade(item, self.label_key)]
+        if wrong:
+            raise DatalistError(
+                f"canvas: {len(wrong)} of {len(items)} items are not known to be healthy (grade 0 under "
+                f"{self.label_key!r}), such as {wrong[0]}: leave them out"
+            )
+        return {SECTIONS[0]: items}
+
+    @cached_property
+    def _healthy(self) -> Mapping[str, list[Mapping[str, Any]]]:
+        return {
+            section: [i for i in items if self.label_key in i and icdr_grade(i, self.label_key) == HEALTHY]
+            for section, items in self._read.items()
+        }
+
+    @cached_property
+    def _sections(self) -> Mapping[tuple[str, str | None], str]:
+        if not isinstance(self.source, (str, Mapping)):
+            return {}
+        by_section = [(section, item) for section, items in self._read.items() for item in items]
+        return {(key, str(item[key])): section for key in ("group", "image") for section, item in by_section}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self.source, "grades": self.grades, "label_key": self.label_key}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._load = lru_cache(maxsize=KEPT)(_load)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Canvases:
+        return self
+
+
+def _load(paths: tuple[tuple[str, str], ...], side: int) -> tuple[MetaTensor, dict[str, Tensor]]:
+    item = dict(paths)
+    keys = [key for key in item if key != "image"]
+    loaded = LoadFundusd(keys="image", mask_keys=keys)(item)
+    cropped = CropToFieldOfViewd(keys="image", mask_keys=keys, size=side)(loaded)
+    return cropped["image"], {key: cropped[key].as_tensor() for key in keys}
