@@ -118,7 +118,6 @@ class BatchGenerativeAugment(WorkerSeeded):
             edit_options=edit_options,
             canvas=canvas,
             canvas_grades=canvas_grades,
-            label_key=str(label_key),
             background=background,
         )
         check_mask_keys(self.policy.modes, self.mask_keys, self.source.has_bank, self.source.has_canvases)

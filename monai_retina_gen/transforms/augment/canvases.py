@@ -40,9 +40,8 @@ class Canvases:
 
     Args:
         source: datalist (file, name or dictionary), of which an item gets canvases of its own section; or a list of
-            items, which must all be healthy and of the items' section.
+            items, which must all be healthy and of the items' section. They say their grade under `grade`.
         grades: that healthy eyes may be painted to: 2 and 3. 4 comes with a warning: nothing that is painted makes one.
-        label_key: key of the grade in the items.
 
     Raises:
         ValueError: for grades other than 1 to 4.
@@ -54,10 +53,9 @@ class Canvases:
         source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
         grades: Collection[int] = (2, 3),
-        label_key: str = "grade",
     ) -> None:
         self.source = os.path.abspath(source) if isinstance(source, os.PathLike) else source
-        self.grades, self.label_key = frozenset(check_whole("canvas_grades", g) for g in grades), label_key
+        self.grades = frozenset(check_whole("canvas_grades", g) for g in grades)
         if not self.grades or not self.grades <= {1, 2, 3, 4}:
             raise ValueError(f"canvas_grades {sorted(grades)}: want some of 1, 2, 3 and 4")
         if PROLIFERATIVE in self.grades:
@@ -97,22 +95,22 @@ class Canvases:
     @cached_property
     def _read(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         if isinstance(self.source, (str, Mapping)):
-            found: Mapping[str, Any] = load_datalist(self.source, label_key=self.label_key)
+            found: Mapping[str, Any] = load_datalist(self.source)
             return {section: found[section] for section in SECTIONS}
         listed = {SECTIONS[0]: [dict(item) for item in self.source]}
-        items = load_datalist(listed, label_key=self.label_key)[SECTIONS[0]]
-        wrong = [str(item["image"]) for item in items if self.label_key not in item or icdr_grade(item, self.label_key)]
+        items = load_datalist(listed)[SECTIONS[0]]
+        wrong = [str(item["image"]) for item in items if "grade" not in item or icdr_grade(item)]
         if wrong:
             raise DatalistError(
                 f"canvas: {len(wrong)} of {len(items)} items are not known to be healthy (grade 0 under "
-                f"{self.label_key!r}), such as {wrong[0]}: leave them out"
+                f"'grade'), such as {wrong[0]}: leave them out"
             )
         return {SECTIONS[0]: items}
 
     @cached_property
     def _healthy(self) -> Mapping[str, list[Mapping[str, Any]]]:
         return {
-            section: [i for i in items if self.label_key in i and icdr_grade(i, self.label_key) == HEALTHY]
+            section: [i for i in items if "grade" in i and icdr_grade(i) == HEALTHY]
             for section, items in self._read.items()
         }
 
@@ -124,7 +122,7 @@ class Canvases:
         return {(key, str(item[key])): section for key in ("group", "image") for section, item in by_section}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self.source, "grades": self.grades, "label_key": self.label_key}
+        return {"source": self.source, "grades": self.grades}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -57,7 +57,6 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         canvas: for `"synthesize"`: datalist, or list of items, of whose healthy photographs (grade 0) one is painted to
             the item's grade and takes its place, with its masks and everything that its item says; see `Canvases`.
         canvas_grades: grades of items that may become a canvas.
-        canvas_label_key: key of the grade in the canvases' items.
         background: for `"edit"`: share of the time, such as 0.02, in which a thread makes edits ahead; a photograph
             stays as it is until its first one is there. Not repeatable: it depends on time. `None` edits at once.
             Not in worker processes of a `DataLoader`, where it is an error.
@@ -108,7 +107,6 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         edit_options: Mapping[str, Any] | None = None,
         canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         canvas_grades: Collection[int] = (2, 3),
-        canvas_label_key: str = "grade",
         background: float | None = None,
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
@@ -129,7 +127,6 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
             edit_options=edit_options,
             canvas=canvas,
             canvas_grades=canvas_grades,
-            label_key=canvas_label_key,
             background=background,
         )
         if source.has_bank:

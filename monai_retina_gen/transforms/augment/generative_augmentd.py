@@ -100,7 +100,6 @@ class GenerativeAugmentd(PlannedTransformd, RandomizableTransform):
             edit_options=edit_options,
             canvas=canvas,
             canvas_grades=canvas_grades,
-            canvas_label_key=str(label_key),
             background=background,
             label_grades=label_grades,
         )

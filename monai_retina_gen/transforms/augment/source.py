@@ -44,7 +44,6 @@ class AugmentationSource:
         canvas: for `"synthesize"`: datalist, or list of items, of whose healthy photographs (grade 0) one is painted to
             the item's grade and takes its place, with its masks and everything that its item says; see `Canvases`.
         canvas_grades: grades of items that may become a canvas.
-        label_key: key of the grade in the canvases' items.
         background: share of the time in which a thread makes edits ahead (see `BackgroundEdits`); `None` makes each
             when it is asked for.
     """
@@ -64,7 +63,6 @@ class AugmentationSource:
         edit_options: Mapping[str, Any] | None = None,
         canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         canvas_grades: Collection[int] = (2, 3),
-        label_key: str = "grade",
         background: float | None = None,
     ) -> None:
         self.maker: FromBank | FromGenerator
@@ -74,7 +72,7 @@ class AugmentationSource:
             self.maker = FromGenerator(
                 GeneratorHandle(generator, device=device, trust_code=trust_code),
                 conditions=ConditionMasks(lesion_bank),
-                canvases=None if canvas is None else Canvases(canvas, grades=canvas_grades, label_key=label_key),
+                canvases=None if canvas is None else Canvases(canvas, grades=canvas_grades),
                 allow_upsampling=allow_upsampling,
                 synthesize_options=synthesize_options,
                 edit_options=edit_options,
