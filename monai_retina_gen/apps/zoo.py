@@ -71,9 +71,9 @@ def _add_verify(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = actions.add_parser(
         "verify",
         help="check bundles as MONAI's model zoo does, and more",
-        description="Layout, metadata, version, weights, card, licences, paths; network in and out, export, required "
-        "properties; with --figures, evaluate.json on the validation photographs. All but --fast runs the bundle's "
-        "configurations: only for bundles whose author you trust.",
+        description="Layout, metadata, version, weights, card, licences, paths; network in and out, scripting, export, "
+        "required properties; with --figures, evaluate.json on the validation photographs. All but --fast runs the "
+        "bundle's configurations: only for bundles whose author you trust.",
         epilog="example: python -m monai_retina_gen zoo verify retina_vae --fast",
     )
     parser.add_argument("bundles", nargs="*", help="names or folders (default: all in ./bundles)")

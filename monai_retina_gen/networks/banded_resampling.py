@@ -9,10 +9,7 @@ Inside, feature maps lie as `(H, maps, W)`: then either axis is resampled by pla
 into their place in the result.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -181,7 +178,13 @@ class Buffers:
         return self._held[name][:numel].view(shape)
 
 
-def plain_resample(x: Tensor, matrix: Tensor, blocks: Sequence[Block]) -> Tensor:
-    """`matrix @ x @ matrix.T` for `(..., H, W)` by PyTorch's own operators: for export, tracing and `torch.func`."""
-    x = torch.cat([x[..., c0:c1] @ matrix[r0:r1, c0:c1].T for r0, r1, c0, c1 in blocks], dim=-1)
-    return torch.cat([matrix[r0:r1, c0:c1] @ x[..., c0:c1, :] for r0, r1, c0, c1 in blocks], dim=-2)
+def plain_resample(x: Tensor, matrix: Tensor, blocks: list[Block]) -> Tensor:
+    """`matrix @ x @ matrix.T` for `(..., H, W)` by PyTorch's own operators: for TorchScript and `torch.func`."""
+    rows: list[Tensor] = []
+    columns: list[Tensor] = []
+    for r0, r1, c0, c1 in blocks:
+        columns.append(x[..., c0:c1] @ matrix[r0:r1, c0:c1].T)
+    x = torch.cat(columns, dim=-1)
+    for r0, r1, c0, c1 in blocks:
+        rows.append(matrix[r0:r1, c0:c1] @ x[..., c0:c1, :])
+    return torch.cat(rows, dim=-2)

@@ -112,6 +112,7 @@ class DRGAN(nn.Module):
         super().__init__()
         _check_options(stages, base_width, condition_keys, norm, upsampling)
         self.num_classes, self.stages, self.active_stages = num_classes, stages, stages
+        self.condition_channels = len(CONDITION_KEYS)
         channels = torch.tensor([CONDITION_KEYS.index(key) for key in condition_keys])
         self.register_buffer("channels", channels, persistent=False)  # a list would be copied to the GPU at every call
         self.mapping: GradeMapping | None = None
@@ -142,9 +143,15 @@ class DRGAN(nn.Module):
 
     def noise_shapes(self, size: Sequence[int]) -> list[tuple[int, int, int]]:
         """Channels, height and width of the noise volumes for images of `size`, coarsest first."""
-        height, width = (int(side) // self.active_stages for side in size)
-        channels = [block.noise_channels for block in self.coarse.blocks]
-        return [(c, height // s, width // s) for c, s in zip(channels, (8, 4, 2, 1), strict=True)]
+        height, width = size
+        return self._noise_shapes(int(height), int(width))
+
+    def _noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        shapes: list[tuple[int, int, int]] = []
+        for i, block in enumerate(self.coarse.blocks):
+            smaller = self.active_stages * (8 >> i)
+            shapes.append((block.noise_channels, height // smaller, width // smaller))
+        return shapes
 
     def draw(
         self, seeds: Sequence[int], *, size: Sequence[int], device: str | torch.device = "cpu"
@@ -187,32 +194,37 @@ class DRGAN(nn.Module):
         condition: Tensor,
         grade: Tensor | None = None,
         latent: Tensor | None = None,
-        noise: Sequence[Tensor] | None = None,
+        noise: list[Tensor] | None = None,
     ) -> Tensor:
-        _check_size(condition, self.stride)
+        _check_size(condition, self.condition_channels, self.stride)
         condition = condition.index_select(1, self.channels)
         if noise is None:
-            draw = torch.randn if self.training else torch.zeros
-            shapes = self.noise_shapes(condition.shape[2:])
-            noise = [draw(condition.shape[0], *shape, device=condition.device) for shape in shapes]
+            noise = self._default_noise(condition)
         small = self._coarse_input(condition)
         encoded = self.coarse.encode(small)
         features = self.coarse.synthesize(small, encoded, noise, self._embedding(encoded[-1], grade, latent))
-        if self.fine is None or self.active_stages == 1:
-            return torch.tanh(self.coarse.to_rgb(features))
-        return torch.tanh(self.fine(condition, features))
+        if self.fine is not None and self.active_stages == 2:
+            return torch.tanh(self.fine(condition, features))
+        return torch.tanh(self.coarse.to_rgb(features))
+
+    def _default_noise(self, condition: Tensor) -> list[Tensor]:
+        found: list[Tensor] = []
+        for channels, height, width in self._noise_shapes(condition.shape[2], condition.shape[3]):
+            volume = torch.zeros([condition.shape[0], channels, height, width], device=condition.device)
+            found.append(torch.randn_like(volume) if self.training else volume)
+        return found
 
     def _coarse_input(self, condition: Tensor) -> Tensor:
         return condition if self.active_stages == 1 else nn.functional.avg_pool2d(condition, 2)
 
     def _embedding(self, encoded: Tensor, grade: Tensor | None, latent: Tensor | None) -> Tensor | None:
-        if self.mapping is None:
-            return None
-        if grade is None:
-            grade = self.coarse.grade(encoded).argmax(1)
-        if latent is None:
-            latent = encoded.new_zeros(encoded.shape[0], self.latent_dim, dtype=torch.float32)
-        found: Tensor = self.mapping(grade, latent)
+        found: Tensor | None = None
+        if self.mapping is not None:
+            if grade is None:
+                grade = self.coarse.grade(encoded).argmax(1)
+            if latent is None:
+                latent = torch.zeros([encoded.shape[0], self.latent_dim], device=encoded.device)
+            found = self.mapping(grade, latent)
         return found
 
 
@@ -226,13 +238,13 @@ def _check_options(stages: int, base_width: int, condition_keys: Sequence[str], 
         raise ValueError(f"norm={norm!r}, upsampling={upsampling!r}: want one of {NORMS} and one of {UPSAMPLINGS}")
 
 
-def _check_size(condition: Tensor, stride: int) -> None:
-    if condition.ndim != 4 or condition.shape[1] != len(CONDITION_KEYS):
-        raise ValueError(f"condition: shape {tuple(condition.shape)} came, wanted (B, {len(CONDITION_KEYS)}, H, W)")
-    height, width = condition.shape[2:]
+def _check_size(condition: Tensor, channels: int, stride: int) -> None:
+    if condition.ndim != 4 or condition.shape[1] != channels:
+        raise ValueError(f"condition: shape {list(condition.shape)} came, wanted (B, {channels}, H, W)")
+    height, width = condition.shape[2], condition.shape[3]
     if height % stride or width % stride or min(height, width) < 2 * stride:  # normalisation needs several places
         raise ValueError(
-            f"condition: size {(height, width)} came, height and width must be multiples of {stride}, at least "
+            f"condition: size {[height, width]} came, height and width must be multiples of {stride}, at least "
             f"{2 * stride}"
         )
 
@@ -289,7 +301,7 @@ class CoarseStage(nn.Module):
 
     def encode(self, condition: Tensor) -> list[Tensor]:
         """Features at half, a quarter, an eighth and a sixteenth of the size."""
-        found = []
+        found: list[Tensor] = []
         for layer in self.encoder:
             condition = layer(condition)
             found.append(condition)
@@ -301,14 +313,18 @@ class CoarseStage(nn.Module):
         return logits
 
     def synthesize(
-        self, condition: Tensor, encoded: Sequence[Tensor], noise: Sequence[Tensor], embedding: Tensor | None
+        self, condition: Tensor, encoded: list[Tensor], noise: list[Tensor], embedding: Tensor | None
     ) -> Tensor:
         """The last features, at full size."""
         x: Tensor = self.residual(encoded[-1])
-        skips = [*encoded[2::-1], None]
-        for block, volume, skip in zip(self.blocks, noise, skips, strict=True):
-            if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, volume, skip, condition, embedding, use_reentrant=False)
+        if len(noise) != len(self.blocks):
+            raise ValueError(f"noise: {len(noise)} volumes came, wanted {len(self.blocks)}")
+        for i, block in enumerate(self.blocks):
+            skip: Tensor | None = None
+            if i < 3:
+                skip = encoded[2 - i]
+            if not torch.jit.is_scripting() and self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, noise[i], skip, condition, embedding, use_reentrant=False)
             else:
-                x = block(x, volume, skip, condition, embedding)
+                x = block(x, noise[i], skip, condition, embedding)
         return x

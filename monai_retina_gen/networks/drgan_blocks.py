@@ -77,7 +77,7 @@ class GradeMapping(nn.Module):
         layers: list[nn.Module] = []
         for inside in (dimension, width, width, width):
             layers += [nn.Linear(inside, width), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers)
+        self.layers, self.epsilon = nn.Sequential(*layers), EPSILON
 
     def forward(self, grade: Tensor, normal: Tensor) -> Tensor:
         vector = self.space.from_normal(normal, grade)
@@ -85,7 +85,7 @@ class GradeMapping(nn.Module):
         number = fitted.sum().clamp(min=1)
         centre = (self.space.mean * fitted).sum(0) / number
         squares = (self.space.mean - centre).square() + self.space.std.square() + self.space.factor.square().sum(1)
-        deviation = ((squares * fitted).sum(0) / number + EPSILON).sqrt()
+        deviation = ((squares * fitted).sum(0) / number + self.epsilon).sqrt()
         embedding: Tensor = self.layers((vector - centre) / deviation)
         return embedding
 
@@ -95,6 +95,7 @@ class _AdaptiveNorm(nn.Module):
 
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
+        self.epsilon = EPSILON
         self.affine = nn.Linear(embedding, 2 * channels) if embedding else None
         self.bias = nn.Parameter(torch.cat([torch.ones(channels), torch.zeros(channels)]))
         if self.affine is not None:
@@ -106,7 +107,7 @@ class _AdaptiveNorm(nn.Module):
         if self.affine is not None and embedding is not None:
             found = found + self.affine(embedding)
         scale, bias = found[:, :, None, None].chunk(2, dim=1)
-        return scale * instance_norm(x, eps=EPSILON) + bias
+        return scale * instance_norm(x, eps=self.epsilon) + bias
 
 
 class SpatialChannelAttention(nn.Module):
@@ -163,10 +164,12 @@ class SpatialChannelAttention(nn.Module):
     def _spatial(self, x: Tensor) -> Tensor:
         attended = self._pooled(x)
         queries = self.queries(x).flatten(2).transpose(1, 2)
-        keys, values = (conv(attended).flatten(2).transpose(1, 2) for conv in (self.keys, self.values))
+        keys = self.keys(attended).flatten(2).transpose(1, 2)
+        values = self.values(attended).flatten(2).transpose(1, 2)
         if x.device.type == "cpu":
             # The implementation on the CPU that does not store the map wants all three equally wide.
-            queries, keys = (pad(part, (0, values.shape[-1] - part.shape[-1])) for part in (queries, keys))
+            wider = values.shape[-1] - keys.shape[-1]
+            queries, keys = pad(queries, [0, wider]), pad(keys, [0, wider])
         # One head: the dimension must be there for the implementations that do not store the map.
         found = scaled_dot_product_attention(queries[:, None], keys[:, None], values[:, None], scale=1.0)[:, 0]
         return found.transpose(1, 2).unflatten(2, x.shape[2:])
@@ -181,13 +184,19 @@ class SpatialChannelAttention(nn.Module):
 
     def _channel(self, x: Tensor) -> Tensor:
         flat = x.flatten(2)
-        with torch.autocast(x.device.type, enabled=False):  # sums over many places
-            wide = flat.float()
-            energy = wide @ wide.transpose(1, 2)
-            if self.channel_energy == "mean":
-                energy = energy / flat.shape[2]
-            attention = torch.softmax(energy, dim=2).to(flat.dtype)
+        if torch.jit.is_scripting():
+            attention = self._channel_attention(flat)
+        else:
+            with torch.autocast(x.device.type, enabled=False):  # sums over many places
+                attention = self._channel_attention(flat)
         return (attention @ flat).unflatten(2, x.shape[2:])
+
+    def _channel_attention(self, flat: Tensor) -> Tensor:
+        wide = flat.float()
+        energy = wide @ wide.transpose(1, 2)
+        if self.channel_energy == "mean":
+            energy = energy / flat.shape[2]
+        return torch.softmax(energy, dim=2).to(flat.dtype)
 
 
 class SynthesisBlock(nn.Module):
@@ -259,9 +268,9 @@ class ResidualBlock(nn.Module):
 
 def resized_masks(condition: Tensor, height: int, width: int) -> Tensor:
     """Masks at another size: averaged where smaller, so that a small lesion fades but does not vanish."""
-    if condition.shape[-2:] == (height, width):
+    if condition.shape[-2] == height and condition.shape[-1] == width:
         return condition
-    return interpolate(condition, size=(height, width), mode="area")
+    return interpolate(condition, size=[height, width], mode="area")
 
 
 class FineStage(nn.Module):

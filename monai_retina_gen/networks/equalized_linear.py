@@ -4,8 +4,6 @@ Source: Karras et al., arXiv:1710.10196, section 4.1: weights are drawn from N(0
 when used, so that an optimiser which normalises its steps moves all layers alike.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -162,12 +160,13 @@ class LatentMapping(nn.Module):
         parts = []
         if latent is not None:
             if latent.ndim != 2 or latent.shape[1] != self.z_dim:
-                raise ValueError(f"latent must be (B, {self.z_dim}), got {tuple(latent.shape)}")
+                raise ValueError(f"latent must be (B, {self.z_dim}), got {list(latent.shape)}")
             parts.append(_unit_mean_square(latent))
         given = grade if latent is None else latent
         if given is None:
             raise ValueError("latent and grade are None: there is nothing to map")
-        check_grade(grade, self.num_classes, given.shape[0])
+        if not torch.jit.is_scripting():
+            check_grade(grade, self.num_classes, given.shape[0])
         if self.embed is not None:
             parts.append(_unit_mean_square(self.embed(self._shares(grade, given.shape[0]))))
         x = torch.cat(parts, dim=1)

@@ -13,8 +13,6 @@ order of differentiation, and each makes the mask anew from x instead of storing
 matrices, or on a GPU by one Triton kernel (see `filtered_leaky_relu_selection`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 
@@ -41,7 +39,7 @@ __all__ = ["FilteredLeakyReLU", "filtered_leaky_relu"]
 class FilteredLeakyReLU(nn.Module):
     """Upsample, leaky ReLU, clamp, downsample: `down(clamp(gain * lrelu(up(x * scale + bias))))`.
 
-    Differentiable twice, on any device and in any floating dtype. The filters are constants. Under `torch.jit.trace`
+    Differentiable twice, on any device and in any floating dtype. The filters are constants. In TorchScript
     and `torch.export`, or with `plain = True` (for forward-mode differentiation and `torch.func`), the same is
     computed by PyTorch's own operators. On a GPU with Triton, separable filters in float32 or bfloat16 take a Triton
     kernel if `MRG_TRITON=1` in the environment asks for it and it passes a check against the products of matrices.
@@ -96,23 +94,29 @@ class FilteredLeakyReLU(nn.Module):
         self.slope, self.clamp = slope, math.inf if clamp is None else clamp
         self.bands = [up, 1, padding[0], len(up_taps), 1, down, 0, down_taps.shape[1]]
         self.plain, block = False, 64
-        self._up_blocks = band_blocks(len(up_matrix), input_size, as_banding(self.bands[:4]), block)
-        self._down_blocks = band_blocks(self.output_size, len(up_matrix), as_banding(self.bands[4:]), block)
+        self._up_blocks = list(band_blocks(len(up_matrix), input_size, as_banding(self.bands[:4]), block))
+        self._down_blocks = list(band_blocks(self.output_size, len(up_matrix), as_banding(self.bands[4:]), block))
         self.register_buffer("up_matrix", up_matrix.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("down_matrix", torch.stack(downs).to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[-1] != self.input_size or x.shape[-2] != self.input_size:
-            raise ValueError(f"x must be (B, C, {self.input_size}, {self.input_size}), got {tuple(x.shape)}")
+            raise ValueError(f"x must be (B, C, {self.input_size}, {self.input_size}), got {list(x.shape)}")
         up, down = self.up_matrix.to(scale.dtype), self.down_matrix.to(scale.dtype)
-        if self.plain or torch.jit.is_tracing() or torch.compiler.is_exporting():
-            return self._plain(x, scale, bias, up, down)
-        return filtered_leaky_relu(x, scale, bias, up, down, self.weights, self.bands, self.slope, self.clamp)
+        if not torch.jit.is_scripting() and self._by_operator():
+            return filtered_leaky_relu(x, scale, bias, up, down, self.weights, self.bands, self.slope, self.clamp)
+        return self._plain(x, scale, bias, up, down)
+
+    @torch.jit.unused
+    def _by_operator(self) -> bool:
+        return not (self.plain or torch.jit.is_tracing() or torch.compiler.is_exporting())
 
     def _plain(self, x: Tensor, scale: Tensor, bias: Tensor, up: Tensor, down: Tensor) -> Tensor:
         x = plain_resample(x * scale[:, :, None, None] + bias[:, None, None], up, self._up_blocks)
         x = nn.functional.leaky_relu(x, self.slope).clamp(-self.clamp, self.clamp)
-        terms = [plain_resample(x, down[i], self._down_blocks) * weight for i, weight in enumerate(self.weights)]
+        terms: list[Tensor] = []
+        for i, weight in enumerate(self.weights):
+            terms.append(plain_resample(x, down[i], self._down_blocks) * weight)
         return torch.stack(terms).sum(0)
 
 

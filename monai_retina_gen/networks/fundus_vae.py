@@ -7,8 +7,6 @@ who train one plain VAE (Kingma and Welling, arXiv:1312.6114) per grade. `Fundus
 The likelihood is Bernoulli per pixel, so images are in [0, 1] inside these networks as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -113,7 +111,7 @@ class FundusVAE(nn.Module):
         """Mean and log-variance of the posterior q(z | image, grade), each `(B, latent_dim)`."""
         condition = self._condition(grade, image.shape[0])
         h = self.stem(image * 2 - 1)
-        for halve, block in zip(self.down, self.down_blocks, strict=True):
+        for halve, block in zip(self.down, self.down_blocks):  # noqa: B905
             h = block(halve(h), condition)
         mean, log_variance = self.posterior(torch.cat([h.flatten(1), condition], dim=1)).chunk(2, dim=1)
         # A cap keeps exp() finite in bfloat16 at the start of training.
@@ -169,7 +167,7 @@ class FundusVAE(nn.Module):
         """Logits of the pixels' means for latents `(B, latent_dim)`: `(B, 3, image_size, image_size)`."""
         condition = torch.cat([latent, self._condition(grade, latent.shape[0])], dim=1)
         h = self.expand(condition).unflatten(1, (-1, self.base, self.base))
-        for block, conv in zip(self.up_blocks, self.up, strict=True):
+        for block, conv in zip(self.up_blocks, self.up):  # noqa: B905
             h = conv(nn.functional.interpolate(block(h, condition), scale_factor=2.0, mode="nearest"))
         return self.head(h)
 
@@ -187,6 +185,16 @@ class FundusVAE(nn.Module):
 def _moments(latents: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     centred = latents - latents.mean(0)
     return latents.mean(0), centred.T @ centred / len(latents) + torch.diag(noise)
+
+
+def _rows_of_grades(grade: Tensor | None, num_classes: int) -> list[Tensor]:
+    """Rows of each grade in a batch; a grade may have none."""
+    if grade is None:
+        raise ValueError("PerGradeVAE has one network per grade and needs `grade`; it got None")
+    rows: list[Tensor] = []
+    for g in range(num_classes):
+        rows.append((grade == g).nonzero().flatten())
+    return rows
 
 
 class PerGradeVAE(nn.Module):
@@ -221,39 +229,43 @@ class PerGradeVAE(nn.Module):
             for _ in range(num_classes)
         )
 
-    def _by_grade(self, grade: Tensor | None) -> list[tuple[FundusVAE, Tensor]]:
-        if grade is None:
-            raise ValueError("PerGradeVAE has one network per grade and needs `grade`; it got None")
-        rows = [(vae, (grade == g).nonzero().flatten()) for g, vae in enumerate(self.grades)]
-        return [(vae, index) for vae, index in rows if len(index)]  # type: ignore[misc]
-
     def prior(self, noise: Tensor, grade: Tensor, side: Tensor) -> Tensor:
         """Standard normal noise `(B, latent_dim)` as latents of the grade's prior; see `FundusVAE.prior`."""
-        parts = self._by_grade(grade)
-        order = torch.cat([index for _, index in parts]).argsort()
-        own = [vae.prior(noise[index], torch.zeros_like(index), side[index]) for vae, index in parts]
-        return torch.cat(own)[order]
+        rows, parts = _rows_of_grades(grade, self.num_classes), list[Tensor]()
+        for own, vae in zip(rows, self.grades, strict=True):
+            parts.append(vae.prior(noise[own], torch.zeros_like(own), side[own]))  # type: ignore[operator]
+        return torch.cat(parts)[torch.cat(rows).argsort()]
 
     def fit_prior(
         self, means: Tensor, mirrored: Tensor, variances: Tensor, grades: Tensor, *, shrinkage: float = 0.0
     ) -> None:
         """Fit each grade's prior to its own aggregate posterior; see `FundusVAE.fit_prior`."""
-        for vae, index in self._by_grade(grades):
-            none = torch.zeros_like(index)
-            vae.fit_prior(means[index], mirrored[index], variances[index], none, shrinkage=shrinkage)
+        for own, vae in zip(_rows_of_grades(grades, self.num_classes), self.grades, strict=True):
+            if len(own):
+                none = torch.zeros_like(own)
+                vae.fit_prior(means[own], mirrored[own], variances[own], none, shrinkage=shrinkage)  # type: ignore[operator]
 
     def encode(self, image: Tensor, grade: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, each `(B, latent_dim)`, by the network of each row's grade."""
-        parts = self._by_grade(grade)
-        order = torch.cat([index for _, index in parts]).argsort()
-        means, log_variances = zip(*(vae.encode(image[index]) for vae, index in parts), strict=True)
+        rows = _rows_of_grades(grade, self.num_classes)
+        means: list[Tensor] = []
+        log_variances: list[Tensor] = []
+        for g, vae in enumerate(self.grades):
+            if rows[g].numel() > 0:
+                mean, log_variance = vae.encode(image[rows[g]])
+                means.append(mean)
+                log_variances.append(log_variance)
+        order = torch.cat(rows).argsort()
         return torch.cat(means)[order], torch.cat(log_variances)[order]
 
     def decode_logits(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
         """Logits of the pixels' means, `(B, 3, image_size, image_size)`."""
-        parts = self._by_grade(grade)
-        order = torch.cat([index for _, index in parts]).argsort()
-        return torch.cat([vae.decode_logits(latent[index]) for vae, index in parts])[order]
+        rows = _rows_of_grades(grade, self.num_classes)
+        parts: list[Tensor] = []
+        for g, vae in enumerate(self.grades):
+            if rows[g].numel() > 0:
+                parts.append(vae.decode_logits(latent[rows[g]]))
+        return torch.cat(parts)[torch.cat(rows).argsort()]
 
     def decode(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
         """Images in [0, 1] for latents `(B, latent_dim)`."""

@@ -4,8 +4,6 @@ Source: Zhou et al. (DR-GAN), "grading vectors": mean and variance of ResNet-50 
 distributions. Beyond the paper's diagonal, `rank` keeps the directions in which features of a grade vary most.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

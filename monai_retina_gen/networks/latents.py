@@ -1,7 +1,5 @@
 """Latents of generators: which distribution a network was trained on, drawing from it, and those kept by curation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

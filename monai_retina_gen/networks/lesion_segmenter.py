@@ -4,13 +4,12 @@ Sources: U-Net, Ronneberger et al. 2015, in the form of nnU-Net (Isensee et al. 
 the output bias after Lin et al. 2017, section 3.3.
 """
 
-from __future__ import annotations
-
+import copy
 import math
 from collections.abc import Sequence
 
 import torch
-from monai.networks.nets import DynUNet
+from monai.networks.nets.dynunet import DynUNet, DynUNetSkipLayer
 from torch import Tensor, nn
 
 __all__ = ["STRUCTURES", "LesionSegmenter"]
@@ -83,11 +82,21 @@ class LesionSegmenter(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[-1] % self.stride or image.shape[-2] % self.stride:
             raise ValueError(
-                f"image has size {tuple(image.shape[-2:])}: height and width must be multiples of {self.stride}"
+                f"image has size {list(image.shape[-2:])}: height and width must be multiples of {self.stride}"
             )
         logits = self.network((image - self.mean) / self.std)
-        self.network.heads[:] = [image.new_zeros(1)] * len(self.network.heads)  # DynUNet would keep its last graph
+        if not torch.jit.is_scripting():  # DynUNet would keep its last graph
+            self.network.heads[:] = [image.new_zeros(1)] * len(self.network.heads)
         return logits
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` compiles: the network as it evaluates. It cannot read DynUNet's lower resolutions."""
+        plain = copy.deepcopy(self)
+        plain.network.deep_supervision = False
+        for layer in plain.network.modules():
+            if isinstance(layer, DynUNetSkipLayer):
+                layer.super_head = layer.heads = None
+        return plain
 
     def _start_from_prior(self) -> None:
         # Lesions cover a thousandth of a photograph: from sigmoid(0) the first steps would only unlearn them.

@@ -6,8 +6,6 @@ blocks; Miyato and Koyama 2018 (arXiv:1802.05637) for the class-conditional form
 the generator, projection in the critic. `num_classes=0` is the unconditional network of Kim et al.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

@@ -3,7 +3,7 @@
 Source: Karras et al., "Alias-Free Generative Adversarial Networks", arXiv:2106.12423.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class StyleGAN3(nn.Module):
 
     latent_distribution = "normal"
     w_avg: Tensor
+    __jit_unused_properties__ = ["style_space"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -117,7 +118,6 @@ class StyleGAN3(nn.Module):
         self,
         latent: Tensor,
         grade: Tensor | None = None,
-        *,
         truncation: float = 1.0,
         truncation_cutoff: int | None = None,
         update_averages: bool = False,
@@ -156,7 +156,7 @@ class StyleGAN3(nn.Module):
         """Style vectors `(B, channels)` of the input layer, layers 0 to 13 and toRGB."""
         return self.synthesis.styles(ws)
 
-    def synthesize_from_styles(self, styles: Sequence[Tensor], *, transform: Tensor | None = None) -> Tensor:
+    def synthesize_from_styles(self, styles: list[Tensor], *, transform: Tensor | None = None) -> Tensor:
         """Images for a style list.
 
         Args:
@@ -170,7 +170,6 @@ class StyleGAN3(nn.Module):
         self,
         latent: Tensor,
         grade: Tensor | None = None,
-        *,
         truncation: float = 1.0,
         truncation_cutoff: int | None = None,
         update_averages: bool = False,

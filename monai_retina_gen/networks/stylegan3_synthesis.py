@@ -7,7 +7,6 @@ ever made.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +48,8 @@ class FourierInput(nn.Module):
 
     def __init__(self, *, signal: Signal, w_dim: int) -> None:
         super().__init__()
-        self.signal = signal
+        self.size, self.sampling_rate, self.cutoff = signal.size, float(signal.sampling_rate), signal.cutoff
+        self.mixing_gain = 1 / math.sqrt(signal.channels)
         self.affine = EqualizedLinear(in_features=w_dim, out_features=4, weight_init=0.0)
         with torch.no_grad():
             self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))  # no rotation, no translation
@@ -67,23 +67,22 @@ class FourierInput(nn.Module):
         phases = self.phases + (self.frequencies @ matrix[:, :2, 2:]).squeeze(2)
         x = self._grid() @ frequencies[:, None].mT + phases[:, None, None]
         # Frequencies that the transform brought above the band limit fade out.
-        nyquist, cutoff = self.signal.sampling_rate / 2, self.signal.cutoff
-        amplitude = (1 - (frequencies.norm(dim=2) - cutoff) / (nyquist - cutoff)).clamp(0, 1)
+        nyquist, lengths = self.sampling_rate / 2, torch.linalg.vector_norm(frequencies, dim=[2])
+        amplitude = (1 - (lengths - self.cutoff) / (nyquist - self.cutoff)).clamp(0, 1)
         x = torch.sin(2 * math.pi * x) * amplitude[:, None, None]
-        mixed = x @ (self.weight / math.sqrt(self.signal.channels)).T
+        mixed = x @ (self.weight * self.mixing_gain).T
         return mixed.permute(0, 3, 1, 2).contiguous()
 
     def _grid(self) -> Tensor:
         # Pixel centres in units of the image's side: the image is -0.5..0.5, the margin lies around it.
-        size = self.signal.size
-        axis = torch.arange(size, device=self.phases.device, dtype=self.phases.dtype)
-        axis = (axis + 0.5 - size / 2) / self.signal.sampling_rate
-        return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
+        axis = torch.arange(self.size, device=self.phases.device, dtype=self.phases.dtype)
+        axis = (axis + 0.5 - self.size / 2) / self.sampling_rate
+        return torch.stack(torch.meshgrid([axis, axis], indexing="xy"), dim=-1)
 
 
 def _pose(style: Tensor) -> Tensor:
     """Rotation times translation, `(B, 3, 3)`, from `(cosine, sine, x, y)`."""
-    style = style / style[:, :2].norm(dim=1, keepdim=True)
+    style = style / torch.linalg.vector_norm(style[:, :2], dim=[1], keepdim=True)
     cosine, sine, x, y = style.unbind(1)
     zero, one = torch.zeros_like(x), torch.ones_like(x)
     rotation = torch.stack([cosine, -sine, zero, sine, cosine, zero, zero, zero, one], dim=1).view(-1, 3, 3)
@@ -117,7 +116,7 @@ def demodulation(weight: Tensor, style: Tensor, eps: float = 1e-8) -> tuple[Tens
     return style, scale * (style.square() @ (power * scale.square()[:, None]).T + eps).rsqrt()
 
 
-def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, *, padding: int = 0, amp: bool = False) -> Tensor:
+def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, padding: int = 0, amp: bool = False) -> Tensor:
     """Convolution of `x` scaled by `style`; multiply the result by `demodulation`'s factor.
 
     Without gradients a large batch is convolved in parts, which bounds the memory.
@@ -138,11 +137,16 @@ def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, *, padding: int =
     """
     dtype = torch.bfloat16 if amp else x.dtype
     weight, scale = weight.to(dtype), style[:, :, None, None].to(x.dtype)
-    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
-        return nn.functional.conv2d((x * scale).to(dtype), weight, padding=padding)
-    step = max(1, _PART_ELEMENTS // x[0].numel())
-    parts = zip(x.split(step), scale.split(step), strict=True)
-    return torch.cat([nn.functional.conv2d((part * s).to(dtype), weight, padding=padding) for part, s in parts])
+    if not torch.jit.is_scripting() and _in_parts():
+        step = max(1, _PART_ELEMENTS // x[0].numel())
+        parts = zip(x.split(step), scale.split(step), strict=True)
+        return torch.cat([nn.functional.conv2d((part * s).to(dtype), weight, padding=padding) for part, s in parts])
+    return nn.functional.conv2d((x * scale).to(dtype), weight, padding=padding)
+
+
+@torch.jit.unused
+def _in_parts() -> bool:
+    return not (torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling())
 
 
 class StyleGAN3Layer(nn.Module):
@@ -166,8 +170,10 @@ class StyleGAN3Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.plan, self.magnitude_beta = plan, magnitude_beta
-        self.clamp, self.amp = conv_clamp, amp
-        channels = plan.source.channels
+        self.clamp = conv_clamp
+        self.bfloat16_convolution, self.bfloat16_maps = amp is not None, amp == "full"
+        self.padding, channels = plan.kernel_size - 1, plan.source.channels
+        self.rgb_gain = 1 / math.sqrt(channels)
         self.affine = EqualizedLinear(in_features=w_dim, out_features=channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(plan.target.channels, channels, plan.kernel_size, plan.kernel_size))
         self.bias = nn.Parameter(torch.zeros(plan.target.channels))
@@ -185,16 +191,16 @@ class StyleGAN3Layer(nn.Module):
                 clamp=conv_clamp,
             )
 
-    def forward(self, x: Tensor, style: Tensor, *, update_averages: bool = False) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, update_averages: bool = False) -> Tensor:
         if update_averages and self.training:
             with torch.no_grad():
                 self.magnitude_ema.lerp_(x.float().square().mean().to(self.magnitude_ema), 1 - self.magnitude_beta)
         gain = self.magnitude_ema.rsqrt()
         if self.activation is None:
-            return self._to_rgb(x.to(style.dtype), style * gain / math.sqrt(self.plan.source.channels))
+            return self._to_rgb(x.to(style.dtype), style * gain * self.rgb_gain)
         style, factor = demodulation(self.weight, style)
-        x = modulated_conv2d(x, self.weight, style * gain, padding=self.plan.kernel_size - 1, amp=self.amp is not None)
-        dtype = torch.bfloat16 if self.amp == "full" else style.dtype
+        x = modulated_conv2d(x, self.weight, style * gain, padding=self.padding, amp=self.bfloat16_convolution)
+        dtype = torch.bfloat16 if self.bfloat16_maps else style.dtype
         return self.activation(x, factor.to(dtype), self.bias.to(dtype))
 
     def _to_rgb(self, x: Tensor, style: Tensor) -> Tensor:
@@ -239,20 +245,22 @@ class StyleGAN3Synthesis(nn.Module):
                 plan=plan, w_dim=w_dim, conv_clamp=conv_clamp, magnitude_beta=magnitude_beta, amp=own_amp
             )
             self.layers.append(layer)
-        self.num_ws = len(plans) + 1
+        self.num_ws, self.output_scale = len(plans) + 1, OUTPUT_SCALE
         names = ["input", *(f"L{i}" for i in range(len(plans) - 1)), "rgb"]
         self.style_space = StyleSpace(names=names, widths=[4, *(plan.source.channels for plan in plans)])
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """Styles `(B, channels)` of the input and of each layer for `(B, 16, w_dim)`; toRGB's before its gain."""
         if ws.ndim != 3 or ws.shape[1] != self.num_ws:
-            raise ValueError(f"ws must be (B, {self.num_ws}, w_dim), got {tuple(ws.shape)}")
-        return [layer.affine(w) for layer, w in zip([self.input, *self.layers], ws.unbind(1), strict=True)]
+            raise ValueError(f"ws must be (B, {self.num_ws}, w_dim), got {list(ws.shape)}")
+        found = [self.input.affine(ws[:, 0])]
+        for i, layer in enumerate(self.layers):
+            found.append(layer.affine(ws[:, i + 1]))
+        return found
 
     def run(
         self,
-        styles: Sequence[Tensor],
-        *,
+        styles: list[Tensor],
         start_layer: int = 0,
         features: Tensor | None = None,
         stop_layer: int | None = None,
@@ -272,7 +280,8 @@ class StyleGAN3Synthesis(nn.Module):
         Raises:
             ValueError: if the layers are out of order, or features lack or are given in vain.
         """
-        self.style_space.check(styles)
+        if not torch.jit.is_scripting():
+            self.style_space.check(styles)
         stop = self.num_ws if stop_layer is None else stop_layer
         if not 0 <= start_layer < stop <= self.num_ws:
             raise ValueError(f"need 0 <= start_layer < stop_layer <= {self.num_ws}, got {start_layer} and {stop_layer}")
@@ -283,9 +292,10 @@ class StyleGAN3Synthesis(nn.Module):
                 else "features come before start_layer, and before the input layer there are none: pass features=None"
             )
         x = self.input(styles[0], transform) if features is None else features
-        for layer, style in list(zip(self.layers, styles[1:], strict=True))[max(start_layer - 1, 0) : stop - 1]:
-            x = layer(x, style, update_averages=update_averages)
-        return x * OUTPUT_SCALE if stop == self.num_ws else x
+        for i, layer in enumerate(self.layers):
+            if start_layer <= i + 1 < stop:
+                x = layer(x, styles[i + 1], update_averages)
+        return x * self.output_scale if stop == self.num_ws else x
 
-    def forward(self, ws: Tensor, *, transform: Tensor | None = None, update_averages: bool = False) -> Tensor:
+    def forward(self, ws: Tensor, transform: Tensor | None = None, update_averages: bool = False) -> Tensor:
         return self.run(self.styles(ws), transform=transform, update_averages=update_averages)

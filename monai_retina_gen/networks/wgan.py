@@ -8,8 +8,6 @@ The paper gives 100 latent numbers, a linear layer to 4x4x1024, four 5x5 fractio
 of DCGAN, on which Arjovsky et al. 2017 build: without it weights of at most 0.01 let no signal through a critic.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monai_retina_gen.zoo.checks_card import check_card, check_licences
 from monai_retina_gen.zoo.checks_figures import check_figures
-from monai_retina_gen.zoo.checks_network import check_export, check_network_in_out
+from monai_retina_gen.zoo.checks_network import check_export, check_network_in_out, check_scripting
 from monai_retina_gen.zoo.checks_static import (
     check_layout,
     check_metadata,
@@ -37,6 +37,7 @@ FAST_CHECKS: dict[str, Check] = {
 
 SLOW_CHECKS: dict[str, Check] = {
     "network in and out": check_network_in_out,
+    "scripting": check_scripting,
     "export": check_export,
     "properties": check_properties,
 }

@@ -191,5 +191,5 @@ def test_radial_filter_is_rebuilt_from_few_terms() -> None:
 
 def test_wrong_size_is_named() -> None:
     act = FilteredLeakyReLU(input_size=8, up_filter=SEPARABLE, down_filter=SEPARABLE, padding=(9, 8))
-    with pytest.raises(ValueError, match=r"x must be \(B, C, 8, 8\), got \(1, 3, 9, 9\)"):
+    with pytest.raises(ValueError, match=r"x must be \(B, C, 8, 8\), got \[1, 3, 9, 9\]"):
         act(torch.rand(1, 3, 9, 9), torch.ones(1, 3), torch.zeros(3))

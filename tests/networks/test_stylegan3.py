@@ -236,7 +236,7 @@ def test_grade_changes_the_image_and_bad_grades_are_named() -> None:
         network(latent, torch.tensor([1.0]))
     with pytest.raises(ValueError, match="this network is unconditional"):
         tiny()(latent, torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"latent must be \(B, 8\), got \(1, 7\)"):
+    with pytest.raises(ValueError, match=r"latent must be \(B, 8\), got \[1, 7\]"):
         network(latent[:, :7], torch.tensor([0]))
 
 

@@ -1,7 +1,5 @@
 """Verification: shipped bundles pass every check, and every check can fail."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -13,11 +11,13 @@ import jsonschema
 import pytest
 import torch
 from monai.bundle import verify_metadata
+from torch import Tensor
 
+from monai_retina_gen.networks import ResidualGenerator
 from monai_retina_gen.weights import CHECKPOINT, read_metadata, save_state, sha256_file
-from monai_retina_gen.zoo import find_bundles, verify_bundle
+from monai_retina_gen.zoo import find_bundles, verification, verify_bundle
 from monai_retina_gen.zoo.checks_figures import check_figures, compare_figures
-from monai_retina_gen.zoo.checks_network import check_export, check_network_in_out
+from monai_retina_gen.zoo.checks_network import check_export, check_network_in_out, check_scripting
 from monai_retina_gen.zoo.checks_static import SCHEMA
 from monai_retina_gen.zoo.checks_workflow import check_properties
 from monai_retina_gen.zoo.verification import FAST_CHECKS
@@ -48,9 +48,32 @@ def test_shipped_workflows_have_the_required_properties(shipped: Path) -> None:
     assert check_properties(shipped) == []
 
 
-@pytest.mark.slow
-def test_shipped_network_exports(shipped: Path) -> None:
+def test_shipped_network_scripts_and_exports(shipped: Path) -> None:
+    assert check_scripting(shipped) == []
     assert check_export(shipped) == []
+
+
+def test_a_network_that_cannot_be_scripted_or_gives_something_else(
+    broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ResidualGenerator, "forward", _by_the_clock)
+    problems = check_scripting(broken)
+    assert len(problems) == 2
+    assert "TorchScript differs from the network by 1 in a batch of 1" in problems[0]
+    monkeypatch.setattr(ResidualGenerator, "forward", _by_a_set)
+    monkeypatch.setattr(verification, "SLOW_CHECKS", {"scripting": check_scripting, "export": check_export})
+    results = {r.check: r for r in verify_bundle(broken)}
+    assert "Set" in results["scripting"].problems[0]
+    assert results["export"].passed
+
+
+def _by_the_clock(self: ResidualGenerator, latent: Tensor, grade: Tensor | None = None) -> Tensor:
+    found = torch.zeros(latent.shape[0], 3, 64, 64)
+    return found if torch.jit.is_scripting() else found + 1
+
+
+def _by_a_set(self: ResidualGenerator, latent: Tensor, grade: Tensor | None = None) -> Tensor:
+    return torch.zeros(latent.shape[0], 3, 64, 64) + len({self.image_size})
 
 
 @pytest.mark.slow
@@ -221,8 +244,9 @@ def test_the_schema_agrees_with_jsonschema_and_refuses() -> None:
             jsonschema.validate(metadata, schema)
 
 
-def test_saved_weights_of_another_network_are_noticed(broken: Path) -> None:
+def test_saved_weights_of_another_network_are_noticed(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_state(torch.nn.Linear(2, 2).state_dict(), broken / CHECKPOINT)
     _metadata(broken, lambda m: m["weights"][CHECKPOINT].update(sha256=sha256_file(broken / CHECKPOINT)))
+    monkeypatch.setattr(verification, "SLOW_CHECKS", {"export": check_export})
     results = {r.check: r for r in verify_bundle(broken)}
     assert "does not fit" in results["export"].problems[0]
