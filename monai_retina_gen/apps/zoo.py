@@ -1,12 +1,15 @@
-"""`zoo`: build, list, download and verify the bundles of a model zoo."""
+"""`zoo`: build, publish, list, download and verify the bundles of a model zoo."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
+from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import download_bundle, find_bundle, read_index
-from monai_retina_gen.zoo import CheckResult, build_zoo, find_bundles, verify_bundle
+from monai_retina_gen.zoo import CheckResult, build_zoo, find_bundles, publish_zoo, verify_bundle
+from monai_retina_gen.zoo.publishing import release_address
 
 __all__ = ["add_parser"]
 
@@ -22,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_build(actions)
+    _add_publish(actions)
     _add_list(actions)
     _add_download(actions)
     _add_verify(actions)
@@ -39,6 +43,20 @@ def _add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--address", help="where the archives will be found, for model_info.json")
     parser.add_argument("--replace", action="store_true", help="overwrite a version that has other content")
     parser.set_defaults(run=_build)
+
+
+def _add_publish(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "publish",
+        help="build the zoo and upload it as a GitHub release",
+        description="Builds as `zoo build` does and uploads what the release lacks, with the token in GITHUB_TOKEN.",
+        epilog="example: python -m monai_retina_gen zoo publish OWNER/REPOSITORY --dry-run",
+    )
+    parser.add_argument("repository", help="OWNER/NAME on GitHub")
+    parser.add_argument("--bundles", default="bundles", help="folder of the bundles (default %(default)s)")
+    parser.add_argument("--out", default="zoo", help="folder to build in; keep it (default %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="build, and upload nothing")
+    parser.set_defaults(run=_publish)
 
 
 def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -91,6 +109,21 @@ def _build(args: argparse.Namespace) -> int:
     ):
         print(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, {len(entry.files)} files, sha256 {entry.sha256}")
     print(f"wrote {Path(args.out) / 'index.json'} and model_info.json")
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    address, token = release_address(args.repository), os.environ.get("GITHUB_TOKEN", "")
+    if not token and not args.dry_run:
+        raise ZooError("GITHUB_TOKEN is not set: want the owner's token, with the right to write contents")
+    entries = build_zoo(find_bundles(Path(args.bundles)), Path(args.out), address=address)
+    if args.dry_run:
+        print(
+            "\n".join(f"would upload {entry.file} ({entry.bytes / 1e6:.1f} MB) if it is not there" for entry in entries)
+        )
+        return 0
+    print("\n".join(f"uploaded {name}" for name in publish_zoo(Path(args.out), args.repository, token=token)))
+    print(f"the zoo is at {address}: PUBLIC_ZOO in monai_retina_gen/weights/zoo_download.py makes it the default")
     return 0
 
 

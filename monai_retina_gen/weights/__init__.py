@@ -30,10 +30,15 @@ from monai_retina_gen.weights.trusted_config import (
     weights_file,
     weights_files,
 )
-from monai_retina_gen.weights.zoo_download import download_bundle, installed_problems
-from monai_retina_gen.weights.zoo_fetch import read_index
+from monai_retina_gen.weights.zoo_download import (
+    INDEX_FILE,
+    PUBLIC_ZOO,
+    download_bundle,
+    installed_problems,
+    read_index,
+    zoo_location,
+)
 from monai_retina_gen.weights.zoo_index import ZooEntry, ZooIndex, archive_name, check_member_path, parse_index
-from monai_retina_gen.weights.zoo_location import INDEX_FILE, PUBLIC_ZOO, zoo_location
 
 __all__ = [
     "CHECKPOINT",

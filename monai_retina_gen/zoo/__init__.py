@@ -3,6 +3,7 @@
 from monai_retina_gen.zoo.building import MODEL_INFO, build_zoo, find_bundles
 from monai_retina_gen.zoo.figures import headline_figures
 from monai_retina_gen.zoo.packing import bundle_files, pack_bundle
+from monai_retina_gen.zoo.publishing import publish_zoo
 from monai_retina_gen.zoo.verification import CheckResult, verify_bundle
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "find_bundles",
     "headline_figures",
     "pack_bundle",
+    "publish_zoo",
     "verify_bundle",
 ]

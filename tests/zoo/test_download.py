@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import multiprocessing
-import urllib.request
 import zipfile
-from http.client import HTTPMessage
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 import torch
 
 from monai_retina_gen.errors import BundleNotFoundError, ZooError, ZooUnavailableError
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.weights import download_bundle, find_bundle, read_index, zoo_location
-from monai_retina_gen.weights.zoo_fetch import _CheckedRedirects
-from monai_retina_gen.weights.zoo_location import PUBLIC_ZOO
+from monai_retina_gen.weights.zoo_download import PUBLIC_ZOO, _Part
 
 if TYPE_CHECKING:
     from .conftest import Server
@@ -52,24 +49,24 @@ def test_over_the_network_and_again_without_it(zoo: Path, server: Server, tmp_pa
 
 
 def test_a_broken_transfer_goes_on_by_itself(server: Server, zoo: Path, tmp_path: Path) -> None:
-    server.breaks = [1000, 500]
+    server.breaks = [20_000, 10_000]  # what is written comes in pieces of 8192
     download_bundle("tiny_vae", location=server.address, folder=tmp_path / "to")
-    assert [asked for path, asked in server.requests if path != "/index.json"] == [None, "bytes=1000-", "bytes=1500-"]
+    assert [asked for path, asked in server.requests if path != "/index.json"] == [None, "bytes=16384-", "bytes=24576-"]
 
 
 def test_a_transfer_that_was_given_up_goes_on_at_the_next_call(server: Server, zoo: Path, tmp_path: Path) -> None:
-    server.breaks = [1000, 0, 0]
-    with pytest.raises(ZooUnavailableError, match=r"1000 of .* start again"):
+    server.breaks = [9000, 0, 0]
+    with pytest.raises(ZooUnavailableError, match=r"8192 of .* start again"):
         download_bundle("tiny_vae", location=server.address, folder=tmp_path / "to")
     assert not (tmp_path / "to" / "tiny_vae").exists()
     server.requests.clear()
     download_bundle("tiny_vae", location=server.address, folder=tmp_path / "to")
-    assert server.requests[-1] == (f"/{ARCHIVE}", "bytes=1000-")
+    assert server.requests[-1] == (f"/{ARCHIVE}", "bytes=8192-")
     assert _left(tmp_path / "to") == ["tiny_vae"]
 
 
 def test_a_server_without_ranges_sends_all_again(server: Server, zoo: Path, tmp_path: Path) -> None:
-    server.breaks, server.ranges = [1000], False
+    server.breaks, server.ranges = [9000], False
     assert download_bundle("tiny_vae", location=server.address, folder=tmp_path / "to").is_dir()
 
 
@@ -102,14 +99,14 @@ def test_another_archive_than_the_index_lists_is_refused(
 
 def test_endless_answers_are_cut_off(server: Server, zoo: Path, tmp_path: Path) -> None:
     server.surplus = b" " * (9 << 20)
-    with pytest.raises(ZooError, match="longer than"):
+    with pytest.raises(ZooError, match="sends more than"):
         download_bundle("tiny_vae", location=server.address, folder=tmp_path / "to")
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("file:///etc/passwd", "redirects to where"),
+        ("file:///etc/passwd", "want an https"),
         ("ftp://127.0.0.1/x", "want an https"),
         ("http://example.invalid/index.json", "want an https"),
         ("/index.json", "redirects to where"),
@@ -121,12 +118,24 @@ def test_redirects_to_elsewhere_are_refused(target: str, message: str, server: S
         read_index(server.address)
 
 
-def test_a_redirect_from_https_to_http_is_refused() -> None:
-    request = urllib.request.Request("https://example.org/zoo/index.json")
-    with pytest.raises(ZooError, match="not encrypted"):
-        _CheckedRedirects().redirect_request(
-            request, io.BytesIO(), 302, "", HTTPMessage(), "http://127.0.0.1/index.json"
-        )
+def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path) -> None:
+    response = requests.Response()
+    response.status_code, response.url = 302, "https://example.org/zoo/index.json"
+    response.headers["location"] = "http://127.0.0.1/index.json"
+    with _Part(tmp_path / "part", 10, response.url) as part, pytest.raises(ZooError, match="not encrypted"):
+        part.check_response(response)
+
+
+def test_other_bytes_than_were_asked_for_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(b"begun")
+    response = requests.Response()
+    response.status_code, response.url = 206, "https://example.org/zoo/index.json"
+    response.headers["Content-Range"] = "bytes 4-9/10"
+    with _Part(tmp_path / "part", 10, response.url) as part:
+        assert part.wanted == {"Range": "bytes=5-"}
+        with pytest.raises(ZooError, match="other bytes than were asked for"):
+            part.check_response(response)
+    assert (tmp_path / "part").read_bytes() == b"begun"
 
 
 def test_a_redirect_on_the_same_terms_is_followed(server: Server, zoo: Path, tmp_path: Path) -> None:
