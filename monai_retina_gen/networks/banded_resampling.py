@@ -10,6 +10,7 @@ into their place in the result.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch

@@ -255,7 +255,7 @@ class StyleGAN3Synthesis(nn.Module):
             raise ValueError(f"ws must be (B, {self.num_ws}, w_dim), got {list(ws.shape)}")
         found = [self.input.affine(ws[:, 0])]
         for i, layer in enumerate(self.layers):
-            found.append(layer.affine(ws[:, i + 1]))
+            found.append(layer.affine(ws[:, i + 1]))  # type: ignore[operator]
         return found
 
     def run(
