@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing import ChannelProbe, StyleEdit
+from monai_retina_gen.editing import ChannelProbe, StyleShift
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.networks.resizing import resized
 
@@ -100,7 +100,7 @@ def comparison_table(rows: Mapping[str, Sequence[DirectionRow]]) -> str:
     return "\n".join(lines)
 
 
-def direction_sheet(probe: ChannelProbe, edit: StyleEdit, strength: float) -> Tensor:
+def direction_sheet(probe: ChannelProbe, edit: StyleShift, strength: float) -> Tensor:
     """Picture: for each lesion and two eyes, five strengths, and below them the differences from 0, amplified."""
     eyes = probe.styles[:EYES]
     rows = []

@@ -31,8 +31,8 @@ from monai_retina_gen.editing import (
     LabelGate,
     Masker,
     SegmenterMasks,
-    StyleEdit,
     StyleRange,
+    StyleShift,
     choose_directions,
     resolve_preset,
     save_directions,
@@ -128,7 +128,7 @@ def search_directions(
         bar = partial(tqdm, desc=f"probe {name}", unit="channel", disable=not progress)
         shown_ones = [n for n in lesions if n in found]
         directions, how = choose_directions(table, shown_ones, preset, space, styles, probe, bar, samples)
-        edit = StyleEdit(directions, space)
+        edit = StyleShift(directions, space)
         result.directions[name] = directions
         result.counts[name] = {**table.counts, **{f"{n} skipped": c for n, c in table.skipped.items()}}
         result.rows[name] = [_row(each, edit, check, STRENGTHS[name], gate) for each in how]
@@ -153,7 +153,7 @@ def _range(generator: StyleGAN3Generator, seed: int) -> StyleRange:
 
 def _row(
     how: FoundDirection,
-    edit: StyleEdit,
+    edit: StyleShift,
     check: ChannelProbe,
     strength: float,
     gate: LabelGate | None,

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from monai_retina_gen.apps.style_generator import load_style_generator
 from monai_retina_gen.data import Item, icdr_grade, write_json
 from monai_retina_gen.data.settings_file import check_writable
-from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion
+from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion, photograph_keys
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.evidence.evaluation.image_sets import read_section
 from monai_retina_gen.generators import StyleGAN3Generator
@@ -67,7 +67,7 @@ def invert_photographs(
             images = torch.stack([image for image in read if isinstance(image, Tensor)])
             grades = torch.tensor([icdr_grade(few[i]) for i in good])
             found = inverter(images, grades)
-            keys = [inverter.key(x, int(g)) for x, g in zip(images, grades, strict=True)]
+            keys = photograph_keys(images, grades, inverter.cache.identity)
             distances = {i: (float(d), k) for i, d, k in zip(good, found.distance, keys, strict=True)}
         for i, item in enumerate(few):
             row = {"image": str(item["image"]), "grade": icdr_grade(item)}

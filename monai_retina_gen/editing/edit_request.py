@@ -6,18 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from monai_retina_gen.data.field_of_view import FieldOfView, find_field_of_view
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
+from monai_retina_gen.data.retina_colour import is_retina_coloured
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["EditRequest", "check_retina", "excluded_lesions", "one_each", "parse_lesions"]
+__all__ = [
+    "EditRequest",
+    "check_range",
+    "check_retina",
+    "check_retinas",
+    "excluded_lesions",
+    "one_each",
+    "parse_lesions",
+]
 
 GREY = 0.02
 """Mean difference of red and blue inside the retina below which a photograph has no colour."""
+LOOK = 64
+"""Side in pixels of the copies that are looked at first."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,42 @@ def excluded_lesions(grade: int, lesions: Sequence[str]) -> str:
     return f"grade {grade} excludes {', '.join(foreign)}: an edit would change the label"
 
 
+def check_range(images: Tensor) -> None:
+    """`ImageValueError` unless all values are finite and in [0, 1]; a GPU is waited for once.
+
+    Examples:
+        >>> check_range(torch.tensor([0.5, float("nan")]))
+        Traceback (most recent call last):
+        ...
+        monai_retina_gen.errors.ImageValueError: images must be finite and in [0, 1], got [nan, nan]
+    """
+    if not images.numel():
+        return
+    low, high = torch.stack(torch.aminmax(images)).tolist()  # NaN where any is
+    if not (low >= 0 and high <= 1):
+        raise ImageValueError(f"images must be finite and in [0, 1], got [{low}, {high}]")
+
+
+def check_retinas(images: Tensor) -> None:
+    """Raise `ImageValueError` where a photograph of `(B, 3, H, H)` shows no retina, or one without colour.
+
+    A disc of the retina's colours on dark ground, as after a crop to the field of view, is told from small copies of
+    all photographs, which leave their device together; the others are searched one by one.
+    """
+    side = min(LOOK, *images.shape[-2:])
+    small = adaptive_avg_pool2d(images.detach().as_subclass(Tensor).float(), side).permute(0, 2, 3, 1).cpu().numpy()
+    for image, pixels in zip(images, small, strict=True):
+        if not _is_cropped_retina(pixels):
+            check_retina(image)
+
+
+def _is_cropped_retina(pixels: npt.NDArray[np.floating]) -> bool:
+    """Whether `(S, S, 3)` shows the retina's colours in the inscribed circle, and dark corners."""
+    axis = (np.arange(len(pixels)) + 0.5) / len(pixels) * 2 - 1
+    radius = np.hypot(axis[:, None], axis)
+    return bool(is_retina_coloured(pixels[radius < 0.9]) and pixels[radius > 1.2].max() <= DARK)
+
+
 def check_retina(image: Tensor) -> FieldOfView:
     """Where the retina of `(3, H, W)` lies; `ImageValueError` where there is none, or one without colour."""
     field = find_field_of_view(image)
@@ -133,8 +183,7 @@ def _checked_images(images: Tensor, count: int) -> Tensor:
     if images.ndim != 4 or images.shape[:2] != (count, 3):
         raise ImageValueError(f"images {tuple(images.shape)} for {count} grades: want ({count}, 3, H, W)")
     images = images.float()
-    if not images.isfinite().all() or (len(images) and (images.min() < 0 or images.max() > 1)):
-        raise ImageValueError(f"images must be finite and in [0, 1], got [{images.min()}, {images.max()}]")
+    check_range(images)
     return images
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.data.record import GenerationRecord
-from monai_retina_gen.editing.edit_request import EditRequest, one_each
+from monai_retina_gen.editing.edit_request import EditRequest, check_range, one_each
 from monai_retina_gen.editing.gated_edits import EditedPhotographs, GatedEdits, PendingEdits
 from monai_retina_gen.editing.label_gate import Gate, resolve_gate
 from monai_retina_gen.editing.tries import strongest_accepted
@@ -75,22 +75,6 @@ def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
 def decimal(value: Tensor) -> float:
     """The shortest decimal number that is the same float32: an edit that is made again with it is the same."""
     return float(str(np.float32(float(value))))
-
-
-def check_range(images: Tensor) -> None:
-    """`ImageValueError` unless all values are finite and in [0, 1]; a GPU is waited for once.
-
-    Examples:
-        >>> check_range(torch.tensor([0.5, float("nan")]))
-        Traceback (most recent call last):
-        ...
-        monai_retina_gen.errors.ImageValueError: images must be finite and in [0, 1], got [nan, nan]
-    """
-    if not images.numel():
-        return
-    low, high = torch.stack(torch.aminmax(images)).tolist()  # NaN where any is
-    if not (low >= 0 and high <= 1):
-        raise ImageValueError(f"images must be finite and in [0, 1], got [{low}, {high}]")
 
 
 class RetinaGenerator:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.gan_generator import GANGenerator
-from monai_retina_gen.generators.style_editing import StyleEditing
+from monai_retina_gen.generators.inverting_generator import InvertingGenerator
 from monai_retina_gen.generators.user_transform import inverse_transform
 from monai_retina_gen.networks import StyleSpace
 from monai_retina_gen.networks.disc_side import flipped
@@ -21,8 +21,8 @@ CENTERS = ("grade", "global")
 CENTER_DRAWS = 1024
 
 
-class StyleGAN3Generator(StyleEditing, GANGenerator):
-    """Samples of a `StyleGAN3`, and edits of photographs where it is equipped for them (`StyleEditing.equip`).
+class StyleGAN3Generator(InvertingGenerator, GANGenerator):
+    """Samples of a `StyleGAN3`, and edits of photographs where it is equipped for them (`InvertingGenerator.equip`).
 
     Truncation (Karras et al. 2019, arXiv:1812.04948, Appendix B) draws w towards a mean: less variety, fewer failures.
     The published mean is that of all grades, so truncation would also draw every grade towards the average eye; here

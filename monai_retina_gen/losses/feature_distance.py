@@ -6,7 +6,7 @@ differences, weighted, averaged over space and added over layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -125,17 +125,28 @@ class FeatureDistance(nn.Module):
     def forward(self, preds: Tensor, target: Tensor) -> Tensor:
         if preds.shape != target.shape:
             raise ImageValueError(f"preds {tuple(preds.shape)} and target {tuple(target.shape)} differ in shape")
-        look = self._look.due(preds.device)
-        x, y = (
-            to_unit_range(images, self.value_range, name, slack, look=look)
-            for images, name, slack in ((preds, "preds", 0.5), (target, "target", 1e-3))
-        )
-        with torch.autocast(x.device.type, enabled=False):
-            return self._distance(self._features(x), self._features(y))
+        return self.towards(target)(preds)
+
+    def towards(self, target: Tensor) -> Callable[[Tensor], Tensor]:
+        """The distance from one target as a function of `preds`: the target's features are computed once.
+
+        Args:
+            target: `(B, 3, H, W)`.
+        """
+        look = self._look.due(target.device)
+        wanted = self._features(to_unit_range(target, self.value_range, "target", look=look))
+
+        def distance(preds: Tensor) -> Tensor:
+            x = to_unit_range(preds, self.value_range, "preds", 0.5, look=look)
+            with torch.autocast(x.device.type, enabled=False):
+                return self._distance(self._features(x), wanted)
+
+        return distance
 
     def _features(self, images: Tensor) -> dict[str, Tensor]:
         try:
-            found: dict[str, Tensor] = self.network.features_at(images, self.layers)
+            with torch.autocast(images.device.type, enabled=False):
+                found: dict[str, Tensor] = self.network.features_at(images, self.layers)
         except RuntimeError as error:
             if "too small" not in str(error):
                 raise

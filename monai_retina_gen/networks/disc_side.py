@@ -12,11 +12,19 @@ from torch import Tensor
 
 from monai_retina_gen.networks.stylegan3_style_space import pinned_styles
 
-__all__ = ["flipped", "mirrored_photographs"]
+__all__ = ["flipped", "mean_eye", "mirrored_photographs"]
 
 
 @torch.no_grad()
-def mirrored_photographs(network: Any, images: Tensor) -> Tensor:
+def mean_eye(network: Any) -> Tensor:
+    """What a `StyleGAN3` makes of its mean latent, `(1, 3, S, S)` in [-1, 1]."""
+    ws = network.w_avg.expand(1, network.num_ws, -1)
+    image: Tensor = network.synthesize_from_styles(pinned_styles(network, ws))
+    return image
+
+
+@torch.no_grad()
+def mirrored_photographs(network: Any, images: Tensor, mean: Tensor | None = None) -> Tensor:
     """Which photographs show their disc on the other side than a one-sided network draws it, `(B,)`.
 
     Those that are more like the mirror image of the network's mean eye than like the mean eye itself.
@@ -24,6 +32,7 @@ def mirrored_photographs(network: Any, images: Tensor) -> Tensor:
     Args:
         network: a `StyleGAN3`.
         images: `(B, 3, S, S)` in [0, 1], of the network's side.
+        mean: the network's `mean_eye`, where it is there already.
 
     Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
@@ -32,8 +41,7 @@ def mirrored_photographs(network: Any, images: Tensor) -> Tensor:
         >>> bool((mirrored_photographs(network, eyes) ^ mirrored_photographs(network, eyes.flip(-1))).all())
         True
     """
-    ws = network.w_avg.expand(1, network.num_ws, -1)
-    mean = network.synthesize_from_styles(pinned_styles(network, ws)).to(images)
+    mean = (mean_eye(network) if mean is None else mean).to(images)
     return ((mean - mean.flip(-1)) * images).sum((1, 2, 3)) < 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.edit_cache import EditCache, image_key
+from monai_retina_gen.editing.edit_cache import EditCache
 from monai_retina_gen.editing.edit_request import check_retina
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.editing.lesion_masks import Masker
@@ -71,21 +71,13 @@ class OwnMasks:
         lacking = [name for name in needed if name not in given]
         if lacking and self.masker is None:
             raise ImageValueError(f"masks: {', '.join(lacking)} did not come, and there is no segmenter: give them")
-        starts = [self._start(image) for image in photographs]
+        starts = self.cache.entries(photographs, [0] * len(photographs), _starts)
         self._find(photographs, starts, lacking)
         if not starts:
             return dict(given)
         names = [name for name in ("fov", *lacking) if name not in given]
         found = {name: torch.stack([each.masks[name] for each in starts]).to(photographs) for name in names}
         return {**given, **found}
-
-    def _start(self, image: Tensor) -> PaintingStart:
-        key = image_key(image)
-        start = self.cache.get(key)
-        if start is None:
-            start = PaintingStart({"fov": _retina(image)})
-            self.cache.put(key, start)
-        return start
 
     def _find(self, photographs: Tensor, starts: list[PaintingStart], names: list[str]) -> None:
         rows = [i for i, start in enumerate(starts) if any(name not in start.masks for name in names)]
@@ -96,6 +88,11 @@ class OwnMasks:
         for name, soft in found.items():
             for row, mask in zip(rows, soft >= PRESENT, strict=True):
                 starts[row].masks[name] = mask.clone()
+
+
+def _starts(images: Tensor, grades: Tensor) -> list[PaintingStart]:
+    """Where the retina lies in photographs of any grade."""
+    return [PaintingStart({"fov": _retina(image)}) for image in images]
 
 
 def _retina(image: Tensor) -> Tensor:

@@ -8,13 +8,13 @@ from monai_retina_gen.editing.style.direction_search import FoundDirection, Styl
 from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, load_directions, save_directions
 from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.style.inversion import Inversion, Inverter
-from monai_retina_gen.editing.style.latent_cache import CachedInverter, photograph_key
-from monai_retina_gen.editing.style.lesion_editor import LesionEditor
+from monai_retina_gen.editing.style.inversion_cache import CachedInverter
 from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
+from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
 from monai_retina_gen.editing.style.score_presets import PRESETS, DirectionPreset, resolve_preset
 from monai_retina_gen.editing.style.strength import strength_for_area
-from monai_retina_gen.editing.style.style_edit import StyleEdit
-from monai_retina_gen.editing.style.style_edits import StyleEdits
+from monai_retina_gen.editing.style.style_shift import StyleShift
+from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 
 __all__ = [
     "DIRECTIONS",
@@ -28,20 +28,19 @@ __all__ = [
     "FoundDirection",
     "Inversion",
     "Inverter",
-    "LesionEditor",
     "OptimisationInversion",
+    "PendingStyleEdits",
     "ScoreTable",
     "StepEffect",
-    "StyleEdit",
-    "StyleEdits",
     "StyleRange",
+    "StyleShift",
+    "StyleSpaceEditor",
     "blend_delta",
     "blend_replace",
     "change_mask",
     "choose_directions",
     "edit_mask",
     "load_directions",
-    "photograph_key",
     "rank_channels",
     "resolve_preset",
     "save_directions",

@@ -25,25 +25,41 @@ VISIBLE = 0.25
 """Without a segmenter, pixels that change by this share of the largest change count as edited."""
 
 
-def edit_mask(masks: Sequence[Mapping[str, Tensor]], lesions: Sequence[str], retina: Tensor) -> Tensor:
-    """Soft neighbourhood of lesions, `(B, 1, S, S)` in [0, 1]; 0 on the optic disc and outside the field of view.
+def edit_mask(masks: Sequence[Mapping[str, Tensor]], lesions: Sequence[Sequence[str]], retina: Tensor) -> Tensor:
+    """Soft neighbourhoods of lesions, `(B, 1, S, S)` in [0, 1]; 0 on the optic disc and outside the field of view.
 
     Args:
-        masks: soft masks by name, before and after the edit; from 0.5 on a pixel belongs.
-        lesions: lesions that are edited.
+        masks: soft masks `(B, 1, S, S)` by name, before and after the edit; from 0.5 on a pixel belongs. Those that
+            lack a lesion of a row say nothing about that row.
+        lesions: lesions that are edited in each row.
         retina: `(B, 1, S, S)`, 1 inside the field of view.
 
     Examples:
         >>> mask = torch.zeros(1, 1, 64, 64)
         >>> mask[..., 30:34, 30:34] = 1
-        >>> soft = edit_mask([{"ex": mask}], ["ex"], torch.ones(1, 1, 64, 64))
+        >>> soft = edit_mask([{"ex": mask}], [["ex"]], torch.ones(1, 1, 64, 64))
         >>> float(soft[0, 0, 32, 32]) > 0.9, float(soft[0, 0, 5, 5])
         (True, 0.0)
     """
-    found = torch.stack([each[name] for each in masks for name in lesions]).amax(0) > 0.5
-    discs = [each["od"] > 0.5 for each in masks if "od" in each]
-    soft = _softened(widened(found.float())) * retina
-    return soft * ~torch.stack(discs).any(0) if discs else soft
+    found = _seen(masks, lesions, lesions, retina)
+    disc = _seen(masks, lesions, [["od"]] * len(lesions), retina)
+    return _softened(widened(found.to(retina))) * retina * ~disc
+
+
+def _seen(
+    masks: Sequence[Mapping[str, Tensor]],
+    lesions: Sequence[Sequence[str]],
+    names: Sequence[Sequence[str]],
+    like: Tensor,
+) -> Tensor:
+    """Where any of a row's `names` is seen by the masks that know all lesions of the row: `(B, 1, S, S)` bool."""
+    found = torch.zeros_like(like, dtype=torch.bool)
+    for each in masks:
+        knows = [all(lesion in each for lesion in row) for row in lesions]
+        for name in sorted({name for row in names for name in row} & set(each)):
+            rows = torch.tensor([k and name in row for k, row in zip(knows, names, strict=True)])
+            found |= (each[name] > 0.5) & rows.to(like.device)[:, None, None, None]
+    return found
 
 
 def change_mask(before: Tensor, after: Tensor) -> Tensor:
@@ -61,27 +77,28 @@ def change_mask(before: Tensor, after: Tensor) -> Tensor:
 def edit_neighbourhood(
     before: Tensor,
     after: Tensor,
-    lesions: Sequence[str],
+    lesions: Sequence[Sequence[str]],
     masks: Sequence[Mapping[str, Tensor]],
-    *,
-    segmented: bool = False,
+    after_masks: Mapping[str, Tensor],
 ) -> Tensor:
-    """Soft mask of an edit, `(1, 1, S, S)`: around its lesions, or where none is known, where the image changes most.
+    """Soft masks of edits, `(B, 1, S, S)`: around their lesions, or where none is known, where the image changes most.
+
+    Where `after_masks` know the lesions of a row and none is seen, before or after, its mask is empty.
 
     Args:
-        before: `(1, 3, S, S)` in [0, 1], the generator's unedited image.
-        after: its edited image.
-        lesions: lesions that are edited.
-        masks: what is known of the photograph and of both images, `(1, 1, H, W)` by name, of any side.
-        segmented: `after` was segmented. Where then none of the lesions is seen, the mask is empty.
+        before: `(B, 3, S, S)` in [0, 1], the generator's unedited images.
+        after: its edited images.
+        lesions: lesions that are edited in each row.
+        masks: what is known of the photographs and of the unedited images, `(B, 1, H, W)` by name, of any side.
+        after_masks: the same of the edited images; empty where no segmenter knows them.
     """
     side = (int(before.shape[-1]),) * 2
-    fitted = [{name: _fitted(mask.to(before), side) for name, mask in each.items()} for each in masks]
-    usable = [each for each in fitted if all(name in each for name in lesions)]
-    seen = any(bool((each[name] > 0.5).any()) for each in usable for name in lesions)
-    if not usable or not (seen or segmented):
-        return change_mask(before, after)
-    return edit_mask(usable, lesions, (before.amax(1, keepdim=True) > DARK).float())
+    fitted = [{n: _fitted(mask.to(before), side) for n, mask in each.items()} for each in (*masks, after_masks)]
+    retina = (before.amax(1, keepdim=True) > DARK).to(before)
+    segmented = torch.tensor([all(name in after_masks for name in row) for row in lesions]).to(before.device)
+    seen = _seen(fitted, lesions, lesions, retina).flatten(1).any(1)
+    around = (seen | segmented)[:, None, None, None]
+    return torch.where(around, edit_mask(fitted, lesions, retina), change_mask(before, after))
 
 
 def blend_delta(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.editing.edit_request import check_range
 from monai_retina_gen.editing.style.inversion import Inversion, joined
 from monai_retina_gen.editing.style.style_refinement import (
     SPACES,
@@ -21,7 +22,7 @@ from monai_retina_gen.editing.style.style_refinement import (
 )
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import latent_statistics
-from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
+from monai_retina_gen.networks.disc_side import flipped, mean_eye, mirrored_photographs
 
 __all__ = ["EncoderInversion", "check_photographs"]
 
@@ -67,6 +68,7 @@ class EncoderInversion(nn.Module):
     """
 
     sigma: Tensor
+    mean: Tensor | None
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class EncoderInversion(nn.Module):
         self.steps, self.space, self.start, self.learning_rate = steps, space, start, learning_rate
         self.offset_weight, self.batch_size, self.one_sided = offset_weight, batch_size, one_sided
         self.register_buffer("sigma", latent_statistics(network)[2].cpu(), persistent=False)
+        self.register_buffer("mean", mean_eye(network).cpu() if one_sided else None, persistent=False)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -107,7 +110,7 @@ class EncoderInversion(nn.Module):
     def forward(self, images: Tensor, grades: Tensor) -> Inversion:
         network = self._network[0]
         images = check_photographs(images, network, grades)
-        mirrored = mirrored_photographs(network, images) if self.one_sided else None
+        mirrored = mirrored_photographs(network, images, self.mean) if self.one_sided else None
         images = flipped(images, mirrored)
         with torch.inference_mode(False):  # tensors of inference mode know no gradients
             parts = [self._invert(part) for part in images.clone().split(self.batch_size)]
@@ -131,11 +134,11 @@ def check_photographs(images: Tensor, network: Any, grades: Tensor) -> Tensor:
         ImageValueError: for images of another side or range, NaN, or another number than grades.
     """
     side = network.image_size
-    if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side) or len(images) != len(grades):
+    if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side) or not 0 < len(images) == len(grades):
         raise ImageValueError(
-            f"images {tuple(images.shape)} with {len(grades)} grades came, wanted (B, 3, {side}, {side}) and B grades"
+            f"images {tuple(images.shape)} with {len(grades)} grades came, wanted (B, 3, {side}, {side}) and B grades, "
+            "B at least 1"
         )
     images = images.to(network.w_avg.device, torch.float32)
-    if len(images) == 0 or not images.isfinite().all() or images.min() < 0 or images.max() > 1:
-        raise ImageValueError("images must be finite and in [0, 1], and at least one")
+    check_range(images)
     return images

@@ -46,7 +46,7 @@ class DirectionPreset:
         regressed: try the mean change of all styles with the lesion's area over the scored images, with the
             areas of everything else held (linear regression). Of all that is tried the best is taken.
         spreads: how many standard deviations of the lesion's area strength 1 is to move.
-        within_reach: but no channel farther than samples go; else it stops there when an edit is made (`StyleEdit`).
+        within_reach: but no channel farther than samples go; else it stops there when an edit is made (`StyleShift`).
         step: unit of a step along the direction: the channel's mean `mu`, its standard deviation `sigma` (a calibrated
             number of them), or `max`, the largest style of its layer.
         min_pixels: images with a smaller mask are skipped and counted.

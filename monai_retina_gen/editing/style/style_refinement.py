@@ -15,12 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.editing.style.inversion import Inversion
+from monai_retina_gen.losses.feature_distance import FeatureDistance
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import pinned_styles
 
 __all__ = ["SPACES", "InversionError", "StyleParameters", "invert_styles"]
 
 SPACES = ("w", "w+", "s")
+Distance = Callable[[Tensor], Tensor]
+"""From images `(B, 3, S, S)` in [0, 1] to `(B,)`."""
 
 
 class InversionError(nn.Module):
@@ -37,12 +40,17 @@ class InversionError(nn.Module):
         self.distance = distance
         self.pixel_weight, self.perceptual_weight = pixel_weight, perceptual_weight
 
-    def forward(self, made: Tensor, images: Tensor) -> Tensor:
-        """`(B,)` of what the network made, in [-1, 1], and photographs in [0, 1]."""
+    def distance_to(self, images: Tensor) -> Distance:
+        """The distance from photographs in [0, 1]; what it needs of them is computed once."""
+        if isinstance(self.distance, FeatureDistance):
+            return self.distance.towards(images)
+        return lambda made: self.distance(made, images)
+
+    def forward(self, made: Tensor, images: Tensor, distance: Distance | None = None) -> Tensor:
+        """`(B,)` of what the network made, in [-1, 1], and photographs in [0, 1]; `distance` as `distance_to` gives."""
         pixels = (made - (images * 2 - 1)).square().mean((1, 2, 3))
         seen = ((made + 1) / 2).clamp(-OVERSHOOT, 1 + OVERSHOOT)
-        distance: Tensor = self.distance(seen, images)
-        return self.pixel_weight * pixels + self.perceptual_weight * distance
+        return self.pixel_weight * pixels + self.perceptual_weight * (distance or self.distance_to(images))(seen)
 
 
 @dataclass
@@ -108,15 +116,17 @@ def invert_styles(
     """
     moved = [start.ws.requires_grad_(True)] + ([start.offset.requires_grad_(True)] if space == "s" else [])
     optimizer = torch.optim.Adam(moved, lr=1.0)
-    best, found = images.new_full((len(images),), float("inf")), start.styles().detach()
+    best, found, shown = images.new_full((len(images),), float("inf")), images.new_empty(0), images.new_empty(0)
+    distance = error.distance_to(images)
     with torch.enable_grad():
         for step, rate in _enumerate_with_last(rates):
             styles = start.styles(noise(step) if rate is not None else 0.0)
             made = start.image(styles)
-            each = error(made, images)
+            each = error(made, images, distance)
             better = each.detach() < best
             best = torch.where(better, each.detach(), best)
-            found = torch.where(better[:, None], styles.detach(), found)
+            found = torch.where(better[:, None], styles.detach(), found) if step else styles.detach()
+            shown = torch.where(better[:, None, None, None], made.detach(), shown) if step else made.detach()
             if rate is None:
                 break
             # A sum, so that a photograph's steps do not depend on the others of its batch.
@@ -126,16 +136,12 @@ def invert_styles(
                 tensor.grad = gradient
             optimizer.param_groups[0]["lr"] = rate
             optimizer.step()
-    return _inversion(start, found, images, error)
+    with torch.no_grad():
+        image = ((shown + 1) / 2).clamp(0, 1)
+        return Inversion(found, image, distance(image))
 
 
 def _enumerate_with_last(rates: list[float]) -> Iterator[tuple[int, float | None]]:
     """The steps, and after the last one a look at where it led."""
     yield from enumerate(rates)
     yield len(rates), None
-
-
-@torch.no_grad()
-def _inversion(start: StyleParameters, styles: Tensor, images: Tensor, error: InversionError) -> Inversion:
-    image = ((start.image(styles) + 1) / 2).clamp(0, 1)
-    return Inversion(styles, image, error.distance(image, images))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from monai_retina_gen.editing.edit_cache import image_key
+from monai_retina_gen.editing.edit_cache import photograph_keys
 from monai_retina_gen.fork_safety import put_in_order_after_fork
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 
@@ -68,14 +68,14 @@ class BackgroundEdits:
             raise ValueError(f"background {share}: want the share of the time that edits may take, above 0 and up to 1")
         self.make, self.share, self.per_photograph, self.waiting = make, share, per_photograph, waiting
         self.limit = int(megabytes * 2**20)
-        self._kept: OrderedDict[bytes, list[Any]] = OrderedDict()
+        self._kept: OrderedDict[str, list[Any]] = OrderedDict()
         self._used = 0
         self.after_fork()
         put_in_order_after_fork(self)
 
     def after_fork(self) -> None:
         """Nothing asked for, nobody at work: the thread, and what it held, stay with the parent."""
-        self._queue: OrderedDict[bytes, tuple[Any, ...]] = OrderedDict()
+        self._queue: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = False
@@ -90,7 +90,7 @@ class BackgroundEdits:
         _refuse_worker_process()
         if self.error is not None:
             raise RuntimeError(f"edits in the background failed: {self.error}") from self.error
-        key = image_key(image, plan.grade)
+        key = photograph_keys(image[None], [plan.grade])[0]
         with self._change:
             if len(self._queue) < self.waiting and key not in self._queue:
                 self._queue[key] = (plan, image.detach().clone(), *rest)
@@ -134,7 +134,7 @@ class BackgroundEdits:
                 return
             time.sleep((time.monotonic() - started) * (1 / self.share - 1))
 
-    def _keep(self, key: bytes, outcome: Any) -> None:
+    def _keep(self, key: str, outcome: Any) -> None:
         with self._change:
             made = self._kept.setdefault(key, [])
             made.append(outcome)

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from monai_retina_gen.editing import CachedInverter, EncoderInversion, Inversion, Inverter, OptimisationInversion
+from monai_retina_gen.editing import (
+    CachedInverter,
+    EncoderInversion,
+    Inversion,
+    Inverter,
+    OptimisationInversion,
+    photograph_keys,
+)
 from monai_retina_gen.editing.style.optimisation_inversion import projector_noise, projector_rate
 from monai_retina_gen.editing.style.style_refinement import InversionError, StyleParameters
 from monai_retina_gen.errors import ImageValueError
@@ -217,7 +224,8 @@ def test_damaged_entry_is_computed_again(tmp_path: Path, damage: str, caplog: py
     image, grade, counting = torch.rand(1, 3, 8, 8), torch.tensor([1]), Counting()
     cached = CachedInverter(counting, tmp_path, identity={})
     whole = cached(image, grade)
-    path = cached.path(cached.key(image[0], 1))
+    key = photograph_keys(image, grade)[0]
+    path = cached.cache.path(key)
     data = bytearray(path.read_bytes())
     if damage == "cut":
         path.write_bytes(data[: len(data) // 2])
@@ -234,5 +242,5 @@ def test_damaged_entry_is_computed_again(tmp_path: Path, damage: str, caplog: py
     assert counting.seen == 2
     assert "damaged" in caplog.text
     assert torch.equal(again.styles, whole.styles)
-    assert cached.read(cached.key(image[0], 1)) is not None  # mended
+    assert cached.cache.get(key) is not None  # mended
     assert not list(tmp_path.glob("*.part"))

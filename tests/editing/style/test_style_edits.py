@@ -17,11 +17,13 @@ from torch import Tensor
 from monai_retina_gen.editing import (
     ChannelProbe,
     Directions,
+    EditRequest,
     GateVerdict,
     Inversion,
-    LesionEditor,
-    StyleEdit,
+    PendingStyleEdits,
     StyleRange,
+    StyleShift,
+    StyleSpaceEditor,
     blend_delta,
     choose_directions,
     load_directions,
@@ -132,7 +134,7 @@ def test_units_of_a_step(network: StyleGAN3) -> None:
     k = space.index(9, 2)
     change = {}
     for step in ("sigma", "mu", "max"):
-        edit = StyleEdit(make_directions(network, step), space)
+        edit = StyleShift(make_directions(network, step), space)
         new = edit(styles, [("ex",)] * 2, torch.tensor([0.5, -0.5]))
         assert torch.equal((new != styles).nonzero(), torch.tensor([[0, k], [1, k]]))
         change[step] = (new - styles)[:, k]
@@ -148,18 +150,18 @@ def test_another_unit_moves_the_main_channel_alone(network: StyleGAN3) -> None:
     vectors["ex"][3] = 0.2
     joined = Directions(vectors, "sigma", d.mean, d.std, d.low, d.high, d.channels, d.effects, d.spread)
     styles = KnownStyles(network).styles(1)
-    change = StyleEdit(joined, space, step="mu")(styles, [("ex",)], torch.tensor([0.6])) - styles
+    change = StyleShift(joined, space, step="mu")(styles, [("ex",)], torch.tensor([0.6])) - styles
     wanted = torch.zeros(1, space.size)
     wanted[0, space.index(9, 2)] = 0.6 * 0.5  # Eq. 6: alpha * mu
     torch.testing.assert_close(change, wanted, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="mu, sigma, max"):
-        StyleEdit(joined, space, step="pixels")
+        StyleShift(joined, space, step="pixels")
 
 
 def test_a_step_stays_where_samples_lie_and_outliers_may_come_back(network: StyleGAN3) -> None:
     d = make_directions(network)
     k = network.style_space.index(9, 2)
-    edit = StyleEdit(
+    edit = StyleShift(
         Directions(d.vectors, "sigma", d.mean, d.std, -d.std, d.std, d.channels, d.effects, d.spread),
         network.style_space,
     )
@@ -171,7 +173,7 @@ def test_a_step_stays_where_samples_lie_and_outliers_may_come_back(network: Styl
 
 def test_several_lesions_by_least_squares(network: StyleGAN3) -> None:
     d = make_directions(network)
-    vector = StyleEdit(d, network.style_space).vector(("ex", "he"))
+    vector = StyleShift(d, network.style_space).vector(("ex", "he"))
     steps = vector[d.channels]
     # At strength 1 alone: exudates by 1.0 (channel 9:2 by 1), haemorrhages by 1.0 (channel 6:1 by -1). Together both.
     reached = torch.stack([d.effects["ex"], d.effects["he"]]) @ steps
@@ -262,12 +264,15 @@ def test_only_the_layers_that_follow_run_again(
 
 def test_partial_runs_equal_whole_ones(network: StyleGAN3, photographs: Tensor) -> None:
     inverter = KnownStyles(network)
-    editor = LesionEditor(network, inverter, make_directions(network, scale=8.0))
-    starts = editor.starts(photographs[:3], torch.tensor([3, 3, 3]))
+    editor = StyleSpaceEditor(network, inverter, make_directions(network, scale=8.0))
+    inverted = editor.photographs(photographs[:3], torch.tensor([3, 3, 3]))
+    shift = StyleShift(editor.directions, network.style_space)
     lesions, strengths = [("ex",), ("he",), ("ex", "he")], torch.tensor([0.5, -1.0, 0.3])
-    new = editor.style_edit()(inverter.styles(3), lesions, strengths)
+    new = shift(inverter.styles(3), lesions, strengths)
     whole = (network.synthesis.run(network.style_space.split(new)) + 1) / 2
-    torch.testing.assert_close(editor.generated(starts, lesions, strengths), whole.clamp(0, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        editor.generated(inverted, shift, lesions, strengths), whole.clamp(0, 1), atol=1e-5, rtol=0
+    )
 
 
 def test_strength_0_changes_nothing(network: StyleGAN3, photographs: Tensor) -> None:
@@ -277,7 +282,9 @@ def test_strength_0_changes_nothing(network: StyleGAN3, photographs: Tensor) -> 
 
 def test_replace_is_the_generators_image_and_is_not_enlarged_unasked(network: StyleGAN3, photographs: Tensor) -> None:
     made, small = equipped(network), torch.nn.functional.interpolate(photographs[:1], (32, 32), mode="area")
-    generated = made.editor.generated(made.editor.starts(small, torch.tensor([3])), [("ex",)], torch.tensor([0.5]))
+    inverted = made.editor.photographs(small, torch.tensor([3]))
+    shift = StyleShift(made.editor.directions, network.style_space)
+    generated = made.editor.generated(inverted, shift, [("ex",)], torch.tensor([0.5]))
     batch = made.edit(small, [3], lesion="ex", strength=0.5, blend="replace")
     torch.testing.assert_close(batch.image, generated)
     with pytest.raises(ImageValueError, match="48 px are larger than the generator's 32 px"):
@@ -289,11 +296,13 @@ def test_replace_is_the_generators_image_and_is_not_enlarged_unasked(network: St
 
 
 def test_area_changes_are_reached(network: StyleGAN3, photographs: Tensor) -> None:
-    editor = LesionEditor(network, KnownStyles(network), make_directions(network, scale=8.0), masker=Masks())
-    starts = editor.starts(photographs[:2], torch.tensor([3, 3]))
+    editor = StyleSpaceEditor(network, KnownStyles(network), make_directions(network, scale=8.0), masker=Masks())
+    request = EditRequest.of(photographs[:2], torch.tensor([3, 3]), lesion="ex")
     wanted = torch.tensor([0.005, -0.005])
-    found = editor.strengths_for_areas(starts, [("ex",)] * 2, wanted)
-    areas = [editor.masks(editor.generated(starts, [("ex",)] * 2, s))["ex"].sum((1, 2, 3)) for s in (found, 0 * found)]
+    edits = PendingStyleEdits(editor, request, area_change=wanted)
+    found, inverted = edits.strengths, editor.photographs(request.images, request.grades)
+    images = [editor.generated(inverted, edits.shift, [("ex",)] * 2, s) for s in (found, 0 * found)]
+    areas = [editor.masks(each)["ex"].sum((1, 2, 3)) for each in images]
     reached = areas[0] / areas[1] - 1
     free = found.abs() < 1
     assert bool(free.any())

@@ -16,11 +16,11 @@ from monai_retina_gen.editing.style.directions import Directions
 from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = ["StyleEdit"]
+__all__ = ["StyleShift"]
 
 
-class StyleEdit:
-    """From lesions and strengths to new styles.
+class StyleShift:
+    """Where an edit moves styles: from lesions and strengths to new styles.
 
     Args:
         directions: of the network.
@@ -35,7 +35,7 @@ class StyleEdit:
         >>> one, row = torch.ones(4), torch.tensor([0.0, 0.0, 1.0, 0.0])
         >>> directions = Directions({"ex": row}, "sigma", 0 * one, one, -9 * one, 9 * one, torch.tensor([2]),
         ...                         {"ex": torch.ones(1)}, {"ex": 1.0})
-        >>> StyleEdit(directions, space)(torch.zeros(1, 4), [("ex",)], torch.tensor([0.5]))
+        >>> StyleShift(directions, space)(torch.zeros(1, 4), [("ex",)], torch.tensor([0.5]))
         tensor([[0.0000, 0.0000, 0.5000, 0.0000]])
     """
 

@@ -15,18 +15,20 @@ from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions,
 from monai_retina_gen.editing.edited_masks import edited_masks
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.editing.style.blend import BLENDS, blend_delta, blend_replace, edit_neighbourhood
-from monai_retina_gen.editing.style.edit_start import EditStart
-from monai_retina_gen.editing.style.lesion_editor import LesionEditor
+from monai_retina_gen.editing.style.inversion_cache import InvertedPhotograph
+from monai_retina_gen.editing.style.strength import strength_for_area
+from monai_retina_gen.editing.style.style_shift import StyleShift
+from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["StyleEdits"]
+__all__ = ["PendingStyleEdits"]
 
 UNSEEN = "the network shows no such lesion in this eye, before or after the edit"
 
 
-class StyleEdits:
-    """The `PendingEdits` of a `LesionEditor`: inverted, and ready to be drawn at any strength.
+class PendingStyleEdits:
+    """The edits of one request by a `StyleSpaceEditor`: inverted, and ready to be drawn at any strength.
 
     Args:
         editor: of the network.
@@ -48,7 +50,7 @@ class StyleEdits:
 
     def __init__(
         self,
-        editor: LesionEditor,
+        editor: StyleSpaceEditor,
         request: EditRequest,
         *,
         area_change: float | Sequence[float] | Tensor | None = None,
@@ -59,21 +61,20 @@ class StyleEdits:
         with_masks: bool = False,
     ) -> None:
         self.editor, self.request, self.blend, self.with_masks = editor, request, blend, with_masks
-        self.step = step or editor.directions.step
-        editor.style_edit(self.step)  # raises for one that there is not
+        self.shift = StyleShift(editor.directions, editor.network.style_space, step=step)
         _check(request.images, blend, int(editor.network.image_size), allow_upsampling)
         self.allowed = {"allow_excluded": allow_excluded, "allow_upsampling": allow_upsampling}
         self.lesions = [parse_lesions(each, editor.directions.lesions) for each in request.lesions]
         grades = request.grades.tolist()
         found = [excluded_lesions(g, each) for g, each in zip(grades, self.lesions, strict=True)]
         self.refused = ["" if allow_excluded or not no else f"{no} (allow_excluded=True edits it)" for no in found]
-        self.starts = self._inverted()
+        self.inverted = self._inverted()
         self.strengths = request.strengths if area_change is None else self._for_areas(area_change)
 
     def draw(self, rows: list[int], strengths: Tensor) -> tuple[Tensor, list[str]]:
         """Edited images of some rows, and what speaks against each; see `PendingEdits`."""
-        real, lesions = self.request.images[rows], [self.lesions[i] for i in rows]
-        after = self.editor.generated([self.starts[i] for i in rows], lesions, strengths, self.step)
+        after = self.editor.generated(*self._of(rows), strengths)
+        real = self.request.images[rows]
         images = blend_replace(real, after) if self.blend == "replace" else self._blended(rows, after)
         if self.editor.masker is None:  # then a change too small to be seen cannot be told from none
             return images, [""] * len(rows)
@@ -88,49 +89,61 @@ class StyleEdits:
 
     def note(self, row: int) -> dict[str, Any]:
         """How the edit was made, for the record."""
-        if row not in self.starts:
+        if row not in self.inverted:
             return {}
-        made = {"blend": self.blend, "step": self.step, "distance": round(float(self.starts[row].distance), 6)}
+        made = {"blend": self.blend, "step": self.shift.step, "distance": round(self.inverted[row].distance, 6)}
         return made | {name: True for name, allowed in self.allowed.items() if allowed}
 
-    def _inverted(self) -> dict[int, EditStart]:
-        """Starts of the rows that are not refused yet; those that invert badly are refused."""
+    def _inverted(self) -> dict[int, InvertedPhotograph]:
+        """The rows that are not refused yet; those that invert badly are refused."""
         rows = [i for i, reason in enumerate(self.refused) if not reason]
         if not rows:
             return {}
-        found = self.editor.starts(self.request.images[rows], self.request.grades[rows])
-        for row, start in zip(rows, found, strict=True):
-            if start.distance > (limit := self.editor.distance_limit):
+        found = self.editor.photographs(self.request.images[rows], self.request.grades[rows])
+        for row, photograph in zip(rows, found, strict=True):
+            if photograph.distance > (limit := self.editor.distance_limit):
                 self.refused[row] = (
-                    f"the photograph lies {start.distance:.3f} from its reconstruction, more than {limit:.3f}: "
+                    f"the photograph lies {photograph.distance:.3f} from its reconstruction, more than {limit:.3f}: "
                     "the generator does not know this eye"
                 )
         return dict(zip(rows, found, strict=True))
 
+    def _of(self, rows: list[int]) -> tuple[list[InvertedPhotograph], StyleShift, list[tuple[str, ...]]]:
+        return [self.inverted[i] for i in rows], self.shift, [self.lesions[i] for i in rows]
+
     def _for_areas(self, area_change: float | Sequence[float] | Tensor) -> Tensor:
+        """Strengths `(B,)` at which the lesions' areas change by the wanted shares; see `strength_for_area`."""
         each = [float(x) for x in one_each("area_change", area_change, len(self.lesions))]
         wanted = torch.tensor(each, dtype=torch.float32)
-        strengths, rows = torch.zeros_like(wanted), list(self.starts)
+        strengths, rows = torch.zeros_like(wanted), list(self.inverted)
         if rows:
-            starts, lesions = [self.starts[i] for i in rows], [self.lesions[i] for i in rows]
-            strengths[rows] = self.editor.strengths_for_areas(starts, lesions, wanted[rows], self.step)
+            strengths[rows] = strength_for_area(lambda tried: self._areas(rows, tried), wanted[rows])
         return strengths
+
+    def _areas(self, rows: list[int], strengths: Tensor) -> Tensor:
+        """Areas `(R,)` of each row's lesions in the network's images at some strengths."""
+        found = self.editor.masks(self.editor.generated(*self._of(rows), strengths))
+        if not found:
+            raise ValueError("area changes need a segmenter that knows the network's images; give strengths instead")
+        areas = {name: mask.sum((1, 2, 3)) for name, mask in found.items()}
+        each = [sum(areas[name][i] for name in self.lesions[row]) for i, row in enumerate(rows)]
+        return torch.stack(each).cpu()  # type: ignore[arg-type]
 
     def _blended(self, rows: list[int], after: Tensor) -> Tensor:
         """The change around the lesions, brought onto the photographs."""
-        starts, real = [self.starts[i] for i in rows], self.request.images[rows]
-        before = torch.stack([start.image for start in starts]).to(after)
-        found = self.editor.masks(after)
-        soft = []
-        for i, row in enumerate(rows):
-            lesions = self.lesions[row]
-            own = [{n: m[None] for n, m in each.items()} for each in starts[i].masks]
-            others = [{n: m[[i]] for n, m in found.items()}, {n: m[[row]] for n, m in self.request.masks.items()}]
-            known = all(name in found for name in lesions)
-            soft.append(edit_neighbourhood(before[[i]], after[[i]], lesions, [*own, *others], segmented=known))
+        real, inverted = self.request.images[rows], [self.inverted[i] for i in rows]
+        before = torch.stack([each.image for each in inverted]).to(after)
+        # photographs of one call have one side, so that all were segmented alike
+        own = [
+            {name: torch.stack([each.masks[i][name] for each in inverted]) for name in masks}
+            for i, masks in enumerate(inverted[0].masks)
+        ]
+        given = {name: mask[rows] for name, mask in self.request.masks.items()}
+        lesions = [self.lesions[row] for row in rows]
+        soft = edit_neighbourhood(before, after, lesions, [*own, given], self.editor.masks(after))
         # the generator's rim may lie elsewhere: nothing is lit outside the photograph's own field of view
         seen = (resized(real, int(after.shape[-1])).amax(1, keepdim=True) > DARK).to(real)
-        return blend_delta(real, before, after, torch.cat(soft).to(real) * seen)
+        return blend_delta(real, before, after, soft.to(real) * seen)
 
 
 def _check(images: Tensor, blend: str, side: int, allow_upsampling: bool) -> None:

@@ -1,4 +1,4 @@
-"""The modes `edit` and `reconstruct` of generators with a style space."""
+"""The modes `reconstruct` and `edit` of generators with a style space, into which photographs are inverted."""
 
 from __future__ import annotations
 
@@ -14,30 +14,28 @@ from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, load_directions
 from monai_retina_gen.editing.style.inversion import Inverter
-from monai_retina_gen.editing.style.lesion_editor import LesionEditor
-from monai_retina_gen.editing.style.style_edits import StyleEdits
+from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
+from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.bundle_parts import BundleMasks
 from monai_retina_gen.generators.inverter_loading import BundleInverter
 from monai_retina_gen.weights import read_inference_config, read_metadata
 
-__all__ = ["StyleEditing"]
+__all__ = ["InvertingGenerator"]
 
 logger = logging.getLogger(__name__)
 
 
-class StyleEditing(RetinaGenerator):
-    """Edits of lesions in photographs, for a generator that is given an inverter and directions."""
+class InvertingGenerator(RetinaGenerator):
+    """Base of generators that can be given an inverter of photographs, and lesion directions for edits of them."""
 
     network: Any
     edit_options = frozenset({"area_change", "blend", "step", "allow_excluded", "allow_upsampling", "with_masks"})
     inverter: Inverter | None = None
     directions: Directions | None = None
-    masker: Masker | None = None
-    photograph_masker: Masker | None = None
     distance_limit: float = float("inf")
-    _editor: LesionEditor | None = None
+    _editor: StyleSpaceEditor | None = None
 
     def equip(
         self,
@@ -47,21 +45,24 @@ class StyleEditing(RetinaGenerator):
         masker: Masker | None = None,
         photograph_masker: Masker | None = None,
         distance_limit: float = float("inf"),
-    ) -> StyleEditing:
+    ) -> InvertingGenerator:
         """Give what the modes `reconstruct` (an inverter) and `edit` (directions as well) need; returns itself.
 
         Args:
             inverter: finds the styles of photographs.
             directions: lesion directions of this network.
-            masker: soft masks of the network's images; see `LesionEditor`.
+            masker: soft masks of the network's images; see `StyleSpaceEditor`.
             photograph_masker: finds the masks of edited photographs that are large enough for it; else `masker`.
             distance_limit: photographs whose reconstruction is farther away are returned unedited.
         """
-        self.inverter, self.directions = inverter, directions
-        self.masker, self.photograph_masker = masker, photograph_masker
-        self.distance_limit, self._editor = distance_limit, None
+        self.inverter, self.directions, self.distance_limit, self._editor = inverter, directions, distance_limit, None
         added = {"reconstruct"} if inverter is not None else set()
-        added |= {"edit"} if inverter is not None and directions is not None else set()
+        if inverter is not None and directions is not None:
+            added.add("edit")
+            maskers = {"masker": masker, "photograph_masker": photograph_masker}
+            self._editor = StyleSpaceEditor(
+                self.network, inverter, directions, **maskers, distance_limit=distance_limit
+            )
         self.modes = type(self).modes | added
         return self
 
@@ -92,32 +93,24 @@ class StyleEditing(RetinaGenerator):
             return None
         return load_directions(bundle, file, of=self.weights_sha256)
 
-    def to(self, device: str | torch.device) -> StyleEditing:
+    def to(self, device: str | torch.device) -> InvertingGenerator:
         """Move the network and the inverter; returns the generator itself."""
         super().to(device)
         if isinstance(self.inverter, torch.nn.Module):
             self.inverter.to(device)
-        self._editor = None
+        if self._editor is not None:
+            self._editor.cache.clear()
         return self
 
     @property
-    def editor(self) -> LesionEditor:
-        """What carries edits out; made at first use.
+    def editor(self) -> StyleSpaceEditor:
+        """What carries edits out.
 
         Raises:
             UnsupportedModeError: without inverter or directions.
         """
-        if self.inverter is None or self.directions is None:
-            raise self._lacks("edit")
         if self._editor is None:
-            self._editor = LesionEditor(
-                self.network,
-                self.inverter,
-                self.directions,
-                masker=self.masker,
-                photograph_masker=self.photograph_masker,
-                distance_limit=self.distance_limit,
-            )
+            raise self._lacks("edit")
         return self._editor
 
     def reconstruct(
@@ -156,33 +149,9 @@ class StyleEditing(RetinaGenerator):
         )
         return self.inverter(self.check_images(images), grade).styles
 
-    def begin_edits(
-        self,
-        request: EditRequest,
-        *,
-        area_change: float | Sequence[float] | Tensor | None = None,
-        blend: str = "delta",
-        step: str | None = None,
-        allow_excluded: bool = False,
-        allow_upsampling: bool = False,
-        with_masks: bool = False,
-    ) -> StyleEdits:
-        """Edits in the style space, ready to be drawn; see `StyleEdits` for the options.
+    def begin_edits(self, request: EditRequest, *args: Any, **options: Any) -> PendingStyleEdits:
+        """Edits in the style space, ready to be drawn; options and errors are those of `PendingStyleEdits`.
 
         Photographs are refused by their grade, by a bad inversion, and by the gate.
-
-        Raises:
-            ImageValueError: for photographs that are not square, smaller than `image_size`, without retina or colour.
-            ValueError: for a lesion without direction, or an option's unknown value.
-            UnsupportedModeError: without inverter or directions.
         """
-        return StyleEdits(
-            self.editor,
-            request,
-            area_change=area_change,
-            blend=blend,
-            step=step,
-            allow_excluded=allow_excluded,
-            allow_upsampling=allow_upsampling,
-            with_masks=with_masks,
-        )
+        return PendingStyleEdits(self.editor, request, *args, **options)
