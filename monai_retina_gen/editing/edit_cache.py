@@ -40,7 +40,7 @@ def photograph_keys(
     """
     parts = [_pixel_sums(part) for part in images.detach().float().split(AT_A_TIME)]
     grade = torch.as_tensor(grades, device=images.device).long()
-    numbers = torch.cat([torch.cat(parts), grade[:, None]], dim=1).tolist() if parts else []
+    numbers = torch.cat([torch.cat(parts), grade[:, None]], dim=1).tolist()
     head = json.dumps({"shape": list(images.shape[1:]), **(identity or {})}, sort_keys=True)
     return [hashlib.sha256(f"{head}{row}".encode()).hexdigest() for row in numbers]
 
@@ -53,7 +53,7 @@ def _pixel_sums(images: Tensor) -> Tensor:
         random = torch.Generator().manual_seed(seed)
         along, across = (
             (torch.randint(-(2**63), 2**63 - 1, (size,), generator=random) | 1).to(images.device)
-            for size in (words.shape[-1], words[0, ..., 0].numel())
+            for size in (words.shape[-1], math.prod(words.shape[1:-1]))
         )
         rows = (words * along).sum(-1).flatten(1)
         found.append(((rows ^ (rows >> 32)) * across).sum(1))  # high bits down, or later products lose them

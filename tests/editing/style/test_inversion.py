@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,17 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from monai_retina_gen.editing import (
-    CachedInverter,
     EncoderInversion,
     Inversion,
     Inverter,
     OptimisationInversion,
-    photograph_keys,
 )
 from monai_retina_gen.editing.style.optimisation_inversion import projector_noise, projector_rate
 from monai_retina_gen.editing.style.style_refinement import InversionError, StyleParameters
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.networks import StyleEncoder, StyleGAN3, latent_statistics, pinned_styles
+from monai_retina_gen.losses import LPIPSDR
+from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3, latent_statistics, pinned_styles
+from monai_retina_gen.networks.disc_side import flipped
 
 SIDE = 32
 
@@ -189,58 +187,31 @@ def test_bad_settings(network: StyleGAN3, encoder: StyleEncoder) -> None:
         OptimisationInversion(network, distance=Pixels(), steps=0)
 
 
-class Counting:
-    """An inverter that counts what it is asked for."""
+def test_refinement_draws_each_step_once_and_looks_at_the_photograph_once(
+    network: StyleGAN3, encoder: StyleEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grader = FundusGrader(backbone="vgg16", width=0.125, num_classes=2)
+    invert = EncoderInversion(network, encoder, distance=LPIPSDR(network=grader), steps=3, one_sided=True)
+    drawn, looked = [], []
+    whole, features = network.synthesis.run, grader.features_at
 
-    def __init__(self) -> None:
-        self.seen = 0
+    def run(styles: list[Tensor], **options: Any) -> Tensor:
+        drawn.append(len(styles[0]))
+        return whole(styles, **options)
 
-    def __call__(self, images: Tensor, grades: Tensor) -> Inversion:
-        self.seen += len(images)
-        return Inversion(images.flatten(1)[:, :5], images, grades.float())
+    def features_at(image: Tensor, layers: list[str]) -> dict[str, Tensor]:
+        looked.append(len(image))
+        return features(image, layers)
 
-
-def test_cache_computes_each_photograph_once(tmp_path: Path) -> None:
-    images, grades = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
-    counting = Counting()
-    cached = CachedInverter(counting, tmp_path, identity={"weights": "a"})
-    first = cached(images[[0, 1, 1]], grades[[0, 1, 1]])
-    assert counting.seen == 2  # the same photograph twice
-    second = CachedInverter(counting, tmp_path, identity={"weights": "a"})(images, grades)
-    assert counting.seen == 4
-    for name in ("styles", "image", "distance"):
-        assert torch.equal(getattr(second, name)[:2], getattr(first, name)[:2])
-    for changed in (images + 0.001, images):
-        other = {"weights": "a" if changed is not images else "b"}  # another picture, other weights
-        before = counting.seen
-        CachedInverter(counting, tmp_path, identity=other)(changed, grades)
-        assert counting.seen == before + 4
-    cached(images, grades.flip(0))  # another grade
-    assert counting.seen == 16
-
-
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "pickle"])
-def test_damaged_entry_is_computed_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
-    image, grade, counting = torch.rand(1, 3, 8, 8), torch.tensor([1]), Counting()
-    cached = CachedInverter(counting, tmp_path, identity={})
-    whole = cached(image, grade)
-    key = photograph_keys(image, grade)[0]
-    path = cached.cache.path(key)
-    data = bytearray(path.read_bytes())
-    if damage == "cut":
-        path.write_bytes(data[: len(data) // 2])
-    elif damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "flip":
-        arrays = dict(np.load(path))
-        np.savez(path, **(arrays | {"styles": arrays["styles"] + 1}))
-    else:  # an object that would run code when it is unpickled
-        arrays = dict(np.load(path))
-        np.savez(path, **(arrays | {"styles": np.array([{}], dtype=object)}), allow_pickle=True)
-    with caplog.at_level(logging.WARNING):
-        again = cached(image, grade)
-    assert counting.seen == 2
-    assert "damaged" in caplog.text
-    assert torch.equal(again.styles, whole.styles)
-    assert cached.cache.get(key) is not None  # mended
-    assert not list(tmp_path.glob("*.part"))
+    monkeypatch.setattr(network.synthesis, "run", run)
+    monkeypatch.setattr(grader, "features_at", features_at)
+    images = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    found = invert(images, torch.tensor([1, 2]))
+    assert drawn == [2] * 4  # at the start and after each step
+    assert looked == [2] * 6  # the photographs, each image, and the best of them
+    again = network.synthesize_from_styles(network.style_space.split(found.styles))
+    wanted = flipped(((again + 1) / 2).clamp(0, 1), found.mirrored)
+    torch.testing.assert_close(found.image, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found.distance, LPIPSDR(network=grader)(flipped(wanted, found.mirrored), flipped(images, found.mirrored))
+    )

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from monai_retina_gen.data import phantom_fundus
 from monai_retina_gen.editing import (
     ChannelProbe,
     Directions,
@@ -25,12 +26,15 @@ from monai_retina_gen.editing import (
     StyleShift,
     StyleSpaceEditor,
     blend_delta,
+    change_mask,
     choose_directions,
+    edit_request,
     load_directions,
     save_directions,
     strength_for_area,
     strongest_accepted,
 )
+from monai_retina_gen.editing.style.blend import edit_neighbourhood
 from monai_retina_gen.editing.style.contribution_scores import ScoreTable
 from monai_retina_gen.editing.style.score_presets import resolve_preset
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError, WeightsError
@@ -199,6 +203,31 @@ def test_delta_leaves_everything_outside_the_mask_bit_for_bit(side: int, seed: i
     assert not torch.equal(blended, photo)
 
 
+def test_neighbourhoods_of_a_batch_are_those_of_its_rows() -> None:
+    """Rows of other lesions, of masks at other sides, of lesions that no mask knows, or that are nowhere seen."""
+    random = torch.Generator().manual_seed(3)
+    before, after = (0.3 + 0.5 * torch.rand(5, 3, 32, 32, generator=random) for _ in range(2))
+    soft = torch.rand(5, 3, 64, 64, generator=random) ** 8
+    soft[2] = 0
+    photographs = {"ex": soft[:, :1], "he": soft[:, 1:2], "od": soft[:, 2:]}
+    own = {"ex": soft[:, 1:2, ::2, ::2]}
+    lesions = [("ex",), ("he",), ("ex", "he"), ("se",), ("ex", "he")]
+    for known in ({}, {"ex": 0.9 * own["ex"]}):
+        together = edit_neighbourhood(before, after, lesions, [photographs, own], known)
+        for i in range(5):
+            alone = [{n: m[[i]] for n, m in each.items()} for each in (photographs, own, known)]
+            single = edit_neighbourhood(before[[i]], after[[i]], [lesions[i]], alone[:2], alone[2])
+            assert torch.equal(together[[i]], single)
+        assert torch.equal(together[[3]], change_mask(before[[3]], after[[3]]))  # of a lesion that none knows
+        disc = torch.nn.functional.adaptive_max_pool2d(photographs["od"][[0, 1, 4]], 32) > 0.5
+        assert not together[[0, 1, 4]][disc].any()
+    nowhere = {"ex": torch.zeros(1, 1, 32, 32)}
+    assert not edit_neighbourhood(before[:1], after[:1], [("ex",)], [nowhere], nowhere).any()
+    assert torch.equal(
+        edit_neighbourhood(before[:1], after[:1], [("ex",)], [nowhere], {}), change_mask(before[:1], after[:1])
+    )
+
+
 def test_delta_at_the_generators_own_side_is_the_formula() -> None:
     x, before, after = (torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(i)) * 0.3 for i in range(3))
     mask = torch.full((1, 1, 8, 8), 0.5)
@@ -339,6 +368,24 @@ def test_photographs_that_are_none(
 ) -> None:
     with pytest.raises(ImageValueError, match=message):
         equipped(network).edit(change(photographs[:1]), [3], lesion="ex")
+
+
+def test_only_doubtful_photographs_are_searched_for_a_retina(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cropped retina is told by colours and dark corners; what is none is still found out, wherever it stands."""
+    eyes = torch.stack([phantom_fundus(i, size=96, grade=i).image for i in range(3)])
+    searched = []
+    search = edit_request.find_field_of_view
+    monkeypatch.setattr(edit_request, "find_field_of_view", lambda image: (searched.append(image), search(image)))
+    edit_request.check_retinas(eyes)
+    assert not searched
+    with pytest.raises(ImageValueError, match="no retina"):
+        edit_request.check_retinas(torch.stack([eyes[0], torch.zeros(3, 96, 96)]))
+    orange = torch.tensor([0.6, 0.3, 0.1]).view(3, 1, 1).expand(3, 96, 96)
+    with pytest.raises(ImageValueError, match="no retina"):  # no dark corners, and no texture
+        edit_request.check_retinas(orange[None])
+    with pytest.raises(ImageValueError, match=r"no colour|no retina"):
+        edit_request.check_retinas(torch.stack([eyes[0], eyes[1].mean(0, keepdim=True).expand(3, -1, -1)]))
+    assert len(searched) == 3
 
 
 @pytest.mark.parametrize(
