@@ -2,6 +2,7 @@
 
 Run: OMP_NUM_THREADS=2 python tests/benchmarks/bench_edit.py --threads 2
 On a GPU: python tests/benchmarks/bench_edit.py --device cuda --step
+Without one: --count counts the operators of a batch as a GPU would get them; each is a launch that Python waits for.
 A bundle without encoder or directions is given untrained ones of the shipped sizes: what they cost does not depend on
 what they know. Cases are measured in turns, so that other work on the machine slows all alike.
 """
@@ -21,11 +22,13 @@ from monai_retina_gen.data import phantom_fundus
 from monai_retina_gen.editing import Directions
 from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
-from monai_retina_gen.networks import StyleEncoder
+from monai_retina_gen.networks import StyleEncoder, banded_resampling
 from monai_retina_gen.transforms import BatchGenerativeAugment
 from monai_retina_gen.weights.perceptual import load_perceptual
 
 STEP_BATCH, STEP_SIDE = 32, 224
+FREE = {"view", "reshape", "as_strided", "expand", "detach", "detach_", "alias", "_unsafe_view", "unbind", "empty"}
+FREE |= {"empty_strided", "resolve_conj", "resolve_neg", "to", "lift_fresh", "is_nonzero", "result_type", "item"}
 
 
 def equipped(name: str, device: str, layer: int, steps: int) -> StyleGAN3Generator:
@@ -82,6 +85,20 @@ def measured(cases: dict[str, Callable[[], object]], repeats: int, device: str) 
     return {n: (sorted(w for w, _ in t)[middle], sorted(c for _, c in t)[middle]) for n, t in times.items()}
 
 
+def operators(case: Callable[[], object]) -> int:
+    """Operators that do work, innermost ones, with the blocks and chunks that a GPU gets."""
+    sizes = (banded_resampling._CHUNK_ELEMENTS, banded_resampling._BLOCK_ROWS)
+    kept = [dict(each) for each in sizes]
+    for each in sizes:
+        each.clear()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        case()
+    for each, old in zip(sizes, kept, strict=True):
+        each.update(old)
+    names = [e.name for e in profile.events() if not e.cpu_children]
+    return sum(name.startswith("aten::") and name.removeprefix("aten::") not in FREE for name in names)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--generator", default="retina_stylegan3")
@@ -93,6 +110,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--step", action="store_true", help="the training step too")
+    parser.add_argument("--count", action="store_true", help="count operators instead of seconds")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     generator = equipped(args.generator, args.device, args.layer, args.steps)
@@ -110,6 +128,12 @@ def main() -> None:
         f"{args.batch} edits, new photographs": lambda: edit(args.batch, False),
         f"{args.batch} edits, photographs seen before": lambda: edit(args.batch, True),
     }
+    if args.count:
+        edit(args.batch, False)
+        for cached in (False, True):
+            count = operators(lambda cached=cached: edit(args.batch, cached))  # type: ignore[misc]
+            print(f"{args.batch} edits, photographs {'seen before' if cached else 'new'}: {count} operators")
+        return
     for name, (wall, cpu) in measured(cases, args.repeats, args.device).items():
         count = args.batch if name.startswith(str(args.batch)) else 1
         print(f"{name}: {wall / count:.3f} s wall, {cpu / count:.3f} s CPU an edit, {count / wall:.1f} edits a second")

@@ -117,7 +117,7 @@ def test_photographs_used_last_stay_within_the_limit() -> None:
 
 
 def test_a_folder_keeps_what_memory_does_not(tmp_path: Path) -> None:
-    cache, kept = InversionCache(megabytes=0, folder=tmp_path), entry(0.3)
+    cache, kept = InversionCache(0, folder=tmp_path), entry(0.3)
     kept.mirrored = True
     cache.put("a", kept)
     found = InversionCache(folder=tmp_path).get("a")
