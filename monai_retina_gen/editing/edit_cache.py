@@ -102,14 +102,14 @@ class EditCache(Generic[K]):
         """Entries of photographs `(B, 3, H, W)` with `B` grades; those that are missing are made in one batch."""
         grades = torch.as_tensor(grades)
         keys = photograph_keys(images, grades, self.identity)
-        found = {key: self.get(key) for key in dict.fromkeys(keys)}
-        missing = [key for key, entry in found.items() if entry is None]
+        found = {key: entry for key in dict.fromkeys(keys) if (entry := self.get(key)) is not None}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:
             rows = [keys.index(key) for key in missing]
-            for key, entry in zip(missing, make(images[rows], grades[rows]), strict=True):
-                self.put(key, entry)
-                found[key] = entry
-        return [entry for key in keys if (entry := found[key]) is not None]
+            for key, made in zip(missing, make(images[rows], grades[rows]), strict=True):
+                self.put(key, made)
+                found[key] = made
+        return [found[key] for key in keys]
 
     def get(self, key: str) -> K | None:
         """What is kept under `key`, or `None`."""
