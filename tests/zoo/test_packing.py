@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from monai_retina_gen.errors import ZooError
-from monai_retina_gen.weights import parse_index, read_metadata
+from monai_retina_gen.weights import CHECKPOINT, load_state, parse_index, read_metadata
 from monai_retina_gen.zoo import build_zoo, bundle_files, find_bundles, headline_figures
 
 ARCHIVE = "tiny_vae_v0.0.1.zip"
@@ -106,6 +107,19 @@ def test_no_half_zoo_is_left(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="version is 'first'"):
         build_zoo([bundle], tmp_path / "zoo")
     assert not (tmp_path / "zoo" / "index.json").exists()
+
+
+def test_weights_and_training_states_together_stay_small(bundles_dir: Path) -> None:
+    files = [path for folder in ("models", "training") for path in bundles_dir.glob(f"*/{folder}/*")]
+    assert len(files) > len(find_bundles(bundles_dir))
+    assert sum(path.stat().st_size for path in files) <= 150e6
+
+
+def test_metadata_names_the_grades_that_curation_kept(bundles_dir: Path) -> None:
+    metadata = read_metadata(bundles_dir / "retina_wgan")
+    counts = load_state(bundles_dir / "retina_wgan" / CHECKPOINT)["curated_counts"]
+    named = {int(n) for n in re.findall(r"\d", metadata["label_classes"].split("(")[0])}
+    assert named == {grade for grade, count in enumerate(counts.tolist()) if count}
 
 
 def test_shipped_figures_are_those_of_the_metadata(bundles_dir: Path) -> None:
