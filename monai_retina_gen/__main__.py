@@ -19,7 +19,7 @@ __all__ = ["main"]
 WRAPPERS = ("applying transform", "Failed to evaluate", "Failed to instantiate")
 # name: what it does; its module is imported only where it is called
 COMMANDS = {
-    "demo": "go the whole path in three minutes, on phantoms or on your photographs",
+    "demo": "lesions painted on eyes and samples of every generator, on one page in a minute",
     "datalist": "check photographs and their grades, split them, and write a datalist (JSON)",
     "expand": "write a folder of generated images (a bank), with a datalist",
     "search-grader": "cross-validate settings of a grader's training, and train the best",

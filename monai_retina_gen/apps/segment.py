@@ -41,7 +41,7 @@ from monai_retina_gen.generators.content_record import segmenter_record
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import sha256_file
 
-__all__ = ["add_parser", "segment", "segment_photograph", "with_masks"]
+__all__ = ["add_parser", "find_images", "segment", "segment_photograph", "with_masks"]
 
 SETTINGS, DATALIST, OVERLAYS = "segment.json", "datalist.json", "overlays.png"
 SUFFIXES = {"png": ".png", "nifti": ".nii.gz"}
@@ -205,7 +205,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Write the masks."""
     if args.images:
-        datalist: Datalist = load_datalist({"test": _found(args.images), "name": "photographs"})
+        datalist: Datalist = load_datalist({"test": find_images(args.images), "name": "photographs"})
     else:
         datalist = load_datalist(args.datalist, args.dataset_dir)
     segmenter = load_segmenter(args.bundle, device=args.device, flips=not args.no_flips, amp=args.amp)
@@ -224,7 +224,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _found(paths: Sequence[str]) -> list[Item]:
+def find_images(paths: Sequence[str]) -> list[Item]:
+    """The photographs that `--images` names, by file or by folder."""
     files: list[Path] = []
     for path in (Path(path).expanduser() for path in paths):
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""The demo runs from nothing to its report."""
+"""The demo writes its page from the shipped bundles alone; `--train` runs from nothing to its report."""
 
 from __future__ import annotations
 
@@ -6,17 +6,60 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from monai_retina_gen.__main__ import main
+from monai_retina_gen.apps.demo import GRADES, demo
+from monai_retina_gen.data import PhantomDataset, read_image, write_image
 
 
 @pytest.mark.slow
-def test_demo_on_given_photographs(phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["demo", "--data", str(phantom_folder / "datalist.json"), "--out", str(tmp_path)]
+def test_page_of_drawn_eyes(tmp_path: Path, bundles_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
+    monkeypatch.setattr("monai_retina_gen.apps.demo.EYES", 1)
+    found = demo(tmp_path)
+    assert [row[:2] for row in found["painted"]] == [["drawn eye 1", grade] for grade in GRADES]
+    assert {row[0] for row in found["costs"]} == {
+        "retina_drgan", "retina_vae", "retina_stylegan3", "retina_wgan_gp", "retina_wgan"
+    }  # fmt: skip
+    page = (tmp_path / "demo.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 2
+    assert "not patients" in page
+    sheet = read_image(tmp_path / "painted_0.png")
+    eye, painted = sheet[:, -256:, 150:406], sheet[:, -256:, 406:662]  # the severest grade
+    changed = (eye - painted).abs().amax(0) > 0.1
+    assert 20 < int(changed.sum()) < 0.2 * changed.numel()
+
+
+def test_photographs_that_do_not_exist_or_are_no_eyes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["demo", "--images", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 2
+    assert "no photographs" in capsys.readouterr().err
+    write_image(tmp_path / "noise.png", torch.rand(3, 300, 300, generator=torch.Generator().manual_seed(0)))
+    assert main(["demo", "--images", str(tmp_path / "noise.png"), "--out", str(tmp_path / "out")]) == 2
+    assert "noise.png" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_page_of_given_photographs(tmp_path: Path, bundles_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
+    eye = PhantomDataset(length=1, size=288, grades=[0])[0]["image"]
+    write_image(tmp_path / "eye.png", eye)
+    monkeypatch.setattr("monai_retina_gen.apps.demo.SAMPLED", ())
+    monkeypatch.setattr("monai_retina_gen.apps.demo.GRADES", (2,))
+    found = demo(tmp_path / "out", images=[str(tmp_path / "eye.png")])
+    assert [row[:2] for row in found["painted"]] == [["eye.png", 2]]
+
+
+@pytest.mark.slow
+def test_training_on_given_photographs(
+    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["demo", "--train", "--data", str(phantom_folder / "datalist.json"), "--out", str(tmp_path)]
     assert main([*arguments, "--vae-epochs", "1", "--grader-epochs", "1", "--seeds", "1"]) == 0
     printed = capsys.readouterr().out
     assert "report.html" in printed
-    assert "python -m monai_retina_gen study" in printed
+    assert "python -m monai_retina_gen expand" in printed
     study = json.loads((tmp_path / "study" / "study.json").read_text())
     assert {row["arm"] for row in study["sets"]["test"]} == {"oversample", "sample"}
     assert "<html" in (tmp_path / "report.html").read_text()[:500]
