@@ -164,8 +164,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         description="Paints lesions on healthy eyes and samples every generator: one page, nothing is trained.",
-        epilog="examples: python -m monai_retina_gen demo --images photographs/0; "
-        "python -m monai_retina_gen demo --train --data idrid --dataset-dir ~/idrid",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python -m monai_retina_gen demo --images photographs/0\n"
+        "  python -m monai_retina_gen demo --train --data idrid --dataset-dir ~/idrid",
     )
     parser.add_argument("--out", default="retina_demo", help="folder to write (default %(default)s)")
     parser.add_argument("--images", nargs="+", default=[], help="photographs of healthy eyes, or folders of them")
