@@ -11,7 +11,7 @@ from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EX
 from monai_retina_gen.evidence.evaluation.generator_evaluation import (
     METRICS_FILE,
     SMALLEST,
-    GeneratorEvaluation,
+    evaluate,
 )
 from monai_retina_gen.evidence.evaluation.image_sets import read_section
 
@@ -46,11 +46,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 @in_all_processes
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the headline figures."""
-    result = GeneratorEvaluation(
-        generator=args.generator,
-        items=read_section(f"{args.datalist}:{args.section}", args.dataset_dir),
+    result = evaluate(
+        args.generator,
+        read_section(f"{args.datalist}:{args.section}", args.dataset_dir),
+        args.out,
         extractor=args.extractor,
-        output_dir=args.out,
         split=args.section,
         per_grade=args.per_grade,
         count=args.count,
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         pairs=args.pairs,
         lpips=args.lpips,
         device=args.device,
-    ).run()
+    )
     for name, value in headline(result).items():
         print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
     if args.write_metadata and is_first():

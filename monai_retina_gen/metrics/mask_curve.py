@@ -46,13 +46,24 @@ def curve_counts(probabilities: Tensor, target: Tensor) -> Tensor:
     return torch.bincount(bins + BINS * inside, minlength=2 * BINS).view(2, BINS)
 
 
-def average_precision(counts: Tensor) -> float:
-    """Area under the precision-recall curve of `curve_counts`; NaN where the structure never occurs."""
-    alarms, hits = (row.double().flip(0).cumsum(0) for row in counts)
-    if hits[-1] == 0:
-        return float("nan")
-    precision, recall = hits / (hits + alarms).clamp(min=1), hits / hits[-1]
-    return float((torch.diff(recall, prepend=recall.new_zeros(1)) * precision).sum())
+def average_precision(counts: Tensor) -> Tensor:
+    """Area under the precision-recall curve of each of `curve_counts`.
+
+    Args:
+        counts: `(..., 2, BINS)`; sums of counts are those of all their pixels.
+
+    Returns:
+        `(...)` float64; NaN where the structure never occurs.
+
+    Examples:
+        >>> average_precision(torch.tensor([[5, 1, 0], [0, 1, 2]]))  # of three bins
+        tensor(0.9167, dtype=torch.float64)
+    """
+    alarms, hits = counts.double().flip(-1).cumsum(-1).unbind(-2)
+    precision = hits / (hits + alarms).clamp(min=1)
+    recall = hits / hits[..., -1:].clamp(min=1)
+    steps = torch.diff(recall, prepend=recall.new_zeros(*recall.shape[:-1], 1))
+    return torch.where(hits[..., -1] > 0, (steps * precision).sum(-1), torch.nan)
 
 
 def best_threshold(counts: Tensor) -> tuple[float, float]:
@@ -130,7 +141,7 @@ class MaskCurve(FundusMetric):
         present = {name: c for name, c in zip(self.structures, counts, strict=True) if c[1].sum() > 0}
         if not present:
             raise NotComputableError("no annotated structure occurs in the photographs: check the masks' keys")
-        areas = {name: average_precision(c) for name, c in present.items()}
+        areas = {name: float(average_precision(c)) for name, c in present.items()}
         result = {f"pr_auc_{name}": area for name, area in areas.items()}
         for name, c in present.items():
             result[f"threshold_{name}"], result[f"dice_{name}"] = best_threshold(c)

@@ -8,7 +8,7 @@ from torch import Tensor
 from monai_retina_gen.metrics.features import check_features
 from monai_retina_gen.metrics.neighbours import nearest_distance
 
-__all__ = ["copied_share", "nearest_ratio"]
+__all__ = ["copied_share", "nearest_ratio", "ratio_of_distances"]
 
 
 def nearest_ratio(train: Tensor, holdout: Tensor, generated: Tensor) -> Tensor:
@@ -41,7 +41,16 @@ def nearest_ratio(train: Tensor, holdout: Tensor, generated: Tensor) -> Tensor:
         )
     train, generated = check_features(train, generated, minimum=1)
     holdout, _ = check_features(holdout.to(train.device), generated, minimum=1)
-    to_train, to_holdout = nearest_distance(generated, train)[0], nearest_distance(generated, holdout)[0]
+    return ratio_of_distances(nearest_distance(generated, train)[0], nearest_distance(generated, holdout)[0])
+
+
+def ratio_of_distances(to_train: Tensor, to_holdout: Tensor) -> Tensor:
+    """Nearest training distance over nearest held-out distance, of equal shapes; 1 where both are equal.
+
+    Examples:
+        >>> ratio_of_distances(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0])).tolist()
+        [0.5, 1.0]
+    """
     return torch.where(to_train == to_holdout, 1.0, to_train / to_holdout)
 
 

@@ -59,3 +59,17 @@ def test_nothing_to_score() -> None:
     with pytest.raises(ValueError, match="want both"):
         metric.update((torch.rand(1, 2, 4, 4), torch.zeros(1, 1, 4, 4)))
     assert math.isnan(average_precision(curve_counts(torch.rand(4), torch.zeros(4))))
+
+
+def test_areas_of_many_curves_are_those_of_each() -> None:
+    random = torch.Generator().manual_seed(0)
+    probability = torch.rand(5, 300, generator=random)
+    target = (torch.rand(5, 300, generator=random) < 0.3).float()
+    target[4] = 0
+    counts = torch.stack([curve_counts(p, t) for p, t in zip(probability, target, strict=True)])
+    areas = average_precision(counts.reshape(5, 1, 2, -1))
+    assert areas.shape == (5, 1)
+    for row in range(4):
+        reference = average_precision_score(target[row].numpy(), probability[row].numpy())
+        assert float(areas[row]) == pytest.approx(reference, abs=2e-3)
+    assert areas[4].isnan()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.metrics.data_copying import training_cells
+from monai_retina_gen.metrics.nearest_ratio import copied_share, ratio_of_distances
 from monai_retina_gen.metrics.neighbours import distance_blocks
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "copying_figures",
     "distances",
     "make_space",
-    "nearest_ratios",
     "same_source",
 ]
 
@@ -60,12 +60,12 @@ class Space:
     @property
     def ratios(self) -> Tensor:
         """Distance to the nearest training photograph over that to the nearest one held out, of generated images."""
-        return nearest_ratios(self.to_train, self.to_holdout)
+        return ratio_of_distances(self.to_train.amin(1), self.to_holdout.amin(1))
 
     @property
     def holdout_ratios(self) -> Tensor:
         """The same of photographs held out, each compared with those of other patients."""
-        return nearest_ratios(self.holdout_to_train, self.within_holdout)
+        return ratio_of_distances(self.holdout_to_train.amin(1), self.within_holdout.amin(1))
 
 
 def distances(queries: Tensor, references: Tensor) -> Tensor:
@@ -129,19 +129,10 @@ def _figures(space: Space, to_train: Tensor, ratios: Tensor) -> dict[str, Any]:
     return {
         "n": len(ratios),
         "near": near,
-        "near_share": near / len(ratios),
+        "near_share": float(copied_share(ratios, NEAR)),
         "ratio_median": float(ratios.median()),
         "authentic_share": float((distance > own).double().mean()),
     }
-
-
-def nearest_ratios(to_train: Tensor, to_holdout: Tensor) -> Tensor:
-    """Distance to the nearest training photograph over that to the nearest one held out; 1 where both are equal.
-
-    Takes `(..., n, columns)` distances, gives `(..., n)`.
-    """
-    a, b = to_train.amin(dim=-1), to_holdout.amin(dim=-1)
-    return torch.where(a == b, 1.0, a / b)
 
 
 def same_source(sources: Sequence[str], names: Sequence[Sequence[str]]) -> Tensor:

@@ -29,8 +29,9 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from monai_retina_gen.evidence.audit.copying import NEAR, Space, nearest_ratios
+from monai_retina_gen.evidence.audit.copying import NEAR, Space
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
+from monai_retina_gen.metrics.nearest_ratio import ratio_of_distances
 
 __all__ = ["LEVEL", "PERMUTATIONS", "QUESTIONS", "dealt_anew", "is_fair", "ratio_tests", "tail_index"]
 
@@ -122,7 +123,7 @@ def _dealt_figures(pooled: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     near, mean = [], []
     for training in labels.split(max(1, AT_A_TIME // pooled.numel())):
         sides = (pooled.masked_fill(hidden[:, None], math.inf) for hidden in (~training, training))
-        ratios = nearest_ratios(*sides)
+        ratios = ratio_of_distances(*(side.amin(-1) for side in sides))
         near.append((ratios < NEAR).sum(dim=1))
         mean.append(ratios.clamp(NEAR, 1 / NEAR).log().mean(dim=1))
     return torch.cat(near).double(), torch.cat(mean)

@@ -23,11 +23,37 @@ from monai_retina_gen.evidence.report.pictures import grade_rows, strip
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.metrics import evaluate_features, realism_score
 
-__all__ = ["GeneratorEvaluation"]
+__all__ = ["GeneratorEvaluation", "evaluate"]
 
 METRICS_FILE = "metrics.json"
 SMALLEST = 6
 STRIP = 8
+
+
+def evaluate(
+    generator: str | RetinaGenerator, items: Sequence[Item], out: str | os.PathLike[str], **options: Any
+) -> dict[str, Any]:
+    """Compare a generator's samples with photographs: realism, diversity and their floors.
+
+    Args:
+        generator: a bundle's name or folder, or a generator that samples.
+        items: graded datalist items that the generator has not been trained on.
+        out: folder for `metrics.json` and the pictures that it names; made where absent.
+        options: further arguments of `GeneratorEvaluation`.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        ValueError: with fewer than six photographs or samples.
+
+    Examples:
+        >>> evaluate("retina_vae", [], "out")
+        Traceback (most recent call last):
+        ...
+        ValueError: items holds 0 graded photographs and count is 0: an evaluation needs at least 6 of each
+    """
+    return GeneratorEvaluation(generator=generator, items=items, output_dir=out, **options).run()
 
 
 class GeneratorEvaluation:

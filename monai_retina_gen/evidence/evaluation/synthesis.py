@@ -144,7 +144,7 @@ def mask_agreement(images: ImageSet, conditions: Tensor, segmenter: Any, side: i
     asked = {name: c for name, c in counts.items() if c.ndim == 2 and c[1].sum() > 0}
     return {
         name: {
-            "pr_auc": average_precision(c),
+            "pr_auc": float(average_precision(c)),
             "dice": best_threshold(c)[1],
             "share": float(c[1].sum() / c.sum()),
         }

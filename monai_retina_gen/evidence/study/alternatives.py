@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import MaskComposer, SyntheticDataset, build_lesion_bank, read_image
+from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan, AugmentationPolicy
 from monai_retina_gen.transforms.augment.real_images import RealImages
@@ -24,7 +25,7 @@ from .arms import EDITED_GRADES
 from .config import StudyConfig
 from .painters import paints
 from .paintings import nothing_new, painted_canvases, painted_edits
-from .photographs import Photographs, to_bytes
+from .photographs import Photographs
 from .texture import match_texture
 
 __all__ = ["make_alternatives", "make_bank"]
@@ -121,7 +122,7 @@ def _reconstructed(generator: RetinaGenerator, photographs: Photographs, config:
     plans = [AugmentationPlan("reconstruct", grade, 0) for grade in photographs.grades]
     made = _carry_out(source, plans, photographs)
     return torch.stack(
-        [real if image is None else image for real, image in zip(photographs.float_images, made, strict=True)]
+        [real if image is None else image for real, image in zip(photographs.floats(), made, strict=True)]
     )
 
 
@@ -132,7 +133,7 @@ def _carry_out(
     made: list[Tensor | None] = []
     for start in tqdm(range(0, len(plans), BATCH), desc=plans[0].mode, leave=False):
         few = plans[start : start + BATCH]
-        images = photographs.select(range(start, start + len(few))).float_images
+        images = photographs.select(range(start, start + len(few))).floats()
         outcomes = source.apply(few, RealImages(images, {}, [""] * len(few), [None] * len(few)))
         made += [outcome.image for outcome in outcomes]
     return made

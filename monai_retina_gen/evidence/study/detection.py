@@ -16,10 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from monai_retina_gen.data import split_by_group
+from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 
 from .alternative_images import Bank
 from .config import StudyConfig
-from .photographs import Photographs, to_bytes
+from .photographs import Photographs
 from .texture import match_texture, texture_features
 
 __all__ = ["cross_fitted_scores", "detect_generated"]

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from monai_retina_gen.data import CONDITION_KEYS, MaskComposer, build_lesion_bank
 from monai_retina_gen.editing.edit_request import EditRequest
+from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
 from monai_retina_gen.networks import PAINTED_LESIONS
@@ -26,7 +27,7 @@ from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH
 from .alternative_images import Alternatives, LesionChange, rows_by_grade, rows_by_source, to_be_edited
 from .arms import CANVAS_GRADES, EDITED_GRADES
 from .config import StudyConfig
-from .photographs import Photographs, to_bytes
+from .photographs import Photographs
 
 __all__ = ["nothing_new", "painted_canvases", "painted_edits"]
 
@@ -44,7 +45,7 @@ def painted_edits(generator: RetinaGenerator, photographs: Photographs, config: 
         rows = [chosen[i] for i in few]
         part = photographs.select(rows)
         request = EditRequest.of(
-            part.float_images.to(config.device),
+            part.floats().to(config.device),
             painter.check_grades(part.grades),
             lesion="",
             strength=strengths[few],
@@ -107,9 +108,10 @@ def nothing_new(
     images = of.images.clone()
     for few in _alike(rows_of, masks.keys, "nothing-new"):
         changes, part = [of.changes[i] for i in few], photographs.select([rows_of[i] for i in few])
-        real = part.float_images.to(config.device)
+        real = part.floats().to(config.device)
         own, wanted = (_lesions(each, real) for each in zip(*((c.own, c.wanted) for c in changes), strict=True))
         found = painter.found_masks(real, masks([rows_of[i] for i in few], ANATOMY, config) | own)
+        assert painter.painter is not None  # _painting
         drawn, where = painter.painter.draw(
             real,
             found,
@@ -133,10 +135,14 @@ def painted_canvases(generator: RetinaGenerator, photographs: Photographs, confi
     images, made = [], []
     for few in _alike(chosen, masks.keys, "canvas"):
         rows = [chosen[i] for i in few]
-        canvas = photographs.select(rows).float_images.to(config.device)
-        options = {"seeds": [seeds[i] for i in few], "strength": strengths[few]}
-        own = masks(rows, ANATOMY, config)
-        batch = painter.paint_canvases(canvas, [grades[i] for i in few], masks=own, **options)
+        canvas = photographs.select(rows).floats().to(config.device)
+        batch = painter.paint_canvases(
+            canvas,
+            [grades[i] for i in few],
+            seeds=[seeds[i] for i in few],
+            strength=strengths[few],
+            masks=masks(rows, ANATOMY, config),
+        )
         for i, image, record in zip(few, batch.image, batch.records, strict=True):
             if not record.options.get("refused"):
                 images.append(to_bytes(image))

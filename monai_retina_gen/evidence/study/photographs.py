@@ -15,54 +15,44 @@ from tqdm import tqdm
 
 from monai_retina_gen.data import GRADE_MAPS, ICDR_GRADE, Item, LabelGrades, count_label_grades, icdr_grade
 from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, to_bytes
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
-__all__ = ["Photographs", "load_photographs", "to_bytes"]
+__all__ = ["Photographs", "load_photographs"]
 
 
 @dataclass(frozen=True)
-class Photographs:
-    """Photographs of a section.
+class Photographs(ImageSet):
+    """Photographs of a section; make them with `of`.
 
     Args:
         images: `(N, 3, S, S)` uint8.
-        labels: `(N,)` int64, what graders learn: the grade, or the grade through a grade map.
         grades: grades 0-4, which generators know.
+        names: file names, without folders: a result says nothing of the machine it was made on.
+        groups: patient or photograph that each belongs to.
+        labels: `(N,)` int64, what graders learn: the grade, or the grade through a grade map.
         items: the datalist's items, in the same order.
         own_grades: whether the grades are those of the photographs; otherwise their labels stand for several, which
             were given out as often as in the data.
     """
 
-    images: Tensor
     labels: Tensor
-    grades: list[int]
     items: list[Item]
     own_grades: bool = True
 
-    def __len__(self) -> int:
-        """Number of photographs."""
-        return len(self.items)
-
-    @property
-    def groups(self) -> list[str]:
-        """Patient or photograph that each belongs to."""
-        return [str(item["group"]) for item in self.items]
-
-    @property
-    def names(self) -> list[str]:
-        """File names, without folders: a result says nothing of the machine it was made on."""
-        return [os.path.basename(item["image"]) for item in self.items]
-
-    @property
-    def float_images(self) -> Tensor:
-        """`(N, 3, S, S)` float32 in [0, 1]."""
-        return self.images.float() / 255
+    @classmethod
+    def of(
+        cls, images: Tensor, labels: Tensor, grades: list[int], items: list[Item], own_grades: bool = True
+    ) -> Photographs:
+        """Photographs with names and groups of their items."""
+        names = [os.path.basename(item["image"]) for item in items]
+        return cls(images, grades, names, [str(item["group"]) for item in items], labels, items, own_grades)
 
     def select(self, rows: Sequence[int]) -> Photographs:
         """Those of the given rows."""
         index = torch.as_tensor(rows, dtype=torch.long)
         grades, items = [self.grades[i] for i in rows], [self.items[i] for i in rows]
-        return Photographs(self.images[index], self.labels[index], grades, items, self.own_grades)
+        return Photographs.of(self.images[index], self.labels[index], grades, items, self.own_grades)
 
     def digest(self) -> str:
         """sha256 of pixels, labels, grades and groups."""
@@ -106,7 +96,7 @@ def load_photographs(
     if grade_map is not None:
         labels = [GRADE_MAPS[grade_map][grade] for grade in grades]
     graded = [{**item, "grade": grade} if own else item for item, grade in zip(items, grades, strict=True)]
-    return Photographs(images, torch.tensor(labels), grades, graded, own)
+    return Photographs.of(images, torch.tensor(labels), grades, graded, own)
 
 
 def _check_not_mapped(items: Sequence[Item], what: str, label_key: str) -> None:
@@ -130,8 +120,3 @@ def given_out(labels: Sequence[int], label_grades: LabelGrades) -> list[int]:
         grades.append(label_grades.draw(label, (seen[label] + 0.5) / labels.count(label)))
         seen[label] += 1
     return grades
-
-
-def to_bytes(image: Tensor) -> Tensor:
-    """Images in [0, 1] as uint8, rounded as in a file."""
-    return (torch.as_tensor(image).as_subclass(Tensor).detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8)

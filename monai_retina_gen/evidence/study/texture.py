@@ -40,7 +40,7 @@ def match_texture(photographs: Photographs, generated: Tensor, grades: Sequence[
         `(N, 3, S, S)` float32 in [0, 1], and the width of the Gaussian in pixels; 0 where generated images are not more
         blurred than photographs.
     """
-    images, size = photographs.float_images, photographs.images.shape[-1]
+    images, size = photographs.floats(), photographs.images.shape[-1]
     if generated.shape[-1] < size:
         small = [resize_square(image, generated.shape[-1], "bilinear") for image in images]
         images = torch.stack([resize_square(image, size, "bilinear") for image in small])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from monai_retina_gen.data import phantom_fundus
+from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.evidence.study import PRESETS, StudyConfig, run_study
 from monai_retina_gen.evidence.study import alternatives as alternatives_module
 from monai_retina_gen.evidence.study import material as material_module
@@ -19,7 +20,7 @@ from monai_retina_gen.evidence.study.alternatives import Alternatives, Bank, mak
 from monai_retina_gen.evidence.study.analysis import SEEN, analyse
 from monai_retina_gen.evidence.study.arms import Condition, replacement_probabilities
 from monai_retina_gen.evidence.study.material import Material, Run
-from monai_retina_gen.evidence.study.photographs import Photographs, to_bytes
+from monai_retina_gen.evidence.study.photographs import Photographs
 from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
 from monai_retina_gen.evidence.study.smoke import smoke_generator
 from monai_retina_gen.evidence.study.training import TrainingPhotographs, train_grader
@@ -40,7 +41,7 @@ def photographs(size: int = 48) -> Photographs:
         {"image": f"{i}.png", "group": f"eye{i}", "block": f"block{i // 2}", "vessel": "v.png", "grade": g}
         for i, g in enumerate(GRADES)
     ]
-    return Photographs(images, torch.tensor(GRADES), list(GRADES), items)
+    return Photographs.of(images, torch.tensor(GRADES), list(GRADES), items)
 
 
 class EveryThirdRefused:
@@ -102,7 +103,7 @@ def test_refused_edits_are_no_replacements(edits: Alternatives) -> None:
     wanted = sum(9 // GRADES.count(g) + bool(9 % GRADES.count(g)) for g in GRADES if g >= 2)
     assert edits.tried == wanted
     assert len(edits.images) == wanted - wanted // 3
-    dimmed = to_bytes(real.float_images * 0.9)
+    dimmed = to_bytes(real.floats() * 0.9)
     for row, grade in enumerate(GRADES):
         assert bool(len(edits.rows[row])) <= (grade >= 2)
         assert all(torch.equal(edits.images[i], dimmed[row]) for i in edits.rows[row])  # never the photograph itself

@@ -37,7 +37,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
 def test_arms_of_a_painter(eyes: Photographs, phantom_bank: LesionBank) -> None:
     painter = painting_generator(phantom_bank)
     conditions, skipped = expand_arms(config(), {"painter": painter}, eyes)
-    rare = Photographs(eyes.images[:4], eyes.labels[:4], eyes.grades[:4], eyes.items[:4])
+    rare = Photographs.of(eyes.images[:4], eyes.labels[:4], eyes.grades[:4], eyes.items[:4])
     assert {(c.arm, c.of) for c in conditions if c.of} <= {
         ("nothing-new", "edit"), ("texture-matched", "edit"), ("texture-matched", "canvas")
     }  # fmt: skip

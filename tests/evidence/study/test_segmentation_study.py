@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import load_datalist
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.study.segmentation import SegmentationStudyConfig, run_segmentation_study
-from monai_retina_gen.evidence.study.segmentation.figures import analyse_curves, pr_areas
+from monai_retina_gen.evidence.study.segmentation.figures import analyse_curves
 from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
 from monai_retina_gen.evidence.study.segmentation.training import Pairs, TrainingPairs, load_pairs
-from monai_retina_gen.metrics import average_precision, curve_counts
+from monai_retina_gen.metrics import curve_counts
 
 
 def curves(quality: float, seeds: int = 3, photographs: int = 12) -> np.ndarray:
@@ -37,19 +36,6 @@ def curves(quality: float, seeds: int = 3, photographs: int = 12) -> np.ndarray:
         found.append(torch.stack(rows))
     counts: np.ndarray = torch.stack(found).int().numpy()
     return counts
-
-
-def test_areas_are_the_metrics_and_sklearns() -> None:
-    random = torch.Generator().manual_seed(0)
-    probability = torch.rand(5, 300, generator=random)
-    target = (torch.rand(5, 300, generator=random) < 0.3).float()
-    counts = torch.stack([curve_counts(p, t) for p, t in zip(probability, target, strict=True)])
-    ours = pr_areas(counts)
-    for row in range(5):
-        assert float(ours[row]) == pytest.approx(average_precision(counts[row]), abs=1e-12)
-        reference = average_precision_score(target[row].numpy(), probability[row].numpy())
-        assert float(ours[row]) == pytest.approx(reference, abs=2e-3)
-    assert pr_areas(torch.zeros(2, 8192)).isnan()
 
 
 def test_a_planted_gain_is_found_and_equal_arms_are_not() -> None:

@@ -37,7 +37,7 @@ GRADES = [0] * 60 + [1] * 10 + [2] * 60 + [3] * 40 + [4] * 30
 def photographs(grades: list[int], size: int = 32) -> Photographs:
     images = (torch.rand(len(grades), 3, size, size, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
     items = [{"image": f"/somewhere/{i}.png", "group": f"eye{i}", "grade": g} for i, g in enumerate(grades)]
-    return Photographs(images, torch.tensor(grades), grades, items)
+    return Photographs.of(images, torch.tensor(grades), grades, items)
 
 
 def planted(arm: str, right: float, seed: int, validation: float, generator: str = "", of: str = "") -> dict[str, Any]:
@@ -212,8 +212,10 @@ def test_classic_augmentation_keeps_shape(arm: str, recipe: str) -> None:
 
 def test_texture_matching_finds_a_planted_blur() -> None:
     images = torch.stack([phantom_fundus(seed=s, size=64).image for s in range(4)])
-    real = Photographs((images * 255).to(torch.uint8), torch.zeros(4).long(), [0] * 4, [{}] * 4)
-    blurred = (_blur(real.float_images, 1.5) * 255).round().to(torch.uint8)
+    real = Photographs.of(
+        (images * 255).to(torch.uint8), torch.zeros(4).long(), [0] * 4, [{"image": "x.png", "group": "x"}] * 4
+    )
+    blurred = (_blur(real.floats(), 1.5) * 255).round().to(torch.uint8)
     matched, sigma = match_texture(real, blurred, [0] * 4)
     assert sigma == pytest.approx(1.5, abs=0.1)
     assert (matched - blurred / 255).abs().max() < 0.05
@@ -235,7 +237,7 @@ def test_detection_separates_what_differs_and_not_what_is_equal() -> None:
 def test_folds_cover_all_and_keep_groups_together() -> None:
     real = photographs(GRADES, size=8)
     items = [{**item, "group": f"patient{i // 2}"} for i, item in enumerate(real.items)]
-    folds = _folds(Photographs(real.images, real.labels, real.grades, items), 5, seed=1)
+    folds = _folds(Photographs.of(real.images, real.labels, real.grades, items), 5, seed=1)
     assert [folds[i] for i in range(0, 200, 2)] == [folds[i] for i in range(1, 200, 2)]
     assert all(30 <= folds.count(fold) <= 50 for fold in range(5))
     assert folds != _folds(real, 5, seed=2)
@@ -330,7 +332,7 @@ def test_a_generator_that_makes_images_from_masks(phantom_folder: Path, tmp_path
         "none", "oversample", "texture-matched-of-synthesize--drgan--1", "synthesize--drgan--1"
     ]  # fmt: skip
     assert "no mode 'sample'" in skipped[0]
-    bare = Photographs(real.images, real.labels, real.grades, [{"image": i["image"], "group": "x"} for i in items])
+    bare = Photographs.of(real.images, real.labels, real.grades, [{"image": i["image"], "group": "x"} for i in items])
     assert "have no masks (vessel)" in expand_arms(config, {"drgan": generator}, bare)[1][-1]
     assert GeneratedImages(bare, {"drgan": generator}, config).banks == {}
     bank = make_bank(generator, real, tmp_path / "bank", config, "synthesize")

@@ -9,24 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics import crossed_interval, holm
+from monai_retina_gen.metrics import average_precision, crossed_interval, holm
 
-__all__ = ["analyse_curves", "pr_areas"]
+__all__ = ["analyse_curves"]
 
 MEAN = "mean"
 BASELINE = "classic"
-
-
-def pr_areas(counts: Tensor) -> Tensor:
-    """Average precision of curve counts `(..., 2, bins)`: `(...)` float64; NaN where the structure never occurs.
-
-    `monai_retina_gen.metrics.average_precision` for many curves at once.
-    """
-    alarms, hits = counts.double().flip(-1).cumsum(-1).unbind(-2)
-    precision = hits / (hits + alarms).clamp(min=1)
-    recall = hits / hits[..., -1:].clamp(min=1)
-    steps = torch.diff(recall, prepend=recall.new_zeros(*recall.shape[:-1], 1))
-    return torch.where(hits[..., -1] > 0, (steps * precision).sum(-1), torch.nan)
 
 
 def analyse_curves(
@@ -74,5 +62,5 @@ def _cells(counts: Tensor, baseline: Tensor | None, structures: Sequence[str]) -
 
 
 def _areas_and_mean(counts: Tensor) -> Tensor:
-    areas = pr_areas(counts)
+    areas = average_precision(counts)
     return torch.cat([areas, areas.nanmean(-1, keepdim=True)], -1)
