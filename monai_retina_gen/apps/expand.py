@@ -60,6 +60,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--masks", metavar="DATALIST", help="make images from masks: of the training photographs of this datalist"
     )
     parser.add_argument(
+        "--canvas",
+        metavar="DATALIST",
+        help="paint the lesions of a grade on the healthy training photographs of this datalist",
+    )
+    parser.add_argument(
         "--lesion-bank",
         metavar="FILE",
         help="lesions to compose (lesion-bank writes one); made from --masks by default; `own`: each photograph's own",
@@ -73,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
     """Work out the counts and expand."""
     generator = load_generator(args.generator, device=args.device)
     counts, label_grades = asked_counts(args, generator)
-    masks, labels = _mask_items(args), None if label_grades is None else LabelGrades(label_grades)
-    check_request(generator, counts, labels, args.seed, args.batch_size, masks)
+    masks, canvas = (_training_items(args, source) for source in (args.masks, args.canvas))
+    labels = None if label_grades is None else LabelGrades(label_grades)
+    check_request(generator, counts, labels, args.seed, args.batch_size, masks, canvas)
     folder = expand(
         generator,
         counts,
@@ -83,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         gate=None if args.gate == "none" else args.gate,
         masks=masks,
+        canvas=canvas,
         lesion_bank=_bank(args, masks),
         device=args.device,
         label_grades=label_grades,
@@ -93,10 +100,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _mask_items(args: argparse.Namespace) -> list[Item] | None:
-    if not args.masks:
+def _training_items(args: argparse.Namespace, source: str | None) -> list[Item] | None:
+    """Of the section that the generators were trained on: nothing of another section may get into images."""
+    if not source:
         return None
-    items: list[Item] = load_datalist(args.masks, args.dataset_dir if args.masks == args.datalist else None)["training"]
+    items: list[Item] = load_datalist(source, args.dataset_dir if source == args.datalist else None)["training"]
     return items
 
 

@@ -48,7 +48,7 @@ def finished_batch(
         grades: their grades.
         seeds: their seeds.
         start: index of the first.
-        eyes: masks to make them from; None for samples.
+        eyes: masks to make them from; None for samples, and for canvases, which the source has.
     """
     done = folder / "batches" / f"{start:07d}.json"
     standing = _read(done)
@@ -74,14 +74,20 @@ def _read(done: Path) -> list[Entry]:
 
 
 def _make(
-    source: AugmentationSource, size: int, grades: Sequence[int], seeds: Sequence[int], eyes: MaskSource | None
+    source: AugmentationSource,
+    size: int,
+    grades: Sequence[int],
+    seeds: Sequence[int],
+    eyes: MaskSource | None,
 ) -> tuple[list[Outcome], list[str]]:
     """Outcomes, and the group of the photograph that each one's masks are of."""
-    mode, empty = "sample" if eyes is None else "synthesize", torch.zeros(len(grades), 3, size, size)
+    sampled = eyes is None and not source.has_canvases
+    mode, empty = "sample" if sampled else "synthesize", torch.zeros(len(grades), 3, size, size)
     plans = [AugmentationPlan(mode, g, s) for g, s in zip(grades, seeds, strict=True)]
     nowhere, nobody = [""] * len(plans), list[str | None]([None] * len(plans))
     if eyes is None:
-        return source.apply(plans, RealImages(empty, {}, nowhere, nobody)), nowhere
+        outcomes = source.apply(plans, RealImages(empty, {}, nowhere, nobody))
+        return outcomes, ["" if each.eye is None else str(each.eye.item["group"]) for each in outcomes]
     drawn = [eyes.draw(plan.grade, plan.seed) for plan in plans]
     paths = [str(item["image"]) for item, _ in drawn]
     outcomes = source.apply(plans, RealImages(empty, stacked([masks for _, masks in drawn]), paths, nobody))

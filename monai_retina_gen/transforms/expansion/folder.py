@@ -22,6 +22,7 @@ from monai_retina_gen.data import (
     LabelGrades,
     MaskComposer,
     grade_of,
+    icdr_grade,
     read_text,
     write_json,
     write_manifest,
@@ -30,9 +31,11 @@ from monai_retina_gen.data.atomic_file import remove_unfinished
 from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.engines.sharing import by_first, is_first, own_share
-from monai_retina_gen.errors import UnsupportedModeError
+from monai_retina_gen.errors import DatalistError, UnsupportedModeError
 from monai_retina_gen.generators import RetinaGenerator, load_generator
-from monai_retina_gen.generators.content_record import gate_record, generator_record
+from monai_retina_gen.generators.content_record import gate_record, generator_record, items_sha256
+from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
+from monai_retina_gen.transforms.augment.canvases import STRUCTURES
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 from monai_retina_gen.transforms.expansion.batch import Entry, finished_batch
@@ -56,6 +59,7 @@ def expand(
     batch_size: int = 16,
     gate: str | Gate | None = "label",
     masks: Sequence[Item] | None = None,
+    canvas: Sequence[Item] | None = None,
     lesion_bank: str | Path | MaskComposer | None = None,
     device: str = "cpu",
     progress: bool = True,
@@ -76,6 +80,8 @@ def expand(
             `None` keeps all, and their records say "label unverified".
         masks: items of a datalist with masks: each image is made for the vessels, disc and field of view of one of
             them, and belongs to its group.
+        canvas: items of one section of a datalist: lesions of the grade are painted on those of grade 0. Each image
+            belongs to the group of its photograph, so that the two are never split.
         lesion_bank: path of a lesion bank, or a `MaskComposer`: lesions are composed after the grade. None: those of
             the item itself, for its own grade.
         device: where the generator runs.
@@ -85,8 +91,8 @@ def expand(
         label_key: key of the grade, or label, in the datalist that is written.
 
     Returns:
-        The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`; with masks also
-        `masks/<key>/grade<g>/<index>.png`.
+        The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`; with masks or canvases
+        also `masks/<key>/grade<g>/<index>.png`.
 
     Raises:
         ValueError: if the folder was begun with other settings, the label gate or the generator does not know the
@@ -97,12 +103,15 @@ def expand(
     """
     folder, labels = Path(out), None if label_grades is None else LabelGrades(label_grades)
     made_by = load_generator(generator, device=device)
-    numbers = check_request(made_by, counts, labels, seed, batch_size, masks)
+    numbers = check_request(made_by, counts, labels, seed, batch_size, masks, canvas)
     grades = [grade for grade, number in numbers.items() for _ in range(number)]
     composer = None if masks is None or lesion_bank is None else ComposerHandle(lesion_bank).get()
     eyes = None if masks is None else MaskSource(masks, made_by.image_size, composer)
-    by_first(lambda: _check_settings(folder, made_by, grades, seed, batch_size, gate, eyes))
-    source = AugmentationSource(generator=made_by, gate=gate, lesion_bank=composer)
+    healthy = None if canvas is None else _healthy(canvas)
+    by_first(lambda: _check_settings(folder, made_by, grades, seed, batch_size, gate, eyes, healthy))
+    source = AugmentationSource(
+        generator=made_by, gate=gate, lesion_bank=composer, canvas=healthy, canvas_grades=set(grades)
+    )
 
     def finished(start: int) -> list[Entry]:
         batch = grades[start : start + batch_size]
@@ -125,15 +134,42 @@ def check_request(
     seed: int,
     batch_size: int,
     masks: Sequence[Item] | None,
+    canvas: Sequence[Item] | None = None,
 ) -> dict[int, int]:
     """Images by grade; everything that can be refused is refused here, before anything is written."""
     numbers = images_by_grade(counts, labels)
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
         if grade_of(value, name) < least:
             raise ValueError(f"{name}: {value} came, a whole number from {least} is wanted")
+    if canvas is not None:
+        _check_canvas(generator, numbers, masks)
+        return numbers
     _check_mode(generator, masks)
     check_served(generator, numbers, "sample" if masks is None else "synthesize")
     return numbers
+
+
+def _check_canvas(generator: RetinaGenerator, numbers: Mapping[int, int], masks: Sequence[Item] | None) -> None:
+    if masks is not None:
+        raise ValueError("masks and canvas: both came; masks make whole images, canvases are painted on: give one")
+    if HEALTHY in numbers:
+        raise ValueError("counts: grade 0 came; canvases are of grade 0 already: leave it out (--counts 2:100,3:100)")
+    if not isinstance(generator, LesionPainting):
+        raise UnsupportedModeError(
+            f"canvas: generator {generator.name!r} paints nothing; retina_lesion_painter and retina_drgan do"
+        )
+    check_served(generator, numbers, "synthesize")
+
+
+def _healthy(items: Sequence[Item]) -> list[Item]:
+    """Items of grade 0, each with its group."""
+    found = [item for item in items if "grade" in item and icdr_grade(item) == HEALTHY]
+    if not found or not all("group" in item for item in found):
+        raise DatalistError(
+            f"canvas: {len(found)} of {len(items)} photographs have grade 0, and each wants a 'group', to which what is "
+            "painted on it belongs; name a datalist with healthy training photographs"
+        )
+    return found
 
 
 def _check_mode(generator: RetinaGenerator, masks: Sequence[Item] | None) -> None:
@@ -153,6 +189,7 @@ def _check_settings(
     batch_size: int,
     gate: Any,
     eyes: MaskSource | None,
+    healthy: Sequence[Item] | None,
 ) -> None:
     if gate == "label" and generator.num_classes != GRADES:
         raise ValueError(
@@ -166,6 +203,8 @@ def _check_settings(
         "batch_size": batch_size,
         "gate": None if gate is None else gate_record(resolve_gate(gate)),
     }
+    if healthy is not None:
+        settings["canvas_sha256"] = items_sha256(healthy, ("image", "grade", "group", *STRUCTURES))
     if eyes is not None:
         settings["masks_sha256"] = eyes.digest()
         settings["lesion_bank_sha256"] = eyes.composer.bank.digest() if eyes.composer else ""
