@@ -166,8 +166,8 @@ def _healthy(items: Sequence[Item]) -> list[Item]:
     found = [item for item in items if "grade" in item and icdr_grade(item) == HEALTHY]
     if not found or not all("group" in item for item in found):
         raise DatalistError(
-            f"canvas: {len(found)} of {len(items)} photographs have grade 0, and each wants a 'group', to which what is "
-            "painted on it belongs; name a datalist with healthy training photographs"
+            f"canvas: {len(found)} of {len(items)} photographs have grade 0, and each wants a 'group', to which what "
+            "is painted on it belongs; name a datalist with healthy training photographs"
         )
     return found
 

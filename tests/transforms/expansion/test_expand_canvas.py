@@ -97,8 +97,9 @@ class Groups:
         self.seen: list[Any] = []
 
     def check(self, images: Any, grades: Any, originals: Any = None, groups: Any = None) -> GateVerdict:
+        reasons = ["" if self.seen or row else "no" for row in range(len(grades))]
         self.seen += groups
-        return GateVerdict(["no" if len(self.seen) == 1 else ""] * len(grades), "groups", [{}] * len(grades))
+        return GateVerdict(reasons, "groups", [{}] * len(grades))
 
 
 def test_the_gate_judges_by_the_canvas(items: list[Item], painter: LesionPainterGenerator, tmp_path: Path) -> None:
