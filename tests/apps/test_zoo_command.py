@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -31,10 +32,11 @@ def test_from_building_to_an_installed_bundle(
 ) -> None:
     assert main(["zoo", "build", "--out", "zoo"]) == 0
     assert "retina_wgan_gp_v0.1.0.zip: 1.7 MB" in capsys.readouterr().out
+    figures = json.loads((bundles / "retina_wgan_gp/configs/metadata.json").read_text(encoding="utf-8"))["eval_metrics"]
     shutil.rmtree(bundles)
     assert main(["zoo", "list", "--from", "zoo"]) == 0
     listed = capsys.readouterr().out
-    for part in ("retina_wgan_gp 0.1.0", "modes sample", "fid 1.91", "Weights and code: Apache-2.0"):
+    for part in ("retina_wgan_gp 0.1.0", "modes sample", f"fid {figures['fid']:.3g}", "Weights and code: Apache-2.0"):
         assert part in listed
     monkeypatch.setenv("MRG_ZOO", str(tmp_path / "zoo"))
     assert main(["zoo", "download", "retina_wgan_gp"]) == 0
