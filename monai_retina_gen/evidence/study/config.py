@@ -9,7 +9,7 @@ from typing import Any
 from monai_retina_gen.data import GRADE_MAPS, LabelGrades
 from monai_retina_gen.networks.fundus_grader import BACKBONES
 
-__all__ = ["ARMS", "SELECTIONS", "StudyConfig"]
+__all__ = ["ARMS", "PLACES", "SELECTIONS", "StudyConfig"]
 
 ARMS = {
     "none": "the photographs as they are",

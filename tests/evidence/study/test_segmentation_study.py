@@ -102,6 +102,9 @@ def test_whole_study_and_going_on(phantom_folder: Path, tmp_path_factory: pytest
     assert {name for name in runs if runs[name] != again[name]} == {"none--seed1.npz"}
     items = load_datalist(tmp_path / "pairs" / "synthesize" / "datalist.json")["training"]
     assert {"he", "vessel", "fov"} <= set(items[0])
+    moved = tmp_path_factory.mktemp("moved")
+    shutil.copytree(data, moved, dirs_exist_ok=True)
+    assert run_segmentation_study(settings(moved, tmp_path), generator)["arms"] == study["arms"]  # wherever they lie
     with pytest.raises(ValueError, match="other settings \\(steps: "):
         run_segmentation_study(settings(data, tmp_path, steps=3), generator)
     trained_on = smoke_synthesizer()

@@ -24,6 +24,7 @@ from monai_retina_gen.data import (
 from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
 from monai_retina_gen.data.combine_masks import merge_masks
 from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.evidence.study.config import PLACES
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import generator_record, items_sha256
 from monai_retina_gen.metrics import verdict
@@ -105,7 +106,7 @@ def _check_settings(
 ) -> None:
     keys = ("image", "group", "grade", *MASK_KEYS)
     settings = {
-        **config.settings(),
+        **{name: value for name, value in config.settings().items() if name not in PLACES},
         "data_sha256": {name: items_sha256(items[name], keys) for name in ("training", "test", "predicted")},
         "generator": None if generator is None else generator_record(generator),
         "version": __version__,
