@@ -52,7 +52,9 @@ class StudyConfig:
         label_grades: what labels stand for where the datalists have labels in place of grades, see `LabelGrades`;
             generated images of a label are of its grades, as often as in the data.
         arms: names in `ARMS`.
-        graders: backbones of `FundusGrader`, trained from scratch.
+        graders: backbones of `FundusGrader`.
+        init_weights: what they start from, as `load_initial_weights` takes it: `imagenet`, a file, or empty for weights
+            drawn at random.
         seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict.
         ratios: shares of the photographs added by balancing that are generated; 1 is all of them.
         cross_validation: folds over training and validation photographs; 0 keeps the datalist's split.
@@ -99,6 +101,7 @@ class StudyConfig:
     label_grades: Mapping[Any, Any] | None = None
     arms: tuple[str, ...] = ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample")
     graders: tuple[str, ...] = ("resnet18",)
+    init_weights: str = ""
     seeds: int = 5
     ratios: tuple[float, ...] = (1.0,)
     cross_validation: int = 0

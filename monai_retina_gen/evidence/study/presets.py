@@ -58,6 +58,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "graders": ("resnet18",),
         "bank_size": 100,
     },
+    # What graders that can see reach: EfficientNet-Lite1 from ImageNet (extra `pretrained`), which teaches and judges
+    # nothing else here. The baselines alone; other arms are added by --arms.
+    "imagenet": {
+        "arms": ("none", "oversample"),
+        "graders": ("efficientnet_lite1",),
+        "init_weights": "imagenet",
+        "image_size": 224,
+        "max_epochs": 20,
+        "batch_size": 32,
+    },
     # Hours on two cores.
     "cpu": {
         "arms": ("none", "classic", "oversample", "reconstruct", "texture-matched", "sample", "edit", "synthesize"),

@@ -22,7 +22,7 @@ from monai_retina_gen.data import (
 from monai_retina_gen.data.combine_masks import merge_masks
 from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.generators import RetinaGenerator, load_generator
-from monai_retina_gen.generators.content_record import generator_record, items_sha256
+from monai_retina_gen.generators.content_record import files_sha256, generator_record, items_sha256
 
 from .analysis import analyse
 from .arms import BASELINE, Condition, expand_arms
@@ -130,6 +130,7 @@ def _settings(config: StudyConfig, material: Material) -> dict[str, Any]:
         **config.conditions(),
         "data_sha256": digests | {name: photographs.digest() for name, photographs in material.tests.items()},
         "masks_sha256": items_sha256(material.training.items, MASK_KEYS),
+        "files": files_sha256({"init_weights": config.init_weights}),
         "generators": {name: generator_record(generator) for name, generator in material.generators.items()},
         "versions": {"monai_retina_gen": __version__, "torch": torch.__version__},
     }

@@ -21,6 +21,7 @@ from monai_retina_gen.engines import AutocastInferer, PrepareGradingBatch
 from monai_retina_gen.handlers import GeneratorEMAHandler, ProgressHandler
 from monai_retina_gen.metrics import quadratic_weighted_kappa
 from monai_retina_gen.networks import FundusGrader
+from monai_retina_gen.weights import load_initial_weights
 
 from .alternative_images import Alternatives
 from .config import StudyConfig
@@ -115,7 +116,7 @@ class WatchValidation:
 def train_grader(
     data: TrainingPhotographs, validation: Photographs, *, balanced: bool, backbone: str, config: StudyConfig, seed: int
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Train a grader from scratch.
+    """Train a grader from `config.init_weights`.
 
     Args:
         data: training photographs.
@@ -132,6 +133,7 @@ def train_grader(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network: nn.Module = FundusGrader(backbone=backbone, num_classes=config.num_classes, dropout=config.dropout)
+        network = load_initial_weights(network, config.init_weights)
         network = network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(network) if config.selection == "average" else None
         select = WatchValidation(network if average is None else average, validation, config)

@@ -29,7 +29,10 @@ from monai_retina_gen.evidence.study.photographs import Photographs, load_photog
 from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
 from monai_retina_gen.evidence.study.smoke import smoke_generator
 from monai_retina_gen.evidence.study.texture import _blur, match_texture
+from monai_retina_gen.evidence.study.training import TrainingPhotographs, train_grader
 from monai_retina_gen.metrics import accuracy_from_confusion, holm, kappa_from_confusion
+from monai_retina_gen.networks import FundusGrader
+from monai_retina_gen.weights import save_state
 
 GRADES = [0] * 60 + [1] * 10 + [2] * 60 + [3] * 40 + [4] * 30
 
@@ -198,6 +201,17 @@ def test_presets_are_valid_and_have_the_baseline(preset: str) -> None:
     config = StudyConfig(**{"datalist": "-", "out": "-", **PRESETS[preset]})
     assert "oversample" in config.arms
     assert json.loads(json.dumps(config.settings()))["graders"] == list(config.graders)
+
+
+def test_graders_start_from_the_weights_that_are_named(tmp_path: Path) -> None:
+    start = FundusGrader(backbone="resnet18")
+    save_state(start.state_dict(), tmp_path / "start.pt")
+    options = {"init_weights": str(tmp_path / "start.pt"), "learning_rate": 1e-12, "weight_decay": 0.0}
+    config = StudyConfig(datalist="-", out="-", max_epochs=1, batch_size=8, **options)
+    data = TrainingPhotographs(photographs([0, 2] * 8), lambda image: image, dict.fromkeys(range(5), 0.0))
+    network, _ = train_grader(data, data.photographs, balanced=False, backbone="resnet18", config=config, seed=0)
+    for before, after in zip(start.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
