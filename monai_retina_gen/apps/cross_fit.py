@@ -7,7 +7,7 @@ that the gate's limits come from.
 from __future__ import annotations
 
 import argparse
-import logging
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.apps.fold_training import CONFIGS, FINAL, fold_outcome
 from monai_retina_gen.data import Datalist, load_datalist, write_json
-from monai_retina_gen.data.settings_file import begin_folder, check_writable
-from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_datalist, fold_of_group
-from monai_retina_gen.evidence.evaluation.image_sets import photographs
+from monai_retina_gen.data.settings_file import SETTINGS, begin_folder, check_writable
+from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_of_group
 from monai_retina_gen.generators.content_record import files_sha256, items_sha256
 from monai_retina_gen.metrics import accuracy_from_confusion, bootstrap_interval, kappa_from_confusion
 from monai_retina_gen.weights import (
@@ -26,16 +26,13 @@ from monai_retina_gen.weights import (
     load_state,
     read_metadata,
     save_parts,
-    save_state,
     sha256_file,
 )
 from monai_retina_gen.zoo.pinning import pin
 
-__all__ = ["add_parser", "cross_fit", "out_of_fold_figures", "run", "train_fold"]
+__all__ = ["add_parser", "cross_fit", "out_of_fold_figures", "run"]
 
-logger = logging.getLogger(__name__)
-CONFIGS = ("train", "cross_fit")
-CONFIG, WEIGHTS, FINAL, REPORT = "cross_fitted", "models/cross_fitted.pt", "final.pt", "cross_fit.json"
+CONFIG, WEIGHTS, REPORT = "cross_fitted", "models/cross_fitted.pt", "cross_fit.json"
 
 
 def cross_fit(
@@ -46,6 +43,7 @@ def cross_fit(
     dataset_dir: str | None = None,
     folds: int = 5,
     overrides: Mapping[str, Any] | None = None,
+    start: str | Path | None = None,
     install: bool = False,
 ) -> dict[str, Any]:
     """Train the graders of all folds, calibrate them on out-of-fold predictions, and put them into a bundle.
@@ -59,14 +57,18 @@ def cross_fit(
             NAME that of `bundle`, is what `gate`, `label-check` and `curate` take.
         dataset_dir: folder of a named data set.
         folds: how many.
-        overrides: further keys of the bundle's `train.json`, as `max_epochs`.
+        overrides: further keys of the bundle's `train.json`, as `max_epochs`, or `degraded` for graders that also judge
+            small and blurred images.
+        start: folder of an earlier `cross_fit` with the same photographs and folds: each grader goes on from the
+            weights of its fold.
         install: put them into the bundle itself, in place of those that it has.
 
     Returns:
         What `cross_fit.json` holds: figures of the out-of-fold predictions.
 
     Raises:
-        ValueError: if `out` was begun with other photographs, folds or settings; names what differs.
+        ValueError: if `out` was begun with other photographs, folds or settings; names what differs. If the graders of
+            `start` had other photographs or folds, and so may know those that they are to judge.
         PermissionError: if nothing can be written into `out` or the bundle; before anything is trained.
     """
     folder, settings = find_bundle(bundle), {"datalist": datalist, "dataset_dir": dataset_dir, **(overrides or {})}
@@ -74,8 +76,14 @@ def cross_fit(
     home = folder if install else Path(out) / folder.name
     for part in ("models", "configs"):
         check_writable(home / part)
-    begin_folder(out, _record(folder, whole, folds, overrides or {}))
-    outcomes = [_fold_outcome(folder, Path(out), whole, fold, folds, settings) for fold in range(folds)]
+    record = _record(folder, whole, folds, overrides or {})
+    begins: list[dict[str, Any]] = [{}] * folds if start is None else _begins(Path(start), record)
+    begin_folder(
+        out, record if start is None else {**record, "start": [sha256_file(x["init_weights"]) for x in begins]}
+    )
+    outcomes = [
+        fold_outcome(folder, Path(out), whole, fold, folds, {**settings, **begins[fold]}) for fold in range(folds)
+    ]
     logits, target = torch.cat([outcome[0] for outcome in outcomes]), torch.cat([outcome[1] for outcome in outcomes])
     temperature = fit_temperature(logits, target)
     figures = out_of_fold_figures(logits, target, temperature)
@@ -109,6 +117,21 @@ def _record(bundle: Path, whole: Datalist, folds: int, overrides: Mapping[str, A
     }
 
 
+def _begins(start: Path, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each fold starts from."""
+    settings = start / SETTINGS
+    there = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    if any(there.get(key) != record[key] for key in ("data_sha256", "folds")):
+        raise ValueError(
+            f"start={start}: want the folder of a `cross-fit` with these photographs and {record['folds']} folds; "
+            "graders of others may know the photographs that they are to judge"
+        )
+    files = [start / f"fold{fold}" / FINAL for fold in range(record["folds"])]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise ValueError(f"start={start}: {', '.join(missing)} is missing; let that `cross-fit` end first")
+    return [{"init_weights": str(file)} for file in files]
+
+
 def _save_graders(home: Path, states: Sequence[Mapping[str, Tensor]]) -> str | list[str]:
     """Write the weights of all folds, in several files where one would be too large; what lay there before goes."""
     for old in (home / WEIGHTS).parent.glob(f"{Path(WEIGHTS).stem}*.pt"):
@@ -116,49 +139,6 @@ def _save_graders(home: Path, states: Sequence[Mapping[str, Tensor]]) -> str | l
     joined = {f"graders.{i}.{name}": value for i, state in enumerate(states) for name, value in state.items()}
     files = [path.relative_to(home).as_posix() for path in save_parts(joined, home / WEIGHTS, half=True)]
     return files[0] if len(files) == 1 else files
-
-
-def train_fold(bundle: Path, out: Path, fold: int, folds: int, settings: Mapping[str, Any]) -> Any:
-    """Run the bundle's training for one fold, or go on with it; returns the workflow with the trained network."""
-    from monai.bundle import ConfigWorkflow
-
-    workflow = ConfigWorkflow(
-        config_file=[str(bundle / "configs" / f"{name}.json") for name in CONFIGS],
-        workflow_type="train",
-        logging_file=False,  # the command line has its own
-        bundle_root=str(bundle),
-        output_dir=str(out),
-        fold=fold,
-        folds=folds,
-        resume=bool(list(out.glob("state_*.pt"))),
-        **settings,
-    )
-    workflow.initialize()
-    if not (out / FINAL).is_file():
-        workflow.run()
-        save_state(workflow.parser.get_parsed_content("averaged_network").state_dict(), out / FINAL)
-        workflow.finalize()
-    return workflow
-
-
-def _fold_outcome(
-    bundle: Path, out: Path, whole: Datalist, fold: int, folds: int, settings: Mapping[str, Any]
-) -> tuple[Tensor, Tensor, dict[str, Any], int]:
-    """Out-of-fold logits and labels, the network's definition and its image size."""
-    logger.info("fold %d of %d", fold + 1, folds)
-    parser = train_fold(bundle, out / f"fold{fold}", fold, folds, settings).parser
-    network: nn.Module = parser.get_parsed_content("averaged_network")
-    # as shipped: half precision; the network of the last epoch, also where this fold was trained in an earlier run
-    state = load_state(out / f"fold{fold}" / FINAL)
-    network.load_state_dict({k: v.half().to(v) if v.is_floating_point() else v for k, v in state.items()})
-    size, device = int(parser.get_parsed_content("image_size")), parser.get_parsed_content("device")
-    held_out = photographs(fold_datalist(whole, fold, folds)["validation"], size, f"fold {fold}")
-    network.eval()
-    with torch.no_grad():
-        starts = range(0, len(held_out), 32)
-        logits = torch.cat([network(held_out.floats(slice(i, i + 32)).to(device)).float().cpu() for i in starts])
-    definition = {key: parser.get_parsed_content(f"network_def::{key}") for key in parser.get("network_def")}
-    return logits, torch.tensor(held_out.grades), definition, size
 
 
 def out_of_fold_figures(logits: Tensor, target: Tensor, temperature: float) -> dict[str, Any]:
@@ -193,6 +173,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--folds", type=int, default=5, help="graders, each trained on the other folds")
     parser.add_argument("--max-epochs", type=int, help="epochs a fold (default: configs/cross_fit.json)")
     parser.add_argument("--init-weights", help="weights that every fold starts from; they must know no photograph")
+    parser.add_argument("--start", help="folder of an earlier cross-fit; each grader goes on from its fold's weights")
+    parser.add_argument("--learning-rate", type=float, help="largest one (default: the bundle's train.json)")
+    parser.add_argument(
+        "--degraded", type=float, help="share of photographs that is shown blurred, noisy and at low resolution"
+    )
+    parser.add_argument("--frozen-stages", type=int, help="first stages of the backbone that training leaves alone")
     parser.add_argument(
         "--install", action="store_true", help="put the graders into the bundle itself, in place of those that it has"
     )
@@ -201,8 +187,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, install and print the out-of-fold figures."""
-    chosen = {"max_epochs": args.max_epochs, "init_weights": args.init_weights}
-    overrides = {key: value for key, value in chosen.items() if value is not None}
+    names = ("max_epochs", "init_weights", "learning_rate", "degraded", "frozen_stages")
+    overrides = {name: value for name in names if (value := getattr(args, name)) is not None}
     figures = cross_fit(
         args.bundle,
         args.datalist,
@@ -210,6 +196,7 @@ def run(args: argparse.Namespace) -> int:
         dataset_dir=args.dataset_dir,
         folds=args.folds,
         overrides=overrides,
+        start=args.start,
         install=args.install,
     )
     graders = args.bundle if args.install else str(Path(args.out) / find_bundle(args.bundle).name)

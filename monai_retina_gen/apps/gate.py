@@ -10,19 +10,21 @@ from typing import Any
 
 import torch
 from scipy.stats import binomtest
+from torch import Tensor
 
 from monai_retina_gen.apps.gate_statistics import SIDES, GateStatistics, collect_statistics
 from monai_retina_gen.data import load_datalist, write_json
 from monai_retina_gen.data.settings_file import check_writable
-from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, lower_limit
+from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, label_limits
 from monai_retina_gen.editing.gate_limits import EDIT_TESTS
+from monai_retina_gen.editing.gate_measures import grade_distance, grade_excess
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, DEFAULT_SEGMENTER
 from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
 
 __all__ = ["add_parser", "calibrate_gate", "detection", "false_rejections", "limits_from", "run"]
 
 REPORT = "gate.json"
-OPEN = GateLimits(0.5, {1: [0.0] * 5}, 1.0, 4.0, 1.0, 1.0)
+OPEN = GateLimits(0.5, {1: [4.0] * 5}, {1: [1.0] * 5}, 1.0, 4.0, 1.0, 1.0)
 """Limits that nothing exceeds: what gates have while their statistics are collected."""
 
 
@@ -76,27 +78,40 @@ def calibrate_gate(
 
 
 def limits_from(found: GateStatistics, rate: float) -> GateLimits:
-    """Floors per side and grade, and limits of edits that hold together (see `GateLimits`)."""
-    grades = torch.tensor(found.grades)
-    floors = {}
+    """Limits of labels per side and grade, and limits of edits, that hold together (see `GateLimits`)."""
+    grades, distances, excesses = torch.tensor(found.grades), {}, {}
     for side, rows in found.probabilities.items():
-        probabilities = torch.stack(rows)
-        each = [lower_limit(probabilities[grades == g, g], rate) for g in range(probabilities.shape[1])]
-        floors[side] = [max(floor, 0.0) for floor in each]
+        measured = _label_statistics(torch.stack(rows))
+        each = [label_limits(measured[grades == g, g], rate) for g in range(measured.shape[1])]
+        # too few photographs of a grade refuse nothing; JSON knows no infinity
+        distances[side] = [min(distance, len(each) - 1.0) for distance, _ in each]
+        excesses[side] = [min(excess, 1.0) for _, excess in each]
     tests = [name for name in EDIT_TESTS if all(name in row for row in found.harmless)]
     statistics = torch.tensor([[row[name] for name in tests] for row in found.harmless])
     edit = dict(zip(tests, joint_limits(statistics, rate).tolist(), strict=True))
     # a test that could not be made here is never failed
     rest = {name: edit.get(name, getattr(OPEN, name)) for name in EDIT_TESTS}
-    return GateLimits(false_rejection=rate, floors=floors, **rest)
+    return GateLimits(false_rejection=rate, distances=distances, excesses=excesses, **rest)
+
+
+def _label_statistics(probabilities: Tensor) -> Tensor:
+    """`(n, grades, 2)` of probabilities `(n, grades)`, in the order of `GateLimits.of_label`."""
+    return torch.stack([grade_distance(probabilities), grade_excess(probabilities)], 2)
+
+
+def _refused_labels(rows: Sequence[Tensor], limits: GateLimits, side: int) -> Tensor:
+    """Whether each grade would be refused as label, `(n, grades)` bool."""
+    measured = _label_statistics(torch.stack(list(rows)))
+    allowed = torch.tensor([limits.of_label(side, g) for g in range(measured.shape[1])])
+    return (measured > allowed).any(2)
 
 
 def false_rejections(found: GateStatistics, limits: GateLimits) -> dict[str, Any]:
     """Share of true labels refused, by side, and of harmless changes."""
     result = {}
     for side, rows in found.probabilities.items():
-        refused = [float(p[g]) < limits.floor(side, g) for p, g in zip(rows, found.grades, strict=True)]
-        result[f"photographs at {side} pixels"] = _share(refused)
+        refused = _refused_labels(rows, limits, side)[range(len(rows)), found.grades]
+        result[f"photographs at {side} pixels"] = _share(refused.tolist())
     result["harmless changes"] = _share([_fails(row, limits) for row in found.harmless])
     return result
 
@@ -105,14 +120,10 @@ def detection(found: GateStatistics, limits: GateLimits) -> dict[str, Any]:
     """Share of wrong labels and of planted changes refused."""
     result = {}
     for side, rows in found.probabilities.items():
+        refused = _refused_labels(rows, limits, side)
+        apart = (torch.arange(refused.shape[1]) - torch.tensor(found.grades)[:, None]).abs()
         for distance in (1, 2, 3, 4):
-            refused = [
-                float(p[wrong]) < limits.floor(side, wrong)
-                for p, grade in zip(rows, found.grades, strict=True)
-                for wrong in range(len(p))
-                if abs(wrong - grade) == distance
-            ]
-            result[f"label wrong by {distance}, at {side} pixels"] = _share(refused)
+            result[f"label wrong by {distance}, at {side} pixels"] = _share(refused[apart == distance].tolist())
     for kind, rows_of_kind in found.planted.items():
         result[kind] = _share([_fails(row, limits) for _, row in rows_of_kind])
         by_grades = ("probability_drop", "grade_shift")

@@ -19,7 +19,7 @@ from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 __all__ = ["GateStatistics", "collect_statistics", "load_with_lesions"]
 
 SIDES = (32, 64, 128, 256)
-"""Sides, in pixels, at which photographs are judged for the floors, beside the graders' own: as images are made."""
+"""Sides, in pixels, at which photographs are judged for the limits, beside the graders' own: as images are made."""
 
 
 @dataclass

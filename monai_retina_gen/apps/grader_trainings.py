@@ -47,7 +47,7 @@ class CachedPhotographs:
 
 def cache_photographs(bundle: str, items: Sequence[Item], settings: Mapping[str, Any], file: str) -> None:
     """Load photographs as `train.json` does and keep them as bytes in `file`."""
-    transform = _workflow(bundle, Path(file).with_suffix(""), settings).get_parsed_content("train#preprocessing")
+    transform = _workflow(bundle, Path(file).with_suffix(""), settings).get_parsed_content("validate#preprocessing")
     images = [(transform(item)["image"] * 255).round().to(torch.uint8).as_subclass(Tensor) for item in items]
     torch.save({"names": [item["image"] for item in items], "images": torch.stack(images)}, file)
 

@@ -2,7 +2,7 @@
 
 from monai_retina_gen.editing.edit_cache import photograph_keys
 from monai_retina_gen.editing.edit_request import EditRequest, parse_lesions
-from monai_retina_gen.editing.gate_limits import GateLimits, joint_limits, lower_limit
+from monai_retina_gen.editing.gate_limits import GateLimits, joint_limits, label_limits
 from monai_retina_gen.editing.gated_edits import EditedPhotographs, GatedEdits, PendingEdits
 from monai_retina_gen.editing.label_gate import Gate, GateVerdict, LabelGate, resolve_gate
 from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
@@ -84,8 +84,8 @@ __all__ = [
     "first_accepted",
     "harmless_change",
     "joint_limits",
+    "label_limits",
     "load_directions",
-    "lower_limit",
     "paint",
     "parse_lesions",
     "photograph_keys",

@@ -13,10 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["EDIT_TESTS", "GateLimits", "joint_limits", "lower_limit"]
+__all__ = ["EDIT_TESTS", "GateLimits", "joint_limits", "label_limits"]
 
 EDIT_TESTS = ("probability_drop", "grade_shift", "vessel_loss", "outside_change")
 """Statistics of an edit, in this order; the larger, the less of the photograph is left."""
+
+BY_SIDE = ("distances", "excesses")
 
 
 @dataclass(frozen=True)
@@ -25,77 +27,94 @@ class GateLimits:
 
     Args:
         false_rejection: share of photographs with their true label that the limits were set to refuse.
-        floors: by side of the images in pixels, the least probability of the label, per grade.
+        distances: by side of the images in pixels, how far the graders' expected grade may be from the label, per
+            grade of the label.
+        excesses: alike, how probable grades beyond the label, on either side, may be (see `grade_excess`).
         probability_drop: most by which an edit may lower the probability of the label.
         grade_shift: most by which an edit may move the expected grade away from the label.
         vessel_loss: most of 1 - Dice between the vessels before and after.
         outside_change: largest mean absolute change, in [0, 1], outside the neighbourhood of lesions.
 
     Raises:
-        ValueError: for a rate outside (0, 1) or no floors.
+        ValueError: for a rate outside (0, 1), or without distances and excesses for the same sides.
 
     Examples:
-        >>> limits = GateLimits(0.1, {64: [0.1] * 5, 128: [0.2] * 5}, 0.3, 0.5, 0.2, 0.01)
-        >>> limits.floor(100, 3), limits.floor(512, 3), limits.floor(16, 3)
-        (0.1, 0.2, 0.1)
+        >>> distances, excesses = {64: [1.5] * 5, 128: [1.0] * 5}, {64: [1.0] * 5, 128: [0.9] * 5}
+        >>> limits = GateLimits(0.1, distances, excesses, 0.3, 0.5, 0.2, 0.01)
+        >>> limits.of_label(100, 3), limits.of_label(512, 3), limits.of_label(16, 3)
+        ((1.5, 1.0), (1.0, 0.9), (1.5, 1.0))
         >>> GateLimits.from_dict(limits.as_dict()) == limits
         True
     """
 
     false_rejection: float
-    floors: Mapping[int, Sequence[float]]
+    distances: Mapping[int, Sequence[float]]
+    excesses: Mapping[int, Sequence[float]]
     probability_drop: float
     grade_shift: float
     vessel_loss: float
     outside_change: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.false_rejection < 1 or not self.floors:
+        sides = sorted(self.distances), sorted(self.excesses)
+        if not 0 < self.false_rejection < 1 or not sides[0] or sides[0] != sides[1]:
             raise ValueError(
-                f"false_rejection={self.false_rejection}, floors for the sides {sorted(self.floors)}: want a rate "
-                "between 0 and 1, and floors for at least one side"
+                f"false_rejection={self.false_rejection}, distances for the sides {sides[0]}, excesses for {sides[1]}: "
+                "want a rate between 0 and 1, and both for the same sides, at least one"
             )
 
-    def floor(self, side: int, grade: int) -> float:
-        """Least probability of `grade` for images of `side` pixels: that of the next smaller side with floors."""
-        known = [s for s in self.floors if s <= side] or [min(self.floors)]
-        floors = self.floors[max(known)]
-        if not 0 <= grade < len(floors):
-            raise ValueError(f"grade {grade}: the gate has limits for the grades 0 to {len(floors) - 1}")
-        return floors[grade]
+    def of_label(self, side: int, grade: int) -> tuple[float, float]:
+        """Largest distance and excess for images of `side` pixels: those of the next smaller side that has limits."""
+        nearest = max([s for s in self.distances if s <= side] or [min(self.distances)])
+        distances, excesses = self.distances[nearest], self.excesses[nearest]
+        if not 0 <= grade < len(distances):
+            raise ValueError(f"grade {grade}: the gate has limits for the grades 0 to {len(distances) - 1}")
+        return distances[grade], excesses[grade]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self) | {"floors": {str(side): list(values) for side, values in self.floors.items()}}
+        by_side = {name: {str(side): list(x) for side, x in getattr(self, name).items()} for name in BY_SIDE}
+        return asdict(self) | by_side
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GateLimits:
         """From what `as_dict` gave."""
+        if "floors" in values:
+            raise ValueError(
+                "these limits are of an earlier version, whose gate judged by the probability of the label alone: make "
+                "them anew with `python -m monai_retina_gen gate`"
+            )
         try:
-            floors = {int(side): [float(x) for x in floor] for side, floor in values["floors"].items()}
-            rest = {name: float(values[name]) for name in ("false_rejection", *EDIT_TESTS)}
+            distances, excesses = (
+                {int(side): [float(x) for x in row] for side, row in values[name].items()} for name in BY_SIDE
+            )
+            rate, *edit = (float(values[name]) for name in ("false_rejection", *EDIT_TESTS))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"these are no limits of a gate: {error!r}") from None
-        return cls(floors=floors, **rest)
+        return cls(rate, distances, excesses, *edit)
 
 
-def lower_limit(scores: Tensor, rate: float) -> float:
-    """Threshold below which a new score, exchangeable with `scores`, lies with a probability of at most `rate`.
+def label_limits(statistics: Tensor, rate: float) -> list[float]:
+    """Limits beyond which a new row, exchangeable with these, lies in any statistic with a probability of about `rate`.
 
-    With `k = floor(rate * (n + 1))` it is the k-th smallest score; for `k = 0` the scores are too few to refuse
-    anything at that rate, and it is minus infinity.
+    Of `n` rows, `floor(rate * (n + 1)) - 1` exceed them, as the order statistic of a single one would have it.
 
     Args:
-        scores: `(n,)`.
+        statistics: `(n, k)`, larger is worse, of photographs with their true label.
         rate: between 0 and 1.
+
+    Returns:
+        `k` limits; infinity where the rows are too few to refuse anything at that rate.
 
     Examples:
         >>> import torch
-        >>> lower_limit(torch.arange(9.0), 0.2), lower_limit(torch.arange(3.0), 0.2)
-        (1.0, -inf)
+        >>> label_limits(torch.arange(9.0)[:, None], 0.2), label_limits(torch.arange(3.0)[:, None], 0.2)
+        ([7.0], [inf])
     """
-    rank = int(rate * (len(scores) + 1) + 1e-9)
-    return float(scores.sort().values[min(rank, len(scores)) - 1]) if rank else float("-inf")
+    refused = int(rate * (len(statistics) + 1) + 1e-9) - 1
+    if refused < 0:
+        return [float("inf")] * statistics.shape[1]
+    return [float(x) for x in joint_limits(statistics, refused / len(statistics))]
 
 
 def joint_limits(statistics: Tensor, rate: float) -> Tensor:

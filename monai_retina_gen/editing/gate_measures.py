@@ -9,7 +9,16 @@ from monai.metrics import compute_dice
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-__all__ = ["LESIONS", "change_outside", "expected_grade", "lesion_neighbourhood", "vessel_loss", "widened"]
+__all__ = [
+    "LESIONS",
+    "change_outside",
+    "expected_grade",
+    "grade_distance",
+    "grade_excess",
+    "lesion_neighbourhood",
+    "vessel_loss",
+    "widened",
+]
 
 LESIONS = ("ma", "he", "ex", "se")
 NEIGHBOURHOOD = 0.03
@@ -26,6 +35,32 @@ def expected_grade(probabilities: Tensor) -> Tensor:
         tensor([1.])
     """
     return probabilities @ torch.arange(probabilities.shape[1], dtype=probabilities.dtype, device=probabilities.device)
+
+
+def grade_distance(probabilities: Tensor) -> Tensor:
+    """Distance `(B, grades)` of the expected grade from each grade, for probabilities `(B, grades)`.
+
+    It tells labels that are far off, also where they get some probability.
+
+    Examples:
+        >>> grade_distance(torch.tensor([[0.5, 0.5, 0.0]]))
+        tensor([[0.5000, 0.5000, 1.5000]])
+    """
+    grades = torch.arange(probabilities.shape[1], dtype=probabilities.dtype, device=probabilities.device)
+    return (expected_grade(probabilities)[:, None] - grades).abs()
+
+
+def grade_excess(probabilities: Tensor) -> Tensor:
+    """Probability `(B, grades)` of the grades beyond each grade, on the side where it is larger.
+
+    It tells neighbouring grades, where `grade_distance` is small.
+
+    Examples:
+        >>> grade_excess(torch.tensor([[0.5, 0.25, 0.25]]))
+        tensor([[0.5000, 0.5000, 0.7500]])
+    """
+    up_to = probabilities.cumsum(1)
+    return torch.maximum(1 - up_to, up_to - probabilities)
 
 
 def vessel_loss(before: Tensor, after: Tensor) -> Tensor:

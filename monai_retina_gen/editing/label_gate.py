@@ -15,7 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.editing.gate_limits import EDIT_TESTS, GateLimits
-from monai_retina_gen.editing.gate_measures import change_outside, expected_grade, lesion_neighbourhood, vessel_loss
+from monai_retina_gen.editing.gate_measures import (
+    change_outside,
+    grade_distance,
+    grade_excess,
+    lesion_neighbourhood,
+    vessel_loss,
+)
 from monai_retina_gen.editing.lesion_masks import SEGMENTED_SHARE
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import WeightsError
@@ -28,6 +34,9 @@ __all__ = ["DEFAULT_GRADERS", "DEFAULT_SEGMENTER", "Gate", "GateVerdict", "Label
 
 DEFAULT_GRADERS = "retina_grader:cross_fitted"
 DEFAULT_SEGMENTER = "retina_lesion_segmentation"
+EDIT_SIDE = 128
+"""Side in pixels to which an edit and its photograph are reduced for the graders: noise and focus, which are no
+lesions, are gone there, and more planted changes are told from harmless ones."""
 REASONS = {
     "probability_drop": "the probability of grade {grade} falls by {value:.2f}, more than {limit:.2f}",
     "grade_shift": "the expected grade moves {value:.2f} away from {grade}, more than {limit:.2f}",
@@ -72,9 +81,10 @@ class Gate(Protocol):
 class LabelGate:
     """Accepts images that keep their label.
 
-    A sample passes if the graders give its grade at least the probability that all but `false_rejection` of the
-    photographs of that grade get. An edit passes if neither the probability of its grade, nor the expected grade, nor
-    the vessels, nor the image away from lesions change more than harmless changes (noise, exposure, focus) change them.
+    A sample passes if neither the graders' expected grade is farther from its label, nor the grades beyond its label
+    more probable, than for all but `false_rejection` of the photographs of that grade. An edit passes if neither the
+    probability of its grade, nor the expected grade, nor the vessels, nor the image away from lesions change more than
+    harmless changes (noise, exposure, focus) change them.
 
     Args:
         graders: `BUNDLE:CONFIG` of a `CrossFittedGraders` with a key `gate` in its configuration, or a network from
@@ -93,9 +103,9 @@ class LabelGate:
         >>> class Always2(nn.Module):
         ...     def forward(self, image, groups):
         ...         return torch.eye(5)[[2] * len(image)]
-        >>> limits = GateLimits(0.1, {8: [0.2] * 5}, 0.3, 0.5, 0.2, 0.01)
+        >>> limits = GateLimits(0.1, {8: [1.2] * 5}, {8: [1.0] * 5}, 0.3, 0.5, 0.2, 0.01)
         >>> LabelGate(graders=Always2(), limits=limits).check(torch.zeros(2, 3, 8, 8), [2, 4]).reasons
-        ['', 'the graders give grade 4 a probability of 0.000, less than 0.200']
+        ['', "the graders' expected grade is 2.00 away from 4, more than 1.20"]
     """
 
     def __init__(
@@ -139,11 +149,17 @@ class LabelGate:
         groups: Sequence[str | None] | None = None,
     ) -> list[dict[str, float]]:
         """The statistics alone, one dictionary an image; see `check`."""
-        found = {"probability": (after := self.probabilities(images, groups))[range(len(grades)), list(grades)]}
+        compared = images if originals is None else _reduced(images)
+        labels, after = (range(len(grades)), list(grades)), self.probabilities(compared, groups)
+        found = {
+            "probability": after[labels],
+            "grade_distance": grade_distance(after)[labels],
+            "grade_excess": grade_excess(after)[labels],
+        }
         if originals is not None:
-            before, label = self.probabilities(originals, groups), torch.tensor(list(grades), dtype=torch.float32)
-            found["probability_drop"] = before[range(len(grades)), list(grades)] - found["probability"]
-            found["grade_shift"] = (expected_grade(after) - label).abs() - (expected_grade(before) - label).abs()
+            before = self.probabilities(_reduced(originals), groups)
+            found["probability_drop"] = before[labels] - found["probability"]
+            found["grade_shift"] = found["grade_distance"] - grade_distance(before)[labels]
             found |= self._surroundings(images, originals)
         return [{name: float(values[i]) for name, values in found.items()} for i in range(len(grades))]
 
@@ -221,11 +237,18 @@ def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size:
     return _Judge(network, found, size, f"{graders} {read_metadata(bundle).get('version', '0')}")
 
 
+def _reduced(images: Tensor) -> Tensor:
+    return resized(images.float(), min(int(images.shape[-1]), EDIT_SIDE))
+
+
 def _sample_reason(measures: Mapping[str, float], grade: int, side: int, limits: GateLimits) -> str:
-    found, floor = measures["probability"], limits.floor(side, grade)
-    if found >= floor:
-        return ""
-    return f"the graders give grade {grade} a probability of {found:.3f}, less than {floor:.3f}"
+    found = (measures["grade_distance"], measures["grade_excess"])
+    texts = (
+        "the graders' expected grade is {value:.2f} away from {grade}, more than {limit:.2f}",
+        "the graders give the grades on one side of {grade} a probability of {value:.3f}, more than {limit:.3f}",
+    )
+    rows = zip(texts, found, limits.of_label(side, grade), strict=True)
+    return "; ".join(text.format(value=value, grade=grade, limit=limit) for text, value, limit in rows if value > limit)
 
 
 def _edit_reason(measures: Mapping[str, float], grade: int, side: int, limits: GateLimits) -> str:

@@ -6,9 +6,9 @@ A gate is worth what it refuses of the second at a stated rate of refusals of th
 from __future__ import annotations
 
 import torch
+from monai.networks.layers import gaussian_1d, separable_filtering
 from monai.transforms import Compose, RandAdjustContrast, RandGaussianNoise, RandGaussianSmooth, RandScaleIntensity
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 __all__ = ["erase_lesions", "harmless_change", "transplant_lesions"]
 
@@ -96,5 +96,5 @@ def _background(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
-    width = min(2 * int(3 * sigma + 0.5) + 1, 2 * ((image.shape[-1] - 1) // 2) - 1)
-    return gaussian_blur(image, [max(width, 3)] * 2, [max(sigma, 0.1)] * 2)
+    kernel = gaussian_1d(torch.tensor(max(sigma, 0.1)), truncated=3.0, approx="sampled", normalize=True)
+    return separable_filtering(image[None], [kernel.to(image)] * 2, mode="reflect")[0]

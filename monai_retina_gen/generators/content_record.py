@@ -23,7 +23,7 @@ from monai_retina_gen.weights import (
     sha256_file,
     split_bundle_name,
     state_sha256,
-    weights_file,
+    weights_files,
 )
 
 __all__ = [
@@ -86,9 +86,9 @@ def network_record(name: str) -> dict[str, str]:
     """
     bundle, config_name = split_bundle_name(name)
     folder = find_bundle(bundle)
-    weights = folder / weights_file(read_inference_config(folder, config_name))
+    weights = " ".join(sha256_file(folder / file) for file in weights_files(read_inference_config(folder, config_name)))
     config = folder / "configs" / f"{config_name}.json"
-    return {"name": name, "weights_sha256": sha256_file(weights), "config_sha256": sha256_file(config)}
+    return {"name": name, "weights_sha256": weights, "config_sha256": sha256_file(config)}
 
 
 def generator_record(generator: RetinaGenerator) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
 from monai_retina_gen.networks.drgan import DRGAN
 from monai_retina_gen.networks.drgan_blocks import SpatialChannelAttention
 from monai_retina_gen.networks.drgan_discriminator import MultiScaleDiscriminator
-from monai_retina_gen.networks.efficientnet_lite import LITE_VARIANTS, EfficientNetLite, fold_batch_norm
+from monai_retina_gen.networks.efficientnet_lite import LITE_VARIANTS, EfficientNetLite, fold_batch_norm, freeze_stages
 from monai_retina_gen.networks.efficientnet_lite_import import convert_efficientnet_lite_state
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
@@ -66,6 +66,7 @@ __all__ = [
     "draw_latents",
     "feathered",
     "fold_batch_norm",
+    "freeze_stages",
     "latent_statistics",
     "local_mean",
     "paintable",

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["LITE_VARIANTS", "EfficientNetLite", "fold_batch_norm"]
+from monai_retina_gen.networks.same_padding import EvenSameConv
+
+__all__ = ["LITE_VARIANTS", "EfficientNetLite", "fold_batch_norm", "freeze_stages"]
 
 LITE_VARIANTS = ("lite0", "lite1", "lite2")
 LAST_STAGE = {"stride2": 0, "stride4": 1, "stride8": 2, "stride16": 4, "stride32": 6}
@@ -51,7 +53,7 @@ class EfficientNetLite(nn.Module):
             raise ValueError(f"unknown variant {variant!r}: choose one of {', '.join(LITE_VARIANTS)}")
         import timm  # takes seconds to import, and only these networks need it
 
-        self.variant = variant
+        self.variant, self.frozen = variant, 0
         self.network = timm.create_model(
             f"tf_efficientnet_{variant}", num_classes=0, drop_path_rate=drop_path, scriptable=True
         )
@@ -63,6 +65,17 @@ class EfficientNetLite(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         pooled: Tensor = self.network(2 * image - 1)
         return pooled
+
+    def train(self, mode: bool = True) -> EfficientNetLite:
+        """Training mode, but for frozen stages: their statistics stay as they are (see `freeze_stages`)."""
+        super().train(mode)
+        for part in self._stem_and_stages(self.frozen):
+            part.eval()
+        return self
+
+    @torch.jit.unused
+    def _stem_and_stages(self, count: int) -> list[nn.Module]:
+        return [self.network.conv_stem, self.network.bn1, *self.network.blocks[:count]] if count else []
 
     def features_at(self, image: Tensor, layers: list[str]) -> dict[str, Tensor]:
         """Feature maps `(B, C, H / stride, W / stride)`, rounded up, at named layers; no deeper than asked for.
@@ -89,11 +102,44 @@ class EfficientNetLite(nn.Module):
         return {name: found[self.stages[self.layers.index(name)]] for name in layers}
 
 
+def freeze_stages(network: nn.Module, count: int) -> nn.Module:
+    """Keep the first stages of an EfficientNet-Lite as they are while the rest is trained, in place.
+
+    They see the large maps: with four of the seven frozen, a training step takes about a third of the time.
+
+    Args:
+        network: with an `EfficientNetLite` in it.
+        count: stages, from the first, whose weights and statistics stay; 0 trains all.
+
+    Returns:
+        The same network.
+
+    Raises:
+        ValueError: for stages that there are not, or a network without an `EfficientNetLite`.
+
+    Examples:
+        >>> network = freeze_stages(EfficientNetLite(), 4)
+        >>> [all(p.requires_grad for p in stage.parameters()) for stage in network.network.blocks]
+        [False, False, False, False, True, True, True]
+    """
+    found = [module for module in network.modules() if isinstance(module, EfficientNetLite)]
+    most = min((len(module.network.blocks) for module in found), default=0)
+    if not 0 <= count <= most:
+        raise ValueError(f"{count} frozen stages: this network has {most} that can be; want 0 for none")
+    for module in found:
+        module.frozen = count
+        for part in module._stem_and_stages(count):
+            part.requires_grad_(False)
+        module.train(module.training)
+    return network
+
+
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """For judging alone: an EfficientNet-Lite's normalisation becomes part of its convolutions, in place.
 
-    The outputs stay the same to rounding; with the memory format that goes with it (`channels_last`) a CPU needs about
-    two thirds of the time. Such a network can neither be trained nor loaded with weights any more.
+    The outputs stay the same to rounding; with the memory format that goes with it (`channels_last`) and without copies
+    for padding (`EvenSameConv`) a CPU needs about half of the time. Such a network can neither be trained nor loaded
+    with weights any more.
 
     Args:
         network: in evaluation mode; one without an `EfficientNetLite` in it stays as it is.
@@ -130,5 +176,7 @@ INVERTED = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
 def _fold(block: nn.Module, *pairs: tuple[str, str]) -> None:
     for convolution, norm in pairs:
         if isinstance(normalise := getattr(block, norm), nn.BatchNorm2d):
-            setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), normalise))
+            fused = fuse_conv_bn_eval(getattr(block, convolution), normalise)
+            strided = fused.stride == (2, 2) and fused.padding == (0, 0)
+            setattr(block, convolution, EvenSameConv(fused) if strided else fused)
             setattr(block, norm, normalise.act)

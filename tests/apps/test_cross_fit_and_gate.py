@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.cross_fit import FINAL, cross_fit, out_of_fold_figures
+from monai_retina_gen.apps.cross_fit import cross_fit, out_of_fold_figures
+from monai_retina_gen.apps.fold_training import FINAL
 from monai_retina_gen.apps.gate import detection, false_rejections, limits_from
 from monai_retina_gen.apps.gate_statistics import GateStatistics, load_with_lesions
 from monai_retina_gen.data import load_datalist, write_phantoms
 from monai_retina_gen.editing import GateLimits, LabelGate
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.evidence.evaluation.label_agreement import load_grader
-from monai_retina_gen.weights import find_bundle, pinned_sha256, sha256_file
+from monai_retina_gen.weights import find_bundle, load_state, pinned_sha256, sha256_file
 
 SMALL = {"image_size": 48, "backbone": "vgg16_bn", "width": 0.0625, "init_weights": "", "max_epochs": 1}
 SMALL |= {"batch_size": 8, "device": "cpu"}
@@ -54,6 +56,41 @@ def test_every_photograph_is_judged_once_by_a_stranger(fitted: tuple[Path, Path,
     group, fold = next(iter(config["network_def"]["folds"].items()))
     torch.testing.assert_close(judge.probabilities(image, [group]), alone[fold])
     torch.testing.assert_close(judge.probabilities(image), torch.stack(alone).mean(0))
+
+
+def test_each_grader_goes_on_from_its_own_fold_with_degraded_photographs(
+    fitted: tuple[Path, Path, Any], phantoms: Path, tmp_path: Path
+) -> None:
+    bundle, out, _ = fitted
+    further = SMALL | {"degraded": 0.9, "learning_rate": 1e-9}
+    figures = cross_fit(bundle, str(phantoms), tmp_path / "more", folds=2, overrides=further, start=out)
+    assert figures["n"] == 18
+    for fold in (0, 1):
+        before, after = (load_state(folder / f"fold{fold}" / FINAL) for folder in (out, tmp_path / "more"))
+        weights = [name for name in before if name.endswith("weight")]
+        assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in weights)
+    strangers = write_phantoms(
+        tmp_path / "strangers", count=20, size=80, seed=9, splits=(0.6, 0.2, 0.2), grades=range(5)
+    )
+    with pytest.raises(ValueError, match="with these photographs and 2 folds; graders of others may know"):
+        cross_fit(bundle, str(strangers), tmp_path / "b", folds=2, overrides=SMALL, start=out)
+    shutil.copytree(out, tmp_path / "half", ignore=lambda folder, names: [FINAL] if folder.endswith("fold1") else [])
+    with pytest.raises(ValueError, match=r"fold1.final\.pt is missing"):
+        cross_fit(bundle, str(phantoms), tmp_path / "c", folds=2, overrides=SMALL, start=tmp_path / "half")
+    assert not (tmp_path / "b" / "settings.json").exists()
+
+
+def test_degraded_photographs_are_blurred_and_no_others() -> None:
+    parser = ConfigParser(json.loads((find_bundle("retina_grader") / "configs" / "train.json").read_text("utf-8")))
+    parser["load_transforms"] = []
+    parser["degraded"] = 1.0
+    steps = parser.get_parsed_content("train#preprocessing")
+    steps.set_random_state(0)
+    fine = torch.rand(3, 64, 64)
+    seen = [steps({"image": fine, "grade": 1})["image"] for _ in range(4)]
+    assert all(type(image) is torch.Tensor and image.shape == fine.shape for image in seen)
+    assert all(float(image.diff().abs().mean()) < 0.5 * float(fine.diff().abs().mean()) for image in seen)
+    assert not parser.get_parsed_content("validate#preprocessing").transforms
 
 
 def test_finished_folds_are_not_trained_again(fitted: tuple[Path, Path, Any], phantoms: Path) -> None:
@@ -99,7 +136,7 @@ def test_a_folder_that_cannot_be_written_is_seen_before_training(
     def trained(*arguments: Any) -> Any:
         raise AssertionError("trained first")
 
-    monkeypatch.setattr("monai_retina_gen.apps.cross_fit.train_fold", trained)
+    monkeypatch.setattr("monai_retina_gen.apps.fold_training.train_fold", trained)
     bundle = tmp_path / "read_only"
     shutil.copytree(fitted[0] / "configs", bundle / "configs")
     (bundle / "models").write_text("a file where a folder is wanted")

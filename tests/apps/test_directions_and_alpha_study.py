@@ -70,7 +70,7 @@ def loaded(bundle: Path) -> StyleGAN3Generator:
 
 
 def gate() -> LabelGate:
-    limits = GateLimits(0.1, {8: [0.0] * 5}, 1.0, 4.0, 1.0, 1.0)
+    limits = GateLimits(0.1, {8: [4.0] * 5}, {8: [1.0] * 5}, 1.0, 4.0, 1.0, 1.0)
     return LabelGate(graders=ByBrightness(), segmenter=None, limits=limits)
 
 

@@ -13,24 +13,50 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from monai_retina_gen.data.phantom import phantom_fundus
-from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, lower_limit
-from monai_retina_gen.editing.gate_measures import change_outside, expected_grade, lesion_neighbourhood, vessel_loss
+from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, label_limits
+from monai_retina_gen.editing.gate_measures import (
+    change_outside,
+    expected_grade,
+    grade_distance,
+    grade_excess,
+    lesion_neighbourhood,
+    vessel_loss,
+)
 from monai_retina_gen.editing.planted_changes import erase_lesions, harmless_change, transplant_lesions
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.errors import BundleNotFoundError
 
-LIMITS = GateLimits(0.1, {8: [0.3] * 5}, 0.25, 0.5, 0.2, 0.01)
+LIMITS = GateLimits(0.1, {8: [0.8] * 5}, {8: [0.95] * 5}, 0.25, 0.5, 0.2, 0.01)
 
 
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(9, 60), rate=st.floats(0.05, 0.5), seed=st.integers(0, 10**6))
 def test_a_new_score_is_refused_at_the_stated_rate(n: int, rate: float, seed: int) -> None:
     """The rank of a new score among n + 1 is uniform: exchange every one of n + 1 for the new one and count."""
-    scores = torch.rand(n + 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    refused = [float(scores[i]) < lower_limit(torch.cat([scores[:i], scores[i + 1 :]]), rate) for i in range(n + 1)]
+    scores = torch.rand(n + 1, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    refused = [float(scores[i]) > label_limits(torch.cat([scores[:i], scores[i + 1 :]]), rate)[0] for i in range(n + 1)]
     share = sum(refused) / (n + 1)
     assert share <= rate + 1e-9
     assert share >= rate - 1.0001 / (n + 1)  # and no lower than the number of photographs forces it to be
+
+
+def test_several_statistics_together_refuse_a_new_photograph_at_about_the_stated_rate() -> None:
+    generator = torch.Generator().manual_seed(0)
+    severity, noise = torch.rand(3000, 1, generator=generator), torch.rand(3000, 2, generator=generator)
+    statistics = severity + 0.3 * noise  # the two go together, as distance and excess do
+    limits = torch.tensor(label_limits(statistics[:300], 0.1))
+    assert float((statistics[300:] > limits).any(1).float().mean()) == pytest.approx(0.1, abs=0.03)
+
+
+@settings(max_examples=25, deadline=None)
+@given(probabilities=st.lists(st.floats(0, 1), min_size=2, max_size=6).filter(lambda x: sum(x) > 0.1))
+def test_distance_and_excess_of_a_label_by_hand(probabilities: list[float]) -> None:
+    p = [x / sum(probabilities) for x in probabilities]
+    mean = sum(grade * x for grade, x in enumerate(p))
+    found = torch.tensor([p], dtype=torch.float64)
+    assert grade_distance(found)[0].tolist() == pytest.approx([abs(mean - g) for g in range(len(p))])
+    beyond = [max(sum(p[:g]), sum(p[g + 1 :])) for g in range(len(p))]
+    assert grade_excess(found)[0].tolist() == pytest.approx(beyond, abs=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -48,11 +74,15 @@ def test_joint_limits_hold_and_cannot_be_lower(n: int, k: int, rate: float, seed
 
 def test_limits_refuse_nonsense() -> None:
     with pytest.raises(ValueError, match="false_rejection=1"):
-        GateLimits(1.0, {8: [0.1]}, 0, 0, 0, 0)
+        GateLimits(1.0, {8: [0.1]}, {8: [0.1]}, 0, 0, 0, 0)
+    with pytest.raises(ValueError, match=r"sides \[8\], excesses for \[16\]"):
+        GateLimits(0.1, {8: [0.1]}, {16: [0.1]}, 0, 0, 0, 0)
     with pytest.raises(ValueError, match="no limits of a gate"):
+        GateLimits.from_dict({"distances": {}})
+    with pytest.raises(ValueError, match="of an earlier version"):
         GateLimits.from_dict({"floors": {}})
     with pytest.raises(ValueError, match="grade 5"):
-        LIMITS.floor(8, 5)
+        LIMITS.of_label(8, 5)
     with pytest.raises(ValueError, match="want finite"):
         joint_limits(torch.full((3, 2), torch.nan), 0.1)
 
@@ -72,11 +102,14 @@ def images(*grades: float, side: int = 8) -> Tensor:
     return made
 
 
-def test_samples_need_the_probability_of_their_grade() -> None:
+def test_samples_need_a_grade_near_their_label() -> None:
     gate = LabelGate(graders=ByRed(), limits=LIMITS)
     verdict = gate.check(images(2, 2, 3.9), [2, 4, 4])
     assert [bool(reason) for reason in verdict.reasons] == [False, True, False]
-    assert "grade 4" in verdict.reasons[1]
+    far, beyond = verdict.reasons[1].split("; ")
+    assert far == "the graders' expected grade is 2.00 away from 4, more than 0.80"
+    assert beyond.startswith("the graders give the grades on one side of 4 a probability of 0.98")
+    assert [m["grade_distance"] for m in verdict.measures[:2]] == pytest.approx([0, 2], abs=1e-5)
     assert verdict.judge == "ByRed"
     assert verdict.measures[0]["probability"] > verdict.measures[1]["probability"]
 
@@ -90,6 +123,21 @@ def test_edits_are_compared_with_their_photograph() -> None:
     assert "probability of grade 2 falls" in verdict.reasons[2]
     assert "expected grade moves" in verdict.reasons[2]
     assert graders.groups == ["a", "b", "c"]
+
+
+def test_edits_of_large_photographs_are_compared_without_their_noise() -> None:
+    sizes: list[int] = []
+
+    class Seen(ByRed):
+        def forward(self, image: Tensor, groups: Sequence[str | None] | None) -> Tensor:
+            sizes.append(image.shape[-1])
+            return super().forward(image, groups)
+
+    gate = LabelGate(graders=Seen(), limits=LIMITS, segmenter=None)
+    large = images(2.0, side=256)
+    gate.check(large, [2])
+    assert gate.check(large, [2], large).reasons == [""]
+    assert sizes == [256, 128, 128]
 
 
 class RedIsVessel(nn.Module):

@@ -64,6 +64,7 @@ def test_networks_loaded_by_a_judge_can_be_trained() -> None:
         def forward(self, image: torch.Tensor, groups: object) -> torch.Tensor:
             return torch.full((len(image), 5), 0.2, device=image.device)
 
-    gate = LabelGate(graders=Flat(), segmenter=None, limits=GateLimits(0.1, {8: [0.1] * 5}, 0.3, 0.5, 0.2, 0.01))
+    limits = GateLimits(0.1, {8: [4.0] * 5}, {8: [1.0] * 5}, 0.3, 0.5, 0.2, 0.01)
+    gate = LabelGate(graders=Flat(), segmenter=None, limits=limits)
     assert gate.check(torch.rand(1, 3, 8, 8), [2]).reasons == [""]
     assert not gate.probabilities(torch.rand(1, 3, 8, 8)).is_inference()

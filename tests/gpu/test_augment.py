@@ -18,7 +18,7 @@ from monai_retina_gen.generators import RetinaGenerator, VAEGenerator
 from monai_retina_gen.networks import FundusGrader, FundusVAE, LesionSegmenter
 from monai_retina_gen.transforms import BatchGenerativeAugment, GenerativePrepareBatch
 
-LIMITS = GateLimits(0.1, {64: [0.1] * 5}, 1.0, 5.0, 1.0, 1.0)
+LIMITS = GateLimits(0.1, {64: [4.0] * 5}, {64: [1.0] * 5}, 1.0, 5.0, 1.0, 1.0)
 
 
 class Grader(nn.Module):

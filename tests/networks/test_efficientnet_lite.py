@@ -5,10 +5,21 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
-from monai_retina_gen.networks import LITE_VARIANTS, EfficientNetLite, FundusGrader, OrdinalHead, fold_batch_norm
+from monai_retina_gen.networks import (
+    LITE_VARIANTS,
+    EfficientNetLite,
+    FundusGrader,
+    OrdinalHead,
+    fold_batch_norm,
+    freeze_stages,
+)
+from monai_retina_gen.networks.same_padding import EvenSameConv
 
 
 @pytest.mark.parametrize("variant", LITE_VARIANTS)
@@ -64,6 +75,45 @@ def test_folded_normalisation_changes_no_output() -> None:
     torch.testing.assert_close(fold_batch_norm(folded)(image), before, atol=1e-3, rtol=1e-3)  # twice does nothing
     other = FundusGrader(backbone="vgg16_bn", width=0.0625).eval()
     assert torch.equal(fold_batch_norm(other)(image), other(image))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    kernel=st.sampled_from([3, 5, 7]),
+    height=st.integers(7, 20),
+    width=st.integers(7, 20),
+    groups=st.sampled_from([1, 4]),
+)
+def test_strided_convolutions_pad_as_tensorflow_does(kernel: int, height: int, width: int, groups: int) -> None:
+    plain = Conv2dSame(4, 8, kernel, stride=2, groups=groups)
+    image = torch.rand(2, 4, height, width)
+    torch.testing.assert_close(EvenSameConv(plain)(image), plain(image), atol=1e-5, rtol=1e-5)
+
+
+def test_padding_is_known_for_odd_kernels_of_stride_2_alone() -> None:
+    for kernel, stride in ((4, 2), (3, 1)):
+        with pytest.raises(ValueError, match="want an odd square kernel with stride 2"):
+            EvenSameConv(nn.Conv2d(1, 1, kernel, stride=stride))
+
+
+def test_frozen_stages_stay_as_they_are_in_training() -> None:
+    torch.manual_seed(3)
+    grader = freeze_stages(FundusGrader(backbone="efficientnet_lite0"), 5)
+    before = {name: value.clone() for name, value in grader.state_dict().items()}
+    optimizer = torch.optim.AdamW(grader.parameters(), lr=0.1, weight_decay=0.5)
+    grader.train()
+    grader(torch.rand(4, 3, 64, 64)).square().sum().backward()
+    optimizer.step()
+    changed = {name for name, value in grader.state_dict().items() if not torch.equal(value, before[name])}
+    early = ("conv_stem", "bn1", *(f"blocks.{stage}." for stage in range(5)))
+    assert changed
+    assert not any(name.removeprefix("backbone.network.").startswith(early) for name in changed)
+    assert all(any(f"blocks.{stage}." in name for name in changed) for stage in (5, 6))
+    with pytest.raises(ValueError, match="8 frozen stages: this network has 7"):
+        freeze_stages(grader, 8)
+    with pytest.raises(ValueError, match="this network has 0"):
+        freeze_stages(FundusGrader(backbone="vgg16", width=0.0625), 1)
+    assert freeze_stages(FundusGrader(backbone="vgg16", width=0.0625), 0).training
 
 
 class Pyramid(nn.Module):
