@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def build_lesion_bank(
     for item in tqdm(graded, desc="lesion bank", unit="photograph", disable=not progress):
         masks = read_eye_masks(item, second.get(item["image"]), diameter=diameter, threshold=threshold)
         if masks is not None:
-            seen = confirmed(masks, lambda item=item: read_image(item["image"]))
+            seen = confirmed(masks, partial(read_image, item["image"]))
             eyes.append((Path(item["image"]).stem, icdr_grade(item), seen))
     if not eyes:
         raise DatalistError(

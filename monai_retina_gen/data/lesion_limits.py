@@ -60,7 +60,9 @@ def lesion_limits(bank: LesionBank) -> LesionLimits:
         (True, 0.0)
     """
     shape = (5, len(LESION_MASKS))
-    limits = LesionLimits(*(np.zeros(shape) for _ in range(5)), np.zeros(shape, np.int64), np.zeros(shape, bool))
+    count, area, piece, total_count, total_area = np.zeros((5, *shape))
+    eyes_with, annotated = np.zeros(shape, np.int64), np.zeros(shape, bool)
+    limits = LesionLimits(count, area, piece, total_count, total_area, eyes_with, annotated)
     for grade, names in GRADE_LESIONS.items():
         for cell in ((grade, LESION_MASKS.index(name)) for name in names):
             everyone = np.flatnonzero((bank.grade == grade) & (bank.counts[:, cell[1]].sum(1) > 0))

@@ -66,9 +66,8 @@ class Canvas:
         """
         factor = diameter / (2 * EyeGeometry.from_masks(field).radius)
         size = [max(1, round(side * factor)) for side in field.shape]
-        inside, middle, full = (
-            None if m is None else resized(np.asarray(m) >= 0.5, size) for m in (field, disc, taken)
-        )
+        inside = resized(np.asarray(field) >= 0.5, size)
+        middle, full = (None if m is None else resized(np.asarray(m) >= 0.5, size) for m in (disc, taken))
         eye = EyeGeometry.from_masks(inside, middle)
         away = np.zeros_like(inside) if full is None else full.copy()
         if middle is not None:

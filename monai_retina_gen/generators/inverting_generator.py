@@ -59,9 +59,13 @@ class InvertingGenerator(RetinaGenerator):
         added = {"reconstruct"} if inverter is not None else set()
         if inverter is not None and directions is not None:
             added.add("edit")
-            maskers = {"masker": masker, "photograph_masker": photograph_masker}
             self._editor = StyleSpaceEditor(
-                self.network, inverter, directions, **maskers, distance_limit=distance_limit
+                self.network,
+                inverter,
+                directions,
+                masker=masker,
+                photograph_masker=photograph_masker,
+                distance_limit=distance_limit,
             )
         self.modes = type(self).modes | added
         return self

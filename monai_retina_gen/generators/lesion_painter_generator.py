@@ -42,6 +42,7 @@ class LesionPainterGenerator(LesionPainting):
     """
 
     modes = frozenset({"edit"})
+    network: Any
 
     def __init__(self, network: nn.Module, *, image_size: int = 512, margin: int = 8, batch_size: int = 8) -> None:
         super().__init__(network)

@@ -55,7 +55,7 @@ class LesionPainting(RetinaGenerator):
         self.modes = self.modes | {"edit"} | ({"synthesize"} if composer is not None else set())
         return self
 
-    def begin_edits(  # type: ignore[override]  # options written out
+    def begin_edits(  # options written out
         self,
         request: EditRequest,
         *,

@@ -252,7 +252,7 @@ class PerGradeVAE(nn.Module):
         log_variances: list[Tensor] = []
         for g, vae in enumerate(self.grades):
             if rows[g].numel() > 0:
-                mean, log_variance = vae.encode(image[rows[g]])
+                mean, log_variance = vae.encode(image[rows[g]])  # type: ignore[operator]
                 means.append(mean)
                 log_variances.append(log_variance)
         order = torch.cat(rows).argsort()
@@ -264,7 +264,7 @@ class PerGradeVAE(nn.Module):
         parts: list[Tensor] = []
         for g, vae in enumerate(self.grades):
             if rows[g].numel() > 0:
-                parts.append(vae.decode_logits(latent[rows[g]]))
+                parts.append(vae.decode_logits(latent[rows[g]]))  # type: ignore[operator]
         return torch.cat(parts)[torch.cat(rows).argsort()]
 
     def decode(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:

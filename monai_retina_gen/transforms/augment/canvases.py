@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -133,8 +133,8 @@ class Canvases:
 
 
 def _load(paths: tuple[tuple[str, str], ...], side: int) -> tuple[MetaTensor, dict[str, Tensor]]:
-    item = dict(paths)
-    keys = [key for key in item if key != "image"]
+    item: dict[Hashable, Any] = dict(paths)
+    keys = [key for key, _ in paths if key != "image"]
     loaded = LoadFundusd(keys="image", mask_keys=keys)(item)
     cropped = CropToFieldOfViewd(keys="image", mask_keys=keys, size=side)(loaded)
     return cropped["image"], {key: cropped[key].as_tensor() for key in keys}
