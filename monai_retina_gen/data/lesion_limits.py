@@ -72,9 +72,9 @@ def lesion_limits(bank: LesionBank) -> LesionLimits:
             limits.eyes[cell] = len(eyes)
             if len(eyes):
                 limits.count[cell], limits.area[cell], limits.piece[cell] = _measured(bank, eyes, cell[1])
-                count, area, _ = _measured(bank, everyone, cell[1])
-                limits.total_count[cell] = max(count, limits.count[cell])
-                limits.total_area[cell] = max(area, limits.area[cell])
+                pieces, pixels, _ = _measured(bank, everyone, cell[1])
+                limits.total_count[cell] = max(pieces, limits.count[cell])
+                limits.total_area[cell] = max(pixels, limits.area[cell])
     return limits
 
 
