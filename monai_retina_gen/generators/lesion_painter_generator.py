@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.editing.painting import HolePainter, LimitedSize
 from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.bundle_parts import BundleComposer, BundleMasks
 from monai_retina_gen.generators.lesion_painting import LesionPainting
+from monai_retina_gen.networks import LesionPainter
 from monai_retina_gen.weights import read_inference_config
 
 __all__ = ["LesionPainterGenerator"]
@@ -44,10 +45,10 @@ class LesionPainterGenerator(LesionPainting):
     modes = frozenset({"edit"})
     network: Any
 
-    def __init__(self, network: nn.Module, *, image_size: int = 512, margin: int = 8, batch_size: int = 8) -> None:
+    def __init__(self, network: LesionPainter, *, image_size: int = 512, margin: int = 8, batch_size: int = 8) -> None:
         super().__init__(network)
         self.image_size = check_whole("image_size", image_size)
-        painter = HolePainter(self.network, margin=margin, batch_size=batch_size)
+        painter = HolePainter(network, margin=margin, batch_size=batch_size)
         self.equip(LimitedSize(painter, side=self.image_size))
 
     def load_parts(self, bundle: Path, config_name: str = "inference") -> None:
