@@ -16,8 +16,6 @@ from monai_retina_gen.zoo.pinning import pin
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRADER = ["retina_grader", "retina_lesion_segmentation"]
 GENERATORS = ["retina_vae", "retina_wgan", "retina_wgan_gp", "retina_drgan", "retina_stylegan3"]
-PAINTER = ["retina_lesion_painter"]
-"""Works with the segmenter and the lesion bank of the others."""
 NETWORKS: dict[str, dict[str, Any]] = {
     "retina_grader": {"image_size": 32},
     "retina_lesion_segmentation": {"image_size": 64, "channels": [4, 8, 8]},
@@ -25,23 +23,18 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "retina_wgan": {"image_size": 64},
     "retina_wgan_gp": {"image_size": 64},
     "retina_drgan": {"image_size": 64, "base_width": 4, "residual_blocks": 1, "grading_vectors": False},
-    "retina_lesion_painter": {"image_size": 64, "channels": [4, 8]},
     "retina_stylegan3": {"image_size": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8},
 }
 """Keys of both `train.json` and `inference.json`."""
 LEARNING: dict[str, dict[str, Any]] = {
     "retina_vae": {},
-    "retina_lesion_painter": {"perceptual_network": "untrained"},
     "retina_wgan": {"extractor": "pixels"},
     "retina_wgan_gp": {"extractor": "pixels"},
     "retina_drgan": {"extractor": "pixels", "perceptual_network": "untrained", "discriminator_scales": 2},
     "retina_stylegan3": {"extractor": "pixels", "perceptual_network": "untrained", "perceptual_weight": 0.5}
     | {"r1_interval": 2, "augment_p": 0.3},
 }
-EVALUATING: dict[str, dict[str, Any]] = {
-    "retina_drgan": {"graders": ["retina_grader"], "segmenter_size": 64},
-    "retina_lesion_painter": {"perceptual_network": "untrained"},
-}
+EVALUATING: dict[str, dict[str, Any]] = {"retina_drgan": {"graders": ["retina_grader"], "segmenter_size": 64}}
 USING: dict[str, dict[str, Any]] = {"retina_drgan": {"num_phantoms": 2}, "retina_wgan": {"generator#curated": False}}
 
 
@@ -80,7 +73,7 @@ def evaluate(bundle: Path, phantoms: Path, device: str, **options: Any) -> None:
 def infer(bundle: Path, phantoms: Path, device: str, **options: Any) -> None:
     """`inference.json`: images of a generator, predictions of a grader, masks of a segmenter."""
     own = {"output_dir": str(bundle / "made")}
-    if bundle.name in [*GRADER, *PAINTER]:
+    if bundle.name in GRADER:
         own |= {"datalist": str(phantoms / "datalist.json"), "dataset_dir": str(phantoms), "section": "validation"}
     else:
         own |= {} if bundle.name == "retina_drgan" else {"num_samples": 1}  # type: ignore[dict-item]

@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from painting_parts import phantom
 from shipped_generators import NAMES, images, shipped
 from tiny_generators import GENERATORS, call, tensors
 from torch import nn
 
-from monai_retina_gen.data import LesionBank, MaskComposer
-from monai_retina_gen.generators import LesionPainterGenerator, StyleGAN3Generator
-from monai_retina_gen.networks import LesionPainter
+from monai_retina_gen.generators import StyleGAN3Generator
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -63,18 +60,3 @@ def test_a_network_that_was_moved_takes_its_generator_along() -> None:
     after = generator.sample([1, 2], seeds=[3, 4], truncation=0.7).image
     assert after.is_cuda
     torch.testing.assert_close(after.cpu(), before, atol=4 / 255, rtol=0)
-
-
-@pytest.mark.parametrize("change", ["add", "replace", "remove"])
-def test_painting_agrees_with_the_cpu(change: str, phantom_bank: LesionBank, exact: None) -> None:
-    torch.manual_seed(0)
-    generator = LesionPainterGenerator(LesionPainter(channels=(8, 16, 16)))
-    assert generator.painter is not None
-    generator.equip(generator.painter, composer=MaskComposer(phantom_bank))
-    image, masks = phantom(3)
-    options = {"seeds": [1], "lesion": "he", "masks": masks, "change": change, "strength": 0.6}
-    here = generator.edit(image, [3], **options)
-    there = generator.to("cuda").edit(image.cuda(), [3], **options)
-    assert {there.image.device, there.masks["he"].device} == {generator.device}
-    torch.testing.assert_close(there.image.cpu(), here.image, atol=1 / 255, rtol=0)
-    assert there.records == here.records

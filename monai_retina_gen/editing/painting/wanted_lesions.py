@@ -80,4 +80,4 @@ class WantedLesions:
         )
         self.profile = made.profile
         asked = [made.masks[name] * (name in self.lesions) for name in PAINTED_LESIONS]
-        return torch.cat(asked).to(self.own)
+        return torch.cat(asked).clamp(0, 1).to(self.own)  # resampled: a rounding beside 0 or 1
