@@ -93,9 +93,18 @@ class _Calls(TorchFunctionMode):
         if func in (torch.tensor, torch.as_tensor) and _is_here(kwargs.get("device")):
             del kwargs["device"]  # it would make an empty one
             return func(*args, **kwargs).to(DEVICE)
+        if func in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[0], OnDevice):
+            args = (args[0], _index(args[1]), *args[2:])
         if func is Tensor.new_tensor and isinstance(args[0], OnDevice) and kwargs.get("device") is None:
             return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **kwargs}).to(DEVICE)
         return func(*args, **kwargs)
+
+
+def _index(index: Any) -> Any:
+    """Lists as tensors: PyTorch would make empty ones of them on the device."""
+    if isinstance(index, tuple):
+        return tuple(_index(part) for part in index)
+    return torch.tensor(index) if isinstance(index, list) else index
 
 
 _NEW = MetaTensor.__new__

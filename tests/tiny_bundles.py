@@ -15,10 +15,12 @@ from monai_retina_gen.zoo.pinning import pin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRADER = ["retina_grader", "retina_lesion_segmentation"]
+PAINTER = "retina_lesion_painter"
 GENERATORS = ["retina_vae", "retina_wgan", "retina_wgan_gp", "retina_drgan", "retina_stylegan3"]
 NETWORKS: dict[str, dict[str, Any]] = {
     "retina_grader": {"image_size": 32},
     "retina_lesion_segmentation": {"image_size": 64, "channels": [4, 8, 8]},
+    PAINTER: {"image_size": 64, "channels": [4, 8]},
     "retina_vae": {"image_size": 64},
     "retina_wgan": {"image_size": 64},
     "retina_wgan_gp": {"image_size": 64},
@@ -27,6 +29,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 """Keys of both `train.json` and `inference.json`."""
 LEARNING: dict[str, dict[str, Any]] = {
+    PAINTER: {"perceptual_network": "untrained", "cache_device": "cpu"},  # caches copy the stand-in's tensors away
     "retina_vae": {},
     "retina_wgan": {"extractor": "pixels"},
     "retina_wgan_gp": {"extractor": "pixels"},
@@ -34,7 +37,10 @@ LEARNING: dict[str, dict[str, Any]] = {
     "retina_stylegan3": {"extractor": "pixels", "perceptual_network": "untrained", "perceptual_weight": 0.5}
     | {"r1_interval": 2, "augment_p": 0.3},
 }
-EVALUATING: dict[str, dict[str, Any]] = {"retina_drgan": {"graders": ["retina_grader"], "segmenter_size": 64}}
+EVALUATING: dict[str, dict[str, Any]] = {
+    PAINTER: LEARNING[PAINTER],
+    "retina_drgan": {"graders": ["retina_grader"], "segmenter_size": 64},
+}
 USING: dict[str, dict[str, Any]] = {"retina_drgan": {"num_phantoms": 2}, "retina_wgan": {"generator#curated": False}}
 
 
@@ -73,7 +79,7 @@ def evaluate(bundle: Path, phantoms: Path, device: str, **options: Any) -> None:
 def infer(bundle: Path, phantoms: Path, device: str, **options: Any) -> None:
     """`inference.json`: images of a generator, predictions of a grader, masks of a segmenter."""
     own = {"output_dir": str(bundle / "made")}
-    if bundle.name in GRADER:
+    if bundle.name in (*GRADER, PAINTER):
         own |= {"datalist": str(phantoms / "datalist.json"), "dataset_dir": str(phantoms), "section": "validation"}
     else:
         own |= {} if bundle.name == "retina_drgan" else {"num_samples": 1}  # type: ignore[dict-item]

@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*tiny_bundles.GRADER, *tiny_bundles.GENERATORS])
+@pytest.mark.parametrize("name", [*tiny_bundles.GRADER, tiny_bundles.PAINTER, *tiny_bundles.GENERATORS])
 def test_a_bundle_stays_on_its_device(name: str, folder: Path, phantom_folder: Path) -> None:
     bundle = tiny_bundles.copy_bundle(name, folder)
     with stand_in_device() as device:
