@@ -1,9 +1,9 @@
-"""The picture of painting.md: a drawn eye, painted mild, moderate and severe, and the masks of the last.
+"""The picture of painting.md: a drawn eye, painted moderate and severe, and the masks of the last.
 
 Run: python docs/painted_picture.py docs/pictures/painted.jpg
 
 No photograph of a patient is in it: vessels and disc are a phantom's, `retina_drgan` draws the healthy eye (256 px,
-brought to 512), and composed lesions of the grades 1, 2 and 3 are painted on it, by default by `retina_drgan` too:
+brought to 512), and composed lesions of the grades 2 and 3 are painted on it, by default by `retina_drgan` too:
 `retina_lesion_painter`, which learned from sharper photographs, hardly shows on an eye as smooth as this.
 """
 
@@ -34,11 +34,11 @@ def main() -> None:
     args = parser.parse_args()
     eye, anatomy = healthy_eye(args.eye)
     painter = load_generator(args.painter)
-    row = {name: mask.expand(3, -1, -1, -1) for name, mask in anatomy.items()}
-    made = painter.synthesize(row, [1, 2, 3], seeds=[args.lesions] * 3, canvas=eye.expand(3, -1, -1, -1))
+    row = {name: mask.expand(2, -1, -1, -1) for name, mask in anatomy.items()}
+    made = painter.synthesize(row, [2, 3], seeds=[args.lesions] * 2, canvas=eye.expand(2, -1, -1, -1))
     for record in made.records:
         print(record.grade, record.options.get("refused", "painted"))
-    masks = draw_masks({name: mask[2:] for name, mask in made.masks.items()})
+    masks = draw_masks({name: mask[1:] for name, mask in made.masks.items()})
     sheet = [shrunk(picture, args.side) for picture in (eye, *made.image.split(1), masks)]
     to_pil_image(torch.cat(sheet, 3)[0]).save(args.out, quality=88)
 
