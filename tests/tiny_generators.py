@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import phantom_fundus
+from monai_retina_gen.data import CONDITION_KEYS, phantom_fundus
 from monai_retina_gen.editing import Directions, EncoderInversion
 from monai_retina_gen.generators import (
     DRGANGenerator,
@@ -20,6 +20,7 @@ from monai_retina_gen.generators import (
     StyleGAN3Generator,
     VAEGenerator,
 )
+from monai_retina_gen.generators.lesion_painting import LesionPainting
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.networks import (
     DRGAN,
@@ -77,6 +78,10 @@ def call(generator: RetinaGenerator, mode: str) -> GeneratedBatch:
         return generator.synthesize(
             {"vessel": images[:, :1], "fov": torch.ones(2, 1, side, side)}, grades, seeds=[4, 5]
         )
+    if mode == "edit" and isinstance(generator, LesionPainting):  # it paints on 128 px and more
+        eyes = [phantom_fundus(seed, grade=3, size=128) for seed in (1, 2)]
+        masks = {name: torch.stack([eye.masks[name] for eye in eyes]) for name in CONDITION_KEYS}
+        return generator.edit(torch.stack([eye.image for eye in eyes]), grades, lesion="ex", masks=masks)
     return generator.edit(images, grades, lesion="ex") if mode == "edit" else generator.reconstruct(images, grades)
 
 

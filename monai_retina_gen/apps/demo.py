@@ -172,14 +172,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--images", nargs="+", default=[], help="photographs of healthy eyes, or folders of them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    training = parser.add_argument_group("--train: a small generator, and graders with and without its images")
-    training.add_argument("--train", action="store_true", help="train, instead of showing the shipped bundles")
-    training.add_argument("--data", help="datalist, data set name or folder (default: phantoms)")
-    training.add_argument("--dataset-dir", help="folder of a named data set")
-    training.add_argument("--image-size", type=int, default=64, help="side in pixels: 64, 128 or 256 (default 64)")
-    training.add_argument("--vae-epochs", type=int, default=25, help="epochs of the generator")
-    training.add_argument("--grader-epochs", type=int, default=12, help="epochs of each grader")
-    training.add_argument("--seeds", type=int, default=2, help="graders per arm (default 2)")
+    parser.add_argument(
+        "--train", action="store_true", help="train a small generator, and graders with and without its images, instead"
+    )
+    parser.add_argument("--data", help="of --train: datalist, data set name or folder (default: phantoms)")
+    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.add_argument("--image-size", type=int, default=64, help="of --train: side in pixels: 64, 128 or 256")
+    parser.add_argument("--vae-epochs", type=int, default=25, help="of --train: epochs of the generator")
+    parser.add_argument("--grader-epochs", type=int, default=12, help="of --train: epochs of each grader")
+    parser.add_argument("--seeds", type=int, default=2, help="of --train: graders per arm")
     parser.set_defaults(run=run)
 
 

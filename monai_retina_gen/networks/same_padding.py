@@ -20,6 +20,7 @@ class EvenSameConv(nn.Module):
         ValueError: for another kernel or stride.
 
     Examples:
+        >>> import torch
         >>> from timm.layers import Conv2dSame
         >>> plain, image = Conv2dSame(3, 4, 3, stride=2), torch.rand(1, 3, 8, 8)
         >>> torch.allclose(EvenSameConv(plain)(image), plain(image), atol=1e-6)

@@ -55,10 +55,11 @@ def test_train_resume_and_use_on_another_datalist(bundle: Path, tmp_path: Path, 
     own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
     own += ["--image_size", "64", "--val_interval", "1", "--device", "cpu", "--batch_size", "8"]
     train = ["--config_file", "configs/train.json", *own]
-    run_bundle(copied, *train, "--max_epochs", "1")
+    bundles = {"MRG_BUNDLES": str(REPOSITORY / "bundles")}
+    run_bundle(copied, *train, "--max_epochs", "1", **bundles)
     best = copied / "output" / "model.pt"
     assert best.is_file()
-    run_bundle(copied, *train, "--max_epochs", "2", "--resume", "true", "--init_weights", str(best))
+    run_bundle(copied, *train, "--max_epochs", "2", "--resume", "true", "--init_weights", str(best), **bundles)
     state = torch.load(latest_checkpoint(copied / "output"), weights_only=True)
     assert state["trainer"]["iteration"] == 2 * 3  # 24 training phantoms in batches of 8
 

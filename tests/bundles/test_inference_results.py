@@ -26,6 +26,7 @@ from monai_retina_gen.weights import load_network, read_inference_config, save_s
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 GENERATORS = ["retina_vae", "retina_wgan", "retina_wgan_gp", "retina_stylegan3", "retina_drgan"]
 DESCRIBED = {"imports", "encoder", "inversion", "segmenter", "photograph_segmenter", "distance_limit"}
+DESCRIBED |= {"generator", "lesion_bank"}
 """Keys that describe a bundle beyond its samples: `load_generator` reads them for edits."""
 
 
@@ -53,7 +54,7 @@ def test_each_photograph_has_one_row_of_its_own_predictions(photographs: Path, t
     assert len(rows) == len(items) == 7
     network, crop = load_network(bundle), CropToFieldOfView(size=read_inference_config(bundle)["image_size"])
     for path in sorted(rows):  # each alone, without loader, engine and saver
-        wanted = network(crop(LoadFundus()(path)).as_tensor()[None]).softmax(1)[0]
+        wanted = network(crop(LoadFundus()(path)).as_tensor()[None]).div(network.temperature).softmax(1)[0]
         torch.testing.assert_close(torch.tensor(rows[path]), wanted, atol=1e-4, rtol=0)
 
 

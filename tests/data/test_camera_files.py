@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from monai_retina_gen.apps.segment import _found
+from monai_retina_gen.apps.segment import find_images
 from monai_retina_gen.data import csv_datalist, folder_datalist, load_datalist, read_image, read_mask, write_image
 from monai_retina_gen.errors import DatalistError, ImageFileError
 from monai_retina_gen.weights.bundle_paths import _temporary_cache, user_cache
@@ -96,7 +96,7 @@ def test_folders_list_every_format_that_is_read(tmp_path: Path) -> None:
     assert set(listed) == {"camera.dcm", "IM0001", "a.nii.gz", "b.png", "c.webp"}
     assert all(torch.equal(read_image(item["image"]), IMAGE) for item in listed.values())
     with pytest.warns(UserWarning, match="left_out"):
-        assert {Path(item["image"]).name for item in _found([str(tmp_path)])} == set(listed)
+        assert {Path(item["image"]).name for item in find_images([str(tmp_path)])} == set(listed)
 
 
 def test_gzipped_and_plain_files_of_one_eye_are_one_group(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_command_writes_a_space_that_loads(grader_bundle: Path, phantom_list: Pa
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     settings = json.loads((tmp_path / "grading_space.json").read_text())
     assert settings["photographs"] == [4, 4, 4, 4, 4]
-    assert settings["extractor"]["name"] == "tiny_grader"
+    assert settings["extractor"]["name"] == "tiny_grader, pooled"
     space = GradingSpace(**{key: settings[key] for key in ("dimension", "num_classes", "rank")})
     load_weights(space, tmp_path / "grading_space.pt")
     assert space.sample([0, 4], seeds=[1, 2]).shape == (2, 512)
