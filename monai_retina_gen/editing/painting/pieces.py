@@ -11,8 +11,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_retina_gen.data.eye_geometry import EyeGeometry
+from monai_retina_gen.data.lesion_counts import pieces_by_quadrant
 from monai_retina_gen.data.lesion_rules import SEVERE_PER_QUADRANT, rule_violation
-from monai_retina_gen.editing.painting.visible import COVERED
 
 __all__ = ["label_change", "piece_order", "quadrant_counts"]
 
@@ -59,18 +59,10 @@ def quadrant_counts(masks: Mapping[str, Tensor], field: Tensor, disc: Tensor) ->
         disc: `(1, H, W)`, optic disc.
 
     Returns:
-        `(4,)` by name, in the order of `QUADRANTS`.
+        `(4,)` by name, counted as the composer counts them: see `pieces_by_quadrant`.
     """
     eye = EyeGeometry.from_masks(field[0].cpu().numpy(), disc[0].cpu().numpy())
-    return {name: _counted(mask[0].cpu().numpy() >= COVERED, eye) for name, mask in masks.items()}
-
-
-def _counted(mask: npt.NDArray[np.bool_], eye: EyeGeometry) -> npt.NDArray[np.int64]:
-    labels, count = ndimage.label(mask)
-    if not count:
-        return np.zeros(4, np.int64)
-    middles = np.array(ndimage.center_of_mass(mask, labels, range(1, count + 1)))[:, ::-1] + 0.5
-    return np.bincount(eye.quadrants(middles), minlength=4)
+    return {name: pieces_by_quadrant(mask[0].cpu().numpy(), eye) for name, mask in masks.items()}
 
 
 def label_change(
