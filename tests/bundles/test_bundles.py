@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fresh_process import run_bundle
+from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.data import CacheDataset
 
@@ -35,6 +37,17 @@ def test_training_photographs_are_decoded_once(bundle: Path, phantom_folder: Pat
     cached = getattr(dataset, "dataset", dataset)  # below the random transforms
     assert isinstance(cached, CacheDataset)
     assert isinstance(cached._cache[0]["image"], torch.Tensor)
+
+
+def test_a_training_can_be_limited_in_time(bundle: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "train.json"))
+    trainer = Engine(lambda engine, batch: None)
+    parser.update({"time_limit": 1, "train": {"trainer": trainer}})
+    parser.get_parsed_content("stop")
+    assert "@stop" in parser["run"]
+    ended = trainer.run(itertools.repeat(0), max_epochs=1, epoch_length=10**9)
+    assert 0 < ended.iteration < 10**9
 
 
 @pytest.mark.slow
