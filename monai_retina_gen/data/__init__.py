@@ -26,6 +26,7 @@ from .lesion_bank import LesionBank
 from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from .mask_composer import MaskComposer
 from .odir import odir5k_datalist
+from .painted_versions import with_versions
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
 from .photograph_check import check_photographs
 from .photograph_names import photograph_names
@@ -103,6 +104,7 @@ __all__ = [
     "split_by_group",
     "unit_of",
     "votes_datalist",
+    "with_versions",
     "write_image",
     "write_json",
     "write_manifest",

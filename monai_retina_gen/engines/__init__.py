@@ -25,6 +25,7 @@ from monai_retina_gen.engines.prepare_batch import (
     PrepareSamplingBatch,
 )
 from monai_retina_gen.engines.segmentation_data import load_segmentation_data
+from monai_retina_gen.engines.versions_batch import PrepareVersionsBatch
 from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "PrepareReconstructionBatch",
     "PrepareSamplingBatch",
     "PrepareSynthesisBatch",
+    "PrepareVersionsBatch",
     "SynthesisInferer",
     "average_buffers",
     "average_gradients",

@@ -74,6 +74,7 @@ class AlternatingTrainer(Trainer):
             leaves in its attribute `logs`, a dictionary of tensors, is logged. A term that is a module may learn: its
             parameters belong into `g_optimizer`.
         d_terms: further terms of the discriminator's loss.
+        generator_only: names of conditions that the discriminator does not take, such as what a generator starts from.
         d_step_options: keywords of the generator in the discriminator's steps alone, such as StyleGAN3's
             `{"update_averages": True}`. Buffers that it changes there are averaged over all processes.
         augment: module that augments what the discriminator sees, real and generated alike.
@@ -116,6 +117,7 @@ class AlternatingTrainer(Trainer):
         penalties: Sequence[Penalty] = (),
         g_terms: Mapping[str, LossTerm] | None = None,
         d_terms: Mapping[str, LossTerm] | None = None,
+        generator_only: Sequence[str] = (),
         d_step_options: Mapping[str, Any] | None = None,
         augment: nn.Module | None = None,
         gradient_transforms: Sequence[Callable[[Sequence[nn.Parameter]], None]] = (),
@@ -152,7 +154,7 @@ class AlternatingTrainer(Trainer):
         self.optimizers = {"generator": g_optimizer, "discriminator": d_optimizer}
         self.adversarial_loss, self.n_critic, self.penalties = loss, n_critic, list(penalties)
         self.terms = {"generator": g_terms, "discriminator": d_terms}
-        self.d_step_options = dict(d_step_options or {})
+        self.generator_only, self.d_step_options = frozenset(generator_only), dict(d_step_options or {})
         self.augment: Callable[[Tensor], Tensor] = augment or nn.Identity()
         self.gradient_transforms, self.phases = list(gradient_transforms), list(phases)
         self.latents, self.latent_name = latents or self._draw_latents, latent_name
@@ -211,8 +213,8 @@ class AlternatingTrainer(Trainer):
             average_buffers(self.generator)
         seen_real, seen_fake = self.augment(real), self.augment(fake)
         with self._autocast():
-            real_scores = _float(self.discriminator(seen_real, **condition))
-            fake_scores = _float(self.discriminator(seen_fake, **condition))
+            real_scores = _float(self._score(seen_real, condition))
+            fake_scores = _float(self._score(seen_fake, condition))
         step = AdversarialStep(
             seen_real=seen_real,
             seen_fake=seen_fake,
@@ -235,7 +237,7 @@ class AlternatingTrainer(Trainer):
         alike = repeatable(self.augment, fake.device)
         seen = alike(fake)  # geometry needs float32
         with self._autocast():
-            scores = _float(self.discriminator(seen, **condition))
+            scores = _float(self._score(seen, condition))
         step = AdversarialStep(
             seen_real=None,
             seen_fake=seen,
@@ -257,6 +259,9 @@ class AlternatingTrainer(Trainer):
             fake = self.generator(**keywords, **{self.latent_name: latent})
         return fake.float()
 
+    def _score(self, images: Tensor, condition: dict[str, Tensor]) -> Any:
+        return self.discriminator(images, **{k: v for k, v in condition.items() if k not in self.generator_only})
+
     def _step_inputs(
         self, real: Tensor, fake: Tensor, latent: Tensor, condition: dict[str, Tensor], shared: torch.Generator
     ) -> dict[str, Any]:
@@ -264,7 +269,7 @@ class AlternatingTrainer(Trainer):
         return {
             "real": real,
             "fake": fake,
-            "score": lambda images: self.discriminator(images, **condition),
+            "score": lambda images: self._score(images, condition),
             "augment": self.augment,
             "mix": self._own_rows(_draw_mix, len(real), shared, condition),
             "latent": latent,

@@ -10,6 +10,7 @@ from monai_retina_gen.handlers.nan_guard import NaNGuardHandler
 from monai_retina_gen.handlers.painting_sheet import PaintingSheetHandler
 from monai_retina_gen.handlers.processes import handlers_of_process
 from monai_retina_gen.handlers.progress import ProgressHandler
+from monai_retina_gen.handlers.reconstruction_sheet import ReconstructionSheetHandler
 from monai_retina_gen.handlers.sample_grid import SampleGridHandler, image_grid
 from monai_retina_gen.handlers.save_generated import SaveGeneratedHandler
 from monai_retina_gen.handlers.stage_handler import StageHandler
@@ -25,6 +26,7 @@ __all__ = [
     "NaNGuardHandler",
     "PaintingSheetHandler",
     "ProgressHandler",
+    "ReconstructionSheetHandler",
     "SampleGridHandler",
     "SaveGeneratedHandler",
     "StageHandler",

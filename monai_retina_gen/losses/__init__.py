@@ -5,6 +5,7 @@ from monai_retina_gen.losses.class_weights import class_weights
 from monai_retina_gen.losses.elbo import ELBOLoss, kl_divergence
 from monai_retina_gen.losses.feature_distance import FeatureDistance, FeatureMaps
 from monai_retina_gen.losses.feature_matching import FeatureMatching
+from monai_retina_gen.losses.first_rows import FirstRows
 from monai_retina_gen.losses.focal import GradeFocalLoss
 from monai_retina_gen.losses.grade_terms import DiscriminatedGrade, EncodedGrade
 from monai_retina_gen.losses.hole_error import HoleError
@@ -29,6 +30,7 @@ __all__ = [
     "FeatureDistance",
     "FeatureMaps",
     "FeatureMatching",
+    "FirstRows",
     "GradeFocalLoss",
     "GradientPenalty",
     "HingeLoss",

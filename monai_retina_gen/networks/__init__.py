@@ -2,6 +2,7 @@
 
 from monai_retina_gen.networks.activation_map import ActivationMapClassifier
 from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
+from monai_retina_gen.networks.detail_encoder import DetailEncoder
 from monai_retina_gen.networks.drgan import DRGAN
 from monai_retina_gen.networks.drgan_blocks import SpatialChannelAttention
 from monai_retina_gen.networks.drgan_discriminator import MultiScaleDiscriminator
@@ -19,6 +20,7 @@ from monai_retina_gen.networks.ordinal_head import OrdinalHead
 from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
+from monai_retina_gen.networks.style_autoencoder import StyleAutoencoder
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import StyleEncoder
 from monai_retina_gen.networks.stylegan3 import StyleGAN3
@@ -40,6 +42,7 @@ __all__ = [
     "CrossFittedGraders",
     "CuratedLatents",
     "DeconvolutionGenerator",
+    "DetailEncoder",
     "EfficientNetLite",
     "FilteredLeakyReLU",
     "FundusGrader",
@@ -56,6 +59,7 @@ __all__ = [
     "ResidualGenerator",
     "SpatialChannelAttention",
     "StridedCritic",
+    "StyleAutoencoder",
     "StyleDiscriminator",
     "StyleEncoder",
     "StyleGAN3",

@@ -156,15 +156,18 @@ class StyleGAN3(nn.Module):
         """Style vectors `(B, channels)` of the input layer, layers 0 to 13 and toRGB."""
         return self.synthesis.styles(ws)
 
-    def synthesize_from_styles(self, styles: list[Tensor], *, transform: Tensor | None = None) -> Tensor:
+    def synthesize_from_styles(
+        self, styles: list[Tensor], *, transform: Tensor | None = None, detail: Tensor | None = None
+    ) -> Tensor:
         """Images for a style list.
 
         Args:
             styles: as `styles` gives them.
             transform: inverse of a transform of the image, `(3, 3)` or `(B, 3, 3)`, in units of the image's side;
                 by default the buffer `synthesis.input.transform`.
+            detail: what a `DetailEncoder` saw in a photograph, for its reconstruction.
         """
-        return self.synthesis.run(styles, transform=transform)
+        return self.synthesis.run(styles, transform=transform, detail=detail)
 
     def forward(
         self,

@@ -246,6 +246,7 @@ class StyleGAN3Synthesis(nn.Module):
             )
             self.layers.append(layer)
         self.num_ws, self.output_scale = len(plans) + 1, OUTPUT_SCALE
+        self.detail_layer = _detail_layer(plans)
         names = ["input", *(f"L{i}" for i in range(len(plans) - 1)), "rgb"]
         self.style_space = StyleSpace(names=names, widths=[4, *(plan.source.channels for plan in plans)])
 
@@ -266,6 +267,7 @@ class StyleGAN3Synthesis(nn.Module):
         stop_layer: int | None = None,
         transform: Tensor | None = None,
         update_averages: bool = False,
+        detail: Tensor | None = None,
     ) -> Tensor:
         """Run the layers from `start_layer` up to, but not including, `stop_layer`.
 
@@ -276,6 +278,7 @@ class StyleGAN3Synthesis(nn.Module):
             stop_layer: `None` runs to the end and gives the image.
             transform: see `FourierInput`.
             update_averages: in training mode, update the running magnitudes.
+            detail: maps of a `DetailEncoder`, added to what layer `detail_layer` reads, if that layer runs.
 
         Raises:
             ValueError: if the layers are out of order, or features lack or are given in vain.
@@ -294,8 +297,16 @@ class StyleGAN3Synthesis(nn.Module):
         x = self.input(styles[0], transform) if features is None else features
         for i, layer in enumerate(self.layers):
             if start_layer <= i + 1 < stop:
+                if detail is not None and i + 1 == self.detail_layer:
+                    x = x + detail.to(x.dtype)
                 x = layer(x, styles[i + 1], update_averages)
         return x * self.output_scale if stop == self.num_ws else x
 
     def forward(self, ws: Tensor, transform: Tensor | None = None, update_averages: bool = False) -> Tensor:
         return self.run(self.styles(ws), transform=transform, update_averages=update_averages)
+
+
+def _detail_layer(plans: list[LayerPlan]) -> int:
+    """The first layer, counted as in the style list, that reads more than a quarter of the image's sampling rate."""
+    limit = plans[-1].target.sampling_rate // 4
+    return next(i for i, plan in enumerate(plans) if i and plan.target.sampling_rate > limit) + 1

@@ -24,6 +24,7 @@ from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
 from .painting_crop import RandPaintingCropd, StackPaintingd
 from .photograph_layout import PhotographLayout
+from .stack_versions import StackVersionsd
 
 __all__ = [
     "BatchGenerativeAugment",
@@ -55,6 +56,7 @@ __all__ = [
     "StackConditionMapd",
     "StackMasksd",
     "StackPaintingd",
+    "StackVersionsd",
     "UnpackMasksd",
     "check_image",
     "resolve_image_order",
