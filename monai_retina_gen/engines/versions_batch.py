@@ -21,6 +21,7 @@ class PrepareVersionsBatch(PrepareBatch):
 
     Args:
         photographs: rows of a batch that are reconstructed.
+        original: share of draws that are the first version in any case, the photograph itself.
         mirror: share of eyes that are mirrored: a left eye is a right one in the mirror.
         turned: share of eyes that are turned and enlarged.
         degrees: largest angle.
@@ -38,10 +39,17 @@ class PrepareVersionsBatch(PrepareBatch):
     """
 
     def __init__(
-        self, *, photographs: int, mirror: float = 0.5, turned: float = 0.5, degrees: float = 10.0, zoom: float = 0.04
+        self,
+        *,
+        photographs: int,
+        original: float = 0.4,
+        mirror: float = 0.5,
+        turned: float = 0.5,
+        degrees: float = 10.0,
+        zoom: float = 0.04,
     ) -> None:
-        self.photographs, self.mirror, self.turned = photographs, mirror, turned
-        self.degrees, self.zoom = degrees, zoom
+        self.photographs, self.original, self.mirror = photographs, original, mirror
+        self.turned, self.degrees, self.zoom = turned, degrees, zoom
 
     def __call__(
         self,
@@ -55,6 +63,7 @@ class PrepareVersionsBatch(PrepareBatch):
         )
         rows, count = torch.arange(len(stacks), device=stacks.device), stacks.shape[1]
         chosen = torch.randint(0, count, (2, len(stacks)), device=stacks.device)
+        chosen = chosen.masked_fill(torch.rand(chosen.shape, device=stacks.device) < self.original, 0)
         views = torch.cat([stacks[rows, each] for each in chosen], dim=1).float() / 255
         first, second = self._moved(views).mul(2).sub(1).chunk(2, dim=1)
         few = slice(self.photographs)

@@ -17,6 +17,7 @@ from monai_retina_gen.losses.penalties import GradientPenalty, Penalty, R1Penalt
 from monai_retina_gen.losses.perceptual_backbones import ImageNetLPIPS, VGG19Features
 from monai_retina_gen.losses.perceptual_pairing import PAIRINGS, PerceptualPairing
 from monai_retina_gen.losses.real_queue import RealQueue
+from monai_retina_gen.losses.version_change import VersionChange
 from monai_retina_gen.losses.wasserstein import HingeLoss, LeastSquaresLoss, NonSaturatingLoss, WassersteinLoss
 from monai_retina_gen.losses.weighted_l1 import WeightedL1Loss
 
@@ -46,6 +47,7 @@ __all__ = [
     "R1Penalty",
     "RealQueue",
     "VGG19Features",
+    "VersionChange",
     "WassersteinLoss",
     "WeightClipping",
     "WeightedL1Loss",
