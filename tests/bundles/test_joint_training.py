@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from fresh_process import run_bundle
 
 from monai_retina_gen.data import read_image, write_image
 from monai_retina_gen.weights import load_state
-from fresh_process import run_bundle
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "retina_stylegan3"
 TINY = {
