@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.networks import dilated
 
@@ -33,6 +34,8 @@ class PreparePaintingBatch(PrepareBatch):
         margin: smallest and largest distance from a lesion to the edge of its hole, in pixels.
         jitter: strength of the change of colour, a deviation of the logarithm of gain and gamma; 0 for none, as in
             validation.
+        soft_share: probability that the masks of a crop get soft edges, as composed ones have them; microaneurysms,
+            which are hardly more than edge, keep theirs.
 
     Returns:
         `(real, {"canvas": (B, 10, H, W)})`, `real` in [-1, 1].
@@ -46,9 +49,10 @@ class PreparePaintingBatch(PrepareBatch):
         ellipse_share: float = 0.4,
         margin: tuple[int, int] = (5, 10),
         jitter: float = 0.2,
+        soft_share: float = 0.5,
     ) -> None:
         self.lesion_share, self.empty_share, self.ellipse_share = lesion_share, empty_share, ellipse_share
-        self.margin, self.jitter = tuple(margin), jitter
+        self.margin, self.jitter, self.soft_share = tuple(margin), jitter, soft_share
 
     def __call__(
         self,
@@ -65,8 +69,16 @@ class PreparePaintingBatch(PrepareBatch):
             image = colour_jitter(image, self.jitter)
         field, allowed, rest = masks[:, :1], masks[:, 1:2], masks[:, 2:]
         hole = self._holes(rest[:, 1:] >= COVERED) * allowed
-        canvas = torch.cat([image, field, hole, rest], dim=1)
+        canvas = torch.cat([image, field, hole, self._softened(rest)], dim=1)
         return image * 2 - 1, {"canvas": canvas}
+
+    def _softened(self, masks: Tensor) -> Tensor:
+        """Vessels and lesions `(B, 5, H, W)`, of which the last three may get soft edges."""
+        if not self.soft_share:
+            return masks
+        softened = avg_pool2d(avg_pool2d(masks[:, 2:], 3, 1, 1), 3, 1, 1)
+        chosen = torch.rand(len(masks), 1, 1, 1, device=masks.device) < self.soft_share
+        return torch.cat([masks[:, :2], torch.where(chosen, softened, masks[:, 2:])], dim=1)
 
     def _holes(self, lesions: Tensor) -> Tensor:
         """`(B, 1, H, W)` of lesions `(B, 4, H, W)`."""
@@ -95,7 +107,7 @@ class PreparePaintingEvaluation(PrepareBatch):
 
     def __init__(self, *, margin: int = 8) -> None:
         self.prepare = PreparePaintingBatch(
-            lesion_share=1.0, empty_share=0.0, ellipse_share=0.0, margin=(margin, margin), jitter=0.0
+            lesion_share=1.0, empty_share=0.0, ellipse_share=0.0, margin=(margin, margin), jitter=0.0, soft_share=0.0
         )
 
     def __call__(

@@ -16,9 +16,11 @@ from monai_retina_gen.losses.paired_perceptual import PairedPerceptual
 from monai_retina_gen.losses.penalties import GradientPenalty, Penalty, R1Penalty, WeightClipping
 from monai_retina_gen.losses.perceptual_backbones import ImageNetLPIPS, VGG19Features
 from monai_retina_gen.losses.perceptual_pairing import PAIRINGS, PerceptualPairing
+from monai_retina_gen.losses.piece_colour import PieceColour
 from monai_retina_gen.losses.real_queue import RealQueue
 from monai_retina_gen.losses.version_change import VersionChange
 from monai_retina_gen.losses.wasserstein import HingeLoss, LeastSquaresLoss, NonSaturatingLoss, WassersteinLoss
+from monai_retina_gen.losses.weighted_hinge import WeightedHinge
 from monai_retina_gen.losses.weighted_l1 import WeightedL1Loss
 
 __all__ = [
@@ -44,12 +46,14 @@ __all__ = [
     "PairedPerceptual",
     "Penalty",
     "PerceptualPairing",
+    "PieceColour",
     "R1Penalty",
     "RealQueue",
     "VGG19Features",
     "VersionChange",
     "WassersteinLoss",
     "WeightClipping",
+    "WeightedHinge",
     "WeightedL1Loss",
     "class_weights",
     "kl_divergence",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-__all__ = ["ProjectedDiscriminator"]
+__all__ = ["FeatureMixing", "ProjectedDiscriminator"]
 
 SCORE_SIZE = 4
 """Side in places that every scale is brought down to."""
@@ -73,7 +73,7 @@ class ProjectedDiscriminator(nn.Module):
         self.layers, self.num_classes = list(layers), num_classes
         with torch.no_grad():
             maps = self._maps(torch.zeros(1, 3, self.feature_size, self.feature_size))
-        self.mixing = _Mixing([len(x[0]) for x in maps])
+        self.mixing = FeatureMixing([len(x[0]) for x in maps])
         self.discriminators = nn.ModuleList(
             _Discriminator(len(x[0]), width, halvings=_halvings(x), num_classes=num_classes) for x in maps
         )
@@ -101,7 +101,7 @@ class ProjectedDiscriminator(nn.Module):
         return [found[layer] for layer in self.layers]
 
 
-class _Mixing(nn.Module):
+class FeatureMixing(nn.Module):
     """Fixed random mixing: 1x1 convolutions that keep the channels, then 3x3 ones from coarse scales to finer.
 
     Args:
