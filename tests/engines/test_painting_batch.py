@@ -78,3 +78,14 @@ def test_inference_changes_holes_and_says_what_it_did(change: str) -> None:
 def test_another_change_is_refused() -> None:
     with pytest.raises(ValueError, match="remove, redraw"):
         PreparePaintingInference(change="add")
+
+
+def test_some_masks_get_soft_edges_and_microaneurysms_never_do() -> None:
+    given = batch()
+    given["masks"][:, 3, 40, 40] = 255
+    soft = PreparePaintingBatch(jitter=0, soft_share=1)(given, "cpu")[1]["canvas"]
+    hard = PreparePaintingBatch(jitter=0, soft_share=0)(given, "cpu")[1]["canvas"]
+    assert torch.equal(soft[:, 5:7], hard[:, 5:7])
+    assert set(hard[:, 8].unique().tolist()) == {0.0, 1.0}
+    assert soft[:, 8].unique().numel() > 2
+    torch.testing.assert_close(soft[:, 8].sum(), hard[:, 8].sum())

@@ -87,8 +87,8 @@ def test_size_and_gradients() -> None:
     network = LesionPainter()
     assert sum(p.numel() for p in network.parameters()) < 10e6
     network = painter()
-    score = PaintingDiscriminator(base_width=4)(network(canvas()), canvas())
-    score.mean().backward()
+    found = PaintingDiscriminator(base_width=4)(network(canvas()), canvas())
+    found["score"][0].mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
