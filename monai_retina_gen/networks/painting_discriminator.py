@@ -90,10 +90,10 @@ class PaintingDiscriminator(nn.Module):
         detail = DETAIL * (image - avg_pool2d(image, 25, stride=1, padding=12, count_include_pad=False))
         scores = [self.pixels(torch.cat([image, detail, masks], dim=1))]
         for judge, maps in zip(self.judges, self._maps(image), strict=True):
-            here = adaptive_avg_pool2d(masks, list(maps.shape[2:])).to(maps.dtype)
+            here = adaptive_avg_pool2d(masks, (maps.shape[2], maps.shape[3])).to(maps.dtype)
             scores.append(judge(torch.cat([maps, here], dim=1)))
         weight = hole * (1 + self.lesion_weight * lesions.amax(1, keepdim=True))
-        weights = [adaptive_avg_pool2d(weight, list(score.shape[1:])).squeeze(1) for score in scores]
+        weights = [adaptive_avg_pool2d(weight, (score.shape[1], score.shape[2])).squeeze(1) for score in scores]
         return {"score": scores, "weight": weights}
 
     def _maps(self, image: Tensor) -> list[Tensor]:
