@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
@@ -21,7 +22,6 @@ class HoleError:
         lesion_weights: additional weight of a pixel of each lesion, in the order of `PAINTED_LESIONS`.
 
     Examples:
-        >>> import torch
         >>> canvas = torch.zeros(1, 10, 4, 4)
         >>> canvas[:, 4, 0] = 1
         >>> real, fake = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)
@@ -37,7 +37,7 @@ class HoleError:
 
     def distance(self, fake: Tensor, real: Tensor, canvas: Tensor) -> Tensor:
         """The term for images `(B, 3, H, W)` and their canvas `(B, 10, H, W)`."""
-        extra = canvas.new_tensor(self.lesion_weights).view(1, -1, 1, 1)
-        weight = canvas[:, 4:5] * (1 + (canvas[:, 6:] * extra).amax(1, keepdim=True))
+        lesions = [weight * canvas[:, 6 + i : 7 + i] for i, weight in enumerate(self.lesion_weights)]
+        weight = canvas[:, 4:5] * (1 + torch.cat(lesions, dim=1).amax(1, keepdim=True))
         error = ((fake - real).abs() * weight).sum() / (fake.shape[1] * weight.sum()).clamp(min=1)
         return self.weight * error

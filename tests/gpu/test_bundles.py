@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield made
 
 
-@pytest.mark.parametrize("name", [*tiny_bundles.GRADER, *tiny_bundles.GENERATORS])
+@pytest.mark.parametrize("name", [*tiny_bundles.GRADER, tiny_bundles.PAINTER, *tiny_bundles.GENERATORS])
 def test_trains_evaluates_and_infers(name: str, folder: Path, phantom_folder: Path) -> None:
     bundle = tiny_bundles.copy_bundle(name, folder)
     torch.cuda.reset_peak_memory_stats()
