@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from fresh_process import run_bundle
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, run, verify_metadata, verify_net_in_out
 
-from monai_retina_gen.data import read_manifest
+from monai_retina_gen.data import load_datalist, read_manifest
+from monai_retina_gen.networks import LesionPainter
 from monai_retina_gen.weights import build_from_bundle, latest_checkpoint, load_state, save_state
 from monai_retina_gen.zoo.checks_static import SCHEMA
 
@@ -97,3 +98,22 @@ def test_a_time_limit_ends_the_training_and_keeps_what_was_learned(
     run_bundle(bundle, "--config_file", "configs/train.json", *own, *limits)
     assert load_state(tmp_path / "model.pt")
     assert list((tmp_path / "samples").glob("painting_*.png"))
+
+
+def test_records_name_photographs_of_equal_file_names_apart(bundle: Path, phantom_folder: Path, tmp_path: Path) -> None:
+    named = ("left/1.png", "right/1.png")
+    for name, item in zip(named, load_datalist(phantom_folder / "datalist.json")["training"], strict=False):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(item["image"], tmp_path / name)
+    save_state(LesionPainter(channels=(4, 8)).state_dict(), tmp_path / "model.pt")
+    run(
+        config_file=str(bundle / "configs" / "inference.json"),
+        bundle_root=str(bundle),
+        datalist={"validation": [{"image": str(tmp_path / name)} for name in named]},
+        checkpoint=str(tmp_path / "model.pt"),
+        channels=[4, 8],
+        image_size=64,
+        output_dir=str(tmp_path / "painted"),
+        device="cpu",
+    )
+    assert [entry["record"]["source"] for entry in read_manifest(tmp_path / "painted")] == ["left/1", "right/1"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from monai_retina_gen.data import (
     load_datalist,
     phantom_fundus,
     rule_violation,
+    write_image,
     write_mask,
 )
 from monai_retina_gen.data.bank_building import collect_lesions
@@ -150,6 +152,43 @@ def test_annotated_masks_win_over_predicted_ones(phantom_folder: Path, tmp_path:
     write_mask(wrong, phantom_fundus(0, size=32).masks["fov"])
     with pytest.raises(ImageFileError, match="differ in size"):
         build_lesion_bank([{**item, "ma": str(wrong)}])
+
+
+def test_planted_false_pieces_do_not_enter(tmp_path: Path) -> None:
+    """Predicted: two exudates that show, one of them too large, and false ones where segmenters err."""
+    side, row, column = 256, *np.mgrid[:256, :256]
+    middle = np.hypot(row - 127.5, column - 127.5)
+    disc = np.hypot(row - 128, column - 200) < 18
+
+    def spot(y: int, x: int, radius: int) -> Any:
+        return np.hypot(row - y, column - x) < radius
+
+    def eye(name: str, seen: list[Any], planted: list[Any]) -> dict[str, Any]:
+        image = np.where(middle < 124, 0.4, 0.0)
+        image[disc] = 0.8
+        for piece in seen:
+            image[piece] = 0.7
+        masks = {"fov": middle < 124, "od": disc, "ex": np.any([*seen, *planted], axis=0)}
+        folder = tmp_path / name
+        folder.mkdir()
+        for key, mask in masks.items():
+            write_mask(folder / f"{key}.png", torch.from_numpy(mask[None].astype(np.float32)))
+        write_image(folder / "image.png", torch.from_numpy(image).float().expand(3, side, side))
+        return {"image": str(folder / "image.png"), "grade": 2} | {k: str(folder / f"{k}.png") for k in masks}
+
+    annotated = [eye(f"known{i}", [spot(60 + 8 * i, 80, 4), spot(180, 60 + 8 * i, 5)], []) for i in range(5)]
+    planted = {
+        "no contrast": spot(90, 60, 4),
+        "the disc": disc,
+        "beside the disc": spot(128, 178, 4),
+        "at the rim": spot(128, 6, 3),
+    }
+    found = eye("found", [spot(70, 120, 4), spot(190, 120, 25)], list(planted.values()))
+    bare = {key: path for key, path in found.items() if key != "ex"}
+    bank = build_lesion_bank([*annotated, bare], predicted=[found], diameter=side, min_area=3)
+    assert bank.counts[:5].sum() == 10
+    assert (bank.eye == 5).sum() == 1
+    assert bank.area[bank.eye == 5].item() == spot(70, 120, 4).sum()
 
 
 @settings(max_examples=100, deadline=None)
