@@ -45,6 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--graders", type=_words, help="backbones, by commas: resnet18, resnet50, vgg16...")
     parser.add_argument("--init-weights", help="what graders start from: imagenet, or a file (default: nothing)")
     parser.add_argument("--ratios", type=_numbers, help="shares of the added photographs that are generated, by commas")
+    parser.add_argument(
+        "--policies", type=_words, help="further conditions by name, by commas: edit--retina_drgan--share0.3--gated"
+    )
+    parser.add_argument("--gate", help="judges gated policies: label (default), or BUNDLE:CONFIG")
+    parser.add_argument("--severe-share", type=float, help="share of the photographs of grades 3 and 4 that are there")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (default 1); a GPU serves 6 to 8")
     parser.add_argument("--label-key", help="key or column of the grade in the datalists (default grade)")
     parser.add_argument("--grade-map", help="binary or referable")
     parser.add_argument(
@@ -84,7 +90,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 def run(args: argparse.Namespace) -> int:
     """Run the study and print its conclusion."""
     config, generators = _settings(args)
-    study = run_study(config, generators)
+    study = run_study(config, generators, jobs=args.jobs)
     for line in (*study["skipped"], *study["warnings"]):
         print(line)
     print(Path(args.out, "tables", "summary.md").read_text(encoding="utf-8"))

@@ -32,7 +32,7 @@ from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
 from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["build_lesion_bank", "collect_lesions", "confirmed", "without_outsized"]
+__all__ = ["bank_of_eyes", "build_lesion_bank", "collect_lesions", "confirmed", "eye_lesions", "without_outsized"]
 
 Array = npt.NDArray[Any]
 RIM = 0.03  # radii of the field of view in which segmenters take the rim's glare and shadow for lesions
@@ -72,18 +72,31 @@ def build_lesion_bank(
     for item in predicted:  # `segment` and `activation-maps` name different masks of one photograph
         second[item["image"]] = {**second.get(item["image"], {}), **item}
     graded = [item for item in items if "grade" in item]
-    eyes = []
-    for item in tqdm(graded, desc="lesion bank", unit="photograph", disable=not progress):
-        masks = read_eye_masks(item, second.get(item["image"]), diameter=diameter, threshold=threshold)
-        if masks is not None:
-            seen = confirmed(masks, partial(read_image, item["image"]))
-            eyes.append((Path(item["image"]).stem, icdr_grade(item), seen))
+    options: dict[str, Any] = {"diameter": diameter, "min_area": min_area, "threshold": threshold}
+    bar = tqdm(graded, desc="lesion bank", unit="photograph", disable=not progress)
+    eyes = [eye for item in bar if (eye := eye_lesions(item, second.get(item["image"]), **options)) is not None]
+    return bank_of_eyes(eyes, items)
+
+
+def eye_lesions(
+    item: Item, predicted: Item | None, *, diameter: int = 512, min_area: int = 3, threshold: float = 0.5
+) -> LesionBank | None:
+    """Lesions of one graded photograph, large ones too; `None` without a mask of any. See `build_lesion_bank`."""
+    masks = read_eye_masks(item, predicted, diameter=diameter, threshold=threshold)
+    if masks is None:
+        return None
+    seen = confirmed(masks, partial(read_image, item["image"]))
+    return collect_lesions([(Path(item["image"]).stem, icdr_grade(item), seen)], diameter, min_area)
+
+
+def bank_of_eyes(eyes: Sequence[LesionBank], items: Sequence[Item]) -> LesionBank:
+    """The bank of several eyes' lesions; `DatalistError` where none of the `items` had any masks."""
     if not eyes:
         raise DatalistError(
             f"no photograph with a grade and a mask of {', '.join(LESION_MASKS)} among {len(items)} items; run "
             "`python -m monai_retina_gen segment` for predicted ones"
         )
-    return without_outsized(collect_lesions(eyes, diameter, min_area))
+    return without_outsized(LesionBank.joined(eyes))
 
 
 def confirmed(masks: EyeMasks, photograph: Callable[[], Tensor]) -> EyeMasks:

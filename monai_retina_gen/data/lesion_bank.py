@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -91,6 +91,20 @@ class LesionBank:
         shape = (len(self), len(LESION_MASKS), 4)
         flat = np.ravel_multi_index((self.eye, self.kind, self.quadrant), shape)
         return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+
+    @classmethod
+    def joined(cls, banks: Sequence[LesionBank]) -> LesionBank:
+        """The eyes of several banks of one diameter, at least one, in their order."""
+        arrays: dict[str, Any] = {
+            f.name: np.concatenate([getattr(bank, f.name) for bank in banks])
+            for f in fields(cls)
+            if f.name != "diameter"
+        }
+        eyes = np.cumsum([0, *(len(bank) for bank in banks)])
+        arrays["eye"] = np.concatenate([bank.eye + first for bank, first in zip(banks, eyes, strict=False)])
+        sizes = np.concatenate([bank.area for bank in banks])
+        arrays["start"] = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+        return cls(diameter=banks[0].diameter, **arrays)
 
     def only(self, keep: Array) -> LesionBank:
         """The same eyes with some of their pieces; `keep` is (C,), bool."""

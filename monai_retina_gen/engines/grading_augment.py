@@ -23,6 +23,7 @@ class GradingAugment(nn.Module):
     within their range. Drawn from torch's global state on the CPU, so that devices agree.
 
     Args:
+        flip: mirror images, across and down.
         rotate: largest angle in degrees, either way.
         scale: largest change of the size, as a share.
         shift: largest shift, as a share of the side.
@@ -40,18 +41,21 @@ class GradingAugment(nn.Module):
         torch.Size([2, 3, 16, 16])
     """
 
-    def __init__(self, *, rotate: float = 30.0, scale: float = 0.1, shift: float = 0.04, colour: float = 0.2) -> None:
+    def __init__(
+        self, *, flip: bool = True, rotate: float = 30.0, scale: float = 0.1, shift: float = 0.04, colour: float = 0.2
+    ) -> None:
         super().__init__()
         if not (0 <= rotate <= 180 and all(0 <= share < 1 for share in (scale, shift, colour))):
             raise ValueError(
                 f"rotate={rotate}, scale={scale}, shift={shift}, colour={colour}: want degrees up to 180, and shares "
                 "from 0 to below 1"
             )
-        self.rotate, self.scale, self.shift, self.colour = rotate, scale, shift, colour
+        self.flip, self.rotate, self.scale, self.shift, self.colour = flip, rotate, scale, shift, colour
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         flips = torch.randint(0, 2, (2, len(image))) * 2.0 - 1
+        flips = flips if self.flip else flips.abs()
         draws = torch.cat([flips, torch.rand(7, len(image)) * 2 - 1]).to(image.device)
         return self._recolour(self._move(image, draws), draws[6:])
 

@@ -13,7 +13,13 @@ from monai_retina_gen.metrics.bootstrap import (
     bootstrap_interval,
     paired_bootstrap_difference,
 )
-from monai_retina_gen.metrics.confusion import GradeConfusionMatrix, GradeMetric, grade_confusion_matrix
+from monai_retina_gen.metrics.confusion import (
+    NUM_GRADES,
+    GradeConfusionMatrix,
+    GradeMetric,
+    grade_confusion_matrix,
+    referable_confusion,
+)
 from monai_retina_gen.metrics.crossed_effects import CrossedInterval, crossed_interval
 from monai_retina_gen.metrics.data_copying import CopyingTest, data_copying_test, mann_whitney_z
 from monai_retina_gen.metrics.density_coverage import (
@@ -79,6 +85,7 @@ from monai_retina_gen.metrics.verdict import FEWEST_SEEDS, holm, verdict
 
 __all__ = [
     "FEWEST_SEEDS",
+    "NUM_GRADES",
     "BootstrapInterval",
     "CopyingTest",
     "CrossedInterval",
@@ -145,6 +152,7 @@ __all__ = [
     "realism_score",
     "reconstruction_psnr",
     "reconstruction_ssim",
+    "referable_confusion",
     "sensitivity_from_confusion",
     "sensitivity_per_grade",
     "sliced_wasserstein_distance",

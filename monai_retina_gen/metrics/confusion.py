@@ -13,9 +13,11 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 
-__all__ = ["GradeConfusionMatrix", "GradeMetric", "grade_confusion_matrix"]
+__all__ = ["NUM_GRADES", "GradeConfusionMatrix", "GradeMetric", "grade_confusion_matrix", "referable_confusion"]
 
 NUM_GRADES = 5
+REFERABLE_FROM = 2
+"""Grade from which on an eye is referred."""
 
 
 def grade_confusion_matrix(preds: Tensor, target: Tensor, num_classes: int = NUM_GRADES) -> Tensor:
@@ -44,6 +46,18 @@ def grade_confusion_matrix(preds: Tensor, target: Tensor, num_classes: int = NUM
         raise ValueError(f"preds has {len(preds)} grades and target {len(target)}: pass one of each a photograph")
     cells = target.long() * num_classes + preds.long().to(target.device)
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def referable_confusion(confusion: Tensor) -> Tensor:
+    """Confusion matrices of referable retinopathy, grades 2 to 4 against 0 and 1: `(..., 5, 5)` to `(..., 2, 2)`.
+
+    Examples:
+        >>> referable_confusion(torch.eye(5, dtype=torch.int64)).tolist()
+        [[2, 0], [0, 3]]
+    """
+    halves = [confusion[..., :REFERABLE_FROM, :].sum(-2), confusion[..., REFERABLE_FROM:, :].sum(-2)]
+    rows = torch.stack(halves, -2)
+    return torch.stack([rows[..., :REFERABLE_FROM].sum(-1), rows[..., REFERABLE_FROM:].sum(-1)], -1)
 
 
 def _check_grades(name: str, grades: Tensor, num_classes: int) -> None:

@@ -33,6 +33,7 @@ class Alternatives:
         rows: for each photograph the rows of `images` that may replace it; empty where it is never replaced.
         tried: images that were wanted; those that were refused are not among `images`.
         changes: what painting changed for each of `images`, where it did.
+        sources: row of the photograph that each of `images` was made of; empty where they are of none.
     """
 
     images: Tensor
@@ -40,6 +41,39 @@ class Alternatives:
     rows: list[Tensor]
     tried: int
     changes: Sequence[LesionChange] = ()
+    sources: Sequence[int] = ()
+
+    def keep(self, accepted: Sequence[bool]) -> Alternatives:
+        """Those of the images that were accepted, one truth value each."""
+        kept = [row for row, good in enumerate(accepted) if good]
+        place = torch.full((len(self.images),), -1)
+        place[kept] = torch.arange(len(kept))
+        rows = [found[found >= 0] for found in (place[each] for each in self.rows)]
+        return Alternatives(
+            self.images[kept],
+            [self.grades[row] for row in kept],
+            rows,
+            self.tried,
+            [self.changes[row] for row in kept] if self.changes else (),
+            [self.sources[row] for row in kept] if self.sources else (),
+        )
+
+    def mixed(self, others: Alternatives) -> Alternatives:
+        """Both together; a photograph that either may replace is replaced by each half of the time.
+
+        Examples:
+            >>> image, rows = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [torch.tensor([0])]
+            >>> one, two = (Alternatives(image.expand(n, -1, -1, -1), [2] * n, [torch.arange(n)], n) for n in (1, 2))
+            >>> one.mixed(two).rows[0].tolist()
+            [0, 0, 1, 2]
+        """
+        first = len(self.images)
+        rows = [
+            torch.cat([own.repeat(max(len(other), 1)), (other + first).repeat_interleave(max(len(own), 1))])
+            for own, other in zip(self.rows, others.rows, strict=True)
+        ]
+        images, grades = torch.cat([self.images, others.images]), [*self.grades, *others.grades]
+        return Alternatives(images, grades, rows, self.tried + others.tried, (), [*self.sources, *others.sources])
 
     def only_where(self, others: Alternatives) -> Alternatives:
         """The same for those photographs alone that `others` replaces too."""

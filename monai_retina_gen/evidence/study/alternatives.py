@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.data import MaskComposer, SyntheticDataset, build_lesion_bank, read_image
+from monai_retina_gen.data import MaskComposer, SyntheticDataset, read_image
 from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan, AugmentationPolicy
@@ -23,6 +23,7 @@ from monai_retina_gen.transforms.expansion.folder import expand
 from .alternative_images import Alternatives, Bank, rows_by_grade, rows_by_source, to_be_edited
 from .arms import EDITED_GRADES
 from .config import StudyConfig
+from .lesions import lesions_of
 from .painters import paints
 from .paintings import nothing_new, painted_canvases, painted_edits
 from .photographs import Photographs
@@ -57,7 +58,7 @@ def make_bank(
     """
     wanted = set(grades or photographs.grades) - generator.missing_grades
     if mode == "synthesize":
-        composer = MaskComposer(build_lesion_bank(photographs.items, progress=True))
+        composer = MaskComposer(lesions_of(photographs))
         counts = dict.fromkeys(sorted(wanted & set(composer.grades)), config.bank_size)
         items, device = photographs.items, config.device
         expand(generator, counts, folder, gate=None, masks=items, lesion_bank=composer, device=device)
@@ -152,4 +153,5 @@ def _edits(generator: RetinaGenerator, photographs: Photographs, config: StudyCo
     if not kept:
         raise ValueError(f"edit: {generator.name} refused all {len(made)} edits; leave the arm out")
     images, grades = torch.stack([image for _, image in kept]), [photographs.grades[row] for row, _ in kept]
-    return Alternatives(to_bytes(images), grades, rows_by_source([row for row, _ in kept], len(photographs)), len(made))
+    sources = [row for row, _ in kept]
+    return Alternatives(to_bytes(images), grades, rows_by_source(sources, len(photographs)), len(made), sources=sources)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from monai_retina_gen.metrics import (
+    NUM_GRADES,
     accuracy_from_confusion,
     grade_confusion_matrix,
     holm,
     kappa_from_confusion,
+    referable_confusion,
     sensitivity_from_confusion,
     verdict,
 )
@@ -27,10 +30,15 @@ STATISTICS = {
     "kappa": kappa_from_confusion,
     "sensitivity": sensitivity_from_confusion,
 }
-RANGES = {"accuracy": (0.0, 1.0), "kappa": (-1.0, 1.0), "sensitivity": (0.0, 1.0)}
+REFERABLE = {
+    "referable_accuracy": lambda counts: accuracy_from_confusion(referable_confusion(counts)),
+    "referable_sensitivity": lambda counts: sensitivity_from_confusion(referable_confusion(counts))[..., 1],
+    "referable_specificity": lambda counts: sensitivity_from_confusion(referable_confusion(counts))[..., 0],
+}
+"""Figures of referable disease, grades 2 to 4 against 0 and 1, for graders that tell all five."""
 ALL = "all"
 UNAIDED = Condition(BASELINE)
-SEEN = "no verdict, the generator may have seen the judged photographs"
+SEEN = "no verdict, the generator may have seen the judged photographs, or those that were left out"
 Results = Sequence[dict[str, Any]]
 
 
@@ -54,10 +62,9 @@ def analyse(results: Results, config: StudyConfig) -> dict[str, Any]:
     validation = {condition: _validation_kappa(results, condition) for condition in conditions}
     primary = _primary_pair(validation, config.primary)
     seen = {condition.generator for condition in conditions if condition.generator} - set(config.unseen)
+    unclean = {"cross-validation"} if config.severe_share == 1 else set(sets)
     comparisons = {
-        name: _comparisons(
-            gradings[name], primary if name == "test" else None, seen if name == "cross-validation" else ()
-        )
+        name: _comparisons(gradings[name], primary if name == "test" else None, seen if name in unclean else ())
         for name in sets
     }
     return {
@@ -71,7 +78,8 @@ def analyse(results: Results, config: StudyConfig) -> dict[str, Any]:
 
 def _condition(result: dict[str, Any]) -> Condition:
     run = result["run"]
-    return Condition(run["arm"], run["generator"], run["ratio"], run.get("of", ""))
+    found = (run["arm"], run["generator"], run["ratio"], run.get("of", ""))
+    return Condition(*found, run.get("share", 0.0), run.get("gated", False))
 
 
 def _gradings(results: Results, condition: Condition, name: str, config: StudyConfig) -> Gradings:
@@ -118,11 +126,12 @@ def _rows(gradings: dict[Condition, Gradings]) -> list[dict[str, Any]]:
         for grader in [*graders, *([ALL] if len(graders) > 1 else [])]:
             part = _of_grader(judged, grader)
             row: dict[str, Any] = {"condition": condition.id, **vars(condition), "grader": grader}
-            row |= {name: figure_interval(part, s, within=RANGES[name]) for name, s in STATISTICS.items()}
+            figures = STATISTICS | (REFERABLE if part.num_classes == NUM_GRADES else {})
+            row |= {n: figure_interval(part, s, within=(-float(n == "kappa"), 1.0)) for n, s in figures.items()}
             row |= {"confusion": _confusion(part), "n": len(part.target), "graders_trained": len(part.preds)}
             if baseline is not None and condition != UNAIDED:
                 other = _of_grader(baseline, grader)
-                row["difference"] = {name: figure_interval(part, s, other) for name, s in STATISTICS.items()}
+                row["difference"] = {name: figure_interval(part, s, other) for name, s in figures.items()}
             rows.append(row)
     return rows
 
@@ -159,7 +168,7 @@ def _comparisons(
     Those with one of the generators `unjudged` get no verdict.
     """
     pairs = [(a, UNAIDED) for a in gradings if a != UNAIDED and UNAIDED in gradings]
-    pairs += [(a, b) for a in gradings for b in gradings if (b.of, b.generator) == (a.arm, a.generator)]
+    pairs += [(a, b) for a in gradings for b in gradings if b.of and replace(b, arm=b.of, of="") == a]
     found: list[dict[str, Any]] = []
     for a, b in pairs:
         kappa = figure_interval(gradings[a], kappa_from_confusion, gradings[b])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,38 +20,58 @@ __all__ = [
     "CONTROLS",
     "EDITED_GRADES",
     "GENERATIVE",
+    "PAINTED",
     "Condition",
     "bank_mode",
     "expand_arms",
     "replacement_probabilities",
 ]
 
-GENERATIVE = ("sample", "sample-uniform", "edit", "canvas", "synthesize")
+GENERATIVE = ("sample", "sample-uniform", "edit", "canvas", "edit-canvas", "synthesize")
 CONTROLS = {
     "reconstruct": ("sample", "synthesize"),
-    "texture-matched": ("sample", "synthesize", "edit", "canvas"),
-    "nothing-new": ("edit",),
+    "texture-matched": ("sample", "synthesize", "edit", "canvas", "edit-canvas"),
+    "nothing-new": ("edit", "edit-canvas"),
 }
 """Generative arms by their control: it replaces what the arm replaces, at its resolution, with nothing new in it.
 
 An edit changes a photograph only around its lesions: one that went through the generator as a whole would differ in
 resolution too.
 """
+JUDGED = ("edit", "canvas", "edit-canvas")
+"""Arms whose images the label gate can judge one by one, because it is known which photograph each was made of."""
 BASELINE = "oversample"
 EDITED_GRADES = (2, 3, 4)  # grade 1 has no exudates yet: Zhao et al. 2023, section 3
 CANVAS_GRADES = (2, 3)  # nothing that is painted makes a 4
-_MODE = {"sample-uniform": "sample", "canvas": "synthesize", "nothing-new": "edit"}
-_PAINTED = ("canvas", "nothing-new")
+PAINTED = ("canvas", "edit-canvas", "nothing-new")
+_MODE = {"sample-uniform": "sample", "canvas": "synthesize", "edit-canvas": "edit", "nothing-new": "edit"}
+
+
+_NAME = re.compile(
+    r"(?P<arm>[a-z-]+?)(-of-(?P<of>[a-z-]+))?--(?P<generator>.+?)--(share(?P<share>[\d.]+)|(?P<ratio>[\d.]+))"
+    r"(?P<gated>--gated)?"
+)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """An arm with its generator and ratio, where it has them, and the generative arm that a control is `of`."""
+    """An arm with its generator, and how much it replaces.
+
+    Args:
+        arm: name in `ARMS`.
+        generator: name, `""` for an arm without one.
+        ratio: share of the photographs that balancing adds; 0 where `share` says how many.
+        of: the generative arm that a control controls.
+        share: share of the photographs shown of each of the arm's grades, the same for all.
+        gated: only what the label gate accepts replaces photographs.
+    """
 
     arm: str
     generator: str = ""
     ratio: float = 0.0
     of: str = ""
+    share: float = 0.0
+    gated: bool = False
 
     @property
     def id(self) -> str:
@@ -61,9 +82,36 @@ class Condition:
             'sample--retina_vae--0.5'
             >>> Condition("reconstruct", "retina_vae", 1.0, of="sample").id
             'reconstruct-of-sample--retina_vae--1'
+            >>> Condition("edit", "retina_drgan", share=0.3, gated=True).id
+            'edit--retina_drgan--share0.3--gated'
         """
         arm = f"{self.arm}-of-{self.of}" if self.of else self.arm
-        return f"{arm}--{self.generator}--{self.ratio:g}" if self.generator else arm
+        amount = f"share{self.share:g}" if self.share else f"{self.ratio:g}"
+        return f"{arm}--{self.generator}--{amount}{'--gated' * self.gated}" if self.generator else arm
+
+    @classmethod
+    def parse(cls, name: str) -> Condition:
+        """The condition of an `id`.
+
+        Raises:
+            ValueError: for a text that is none.
+
+        Examples:
+            >>> Condition.parse("nothing-new-of-edit--retina_drgan--share0.3").of
+            'edit'
+        """
+        found = _NAME.fullmatch(name)
+        if found is None or not (0 < float(found["share"] or found["ratio"]) <= 1):
+            raise ValueError(
+                f"{name!r}: wanted ARM--GENERATOR--RATIO or ARM--GENERATOR--shareSHARE, numbers above 0 and up to 1, with "
+                f"--gated behind it for a gate; arms are {', '.join(GENERATIVE)} and controls as nothing-new-of-edit"
+            )
+        ratio, share = float(found["ratio"] or 0), float(found["share"] or 0)
+        arm, generator, of = found["arm"], found["generator"], found["of"] or ""
+        condition = cls(arm, generator, ratio, of, share, bool(found["gated"]))
+        if arm not in GENERATIVE and of not in CONTROLS.get(arm, ()):
+            raise ValueError(f"{name!r}: unknown arm {arm!r}{f' of {of!r}' if of else ''}")
+        return condition
 
     @property
     def balanced(self) -> bool:
@@ -97,7 +145,32 @@ def expand_arms(
                 found = [] if reason else [Condition(arm, name, ratio) for ratio in sorted(config.ratios)]
             conditions += found
             skipped += [f"{arm} with {name}: left out, {reason}"] if reason else []
-    return conditions, skipped
+    return conditions + _policies(config, generators, photographs, conditions), skipped
+
+
+def _policies(
+    config: StudyConfig,
+    generators: Mapping[str, RetinaGenerator],
+    photographs: Photographs,
+    others: Sequence[Condition],
+) -> list[Condition]:
+    """Conditions that are asked for by name: each runs, or is an error."""
+    found = []
+    for name in config.policies:
+        condition = Condition.parse(name)
+        known = generators.get(condition.generator)
+        if known is None:
+            raise ValueError(
+                f"policies: {name!r} wants a generator that is not there; give one of {sorted(generators)}"
+            )
+        for arm in filter(None, (condition.arm if condition.arm != "texture-matched" else "", condition.of)):
+            reason = _why_not(arm, known, config, photographs)
+            if reason:
+                raise ValueError(f"policies: {name!r} cannot run, {reason}")
+        if condition.gated and (condition.of or condition.arm) not in JUDGED:
+            raise ValueError(f"policies: {name!r}: a gate judges {', '.join(JUDGED)}, and their controls go with them")
+        found += [condition] if condition not in others else []
+    return found
 
 
 def _controls(
@@ -132,15 +205,17 @@ def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photogra
     if mode != "sample" and not photographs.own_grades:
         return f"mode {mode!r} goes by the photographs' own grades, and their labels stand for several"
     # an edit changes the photograph only around its lesions, at the photograph's own resolution
-    if arm in _PAINTED or (arm == "edit" and paints(generator)):
+    if arm in PAINTED or (arm == "edit" and paints(generator)):
         reason = why_no_painting(generator, config)
         if reason:
             return reason
+    if arm == "edit-canvas" and "synthesize" not in generator.modes:
+        return "the generator paints no canvases"
     if arm in ("sample", "synthesize", "sample-uniform") and only_paints(generator):
         return "it paints on photographs and draws no whole eyes"
-    if arm == "canvas" and HEALTHY not in photographs.grades:
+    if arm in ("canvas", "edit-canvas") and HEALTHY not in photographs.grades:
         return "there are no healthy photographs to be canvases"
-    if generator.image_size < config.image_size and arm not in ("edit", *_PAINTED):
+    if generator.image_size < config.image_size and arm not in ("edit", *PAINTED):
         return (
             f"its images have {generator.image_size} px and the study {config.image_size} px; enlarged images would be "
             "told by their blur (use a smaller image_size)"
@@ -159,7 +234,8 @@ def replacement_probabilities(condition: Condition, photographs: Photographs) ->
 
     With labels drawn equally often, a replacement with `1 - n_g / max(n)` shows every photograph as often as without
     balancing and generates the rest; the ratio scales that share. `sample-uniform` spends as many images evenly. A
-    control has the probabilities of the arm that it controls.
+    `share` in place of a ratio is the probability itself, for every grade of the arm. A control has the
+    probabilities of the arm that it controls.
     """
     arm = condition.of or condition.arm
     labels = photographs.labels.tolist()
@@ -167,10 +243,11 @@ def replacement_probabilities(condition: Condition, photographs: Photographs) ->
     if arm not in (*GENERATIVE, *CONTROLS):
         return dict.fromkeys(counts, 0.0)
     share = {label: condition.ratio * p for label, p in balance_probabilities(counts).items()}
+    share = dict.fromkeys(counts, condition.share) if condition.share else share
     if arm == "sample-uniform":
         return dict.fromkeys(share, sum(share.values()) / len(share))
-    if arm in ("edit", "canvas"):
-        grades = EDITED_GRADES if arm == "edit" else CANVAS_GRADES
+    if arm in ("edit", "canvas", "edit-canvas"):
+        grades = CANVAS_GRADES if arm == "canvas" else EDITED_GRADES
         edited = {label for label, grade in zip(labels, photographs.grades, strict=True) if grade in grades}
         return {label: p if label in edited else 0.0 for label, p in share.items()}
     return share

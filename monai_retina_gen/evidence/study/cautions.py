@@ -43,6 +43,16 @@ def study_warnings(config: StudyConfig, material: Material, patients: str) -> li
             f"Cross-validation judges photographs that {', '.join(seen)} may have seen in training: arms with them may "
             "be too good there and get no verdict. Only the test split and external sets are clean."
         )
+    if config.cross_validation and any(name.endswith("--gated") for name in config.policies):
+        lines.append(
+            "The gate's graders may have seen the photographs that cross-validation judges, like the generators."
+        )
+    if config.severe_share < 1:
+        gate = " and the gate" * any(name.endswith("--gated") for name in config.policies)
+        lines.append(
+            f"Only {config.severe_share:g} of the training photographs of grades 3 and 4 are there, but the generators"
+            f"{gate} may have seen the others: no verdict on what generation does where photographs are rare."
+        )
     if config.preset == "smoke":
         lines.append(
             "Preset smoke: phantoms and a handful of steps. The figures show that everything runs and nothing else."

@@ -25,9 +25,10 @@ ARMS = {
     "sample-uniform": "as `sample` with the same number of generated images, but an equal share in every grade",
     "edit": "as `sample`, with edits of the same eye, grades 2-4",
     "canvas": "as `sample`, with healthy eyes that lesions are painted on, grades 2 and 3",
+    "edit-canvas": "as `edit`, every second replacement of grades 2 and 3 a canvas",
     "synthesize": "as `sample`, with images made from the photographs' masks, lesions composed after the grade",
 }
-"""Arms by name, with what they do. The last five are generative; the three before them are their controls, which run
+"""Arms by name, with what they do. The last six are generative; the three before them are their controls, which run
 once for each arm that they control and replace what it replaces, as often."""
 
 
@@ -57,6 +58,12 @@ class StudyConfig:
             drawn at random.
         seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict.
         ratios: shares of the photographs added by balancing that are generated; 1 is all of them.
+        policies: further conditions by name, such as `edit--retina_drgan--share0.3--gated`: `share` is the share of the
+            photographs shown of each of the arm's grades, and `gated` leaves out what the gate refuses.
+        gate: judges the images of gated policies: `label`, or `BUNDLE:CONFIG` of other cross-fitted graders.
+        severe_share: share of the training photographs of grades 3 and 4 that are there at all, to see what generation
+            does where they are rare: redrawn with each seed, smaller shares within larger ones. Everything that is made
+            of photographs is made of what is left.
         cross_validation: folds over training and validation photographs; 0 keeps the datalist's split.
         image_size: side of the images in pixels.
         max_epochs: epochs; the number of optimiser steps is the same in all arms.
@@ -104,6 +111,9 @@ class StudyConfig:
     init_weights: str = ""
     seeds: int = 5
     ratios: tuple[float, ...] = (1.0,)
+    policies: tuple[str, ...] = ()
+    gate: str = "label"
+    severe_share: float = 1.0
     cross_validation: int = 0
     image_size: int = 128
     max_epochs: int = 30
@@ -136,6 +146,8 @@ class StudyConfig:
             LabelGrades(self.label_grades)  # says what is wrong
         if not self.ratios or not all(0 < ratio <= 1 for ratio in self.ratios):
             raise ValueError(f"ratios: {self.ratios} came, shares above 0 and up to 1 are wanted")
+        if not 0 < self.severe_share <= 1:
+            raise ValueError(f"severe_share: {self.severe_share} came, a share above 0 and up to 1 is wanted")
         for name in ("seeds", "image_size", "max_epochs", "batch_size", "bank_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} came, a whole number from 1 is wanted")

@@ -6,6 +6,7 @@ A value near 0.5 says that a linear look at texture cannot tell them; a network 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,12 +19,14 @@ from torch import Tensor
 from monai_retina_gen.data import split_by_group
 from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 
-from .alternative_images import Bank
+from .alternative_images import Alternatives, Bank
+from .arms import Condition
 from .config import StudyConfig
+from .material import GeneratedImages
 from .photographs import Photographs
 from .texture import match_texture, texture_features
 
-__all__ = ["cross_fitted_scores", "detect_generated"]
+__all__ = ["cross_fitted_scores", "detect_generated", "detect_paintings"]
 
 RIDGE = 1e-2
 """Weight of the squared coefficients beside the mean loss."""
@@ -52,6 +55,42 @@ def detect_generated(photographs: Photographs, bank: Bank, config: StudyConfig) 
         scores, truth, _ = _scores(photographs, to_bytes(matched), bank)
         result["texture_matched"] = auc(scores, truth)
     return {**result, "words": _words(result)}
+
+
+def detect_paintings(
+    generated: GeneratedImages,
+    conditions: Sequence[Condition],
+    features: Callable[[Tensor], Tensor] = texture_features,
+) -> dict[str, Any]:
+    """Held-out area under the ROC curve, photographs against painted photographs of the same grade, by arm.
+
+    A painted photograph and the one that it was painted on are in the same half, so that no eye is recognised.
+
+    Args:
+        generated: of a training part.
+        conditions: of the study; those that paint are looked at, each arm once.
+        features: `(N, d)` of `(N, 3, S, S)` uint8 images.
+
+    Returns:
+        By arm and generator: `n`, `by_grade` and `all`.
+    """
+    real, arms = generated.photographs, ("edit", "canvas")
+    wanted = {(arm, c.generator) for c in conditions for arm in arms if c.arm in (arm, "edit-canvas")}
+    return {
+        f"{arm}--{name}": _detect_painted(real, made, features)
+        for arm, name in sorted(wanted)
+        if (made := generated.alternatives(Condition(arm, name, 1.0))) and made.sources
+    }
+
+
+def _detect_painted(real: Photographs, made: Alternatives, features: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    rows = [row for row, grade in enumerate(real.grades) if grade in made.grades]
+    found = torch.cat([features(real.images[rows]), features(made.images)])
+    truth = torch.tensor([0.0] * len(rows) + [1.0] * len(made.images))
+    grades = torch.tensor([*(real.grades[row] for row in rows), *made.grades])
+    scores = cross_fitted_scores(found, truth, grades, [real.groups[row] for row in (*rows, *made.sources)])
+    by_grade = {g: auc(scores[grades == g], truth[grades == g]) for g in sorted(set(made.grades))}
+    return {"n": len(made.images), "by_grade": by_grade, "all": auc(scores, truth)}
 
 
 def _scores(photographs: Photographs, images: Tensor, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:

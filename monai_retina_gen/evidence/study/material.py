@@ -6,10 +6,15 @@ photographs that a run trains on, never from those that select or judge.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from monai_retina_gen.data import write_json
 from monai_retina_gen.engines.cross_fitting import fold_of_group
 from monai_retina_gen.generators import RetinaGenerator
 
@@ -17,12 +22,17 @@ from .alternative_images import Alternatives, Bank
 from .alternatives import make_alternatives, make_bank
 from .arms import Condition, bank_mode
 from .config import StudyConfig
-from .painters import only_paints
+from .judging import judge, judged_by
+from .lesions import read_ahead
+from .made_files import read_made, write_made
+from .painters import only_paints, paints
 from .photographs import Photographs
 
 __all__ = ["GeneratedImages", "Material", "Run", "Split"]
 
 Rows = list[int]
+SEVERE = (3, 4)
+"""Grades of which `severe_share` keeps a share."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class GeneratedImages:
         self.photographs, self.generators, self.config, self.part = photographs, dict(generators), config, part
         self.grades = grades
         self._alternatives: dict[tuple[str, str, str], Alternatives] = {}
+        self._accepted: dict[tuple[str, str], list[bool]] = {}
         self._banks: dict[tuple[str, str], Bank] = {}
 
     @property
@@ -99,17 +110,60 @@ class GeneratedImages:
 
     def alternatives(self, condition: Condition) -> Alternatives | None:
         """What replaces photographs in a condition; a control replaces those that its generative arm replaces."""
-        name = condition.generator
+        name, of = condition.generator, condition.of
         if not name:
             return None
         arm = "sample" if condition.arm == "sample-uniform" else condition.arm
-        key = (arm, name, condition.of)
+        if (
+            arm == "nothing-new"
+        ):  # of the edits among what it controls: a canvas with nothing new is no eye of its grade
+            return self._accepted_only(self._made(arm, name, "edit"), "edit", condition)
+        if of:
+            return self._made(arm, name, of).only_where(self._accepted_only(self._arm(of, name), of, condition))
+        return self._accepted_only(self._arm(arm, name), arm, condition)
+
+    def _arm(self, arm: str, name: str) -> Alternatives:
+        """Without a gate."""
+        if arm == "edit-canvas":
+            return self._made("edit", name).mixed(self._made("canvas", name))
+        return self._made(arm, name)
+
+    def _made(self, arm: str, name: str, of: str = "") -> Alternatives:
+        key = (arm, name, of)
         if key not in self._alternatives:
-            of = self.alternatives(Condition(condition.of, name)) if condition.of else None
-            bank = self._bank(name, arm) if arm in ("sample", "synthesize") else None
-            made = make_alternatives(arm, self.generators[name], self.photographs, self.config, bank=bank, of=of)
-            self._alternatives[key] = made
+            file = self._folder / f"{arm}{f'-of-{of}' if of else ''}--{name}.npz"
+            if arm in ("sample", "synthesize") or not file.is_file():
+                bank = self._bank(name, arm) if arm in ("sample", "synthesize") else None
+                controlled = self._arm(of, name) if of else None
+                made = make_alternatives(
+                    arm, self.generators[name], self.photographs, self.config, bank=bank, of=controlled
+                )
+                if bank is None:  # which has a folder of its own
+                    write_made(made, file)
+                self._alternatives[key] = made
+            else:
+                self._alternatives[key] = read_made(file)
         return self._alternatives[key]
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.config.out) / "made" / (self.part or "all")
+
+    def _accepted_only(self, made: Alternatives, arm: str, condition: Condition) -> Alternatives:
+        if not condition.gated:
+            return made
+        parts = ("edit", "canvas") if arm == "edit-canvas" else (arm,)
+        return made.keep([good for part in parts for good in self._verdicts(part, condition.generator)])
+
+    def _verdicts(self, arm: str, name: str) -> list[bool]:
+        """What the gate says of each image of an arm."""
+        if (arm, name) not in self._accepted:
+            file = self._folder / f"accepted-{arm}--{name}.json"
+            if not file.is_file():
+                gate, edits = judged_by(self.config), arm == "edit"
+                write_json(judge(self._made(arm, name), self.photographs, gate, self.config, edits=edits), file)
+            self._accepted[arm, name] = json.loads(file.read_text(encoding="utf-8"))
+        return self._accepted[arm, name]
 
 
 class Material:
@@ -135,25 +189,53 @@ class Material:
         self.generators, self.config = dict(generators), config
         self._made: dict[str, GeneratedImages] = {}
 
+    def move(self, device: str) -> None:
+        """Bring the generators to a device, where they are not there yet."""
+        for name, generator in self.generators.items():
+            if generator.device.type != torch.device(device).type:
+                self.generators[name] = generator.to(device)
+
+    def read_ahead(self, jobs: int) -> None:
+        """Read masks and lesions in several processes where painting wants them."""
+        if any(paints(generator) for generator in self.generators.values()):
+            read_ahead(self.training.items, self.config.image_size, jobs)
+
     def split(self, run: Run) -> Split:
         """Which photographs train, select and judge."""
         if run.fold < 0:
-            return Split(list(range(len(self.training))), self.validation, [])
+            return Split(_subset(self.training, self.config.severe_share, run.seed), self.validation, [])
         folds = self.config.cross_validation
         fold_of = _folds(self.training, folds, run.seed)
         selects = (run.fold + 1) % folds
-        rows = [row for row, fold in enumerate(fold_of) if fold not in (run.fold, selects)]
+        left = set(_subset(self.training, self.config.severe_share, run.seed))
+        rows = [row for row, fold in enumerate(fold_of) if fold not in (run.fold, selects) and row in left]
         selecting = self.training.select([row for row, fold in enumerate(fold_of) if fold == selects])
         return Split(rows, selecting, [row for row, fold in enumerate(fold_of) if fold == run.fold])
 
+    def part(self, run: Run) -> str:
+        """Name of a run's training part, `""` where all runs have the same."""
+        fold = "" if run.fold < 0 else f"-fold{run.fold}"
+        return f"seed{run.seed}{fold}" if fold or self.config.severe_share < 1 else ""
+
     def generated(self, run: Run) -> GeneratedImages:
         """Images made for the training part of a run; those of one part at a time are kept."""
-        part = "" if run.fold < 0 else f"seed{run.seed}-fold{run.fold}"
+        part = self.part(run)
         if part not in self._made:
             photographs = self.training.select(self.split(run).rows)
             whole = set(self.training.grades)
             self._made = {part: GeneratedImages(photographs, self.generators, self.config, part, grades=whole)}
         return self._made[part]
+
+
+def _subset(photographs: Photographs, share: float, seed: int) -> list[int]:
+    """Rows without a share of the grades 3 and 4; a smaller share lies within a larger one of the same seed."""
+    random = torch.Generator().manual_seed(seed)
+    kept = set(range(len(photographs)))
+    for severe in SEVERE:
+        rows = [row for row, grade in enumerate(photographs.grades) if grade == severe]
+        order = torch.randperm(len(rows), generator=random).tolist()
+        kept -= {rows[place] for place in order[math.ceil(share * len(rows)) :]}
+    return sorted(kept)
 
 
 def _folds(photographs: Photographs, count: int, seed: int) -> list[int]:

@@ -7,7 +7,7 @@ the generator's segmenter.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.data import CONDITION_KEYS, MaskComposer, build_lesion_bank
+from monai_retina_gen.data import CONDITION_KEYS, MaskComposer
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
 from monai_retina_gen.networks import PAINTED_LESIONS
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH
 
 from .alternative_images import Alternatives, LesionChange, rows_by_grade, rows_by_source, to_be_edited
 from .arms import CANVAS_GRADES, EDITED_GRADES
 from .config import StudyConfig
+from .lesions import lesions_of, mask_keys, own_masks
 from .photographs import Photographs
 
 __all__ = ["nothing_new", "painted_canvases", "painted_edits"]
@@ -37,11 +37,11 @@ ANATOMY = ("fov", "od", "vessel")
 
 def painted_edits(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Alternatives:
     """Photographs with more lesions of their grade, as many of each as make `bank_size` of its grade."""
-    painter, masks = _with_own_lesions(generator, photographs), _OwnMasks(photographs)
+    painter = _with_own_lesions(generator, photographs)
     chosen = to_be_edited(photographs, set(EDITED_GRADES) & set(_composer(painter).grades), config.bank_size)
     seeds, strengths = _drawn(len(chosen))
     images, changes = [], []
-    for few in _alike(chosen, masks.keys, "edit"):
+    for few in _alike(chosen, photographs, "edit"):
         rows = [chosen[i] for i in few]
         part = photographs.select(rows)
         request = EditRequest.of(
@@ -50,7 +50,7 @@ def painted_edits(generator: RetinaGenerator, photographs: Photographs, config: 
             lesion="",
             strength=strengths[few],
             seeds=[seeds[i] for i in few],
-            masks=masks(rows, CONDITION_KEYS, config),
+            masks=_masks_of(photographs, rows, CONDITION_KEYS, config),
         )
         for at, image, change in _paint(painter, request):
             images.append(to_bytes(image))
@@ -88,7 +88,7 @@ def _kept(
         raise ValueError(f"edit: {name} refused all {tried} edits; leave the arm out")
     sources = [change.row for change in changes]
     grades = [photographs.grades[row] for row in sources]
-    return Alternatives(torch.stack(images), grades, rows_by_source(sources, len(photographs)), tried, changes)
+    return Alternatives(torch.stack(images), grades, rows_by_source(sources, len(photographs)), tried, changes, sources)
 
 
 @torch.no_grad()
@@ -103,14 +103,13 @@ def nothing_new(
         of: the edits.
         config: the study's settings.
     """
-    painter = _painting(generator)
-    masks, rows_of = _OwnMasks(photographs), [change.row for change in of.changes]
+    painter, rows_of = _painting(generator), [change.row for change in of.changes]
     images = of.images.clone()
-    for few in _alike(rows_of, masks.keys, "nothing-new"):
+    for few in _alike(rows_of, photographs, "nothing-new"):
         changes, part = [of.changes[i] for i in few], photographs.select([rows_of[i] for i in few])
         real = part.floats().to(config.device)
         own, wanted = (_lesions(each, real) for each in zip(*((c.own, c.wanted) for c in changes), strict=True))
-        found = painter.found_masks(real, masks([rows_of[i] for i in few], ANATOMY, config) | own)
+        found = painter.found_masks(real, _masks_of(photographs, [rows_of[i] for i in few], ANATOMY, config) | own)
         assert painter.painter is not None  # _painting
         drawn, where = painter.painter.draw(
             real,
@@ -121,19 +120,19 @@ def nothing_new(
             nothing_new=True,
         )
         images[few] = to_bytes(torch.where(where > 0, drawn.clamp(0, 1), real))
-    return Alternatives(images, of.grades, of.rows, of.tried)
+    return Alternatives(images, of.grades, of.rows, of.tried, (), of.sources)
 
 
 def painted_canvases(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Alternatives:
     """Healthy training photographs painted to grades: `bank_size` of each that the photographs and the lesions have."""
-    painter, masks = _with_own_lesions(generator, photographs), _OwnMasks(photographs)
+    painter = _with_own_lesions(generator, photographs)
     wanted = [g for g in CANVAS_GRADES if g in photographs.grades and g in _composer(painter).grades]
     healthy = [row for row, grade in enumerate(photographs.grades) if grade == HEALTHY]
     grades = [grade for grade in wanted for _ in range(config.bank_size)]
     chosen = [healthy[i % len(healthy)] for i in range(len(grades))]
     seeds, strengths = _drawn(len(chosen))
-    images, made = [], []
-    for few in _alike(chosen, masks.keys, "canvas"):
+    images, made, sources = [], [], []
+    for few in _alike(chosen, photographs, "canvas"):
         rows = [chosen[i] for i in few]
         canvas = photographs.select(rows).floats().to(config.device)
         batch = painter.paint_canvases(
@@ -141,15 +140,16 @@ def painted_canvases(generator: RetinaGenerator, photographs: Photographs, confi
             [grades[i] for i in few],
             seeds=[seeds[i] for i in few],
             strength=strengths[few],
-            masks=masks(rows, ANATOMY, config),
+            masks=_masks_of(photographs, rows, ANATOMY, config),
         )
         for i, image, record in zip(few, batch.image, batch.records, strict=True):
             if not record.options.get("refused"):
                 images.append(to_bytes(image))
                 made.append(grades[i])
+                sources.append(chosen[i])
     if not images:
         raise ValueError(f"canvas: {painter.name} refused all {len(chosen)} canvases; leave the arm out")
-    return Alternatives(torch.stack(images), made, rows_by_grade(made, photographs), len(chosen))
+    return Alternatives(torch.stack(images), made, rows_by_grade(made, photographs), len(chosen), (), sources)
 
 
 def _painting(generator: RetinaGenerator) -> LesionPainting:
@@ -163,7 +163,7 @@ def _with_own_lesions(generator: RetinaGenerator, photographs: Photographs) -> L
     painter = _painting(generator)
     if not any(key in item for item in photographs.items for key in PAINTED_LESIONS):
         return painter
-    composer = MaskComposer(build_lesion_bank(photographs.items, progress=True))
+    composer = MaskComposer(lesions_of(photographs))
     painter = copy.copy(painter)
     painter.composer = lambda: composer
     return painter
@@ -181,11 +181,12 @@ def _drawn(number: int) -> tuple[list[int], Tensor]:
     return [int(seed) for seed in seeds], torch.from_numpy(random.uniform(*DEFAULT_STRENGTH, number)).float()
 
 
-def _alike(rows: Sequence[int], keys: Callable[[int], tuple[str, ...]], what: str) -> Iterator[list[int]]:
+def _alike(rows: Sequence[int], photographs: Photographs, what: str) -> Iterator[list[int]]:
     """Batches of indices into `rows`, of photographs with the same masks."""
-    order = sorted(range(len(rows)), key=lambda i: keys(rows[i]))
+    keys = [mask_keys(photographs.items[row]) for row in rows]
+    order = sorted(range(len(rows)), key=lambda i: keys[i])
     bar = tqdm(total=len(rows), desc=what, leave=False)
-    for _, same in groupby(order, key=lambda i: keys(rows[i])):
+    for _, same in groupby(order, key=lambda i: keys[i]):
         each = list(same)
         for start in range(0, len(each), BATCH):
             yield each[start : start + BATCH]
@@ -193,29 +194,10 @@ def _alike(rows: Sequence[int], keys: Callable[[int], tuple[str, ...]], what: st
     bar.close()
 
 
-class _OwnMasks:
-    """Masks of photographs as 8 bits, each read once."""
-
-    def __init__(self, photographs: Photographs) -> None:
-        self.photographs = photographs
-        self.kept: dict[int, dict[str, Tensor]] = {}
-
-    def keys(self, row: int) -> tuple[str, ...]:
-        """Masks that a photograph has."""
-        return tuple(key for key in CONDITION_KEYS if key in self.photographs.items[row])
-
-    def __call__(self, rows: Sequence[int], names: Sequence[str], config: StudyConfig) -> dict[str, Tensor]:
-        """Those of some photographs with the same ones, `(B, 1, S, S)` in [0, 1]."""
-        for row in rows:
-            if row not in self.kept:
-                self.kept[row] = self._read(row, config.image_size)
-        found = [name for name in self.keys(rows[0]) if name in names]
-        return {n: torch.stack([self.kept[r][n] for r in rows]).to(config.device).float() / 255 for n in found}
-
-    def _read(self, row: int, size: int) -> dict[str, Tensor]:
-        item, keys = self.photographs.items[row], self.keys(row)
-        if not keys:
-            return {}
-        loaded = LoadFundusd(keys="image", mask_keys=keys)({key: item[key] for key in ("image", *keys)})
-        cropped = CropToFieldOfViewd(keys="image", mask_keys=keys, size=size)(loaded)
-        return {key: to_bytes(cropped[key]) for key in keys}
+def _masks_of(
+    photographs: Photographs, rows: Sequence[int], names: Sequence[str], config: StudyConfig
+) -> dict[str, Tensor]:
+    """Masks of some photographs that have the same ones, `(B, 1, S, S)` in [0, 1]."""
+    each = [own_masks(photographs.items[row], config.image_size) for row in rows]
+    found = [name for name in mask_keys(photographs.items[rows[0]]) if name in names]
+    return {name: torch.stack([masks[name] for masks in each]).to(config.device).float() / 255 for name in found}

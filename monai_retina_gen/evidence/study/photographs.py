@@ -8,15 +8,19 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from monai_retina_gen.data import GRADE_MAPS, ICDR_GRADE, Item, LabelGrades, count_label_grades, icdr_grade
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, to_bytes
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
+
+from .side_by_side import mapped
 
 __all__ = ["Photographs", "load_photographs"]
 
@@ -68,6 +72,7 @@ def load_photographs(
     *,
     label_key: str = "grade",
     label_grades: LabelGrades | None = None,
+    jobs: int = 1,
 ) -> Photographs:
     """Load graded photographs, cropped to the field of view.
 
@@ -75,19 +80,18 @@ def load_photographs(
         items: items with `image`, `grade` and `group`.
         size: side of the images in pixels.
         grade_map: name in `GRADE_MAPS`, or None.
-        what: name of the section, for the progress bar and errors.
+        what: name of the section, for errors.
         label_key: key of the grade, or label.
         label_grades: what labels stand for, where items have labels in place of grades.
+        jobs: processes that decode.
 
     Raises:
         DatalistError: no items, or labels in place of grades without `label_grades`.
     """
     if not items:
         raise DatalistError(f"{what}: no graded photographs; a study needs some in every section")
-    load, crop = LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size)
-    paths = tqdm([item["image"] for item in items], desc=what, leave=False)
-    # not by `Compose`, which hides what is wrong with a file behind "applying transform"
-    images = torch.stack([to_bytes(crop(load({"image": path}))["image"]) for path in paths])
+    pixels = mapped(partial(_decoded, size=size), [item["image"] for item in items], jobs)
+    images = torch.from_numpy(np.stack(pixels))
     labels = [item[label_key] for item in items]
     own = label_grades is None or all(ICDR_GRADE in item for item in items)
     if label_grades is None:
@@ -97,6 +101,12 @@ def load_photographs(
         labels = [GRADE_MAPS[grade_map][grade] for grade in grades]
     graded = [{**item, "grade": grade} if own else item for item, grade in zip(items, grades, strict=True)]
     return Photographs.of(images, torch.tensor(labels), grades, graded, own)
+
+
+def _decoded(path: str, size: int) -> npt.NDArray[np.uint8]:
+    # not by `Compose`, which hides what is wrong with a file behind "applying transform"
+    loaded = LoadFundusd(keys="image")({"image": path})
+    return to_bytes(CropToFieldOfViewd(keys="image", size=size)(loaded)["image"]).numpy()
 
 
 def _check_not_mapped(items: Sequence[Item], what: str, label_key: str) -> None:

@@ -96,8 +96,9 @@ def _validation(runs: Sequence[dict[str, Any]]) -> Figure:
         condition = run["run"]["id"].split(f"--{run['run']['grader']}--seed")[0]
         curves.setdefault(condition, []).append(run["validation_kappa_by_epoch"])
     for condition, kappas in curves.items():
-        means = [sum(k or 0.0 for k in epoch) / len(epoch) for epoch in zip(*kappas, strict=True)]
-        axes.plot(range(1, len(means) + 1), means, label=condition)
+        looked = [epoch for epoch, found in enumerate(zip(*kappas, strict=True)) if None not in found]
+        means = [sum(run[epoch] or 0.0 for run in kappas) / len(kappas) for epoch in looked]
+        axes.plot([epoch + 1 for epoch in looked], means, marker=".", label=condition)
     axes.set_xlabel("epoch")
     axes.set_ylabel("quadratic weighted kappa on validation, mean")
     axes.legend(fontsize=7)

@@ -18,9 +18,10 @@ from .classic import classic_transform
 from .config import StudyConfig
 from .material import GeneratedImages, Material, Run
 from .photographs import Photographs
+from .side_by_side import each
 from .training import TrainingPhotographs, predict_grades, train_grader
 
-__all__ = ["carry_out", "list_runs", "read_results"]
+__all__ = ["carry_out", "list_runs", "make_ahead", "read_results"]
 
 logger = logging.getLogger("monai_retina_gen.study")
 RESULT = "result.json"
@@ -38,23 +39,53 @@ def list_runs(conditions: Sequence[Condition], config: StudyConfig) -> list[Run]
     ]
 
 
-def carry_out(runs: Sequence[Run], material: Material) -> None:
-    """Carry out those runs that have no result yet, with the time that is left in the log."""
+def carry_out(runs: Sequence[Run], material: Material, jobs: int = 1) -> None:
+    """Carry out those runs that have no result yet, with the time that is left in the log.
+
+    Args:
+        runs: in their order.
+        material: of the study.
+        jobs: processes that share them; a GPU serves several. What is generated of each training part is made first,
+            part by part, into files.
+    """
     folder = Path(material.config.out) / "runs"
     waiting = [run for run in runs if not (folder / run.id / RESULT).is_file()]
     logger.info("%d runs, %d of them done before", len(runs), len(runs) - len(waiting))
+    if jobs > 1:
+        make_ahead(waiting, material, jobs)
     begun = time.monotonic()
-    for number, run in enumerate(waiting, 1):
-        started = time.monotonic()
+
+    def carry(number: int) -> None:
+        run, started = waiting[number], time.monotonic()
+        material.move(material.config.device)
         result = _result(run, material)
         seconds = time.monotonic() - started
         (folder / run.id).mkdir(parents=True, exist_ok=True)
         write_json({**result, "timing": {"seconds": seconds}}, folder / run.id / RESULT)
-        left = (time.monotonic() - begun) / number * (len(waiting) - number)
+        left = (time.monotonic() - begun) / (number + 1) * (len(waiting) - number - 1)
         logger.info(
             "run %d/%d %s: validation kappa %.3f, %.0f s; %d h %02d min left",
-            number, len(waiting), run.id, result["validation_kappa"], seconds, left // 3600, left % 3600 // 60,
+            number + 1, len(waiting), run.id, result["validation_kappa"], seconds, left // 3600, left % 3600 // 60,
         )  # fmt: skip
+
+    each(carry, len(waiting), jobs)
+
+
+def make_ahead(runs: Sequence[Run], material: Material, jobs: int) -> None:
+    """Make what replaces photographs in some runs, a process for each training part."""
+    parts: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.condition.generator:
+            parts.setdefault(material.part(run), []).append(run)
+    material.read_ahead(jobs)
+    todo = list(parts.values())
+
+    def make(number: int) -> None:
+        material.move(material.config.device)
+        for condition in dict.fromkeys(run.condition for run in todo[number]):
+            material.generated(todo[number][0]).alternatives(condition)
+
+    each(make, len(todo), jobs)
 
 
 def _result(run: Run, material: Material) -> dict[str, Any]:

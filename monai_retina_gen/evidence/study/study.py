@@ -19,7 +19,6 @@ from monai_retina_gen.data import (
     load_datalist,
     write_json,
 )
-from monai_retina_gen.data.combine_masks import merge_masks
 from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import files_sha256, generator_record, items_sha256
@@ -28,20 +27,21 @@ from .analysis import analyse
 from .arms import BASELINE, Condition, expand_arms
 from .cautions import study_warnings
 from .config import StudyConfig
-from .detection import detect_generated
+from .detection import detect_generated, detect_paintings
+from .lesions import with_predicted
 from .material import Material
 from .photographs import Photographs, load_photographs
 from .plots import draw_plots
 from .runs import carry_out, list_runs, read_results
 from .tables import write_tables
 
-__all__ = ["run_study"]
+__all__ = ["load_material", "run_study", "study_settings"]
 
 logger = logging.getLogger("monai_retina_gen.study")
 RESULT = "study.json"
 
 
-def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | str]) -> dict[str, Any]:
+def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | str], *, jobs: int = 1) -> dict[str, Any]:
     """Train graders in every arm, judge them on photographs that they never saw, and say whether it helped.
 
     Stopped at any moment and called again with the same settings, it goes on with the runs that have no result yet.
@@ -49,6 +49,7 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
     Args:
         config: the settings.
         generators: generators by the name that they have in the results: objects, or bundle names or folders.
+        jobs: trainings side by side, in processes of their own: the results are the same. One GPU serves six or eight.
 
     Returns:
         What is written to `out/study.json`: `settings`, `skipped`, `warnings`, `runs`, `sets` (figures by set, arm and
@@ -61,15 +62,17 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
     """
     folder = Path(config.out)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
-    loaded = {name: load_generator(source, device=config.device) for name, source in generators.items()}
-    material, patients = _load(config, loaded)
-    begun = _settings(config, material)
+    device = config.device if jobs <= 1 else "cpu"  # a process that uses a GPU cannot be forked
+    loaded = {name: load_generator(source, device=device) for name, source in generators.items()}
+    material, patients = load_material(config, loaded, jobs)
+    begun = study_settings(config, material)
     begin_folder(folder, begun)  # a study whose settings change on the way proves nothing
     conditions, skipped = expand_arms(config, loaded, material.training)
     for line in skipped:
         logger.info(line)
     _check_primary(config, conditions)
-    results = _run_all(conditions, material)
+    results = _run_all(conditions, material, jobs)
+    material.move(config.device)
     seen = material.generated(list_runs(conditions, config)[0])
     study = {
         "format": 1,
@@ -79,6 +82,7 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
         "runs": [{k: v for k, v in r.items() if k not in ("predictions", "timing")} for r in results],
         **analyse(results, config),
         "detection": {name: detect_generated(seen.photographs, bank, config) for name, bank in seen.banks.items()},
+        "painted_detection": detect_paintings(seen, conditions),
         "timing": {"training_seconds": sum(r["timing"]["seconds"] for r in results)},
     }
     write_json(study, folder / RESULT)
@@ -87,7 +91,10 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
     return study
 
 
-def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tuple[Material, str]:
+def load_material(
+    config: StudyConfig, generators: Mapping[str, RetinaGenerator], jobs: int = 1
+) -> tuple[Material, str]:
+    """The photographs of a study with its generators, and what is known of patients."""
     datalist = load_datalist(config.datalist, config.dataset_dir, require_grade=True, label_key=config.label_key)
     sections = ["training", "validation", "test"]
     items = {section: datalist[section] for section in sections}
@@ -95,35 +102,35 @@ def _load(config: StudyConfig, generators: Mapping[str, RetinaGenerator]) -> tup
         found = load_datalist(config.masks)
         predicted = {item["image"]: item for section in sections for item in found[section]}
         for section in ("training", "validation"):
-            items[section] = [merge_masks(item, predicted.get(item["image"])) for item in items[section]]
+            items[section] = [with_predicted(item, predicted.get(item["image"])) for item in items[section]]
     if config.cross_validation:
         items["training"] = items["training"] + items["validation"]
     if generators and config.label_grades is None:
         check_labels_are_grades([item[config.label_key] for item in items["training"]], "training")
-    loaded = {section: _photographs(items[section], section, config) for section in sections}
+    loaded = {section: _photographs(items[section], section, config, jobs) for section in sections}
     tests = {"test": loaded["test"]}
     for source in config.external:
-        tests |= _external(source, config, taken=set(tests))
+        tests |= _external(source, config, jobs, taken=set(tests))
     return Material(loaded["training"], loaded["validation"], tests, generators, config), str(datalist["patients"])
 
 
-def _external(source: str, config: StudyConfig, taken: set[str]) -> dict[str, Photographs]:
+def _external(source: str, config: StudyConfig, jobs: int, taken: set[str]) -> dict[str, Photographs]:
     datalist: Datalist = load_datalist(source, require_grade=True, label_key=config.label_key)
     items = [item for section in ("training", "validation", "test") for item in datalist[section]]
     name = str(datalist["name"]) if datalist["name"] != source else Path(source).stem
     if name in taken:
         raise ValueError(f"external: two sets are called {name!r}; give datalists with different names")
-    return {name: _photographs(items, name, config)}
+    return {name: _photographs(items, name, config, jobs)}
 
 
-def _photographs(items: Sequence[Item], what: str, config: StudyConfig) -> Photographs:
+def _photographs(items: Sequence[Item], what: str, config: StudyConfig, jobs: int) -> Photographs:
     labels = None if config.label_grades is None else LabelGrades(config.label_grades)
     return load_photographs(
-        items, config.image_size, config.grade_map, what, label_key=config.label_key, label_grades=labels
+        items, config.image_size, config.grade_map, what, label_key=config.label_key, label_grades=labels, jobs=jobs
     )
 
 
-def _settings(config: StudyConfig, material: Material) -> dict[str, Any]:
+def study_settings(config: StudyConfig, material: Material) -> dict[str, Any]:
     """All that a result depends on."""
     digests = {"training": material.training.digest(), "validation": material.validation.digest()}
     return {
@@ -145,11 +152,11 @@ def _check_primary(config: StudyConfig, conditions: Sequence[Condition]) -> None
         )
 
 
-def _run_all(conditions: list[Condition], material: Material) -> list[dict[str, Any]]:
+def _run_all(conditions: list[Condition], material: Material, jobs: int) -> list[dict[str, Any]]:
     runs = list_runs(conditions, material.config)
-    carry_out(runs, material)
+    carry_out(runs, material, jobs)
     results = read_results(runs, material.config.out)
     steps = {result["steps"] for result in results}
-    if len(steps) > 1 and not material.config.cross_validation:
+    if len(steps) > 1 and not material.config.cross_validation and material.config.severe_share == 1:
         raise RuntimeError(f"runs took different numbers of optimiser steps {sorted(steps)}; this must not happen")
     return results

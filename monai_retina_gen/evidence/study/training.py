@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
+from torch.utils.data import RandomSampler, Sampler
 
 from monai_retina_gen.data import balanced_sampler
 from monai_retina_gen.engines import AutocastInferer, PrepareGradingBatch
@@ -29,16 +29,21 @@ from .photographs import Photographs
 
 __all__ = ["TrainingPhotographs", "WatchValidation", "predict_grades", "train_grader"]
 
+LOOKS = 5
+"""Epochs at which validation is looked at where it selects nothing."""
+
 HALF_LIFE = 1000
 """Images until a step of the weights counts half in their average, as in the training of the shipped grader."""
 
 
-class TrainingPhotographs(Dataset[dict[str, Any]]):
+class TrainingPhotographs:
     """Photographs of which some draws are replaced, then augmented; draws from torch's global random state.
+
+    All images lie on the device as 8 bits, and are augmented there batch by batch: nothing waits for a loader.
 
     Args:
         photographs: the training photographs.
-        transform: classic augmentation.
+        transform: classic augmentation of a batch.
         probabilities: probability of a replacement, by label.
         alternatives: what replaces them; `None` where nothing does.
     """
@@ -51,6 +56,7 @@ class TrainingPhotographs(Dataset[dict[str, Any]]):
         alternatives: Alternatives | None = None,
     ) -> None:
         self.photographs, self.transform = photographs, transform
+        self._on: dict[str, Tensor] = {}
         self.probabilities, self.alternatives = probabilities, alternatives
         self.draws: Counter[int] = Counter()
         self.replaced: Counter[int] = Counter()
@@ -58,30 +64,62 @@ class TrainingPhotographs(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.photographs)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        label = int(self.photographs.labels[index])
-        image = self._replacement(index, label)
-        image = self.photographs.images[index] if image is None else image
-        return {"image": self.transform(image.float() / 255).clamp(0, 1), "grade": label}
+    def batch(self, rows: Sequence[int], device: str = "cpu") -> dict[str, Tensor]:
+        """Images `(B, 3, S, S)` in [0, 1] on the device and grades `(B,)`, of photographs or what replaces them."""
+        labels = self.photographs.labels[list(rows)]
+        chosen = [self._replacement(row, int(label)) for row, label in zip(rows, labels, strict=True)]
+        images = self._images(device)[torch.tensor(chosen).to(device)]
+        return {"image": self.transform(images.float() / 255).clamp(0, 1), "grade": labels}
 
     def shares(self) -> dict[str, Any]:
         """Share of the images shown that were generated, of all and by label: as it was, not as it was asked for."""
         by_label = {label: self.replaced[label] / self.draws[label] for label in sorted(self.draws)}
         return {"replaced_share": self.replaced.total() / self.draws.total(), "replaced_share_by_label": by_label}
 
-    def _replacement(self, index: int, label: int) -> Tensor | None:
+    def _replacement(self, row: int, label: int) -> int:
+        """Place of what is shown among the photographs and what replaces them."""
         chosen, which = torch.rand(2).tolist()  # as many draws in every arm, so that arms differ in nothing else
         self.draws[label] += 1
-        if self.alternatives is None or chosen >= self.probabilities[label] or not len(self.alternatives.rows[index]):
-            return None
+        if self.alternatives is None or chosen >= self.probabilities[label] or not len(self.alternatives.rows[row]):
+            return row
         self.replaced[label] += 1
-        rows = self.alternatives.rows[index]
-        return self.alternatives.images[rows[int(which * len(rows))]]
+        rows = self.alternatives.rows[row]
+        return len(self.photographs) + int(rows[int(which * len(rows))])
+
+    def _images(self, device: str) -> Tensor:
+        """Photographs and what replaces them, one after the other."""
+        if device not in self._on:
+            made = (
+                [] if self.alternatives is None or not any(self.probabilities.values()) else [self.alternatives.images]
+            )
+            self._on = {device: torch.cat([self.photographs.images, *made]).to(device)}
+        return self._on[device]
+
+
+class _Batches:
+    """Whole batches, drawn anew at every pass, so that all arms take the same steps on as many images."""
+
+    def __init__(self, data: TrainingPhotographs, balanced: bool, config: StudyConfig, seed: int) -> None:
+        self.data, self.config = data, config
+        draws = len(self) * config.batch_size
+        generator = torch.Generator().manual_seed(seed)
+        self.sampler: Sampler[int] = RandomSampler(range(len(data)), num_samples=draws, generator=generator)
+        if balanced:
+            items = [{"grade": label} for label in data.photographs.labels.tolist()]
+            self.sampler = balanced_sampler(items, num_samples=draws, seed=seed)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.data) / self.config.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        rows = list(self.sampler)
+        for start in range(0, len(rows), self.config.batch_size):
+            yield self.data.batch(rows[start : start + self.config.batch_size], self.config.device)
 
 
 @dataclass
 class WatchValidation:
-    """Ignite handler: after every epoch the kappa on validation, and the weights of the best epoch.
+    """Ignite handler: the kappa on validation, after every epoch where it selects one, else `LOOKS` times; the weights.
 
     Args:
         network: judged after every epoch.
@@ -103,11 +141,14 @@ class WatchValidation:
 
     def __call__(self, engine: Engine) -> None:
         """Judge the epoch that has just ended."""
+        selects, epochs = self.config.selection == "validation", self.config.max_epochs
+        if not selects and engine.state.epoch % math.ceil(epochs / LOOKS) and engine.state.epoch < epochs:
+            self.history.append(None)
+            return
         preds = predict_grades(self.network, self.validation.images, self.config)
         kappa = float(quadratic_weighted_kappa(preds, self.validation.labels, self.config.num_classes))
         self.history.append(None if math.isnan(kappa) else kappa)
         # an undefined kappa is never better; of equals the first epoch stays
-        selects = self.config.selection == "validation"
         if not selects or not self.weights or kappa > self.kappa:
             self.kappa = -1.0 if math.isnan(kappa) else kappa
             self.epoch, self.weights = engine.state.epoch, copy.deepcopy(self.network.state_dict())
@@ -137,7 +178,7 @@ def train_grader(
         network = network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(network) if config.selection == "average" else None
         select = WatchValidation(network if average is None else average, validation, config)
-        trainer = _trainer(network, average, _loader(data, balanced, config, seed), select, config)
+        trainer = _trainer(network, average, _Batches(data, balanced, config, seed), select, config)
         trainer.run()
     network.load_state_dict(select.weights)
     return network, {
@@ -149,25 +190,17 @@ def train_grader(
     }
 
 
-def _loader(data: TrainingPhotographs, balanced: bool, config: StudyConfig, seed: int) -> DataLoader[Any]:
-    # whole batches only, drawn anew, so that all arms take the same steps on as many images
-    draws = math.ceil(len(data) / config.batch_size) * config.batch_size
-    generator = torch.Generator().manual_seed(seed)
-    sampler: Sampler[int] = RandomSampler(data, num_samples=draws, generator=generator)
-    if balanced:
-        items = [{"grade": label} for label in data.photographs.labels.tolist()]
-        sampler = balanced_sampler(items, num_samples=draws, seed=seed)
-    return DataLoader(data, batch_size=config.batch_size, sampler=sampler)
-
-
 def _trainer(
     network: nn.Module,
     average: nn.Module | None,
-    loader: DataLoader[Any],
+    loader: _Batches,
     select: WatchValidation,
     config: StudyConfig,
 ) -> SupervisedTrainer:
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    fused = torch.device(config.device).type == "cuda"  # one kernel in place of hundreds
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.max_epochs)
     interval = max(1, config.max_epochs // 3)
     averaging = []

@@ -65,7 +65,9 @@ def edits(monkeypatch: pytest.MonkeyPatch) -> Alternatives:
     return make_alternatives("edit", smoke_generator(), photographs(), config(bank_size=9))
 
 
-def test_what_is_made_of_photographs_is_made_of_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_made_of_photographs_is_made_of_the_training_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Lesions, masks, edits and textures: neither the fold that judges nor the one that selects gives any."""
     real, used = photographs(), []
 
@@ -79,7 +81,8 @@ def test_what_is_made_of_photographs_is_made_of_the_training_part(monkeypatch: p
 
     monkeypatch.setattr(material_module, "make_bank", make_bank)
     monkeypatch.setattr(material_module, "make_alternatives", made)
-    settings = config(cross_validation=3, arms=("oversample", "synthesize", "texture-matched"))
+    arms = ("oversample", "synthesize", "texture-matched")
+    settings = config(cross_validation=3, arms=arms, out=str(tmp_path))
     material = Material(real, real, {}, {"drgan": smoke_synthesizer()}, settings)
     judged: list[str] = []
     for fold in range(3):
@@ -122,8 +125,7 @@ def test_a_control_replaces_what_its_arm_replaces_at_its_resolution(edits: Alter
         torch.manual_seed(0)
         data = TrainingPhotographs(real, torch.nn.Identity(), replacement_probabilities(condition, real), made)
         for _ in range(20):
-            for row in range(len(real)):
-                data[row]
+            data.batch(range(len(real)))
         shares[name] = data.shares()
     assert shares["edit"] == shares["control"]
     by_label = shares["edit"]["replaced_share_by_label"]

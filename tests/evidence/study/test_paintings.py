@@ -88,8 +88,8 @@ def test_lesions_come_from_the_photographs_that_are_given(
 ) -> None:
     """Not from the bank that the generator came with: that may hold lesions of judged eyes."""
     used = []
-    build = "monai_retina_gen.evidence.study.paintings.build_lesion_bank"
-    monkeypatch.setattr(build, lambda items, **kw: used.append(list(items)) or phantom_bank)
+    build = "monai_retina_gen.evidence.study.paintings.lesions_of"
+    monkeypatch.setattr(build, lambda part: used.append(list(part.items)) or phantom_bank)
     few = eyes.select(range(4))
     painter = painting_generator(phantom_bank)
     before = painter.composer

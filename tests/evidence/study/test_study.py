@@ -169,9 +169,15 @@ def test_arms_that_make_no_sense_are_left_out_with_a_reason() -> None:
     assert [c.ratio for c in conditions if c.arm == "sample"] == [0.5, 1.0]
     assert [c.ratio for c in conditions if c.arm == "reconstruct"] == [1.0]
     assert {(c.arm, c.of) for c in conditions if c.of} == {("reconstruct", "sample"), ("texture-matched", "sample")}
-    assert [line.split(" with ")[0] for line in skipped] == ["nothing-new", "edit", "canvas", "synthesize"]
+    assert [line.split(" with ")[0] for line in skipped] == [
+        "nothing-new",
+        "edit",
+        "canvas",
+        "edit-canvas",
+        "synthesize",
+    ]
     assert "no mode 'edit'" in skipped[1]
-    assert "no mode 'synthesize'" in skipped[3]
+    assert "no mode 'synthesize'" in skipped[4]
     larger = StudyConfig(datalist="-", out="-", arms=("none", "sample"), image_size=128)
     assert "64 px" in expand_arms(larger, {"vae": generator}, photographs(GRADES, size=8))[1][0]
     assert "no generator" in expand_arms(config, {}, photographs(GRADES, size=8))[1][0]
@@ -218,10 +224,11 @@ def test_graders_start_from_the_weights_that_are_named(tmp_path: Path) -> None:
     ("arm", "recipe"), itertools.product(("none", "flip", "rotate", "color", "sample"), ("default", "cheng2021"))
 )
 def test_classic_augmentation_keeps_shape(arm: str, recipe: str) -> None:
-    image = torch.rand(3, 24, 24)
-    changed = classic_transform(arm, recipe)(image)
-    assert changed.shape == image.shape
-    assert torch.equal(changed, image) or arm != "none"
+    images = torch.rand(1, 3, 24, 24).expand(8, -1, -1, -1)
+    changed = classic_transform(arm, recipe)(images)
+    assert changed.shape == images.shape
+    assert torch.equal(changed, images) == (arm == "none")
+    assert arm == "none" or not torch.equal(changed[:4], changed[4:])  # each image by its own draw
 
 
 def test_texture_matching_finds_a_planted_blur() -> None:
