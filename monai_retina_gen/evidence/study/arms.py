@@ -103,8 +103,8 @@ class Condition:
         found = _NAME.fullmatch(name)
         if found is None or not (0 < float(found["share"] or found["ratio"]) <= 1):
             raise ValueError(
-                f"{name!r}: wanted ARM--GENERATOR--RATIO or ARM--GENERATOR--shareSHARE, numbers above 0 and up to 1, with "
-                f"--gated behind it for a gate; arms are {', '.join(GENERATIVE)} and controls as nothing-new-of-edit"
+                f"{name!r}: wanted ARM--GENERATOR--RATIO or ARM--GENERATOR--shareSHARE, numbers above 0, up to 1, and "
+                f"--gated at the end for a gate; arms are {', '.join(GENERATIVE)} and controls as nothing-new-of-edit"
             )
         ratio, share = float(found["ratio"] or 0), float(found["share"] or 0)
         arm, generator, of = found["arm"], found["generator"], found["of"] or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,12 +33,12 @@ def classic_transform(arm: str, recipe: str) -> Callable[[Tensor], Tensor]:
 
 
 _STILL = {"rotate": 0.0, "scale": 0.0, "shift": 0.0}
-_DEFAULT = {
+_DEFAULT: dict[str, dict[str, Any]] = {
     "flip": {**_STILL, "colour": 0.0},
     "rotate": {**_STILL, "colour": 0.0, "flip": False, "rotate": 30.0},
     "color": {**_STILL, "flip": False, "colour": 0.2},
 }
-_ALL = {"rotate": 20.0, "scale": 0.12, "shift": 0.04, "colour": 0.2}
+_ALL: dict[str, Any] = {"rotate": 20.0, "scale": 0.12, "shift": 0.04, "colour": 0.2}
 _CHENG2021: dict[str, torch.nn.Module] = {
     # every photograph is there once as it is and once upside down, which is a probability of one half
     "flip": v2.Compose([v2.RandomHorizontalFlip(0.1), v2.RandomVerticalFlip(0.5)]),

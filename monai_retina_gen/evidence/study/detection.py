@@ -112,7 +112,7 @@ def cross_fitted_scores(features: Tensor, truth: Tensor, grades: Tensor, groups:
         groups: group of each image.
 
     Returns:
-        `(N,)` logits.
+        `(N,)` logits; NaN where a half has one kind alone.
     """
     items = [
         {"row": i, "group": group, "grade": f"{grade}-{real}"}
@@ -123,6 +123,8 @@ def cross_fitted_scores(features: Tensor, truth: Tensor, grades: Tensor, groups:
     weights = _weights(truth, grades)
     scores = torch.zeros(len(features))
     for fitted, judged in (halves, halves[::-1]):
+        if truth[fitted].min() == truth[fitted].max():  # too few to have both kinds in each half
+            return scores.fill_(torch.nan)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.5 / RIDGE, max_iter=1000))
         shares = (weights[fitted] / weights[fitted].sum()).numpy()
         model.fit(features[fitted].numpy(), truth[fitted].numpy(), logisticregression__sample_weight=shares)
@@ -136,8 +138,8 @@ def _weights(truth: Tensor, grades: Tensor) -> Tensor:
 
 
 def auc(scores: Tensor, truth: Tensor) -> float | None:
-    """Area under the ROC curve; None where only one kind is there."""
-    if truth.min() == truth.max():
+    """Area under the ROC curve; None where only one kind is there, or there are no scores."""
+    if truth.min() == truth.max() or scores.isnan().any():
         return None
     return round(float(roc_auc_score(truth, scores)), 4)
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from monai_retina_gen.data.atomic_file import atomic_path
 
-from .alternative_images import Alternatives, LesionChange
+from .alternative_images import Alternatives, Bank, LesionChange
 
-__all__ = ["read_made", "write_made"]
+__all__ = ["read_bank", "read_made", "write_bank", "write_made"]
 
 
 def write_made(made: Alternatives, path: Path) -> None:
@@ -48,6 +48,18 @@ def read_made(path: Path) -> Alternatives:
     return Alternatives(images, grades, list(rows), int(arrays["tried"]), changes, sources)
 
 
+def write_bank(bank: Bank, path: Path) -> None:
+    """Write images at the study's size, which the folder of their files has at their own."""
+    with atomic_path(path) as part, part.open("wb") as file:
+        np.savez(file, images=bank.images.numpy(), grades=np.array(bank.grades, np.int64))
+
+
+def read_bank(path: Path) -> Bank:
+    """Read what `write_bank` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return Bank(torch.from_numpy(stored["images"]), stored["grades"].tolist())
+
+
 def _sparse(planes: Sequence[Tensor], name: str) -> dict[str, Any]:
     each = [plane.coalesce() for plane in planes]
     index = [plane.indices().numpy() for plane in each] or [np.zeros((3, 0))]
@@ -68,4 +80,7 @@ def _dense(arrays: dict[str, Any], name: str, shape: tuple[int, ...]) -> list[Te
     )
     if not len(ends):
         return []
-    return [torch.sparse_coo_tensor(torch.from_numpy(i.astype(np.int64)), torch.from_numpy(v), shape) for i, v in parts]
+    return [
+        torch.sparse_coo_tensor(torch.from_numpy(i.astype(np.int64)), torch.from_numpy(v), shape, check_invariants=True)
+        for i, v in parts
+    ]

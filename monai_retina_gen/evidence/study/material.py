@@ -24,7 +24,7 @@ from .arms import Condition, bank_mode
 from .config import StudyConfig
 from .judging import judge, judged_by
 from .lesions import read_ahead
-from .made_files import read_made, write_made
+from .made_files import read_bank, read_made, write_bank, write_made
 from .painters import only_paints, paints
 from .photographs import Photographs
 
@@ -103,9 +103,11 @@ class GeneratedImages:
             # samples owe nothing to the photographs, but for their grades: one bank serves all parts
             names = [name] if mode == "sample" else [name, mode, *([self.part] if self.part else [])]
             folder = Path(self.config.out) / "banks" / "-".join(names)
-            self._banks[name, mode] = make_bank(
-                self.generators[name], self.photographs, folder, self.config, mode, grades=self.grades
-            )
+            file = folder.with_name(f"{folder.name}.npz")
+            if not file.is_file():
+                made = make_bank(self.generators[name], self.photographs, folder, self.config, mode, grades=self.grades)
+                write_bank(made, file)
+            self._banks[name, mode] = read_bank(file)
         return self._banks[name, mode]
 
     def alternatives(self, condition: Condition) -> Alternatives | None:
