@@ -24,7 +24,7 @@ SHARED_OPTIONS = {
     "--learning-rate": "learning rate of every training",
     "--bank-size": "generated images per grade",
     "--gate": "label: keep only images that keep their label",
-    "--blend": "delta adds what the edit changes, replace takes the image of the generator",
+    "--blend": "ratio and delta bring over what the edit changes, replace takes the image of the generator",
 }
 
 

@@ -27,7 +27,8 @@ class BundleInverter:
     """Inverts photographs with a bundle's encoder; networks are loaded at the first call.
 
     The configuration's keys: `encoder`, the name of the configuration of the `StyleEncoder` (its `network_def` and
-    `weights_file`) in the same bundle; `perceptual_network`, `BUNDLE:CONFIG` of the network of `LPIPSDR`; `inversion`,
+    `weights_file`) in the same bundle; `detail_encoder`, where there is one, that of its `DetailEncoder`;
+    `perceptual_network`, `BUNDLE:CONFIG` of the network of `LPIPSDR`; `inversion`,
     further arguments of `EncoderInversion`.
 
     Args:
@@ -63,4 +64,7 @@ class BundleInverter:
         encoder = load_network(self.bundle, config_name=str(config["encoder"]))
         name, judge = split_bundle_name(str(config.get("perceptual_network", PERCEPTUAL)))
         distance = LPIPSDR(network=load_network(find_bundle(name), config_name=judge))
-        return EncoderInversion(self.network, encoder, distance=distance, **config.get("inversion", {}))
+        own = config.get("detail_encoder")
+        detail = None if own is None else load_network(self.bundle, config_name=str(own))
+        options = {"detail_encoder": detail, **config.get("inversion", {})}
+        return EncoderInversion(self.network, encoder, distance=distance, **options)

@@ -1,6 +1,6 @@
 """Photographs in the style space of a StyleGAN3: inversion, contribution scores, lesion directions, edits."""
 
-from monai_retina_gen.editing.style.blend import blend_delta, blend_replace, change_mask, edit_mask
+from monai_retina_gen.editing.style.blend import blend_delta, blend_ratio, blend_replace, change_mask, edit_mask
 from monai_retina_gen.editing.style.channel_effects import ChannelProbe, StepEffect
 from monai_retina_gen.editing.style.composition import sparse_composition
 from monai_retina_gen.editing.style.contribution_scores import ContributionScores, ScoreTable, style_gradients
@@ -36,6 +36,7 @@ __all__ = [
     "StyleShift",
     "StyleSpaceEditor",
     "blend_delta",
+    "blend_ratio",
     "blend_replace",
     "change_mask",
     "choose_directions",

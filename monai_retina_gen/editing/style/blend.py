@@ -1,7 +1,8 @@
 """Bringing an edit back into the photograph.
 
-`delta` adds the difference of two generated images, edited and unedited, inside a soft mask around lesions and at the
-photograph's own resolution: what the inversion lost of the patient is in neither. `replace` is the paper's `G(S_new)`.
+`ratio` brings over how two generated images differ, edited and unedited, inside a soft mask around lesions and at the
+photograph's own resolution: what the inversion lost of the patient is in neither, and a ratio of colours keeps the
+photograph's light, as in painting. `delta` adds their difference. `replace` is the paper's `G(S_new)`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from torch.nn.functional import adaptive_max_pool2d, interpolate
 from torchvision.transforms.functional import gaussian_blur
 
 from monai_retina_gen.editing.gate_measures import DARK, widened
+from monai_retina_gen.editing.painting.ratio_painter import FLOOR, ratio_blend
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["BLENDS", "blend_delta", "blend_replace", "change_mask", "edit_mask", "edit_neighbourhood"]
+__all__ = ["BLENDS", "blend_delta", "blend_ratio", "blend_replace", "change_mask", "edit_mask", "edit_neighbourhood"]
 
-BLENDS = ("delta", "replace")
+BLENDS = ("ratio", "delta", "replace")
 SOFTNESS = 0.01
 """Standard deviation of the mask's soft edge, as a share of the image's side."""
 VISIBLE = 0.25
@@ -119,6 +121,27 @@ def blend_delta(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor
     delta, soft = (interpolate(x, side, mode="bilinear", antialias=True) for x in (after - before, mask))
     # antialiased weights leave traces of about 1e-9 beside the mask
     return torch.where(soft > 1e-4, (photographs + soft * delta.to(photographs)).clamp(0, 1), photographs)
+
+
+def blend_ratio(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+    """`ratio_blend` of `up(log((G(S_new) + 0.03) / (G(S) + 0.03)))`; where `m` or the logarithm is 0, the photograph.
+
+    Args:
+        photographs: `(B, 3, H, H)` in [0, 1].
+        before: `(B, 3, S, S)` unedited images of the generator.
+        after: its edited images.
+        mask: `(B, 1, S, S)` in [0, 1].
+
+    Examples:
+        >>> x, before, after = (torch.full((1, 3, 8, 8), value) for value in (0.17, 0.37, 0.77))
+        >>> round(float(blend_ratio(x, before, after, torch.ones(1, 1, 8, 8)).max()), 4)  # twice as bright: 0.2 * 2 - 0.03
+        0.37
+    """
+    side = tuple(photographs.shape[-2:])
+    ratio = torch.log((after.clamp(0, 1) + FLOOR) / (before.clamp(0, 1) + FLOOR))
+    ratio, soft = (interpolate(x.to(photographs), side, mode="bilinear", antialias=True) for x in (ratio, mask))
+    changed = (soft > 1e-4) & (ratio != 0)  # the formula alone is not exact
+    return torch.where(changed, ratio_blend(photographs, ratio, soft.clamp(0, 1)), photographs)
 
 
 def blend_replace(photographs: Tensor, after: Tensor) -> Tensor:

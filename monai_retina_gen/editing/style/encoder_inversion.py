@@ -47,6 +47,7 @@ class EncoderInversion(nn.Module):
         start: `w+`, or `w`: begin at the mean of the encoder's latents over the layers. Farther from the photograph,
             but where the network's samples lie: edits do more there (Tov et al. 2021, arXiv:2102.02766).
         one_sided: the network draws the disc on one side only: photographs of other eyes are mirrored first.
+        detail_encoder: the `DetailEncoder` that was trained with the network; `None` for a network without.
 
     Shape:
         - images: `(B, 3, S, S)` in [0, 1]; grades: `(B,)` (not used: the encoder looks at the photograph alone).
@@ -85,6 +86,7 @@ class EncoderInversion(nn.Module):
         batch_size: int = 16,
         start: str = "w+",
         one_sided: bool = False,
+        detail_encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if space not in SPACES[1:] or start not in SPACES[:2] or steps < 0:
@@ -94,6 +96,7 @@ class EncoderInversion(nn.Module):
         # Not registered: the network belongs to the generator, which moves it.
         self._network: tuple[Any] = (network,)
         self.encoder = encoder.eval().requires_grad_(False)
+        self.detail_encoder = None if detail_encoder is None else detail_encoder.eval().requires_grad_(False)
         self.error = InversionError(distance, pixel_weight=pixel_weight, perceptual_weight=perceptual_weight)
         self.steps, self.space, self.start, self.learning_rate = steps, space, start, learning_rate
         self.offset_weight, self.batch_size, self.one_sided = offset_weight, batch_size, one_sided
@@ -121,8 +124,9 @@ class EncoderInversion(nn.Module):
         with torch.no_grad():
             ws = self.encoder(images * 2 - 1, network.w_avg)
             ws = ws.mean(1, keepdim=True).expand_as(ws) if self.start == "w" else ws
+            detail = None if self.detail_encoder is None else self.detail_encoder(images * 2 - 1)
         sigma = self.sigma.to(ws)
-        start = StyleParameters(network, ws.clone(), sigma, ws.new_zeros(len(ws), len(sigma)))
+        start = StyleParameters(network, ws.clone(), sigma, ws.new_zeros(len(ws), len(sigma)), detail=detail)
         rates = [self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * i / self.steps)) for i in range(self.steps)]
         return invert_styles(start, images, self.error, space=self.space, rates=rates, offset_weight=self.offset_weight)
 

@@ -28,12 +28,14 @@ class Inversion:
         distance: `(B,)`, `LPIPSDR` between the photographs at that side and `image`.
         mirrored: `(B,)`, which photographs were mirrored first: their styles make the mirror image of `image`. `None`
             where none was.
+        detail: `(B, C, h, h)`, what a `DetailEncoder` saw in the photographs; `None` where there is no such encoder.
     """
 
     styles: Tensor
     image: Tensor
     distance: Tensor
     mirrored: Tensor | None = None
+    detail: Tensor | None = None
 
 
 def joined(parts: Sequence[Inversion], mirrored: Tensor | None = None) -> Inversion:
@@ -45,7 +47,8 @@ def joined(parts: Sequence[Inversion], mirrored: Tensor | None = None) -> Invers
             mirrored back. `None` where none was.
     """
     styles, image, distance = (torch.cat([getattr(part, n) for part in parts]) for n in ("styles", "image", "distance"))
-    return Inversion(styles, flipped(image, mirrored), distance, mirrored)
+    maps = [part.detail for part in parts if part.detail is not None]
+    return Inversion(styles, flipped(image, mirrored), distance, mirrored, torch.cat(maps) if maps else None)
 
 
 @runtime_checkable

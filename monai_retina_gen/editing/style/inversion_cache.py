@@ -36,6 +36,7 @@ class InvertedPhotograph:
         mirrored: the styles make the mirror image of `image`.
         masks: soft masks of the photograph and of `image`, where a segmenter knows their size.
         features: outputs of layers, by the layer that reads them.
+        detail: `(C, h, h)`, see `Inversion`.
     """
 
     styles: Tensor
@@ -44,6 +45,7 @@ class InvertedPhotograph:
     mirrored: bool = False
     masks: list[Mapping[str, Tensor]] = field(default_factory=list)
     features: dict[int, Tensor] = field(default_factory=dict)
+    detail: Tensor | None = None
 
     @classmethod
     def rows(cls, found: Inversion) -> list[InvertedPhotograph]:
@@ -51,13 +53,22 @@ class InvertedPhotograph:
         mirrored = torch.zeros_like(found.distance) if found.mirrored is None else found.mirrored.to(found.distance)
         numbers = torch.stack([found.distance, mirrored]).detach().T.tolist()
         parts = zip(found.styles.detach(), found.image.detach(), numbers, strict=True)
-        return [cls(styles, image, distance, side > 0) for styles, image, (distance, side) in parts]
+        details = [None] * len(numbers) if found.detail is None else [row.clone() for row in found.detail.detach()]
+        rows = zip(parts, details, strict=True)
+        return [cls(s, image, distance, side > 0, detail=own) for (s, image, (distance, side)), own in rows]
 
     @property
     def bytes(self) -> int:
         """Memory that it takes."""
         maps = [mask for each in self.masks for mask in each.values()]
-        return sum(x.nbytes for x in (self.styles, self.image, *maps, *self.features.values()))
+        kept = (
+            self.styles,
+            self.image,
+            *maps,
+            *self.features.values(),
+            *([] if self.detail is None else [self.detail]),
+        )
+        return sum(x.nbytes for x in kept)
 
 
 class InversionCache(EditCache[InvertedPhotograph]):
@@ -139,11 +150,14 @@ class CachedInverter:
         found, device = self.cache.entries(images, grades, invert), images.device
         styles, made = (torch.stack([getattr(each, n).to(device) for each in found]) for n in ("styles", "image"))
         distance = torch.tensor([each.distance for each in found], dtype=torch.float32, device=device)
-        return Inversion(styles, made, distance, torch.tensor([each.mirrored for each in found], device=device))
+        maps = [each.detail.to(device) for each in found if each.detail is not None]
+        mirrored = torch.tensor([each.mirrored for each in found], device=device)
+        return Inversion(styles, made, distance, mirrored, torch.stack(maps) if maps else None)
 
 
 def _write(path: Path, entry: InvertedPhotograph) -> None:
-    kept = {name: torch.as_tensor(getattr(entry, name)).float().cpu().numpy() for name in FIELDS}
+    fields = FIELDS if entry.detail is None else (*FIELDS, "detail")
+    kept = {name: torch.as_tensor(getattr(entry, name)).float().cpu().numpy() for name in fields}
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez(file, sha256=np.frombuffer(_digest(kept), dtype=np.uint8), **kept)  # type: ignore[arg-type]
 
@@ -154,7 +168,7 @@ def _read(path: Path) -> InvertedPhotograph | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            kept = {name: file[name] for name in FIELDS}
+            kept = {name: file[name] for name in (*FIELDS, *({"detail"} & set(file.files)))}
             problem = "" if file["sha256"].tobytes() == _digest(kept) else "its digest differs"
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         problem = str(error)
@@ -162,7 +176,8 @@ def _read(path: Path) -> InvertedPhotograph | None:
         logger.warning("cached inversion %s is damaged (%s): computed again", path, problem)
         return None
     styles, image = (torch.from_numpy(np.array(kept[name])) for name in ("styles", "image"))
-    return InvertedPhotograph(styles, image, float(kept["distance"]), bool(kept["mirrored"]))
+    detail = torch.from_numpy(np.array(kept["detail"])) if "detail" in kept else None
+    return InvertedPhotograph(styles, image, float(kept["distance"]), bool(kept["mirrored"]), detail=detail)
 
 
 def _digest(arrays: Mapping[str, Any]) -> bytes:

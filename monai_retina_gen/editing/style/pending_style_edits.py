@@ -1,6 +1,6 @@
 """Edits of photographs in the style space: change the styles, run the layers that follow, blend.
 
-Sources: Zhao et al. 2023, section 2.3; the blend `delta` is ours.
+Sources: Zhao et al. 2023, section 2.3; the blends `ratio` and `delta` are ours.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from torch import Tensor
 from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, one_each, parse_lesions
 from monai_retina_gen.editing.edited_masks import edited_masks
 from monai_retina_gen.editing.gate_measures import DARK
-from monai_retina_gen.editing.style.blend import BLENDS, blend_delta, blend_replace, edit_neighbourhood
+from monai_retina_gen.editing.style.blend import (
+    BLENDS,
+    blend_delta,
+    blend_ratio,
+    blend_replace,
+    edit_neighbourhood,
+)
 from monai_retina_gen.editing.style.inversion_cache import InvertedPhotograph
 from monai_retina_gen.editing.style.strength import strength_for_area
 from monai_retina_gen.editing.style.style_shift import StyleShift
@@ -35,8 +41,8 @@ class PendingStyleEdits:
         request: square photographs, at least as large as the network's images.
         area_change: instead of strengths, wanted relative changes of the lesions' area, such as 0.25; one for all, or
             one for each.
-        blend: `delta` changes the photograph only around the lesion, at its own resolution; `replace` gives the
-            network's image.
+        blend: `ratio` (of colours) and `delta` (difference) change the photograph only around the lesion, at its own
+            resolution; `replace` gives the network's image.
         step: unit of the strengths: `sigma`, `mu` or `max`; by default the directions' own.
         allow_excluded: edit also lesions that the grade excludes.
         allow_upsampling: allow `replace` to enlarge the network's images to larger photographs.
@@ -54,7 +60,7 @@ class PendingStyleEdits:
         request: EditRequest,
         *,
         area_change: float | Sequence[float] | Tensor | None = None,
-        blend: str = "delta",
+        blend: str = "ratio",
         step: str | None = None,
         allow_excluded: bool = False,
         allow_upsampling: bool = False,
@@ -143,7 +149,8 @@ class PendingStyleEdits:
         soft = edit_neighbourhood(before, after, lesions, [*own, given], self.editor.masks(after))
         # the generator's rim may lie elsewhere: nothing is lit outside the photograph's own field of view
         seen = (resized(real, int(after.shape[-1])).amax(1, keepdim=True) > DARK).to(real)
-        return blend_delta(real, before, after, soft.to(real) * seen)
+        blend = blend_ratio if self.blend == "ratio" else blend_delta
+        return blend(real, before, after, soft.to(real) * seen)
 
 
 def _check(images: Tensor, blend: str, side: int, allow_upsampling: bool) -> None:
@@ -159,5 +166,5 @@ def _check(images: Tensor, blend: str, side: int, allow_upsampling: bool) -> Non
     if blend == "replace" and height > side and not allow_upsampling:
         raise ImageValueError(
             f"blend='replace': photographs of {height} px are larger than the generator's {side} px, whose images "
-            f"would be enlarged to blur: resize them to {side} px, take blend='delta', or allow_upsampling=True"
+            f"would be enlarged to blur: resize them to {side} px, take blend='ratio', or allow_upsampling=True"
         )

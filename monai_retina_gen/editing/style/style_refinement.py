@@ -66,6 +66,7 @@ class StyleParameters:
         sigma: `(K,)` deviations of the style channels.
         offset: `(B, K)`, 0 at the start; not moved unless the space is S.
         pin: hold the input's rotation and translation.
+        detail: maps of a `DetailEncoder`, which stay as they are; `None` for none.
     """
 
     network: Any
@@ -73,6 +74,7 @@ class StyleParameters:
     sigma: Tensor
     offset: Tensor
     pin: bool = True
+    detail: Tensor | None = None
 
     def styles(self, noise: Tensor | float = 0.0) -> Tensor:
         """`(B, K)`; `noise` is added to the latents."""
@@ -86,7 +88,7 @@ class StyleParameters:
 
     def image(self, styles: Tensor) -> Tensor:
         """`(B, 3, S, S)` in [-1, 1], unclamped."""
-        made: Tensor = self.network.synthesize_from_styles(self.network.style_space.split(styles))
+        made: Tensor = self.network.synthesize_from_styles(self.network.style_space.split(styles), detail=self.detail)
         return made
 
 
@@ -138,7 +140,7 @@ def invert_styles(
             optimizer.step()
     with torch.no_grad():
         image = ((shown + 1) / 2).clamp(0, 1)
-        return Inversion(found, image, distance(image))
+        return Inversion(found, image, distance(image), detail=start.detail)
 
 
 def _enumerate_with_last(rates: list[float]) -> Iterator[tuple[int, float | None]]:

@@ -79,7 +79,8 @@ class StyleSpaceEditor:
             rows = [i for i, each in enumerate(firsts) if each == first]
             features = self._features([photographs[i] for i in rows], first) if first else None
             parts = self.network.style_space.split(new[rows] if len(rows) < len(new) else new)
-            images = self.network.synthesis.run(parts, start_layer=first, features=features)
+            detail = self._detail([photographs[i] for i in rows])
+            images = self.network.synthesis.run(parts, start_layer=first, features=features, detail=detail)
             if len(rows) == len(new):
                 made = images
                 break
@@ -90,6 +91,10 @@ class StyleSpaceEditor:
 
     def _styles(self, photographs: Sequence[InvertedPhotograph]) -> Tensor:
         return torch.stack([each.styles for each in photographs]).to(next(self.network.parameters()).device)
+
+    def _detail(self, photographs: Sequence[InvertedPhotograph]) -> Tensor | None:
+        maps = [each.detail for each in photographs if each.detail is not None]
+        return torch.stack(maps).to(next(self.network.parameters()).device) if maps else None
 
     def _inverted(self, photographs: Tensor, grades: Tensor) -> list[InvertedPhotograph]:
         check_retinas(photographs)
@@ -106,7 +111,8 @@ class StyleSpaceEditor:
         """Outputs of the layer before `layer`, kept with the photographs."""
         new = [each for each in photographs if layer not in each.features]
         if new:
-            made = self.network.synthesis.run(self.network.style_space.split(self._styles(new)), stop_layer=layer)
+            styles = self.network.style_space.split(self._styles(new))
+            made = self.network.synthesis.run(styles, stop_layer=layer, detail=self._detail(new))
             for each, row in zip(new, made, strict=True):
                 each.features[layer] = row.clone()  # not a view that keeps its batch
         return torch.stack([each.features[layer] for each in photographs])
