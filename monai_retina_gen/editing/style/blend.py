@@ -134,7 +134,7 @@ def blend_ratio(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor
 
     Examples:
         >>> x, before, after = (torch.full((1, 3, 8, 8), value) for value in (0.17, 0.37, 0.77))
-        >>> round(float(blend_ratio(x, before, after, torch.ones(1, 1, 8, 8)).max()), 4)  # twice as bright: 0.2 * 2 - 0.03
+        >>> round(float(blend_ratio(x, before, after, torch.ones(1, 1, 8, 8)).max()), 4)  # 0.2 * 2 - 0.03
         0.37
     """
     side = tuple(photographs.shape[-2:])
