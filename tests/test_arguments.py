@@ -103,5 +103,5 @@ def test_a_console_that_knows_ascii_alone(monkeypatch: pytest.MonkeyPatch) -> No
     written = io.BytesIO()
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, io.TextIOWrapper(written, encoding="ascii", write_through=True))
-    assert main(["pin", "n\u00e9ant"]) == 2
+    assert main(["model", "pin", "n\u00e9ant"]) == 2
     assert "error: bundle 'n\\xe9ant' was not found" in written.getvalue().decode("ascii")

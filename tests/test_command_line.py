@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from monai_retina_gen.__main__ import COMMANDS, main
+from monai_retina_gen.__main__ import COMMANDS, MODEL_COMMANDS, main
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import load_datalist
+
+ALL = [*COMMANDS, *(f"model {name}" for name in MODEL_COMMANDS)]
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -21,14 +23,14 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL)
 def test_help_has_an_example_that_can_be_copied(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(command, capsys)
     assert "\nexample:" in text
-    assert f"python -m monai_retina_gen {command}" in text.split("\nexample:")[1].split("\n\n")[0]
+    assert f"monai-retina-gen {command}" in text.split("\nexample:")[1].split("\n\n")[0]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL)
 def test_every_option_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = help_of(command, capsys).split("\noptions:")[1].splitlines()
     options = [i for i, line in enumerate(lines) if line.startswith("  -")]
@@ -49,7 +51,7 @@ def test_the_overview_names_all_commands_without_loading_torch() -> None:
     assert done.returncode == 0, done.stderr
     named = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "]
     assert named == list(COMMANDS)
-    assert "\nexample: python -m monai_retina_gen demo\n" in done.stdout
+    assert "\nexample: monai-retina-gen demo\n" in done.stdout
 
 
 def test_an_unknown_command_is_an_error_that_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,3 +138,15 @@ def test_columns_of_a_table_by_their_names(tmp_path: Path, phantom_folder: Path)
     found = [item for section in ("training", "validation", "test") for item in loaded[section]]
     assert {(item["image"], item["grade"]) for item in found} == {(item["image"], item["grade"]) for item in items}
     assert loaded["patients"] == "known"
+
+
+def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("monai_retina_gen.zoo.pinning.find_bundle", lambda name: int("a bug"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        main(["model", "pin", str(tmp_path)])
+
+
+def test_files_that_the_system_refuses_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["model", "search-grader", "--datalist", "d", "--out", str(tmp_path)]
+    assert main([*words, "--settings", str(tmp_path / "none.json")]) == 2
+    assert capsys.readouterr().err.startswith("error: [Errno 2] No such file")

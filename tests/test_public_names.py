@@ -17,13 +17,15 @@ FILE = Path(__file__).with_name("public_names.txt")
 
 def public_names() -> list[str]:
     """`module.name` of everything in `__all__` of the package and its rooms, and the commands."""
-    from monai_retina_gen.__main__ import COMMANDS
+    from monai_retina_gen.__main__ import COMMANDS, MODEL_COMMANDS
 
     names = []
     for module in ("monai_retina_gen", *(f"monai_retina_gen.{room}" for room in ROOMS)):
         exported = importlib.import_module(module).__all__
         names += [f"{module}.{name}" for name in exported]
-    return sorted([*names, *(f"python -m monai_retina_gen {name}" for name in COMMANDS)])
+    return sorted(
+        [*names, *(f"monai-retina-gen {name}" for name in (*COMMANDS, *(f"model {m}" for m in MODEL_COMMANDS)))]
+    )
 
 
 def test_public_names_are_listed() -> None:
@@ -41,7 +43,7 @@ def test_public_names_exist_and_are_documented() -> None:
     """`__all__` tells the truth, and what is public and made by us has a docstring."""
     missing = []
     for name in public_names():
-        if not name.startswith("python "):
+        if not name.startswith("monai-retina-gen "):
             module, _, attribute = name.rpartition(".")
             value = getattr(importlib.import_module(module), attribute)
             is_ours = inspect.isclass(value) or inspect.isfunction(value)

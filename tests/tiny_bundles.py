@@ -9,8 +9,8 @@ from typing import Any
 
 from monai.bundle import run
 
-from monai_retina_gen.apps.lesion_bank import install_lesion_bank
 from monai_retina_gen.data import build_lesion_bank, load_datalist
+from monai_retina_gen.generators.bundle_parts import install_lesion_bank
 from monai_retina_gen.zoo.pinning import pin
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -1,1 +1,1 @@
-"""What a person runs: each module is a command, with `add_parser`, `run`, and a plain function for Python."""
+"""What a person runs: each module is a command, which parses, calls one function of the package, and prints."""

@@ -1,32 +1,36 @@
-"""One voice for the help of all commands: options that they share, defaults, and examples that can be copied."""
+"""One grammar for all commands: options that they share, defaults that help states, and examples that can be copied.
+
+A list of photographs is `--datalist DATALIST[:SECTION]`, a network is a bundle's name or folder or `BUNDLE:CONFIG`, and
+several values of an option follow each other with spaces between them.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from typing import Any
 
 from monai_retina_gen.arguments import check_whole
 
-__all__ = ["CommandParser"]
+__all__ = ["CommandParser", "json_mapping"]
 
-SHARED_OPTIONS = {
-    "--device": "where to compute: cpu, cuda or cuda:1",
-    "--seed": "seed of all random numbers",
-    "--batch-size": "images at a time",
-    "--image-size": "side of the images in pixels",
-    "--preset": "settings to start from",
-    "--section": "section of the datalist",
-    "--seeds": "trainings of every arm",
-    "--steps": "steps of every training",
-    "--epochs": "epochs of the training",
-    "--max-epochs": "epochs of every training",
-    "--learning-rate": "learning rate of every training",
-    "--bank-size": "generated images per grade",
-    "--gate": "label: keep only images that keep their label",
-    "--blend": "ratio and delta bring over what the edit changes, replace takes the image of the generator",
+SHARED: dict[str, dict[str, Any]] = {
+    "--datalist": {"help": "datalist, data set name or folder"},
+    "--dataset-dir": {"help": "folder of a named data set"},
+    "--generator": {"help": "bundle name or folder, or BUNDLE:CONFIG"},
+    "--images": {"metavar": "DIR", "help": "folder made by `expand`, judged instead of samples"},
+    "--out": {"required": True, "help": "folder to write, or to go on with"},
+    "--graders": {"nargs": "+", "help": "BUNDLE or BUNDLE:CONFIG"},
+    "--device": {"default": "cpu", "help": "where to compute: cpu, cuda or cuda:1"},
+    "--seed": {"type": int, "default": 0, "help": "seed of all random numbers"},
+    "--batch-size": {"type": int, "help": "images at a time"},
+    "--image-size": {"type": int, "help": "side of the images in pixels"},
+    "--preset": {"help": "settings to start from"},
+    "--lesions": {"nargs": "+", "help": "of ma, he, ex, se"},
+    "--gate": {"choices": ["label", "none"], "help": "label: keep only images that keep their label"},
 }
-
+"""What options mean in every command that has them."""
 
 FROM_ZERO = ("--seed", "--cross-validation", "--rank", "--segment-side", "--min-area", "--steps")
 """Whole numbers that may be 0: all others count something and are at least 1."""
@@ -35,15 +39,15 @@ FROM_ZERO = ("--seed", "--cross-validation", "--rank", "--segment-side", "--min-
 class CommandParser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` whose options state their defaults, and whose `example: ...` is not wrapped.
 
-    Options that several commands have (`--device`, `--seed`, ...) need no help text of their own. Subcommands are of
-    this class as well. Whole numbers are at least 1, those of `FROM_ZERO` at least 0.
+    Options that several commands have (`--device`, `--seed`, ...) need nothing but their name. Subcommands are of this
+    class as well. Whole numbers are at least 1, those of `FROM_ZERO` at least 0.
 
     Args:
         kwargs: as for `argparse.ArgumentParser`.
 
     Examples:
         >>> parser = CommandParser(prog="draw", epilog="example: draw --seed 3")
-        >>> _ = parser.add_argument("--seed", type=int, default=0)
+        >>> parser.shared("--seed")
         >>> for line in parser.format_help().splitlines()[-3:]:
         ...     print(line)
           --seed SEED  seed of all random numbers (default 0)
@@ -54,14 +58,34 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"formatter_class": _ExampleFormatter, **kwargs})
 
-    def add_argument(self, *names: Any, **kwargs: Any) -> argparse.Action:
-        least = kwargs.pop("least", 0 if names[0] in FROM_ZERO else 1)
+    def describe(self, description: str, example: str) -> None:
+        """Say what the command does, with an example (without the program's name)."""
+        self.description, self.epilog = description, f"example: {self.prog.split()[0]} {example}"
+
+    def shared(self, *names: str) -> None:
+        """Add options as `SHARED` describes them."""
+        for name in names:
+            self.add_argument(name)
+
+    def add_argument(self, *names: Any, group: Any = None, **kwargs: Any) -> argparse.Action:
+        kwargs = {**SHARED.get(names[0], {}), **kwargs}
         if kwargs.get("type") is int:
-            kwargs["type"] = _whole_from(least)
-        text = kwargs.get("help") or SHARED_OPTIONS.get(names[0])
-        if text:
-            kwargs["help"] = _with_default(text, kwargs.get("default"))
-        return super().add_argument(*names, **kwargs)
+            kwargs["type"] = _whole_from(0 if names[0] in FROM_ZERO else 1)
+        if kwargs.get("help"):
+            kwargs["help"] = _with_default(kwargs["help"], kwargs.get("default"))
+        add: Callable[..., argparse.Action] = super().add_argument if group is None else group.add_argument
+        return add(*names, **kwargs)
+
+
+def json_mapping(text: str) -> dict[Any, Any]:
+    """An option's value in JSON, as `type=` of an option."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} came, a mapping such as {{"1": {{"2": 120}}}} is wanted')
+    return found
 
 
 def _whole_from(least: int) -> Callable[[str], int]:
@@ -79,7 +103,7 @@ def _with_default(text: str, default: Any) -> str:
     if default is None or isinstance(default, bool) or argparse.SUPPRESS in (default, text) or "default" in text:
         return text
     shown = " ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
-    return f"{text} (default {shown.replace('%', '%%')})"
+    return f"{text} (default {shown.replace('%', '%%')})" if shown else text
 
 
 class _ExampleFormatter(argparse.HelpFormatter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import (
     SECTIONS,
     Datalist,
@@ -16,22 +17,19 @@ from monai_retina_gen.data import (
 )
 from monai_retina_gen.data.known_sets import read_standard_csv
 
-__all__ = ["add_parser"]
+__all__ = ["add_options", "run"]
 
-EXAMPLES = """example:
-  python -m monai_retina_gen datalist folder my_photographs --out my.json
-  python -m monai_retina_gen datalist grades.csv images --columns image=file "grade=DR grade" --out my.json
-  python -m monai_retina_gen datalist aptos2019 ~/aptos --out aptos.json"""
+EXAMPLES = """datalist folder my_photographs --out my.json
+  monai-retina-gen datalist grades.csv images --columns image=file "grade=DR grade" --out my.json
+  monai-retina-gen datalist aptos2019 ~/aptos --out aptos.json"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_options(parser: CommandParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "datalist",
-        description="Opens and checks the photographs of a data set and writes its datalist in MONAI's form, split by "
-        "photograph or patient.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES,
+    parser.describe(
+        "Opens and checks the photographs of a data set and writes its datalist in MONAI's form, split by photograph "
+        "or patient.",
+        EXAMPLES,
     )
     parser.add_argument(
         "name",
@@ -59,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Write the datalist and print its counts."""
     datalist = _read(args)
     if not args.no_check:
@@ -72,7 +70,6 @@ def run(args: argparse.Namespace) -> int:
     if "classes" in datalist:
         print(f"classes by number: {', '.join(f'{i} {name}' for i, name in enumerate(datalist['classes']))}")
     print(f"wrote {args.out} (patients {datalist['patients']})")
-    return 0
 
 
 def _read(args: argparse.Namespace) -> Datalist:

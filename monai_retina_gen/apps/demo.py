@@ -1,198 +1,46 @@
-"""`demo`: lesions painted on healthy eyes, what the label gate says of them, and samples of every generator.
-
-Nothing is trained and no data are needed: the shipped bundles draw the eyes, or `--images` names photographs.
-`--train` goes the whole way instead: see `demo_training`.
-"""
+"""`demo`: lesions painted on healthy eyes, the gate's verdicts, and samples of every generator, on one page."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
+from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.evidence.demo.demo import NEXT, demo
+from monai_retina_gen.evidence.demo.training import print_table, train_demo
 
-from monai_retina_gen.apps.demo_training import print_table, train_demo
-from monai_retina_gen.apps.segment import find_images
-from monai_retina_gen.data import write_image
-from monai_retina_gen.data.atomic_file import write_atomically
-from monai_retina_gen.data.mask_picture import draw_masks
-from monai_retina_gen.editing import LabelGate
-from monai_retina_gen.errors import BundleNotFoundError
-from monai_retina_gen.evidence.report.html import Cell, figure, page, paragraph, section, table, warnings
-from monai_retina_gen.evidence.report.sheets import labelled_rows
-from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator, load_generator
-from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
-from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
-
-__all__ = ["add_parser", "demo"]
-
-logger = logging.getLogger(__name__)
-DRAWER = "retina_drgan"
-SAMPLED = (DRAWER, "retina_vae", "retina_stylegan3", "retina_wgan_gp", "retina_wgan")
-GRADES, SIZE, EYES = (1, 2, 3), 256, 2
-CAUTION = (
-    "Nothing here is for clinical use: painted eyes are not patients, and a label that was asked for is no diagnosis."
-)
+__all__ = ["add_options", "run"]
 
 
-def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: str = "cpu") -> dict[str, Any]:
-    """Paint lesions on healthy eyes, sample every generator, and write `out/demo.html`.
-
-    Args:
-        out: folder of the page and its pictures.
-        images: photographs of healthy eyes, or folders of them, of which the first two are taken; eyes drawn by
-            `retina_drgan` where none are named.
-        seed: of the drawn eyes and of the lesions.
-        device: where the networks run.
-
-    Returns:
-        `painted` (a row an eye and grade: what the gate says) and `costs` (a row a generator), as on the page.
-
-    Raises:
-        BundleNotFoundError: if a bundle that paints, draws or judges is not found.
-        ImageValueError: for photographs that cannot be painted.
-    """
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    painter, costs = load_generator(DRAWER, device=device), list[list[Cell]]()
-    names, canvases, masks = _photographs(images) if images else _drawn(painter, seed)
-    rows, pictures = [], []
-    for i, name in enumerate(names):
-        logger.info("painting %s", name)
-        eye, own = canvases[i : i + 1].to(device), {key: mask[i : i + 1] for key, mask in masks.items()}
-        batch, seconds = _painted(painter, eye, own, seed)
-        costs += [[DRAWER, f"painting, grades {GRADES[0]}-{GRADES[-1]} on one eye, {SIZE} px", seconds / len(GRADES)]]
-        rows += _verdicts(name, batch)
-        write_image(folder / f"painted_{i}.png", _sheet(eye, batch))
-        pictures.append(figure(folder / f"painted_{i}.png", f"{name} | painted to the grade at its left | lesions"))
-    samples = _samples(folder, seed, device, costs)
-    write_atomically(folder / "demo.html", _page(rows, pictures, samples, costs))
-    return {"painted": rows, "costs": costs}
-
-
-def _drawn(drawer: RetinaGenerator, seed: int) -> tuple[list[str], Tensor, dict[str, Tensor]]:
-    """Healthy eyes that are nobody's, with the masks that they were drawn from."""
-    eyes = drawer.sample([0] * EYES, seeds=range(seed, seed + EYES))
-    assert eyes.masks is not None  # retina_drgan draws from masks
-    return [f"drawn eye {i + 1}" for i in range(EYES)], eyes.image, dict(eyes.masks)
-
-
-def _photographs(images: Sequence[str]) -> tuple[list[str], Tensor, dict[str, Tensor]]:
-    paths = [Path(item["image"]) for item in find_images(images)[:EYES]]
-    load, crop = LoadFundus(), CropToFieldOfView(size=SIZE)
-    return [path.name for path in paths], torch.stack([crop(load(path)).as_tensor() for path in paths]), {}
-
-
-def _painted(painter: RetinaGenerator, eye: Tensor, own: dict[str, Tensor], seed: int) -> tuple[GeneratedBatch, float]:
-    n, start = len(GRADES), time.perf_counter()
-    masks = {name: mask.expand(n, -1, -1, -1) for name, mask in own.items()} or None
-    canvas, seeds = eye.expand(n, -1, -1, -1), range(seed, seed + n)
-    batch = painter.synthesize(masks, list(GRADES), seeds=seeds, canvas=canvas)
-    return batch, time.perf_counter() - start
-
-
-def _verdicts(name: str, batch: GeneratedBatch) -> list[list[Cell]]:
-    """A row a painting: what was asked, what the graders see, and whether the gate lets it pass."""
-    gate, grades = LabelGate(), list(GRADES)
-    verdict, found = gate.check(batch.image, grades), gate.probabilities(batch.image)
-    return [
-        [name, grade, int(seen.argmax()), float(seen[grade]), record.options.get("refused") or reason or "passes"]
-        for grade, seen, reason, record in zip(grades, found, verdict.reasons, batch.records, strict=True)
-    ]
-
-
-def _sheet(eye: Tensor, batch: GeneratedBatch) -> Tensor:
-    assert batch.masks is not None  # paintings come with theirs
-    lesions = draw_masks(batch.masks)
-    rows = [(f"grade {g}", torch.cat([eye, batch.image[i : i + 1], lesions[i : i + 1]])) for i, g in enumerate(GRADES)]
-    return labelled_rows([(words, images.cpu()) for words, images in rows], columns=3, tile=SIZE)
-
-
-def _samples(folder: Path, seed: int, device: str, costs: list[list[Cell]]) -> list[str]:
-    """One row a generator that is at hand, one sample a grade; adds what each cost."""
-    rows = []
-    for name in SAMPLED:
-        try:
-            bundle = find_bundle(name, download=False)
-        except BundleNotFoundError:
-            continue
-        if not (bundle / CHECKPOINT).is_file():  # configurations alone
-            continue
-        logger.info("sampling %s", name)
-        generator = load_generator(bundle, device=device)
-        grades = [grade for grade in range(generator.num_classes) if grade not in generator.missing_grades]
-        start = time.perf_counter()
-        images = generator.sample(grades, seeds=range(seed, seed + len(grades))).image.cpu()
-        size = f"{generator.image_size} px"
-        costs.append([name, f"sample, {size}", (time.perf_counter() - start) / len(grades)])
-        rows.append((f"{name}\n{size}\ngrades {grades[0]} to {grades[-1]}", images))
-    if not rows:
-        return [paragraph(f"No generator found in {', '.join(map(str, bundle_search_path()))}.")]
-    write_image(folder / "samples.png", labelled_rows(rows, columns=5, tile=128))
-    return [figure(folder / "samples.png", "One sample a grade; generators of 64 px are shown enlarged")]
-
-
-def _page(rows: Sequence[Sequence[Cell]], painted: list[str], samples: list[str], costs: list[list[Cell]]) -> str:
-    said = ["eye", "grade asked", "graders say", "probability of the grade asked", "label gate"]
-    spent = [[name, what, f"{seconds:.2f} s"] for name, what, seconds in costs]
-    return page(
-        "monai_retina_gen: what it makes",
-        [
-            warnings([CAUTION]),
-            section("Lesions painted on healthy eyes", *painted, table(said, rows)),
-            section("Samples of each generator", *samples),
-            section("Time per image", table(["generator", "what", "time"], spent)),
-            section("Next, with your own photographs in folders named 0 to 4", *map(paragraph, NEXT)),
-        ],
-    )
-
-
-NEXT = (
-    "python -m monai_retina_gen datalist folder PHOTOGRAPHS --out my.json",
-    "python -m monai_retina_gen demo --images PHOTOGRAPHS/0",
-    f"python -m monai_retina_gen expand --datalist my.json --generator {DRAWER} --balance --out bank",
-)
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_options(parser: CommandParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "demo",
-        description="Paints lesions on healthy eyes and samples every generator: one page, nothing is trained.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  python -m monai_retina_gen demo --images photographs/0\n"
-        "  python -m monai_retina_gen demo --train --data idrid --dataset-dir ~/idrid",
+    parser.describe(
+        "Paints lesions on healthy eyes and samples every generator: one page, nothing is trained.",
+        "demo --images photographs/0\n  monai-retina-gen demo --train --datalist idrid --dataset-dir ~/idrid",
     )
-    parser.add_argument("--out", default="retina_demo", help="folder to write (default %(default)s)")
+    parser.add_argument("--out", required=False, default="retina_demo")
     parser.add_argument("--images", nargs="+", default=[], help="photographs of healthy eyes, or folders of them")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--train", action="store_true", help="train a small generator, and graders with and without its images, instead"
-    )
-    parser.add_argument("--data", help="of --train: datalist, data set name or folder (default: phantoms)")
-    parser.add_argument("--dataset-dir", help="folder of a named data set")
-    parser.add_argument("--image-size", type=int, default=64, help="of --train: side in pixels: 64, 128 or 256")
-    parser.add_argument("--vae-epochs", type=int, default=25, help="of --train: epochs of the generator")
-    parser.add_argument("--grader-epochs", type=int, default=12, help="of --train: epochs of each grader")
-    parser.add_argument("--seeds", type=int, default=2, help="of --train: graders per arm")
+    parser.shared("--seed", "--device")
+    group = parser.add_argument_group("train a small generator, and graders with and without its images, instead")
+    group.add_argument("--train", action="store_true", help="do so")
+    parser.add_argument("--datalist", group=group, help="datalist, data set name or folder (default: phantoms)")
+    parser.add_argument("--dataset-dir", group=group)
+    parser.add_argument("--image-size", group=group, type=int, default=64, help="side in pixels: 64, 128 or 256")
+    parser.add_argument("--vae-epochs", group=group, type=int, default=25, help="epochs of the generator")
+    parser.add_argument("--grader-epochs", group=group, type=int, default=12, help="epochs of each grader")
+    parser.add_argument("--seeds", group=group, type=int, default=2, help="graders per arm")
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Run the demo and say where to look."""
     started = time.monotonic()
     if args.train:
-        options = ("data", "dataset_dir", "image_size", "vae_epochs", "grader_epochs", "seeds", "device")
+        options = ("datalist", "dataset_dir", "image_size", "vae_epochs", "grader_epochs", "seeds", "device")
         print_table(train_demo(args.out, **{name: getattr(args, name) for name in options}))
     else:
         demo(args.out, images=args.images, seed=args.seed, device=args.device)
     written = Path(args.out) / ("report.html" if args.train else "demo.html")
     print(f"{written} ({time.monotonic() - started:.0f} s)")
     print("\n".join(("next, with your own photographs in folders named 0 to 4:", *(f"  {line}" for line in NEXT))))
-    return 0

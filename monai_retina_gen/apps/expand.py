@@ -5,57 +5,45 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from monai_retina_gen.apps.expand_counts import asked_counts
-from monai_retina_gen.data import (
-    MASK_KEYS,
-    Item,
-    LabelGrades,
-    build_lesion_bank,
-    load_datalist,
-)
+from monai_retina_gen.apps.command_parser import CommandParser, json_mapping
+from monai_retina_gen.data import MASK_KEYS, Item, LabelGrades, build_lesion_bank, grade_of, load_datalist
 from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.engines.sharing import by_first, in_all_processes
-from monai_retina_gen.generators import load_generator
+from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import items_sha256
-from monai_retina_gen.transforms.expansion.folder import (
-    BANK,
-    BANK_OF,
-    check_request,
-    expand,
-)
+from monai_retina_gen.transforms.expansion.counts import counts_to_balance
+from monai_retina_gen.transforms.expansion.folder import BANK, BANK_OF, check_request, expand
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_options", "run"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_options(parser: CommandParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "expand",
-        description="Generates images for the grades of a datalist. Stopped, it goes on where it was.",
-        epilog="example: python -m monai_retina_gen expand --datalist D --generator retina_vae --balance --out bank",
+    parser.describe(
+        "Generates images for the grades of a datalist. Stopped, it goes on where it was.",
+        "expand --datalist my.json --generator retina_vae --balance --out bank",
     )
     parser.add_argument("--datalist", help="datalist, data set name or folder whose training grades are filled up")
-    parser.add_argument("--dataset-dir", help="folder of a named data set")
+    parser.shared("--dataset-dir")
     parser.add_argument("--label-key", default="grade", help="key or column of the grade in the datalist")
     parser.add_argument("--grade-map", help="binary or referable: balance these labels; their images have their grades")
     parser.add_argument(
         "--label-grades",
-        metavar="JSON",
-        help="photographs by grade of each label, where a datalist has labels alone: "
+        type=json_mapping,
+        help="JSON: photographs by grade of each label, where a datalist has labels alone: "
         '\'{"0": 0, "1": {"2": 120, "3": 40, "4": 30}}\'',
     )
-    parser.add_argument("--generator", required=True, help="bundle name or folder")
-    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--generator", required=True)
+    parser.shared("--out")
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--balance", action="store_true", help="fill every grade up to the largest")
-    group.add_argument("--per-grade", type=int, help="this many images of every grade")
-    group.add_argument("--counts", help="images per grade, as 2:100,3:200")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--per-grade", group=group, type=int, help="this many images of every grade")
+    group.add_argument("--counts", nargs="+", metavar="GRADE:NUMBER", help="images per grade, as 2:100 3:200")
+    parser.shared("--seed")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument(
-        "--gate", choices=["label", "none"], default="label", help="keep only images that keep their label (default)"
-    )
+    parser.add_argument("--gate", default="label")
     parser.add_argument(
         "--masks", metavar="DATALIST", help="make images from masks: of the training photographs of this datalist"
     )
@@ -67,17 +55,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--lesion-bank",
         metavar="FILE",
-        help="lesions to compose (lesion-bank writes one); made from --masks by default; `own`: each photograph's own",
+        help="lesions to compose (`model lesion-bank` writes one; default: made from --masks; `own`: each "
+        "photograph's own)",
     )
-    parser.add_argument("--device", default="cpu")
+    parser.shared("--device")
     parser.set_defaults(run=run)
 
 
 @in_all_processes
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Work out the counts and expand."""
     generator = load_generator(args.generator, device=args.device)
-    counts, label_grades = asked_counts(args, generator)
+    counts, label_grades = _counts(args, generator)
     masks, canvas = (_training_items(args, source) for source in (args.masks, args.canvas))
     labels = None if label_grades is None else LabelGrades(label_grades)
     check_request(generator, counts, labels, args.seed, args.batch_size, masks, canvas)
@@ -97,7 +86,31 @@ def run(args: argparse.Namespace) -> int:
     )
     what = "label" if label_grades else "grade"
     print(f"{folder}: {sum(counts.values())} images asked for, by {what} {counts}; datalist {folder / 'datalist.json'}")
-    return 0
+
+
+def _counts(args: argparse.Namespace, generator: RetinaGenerator) -> tuple[dict[int, int], dict[Any, Any] | None]:
+    """Counts by grade or label that the command line asks for, and what the labels stand for."""
+    if args.label_grades is not None:
+        LabelGrades(args.label_grades)  # says what is wrong
+    if args.counts:
+        return _pairs(args.counts), args.label_grades
+    if args.per_grade is not None:
+        grades = sorted(set(range(generator.num_classes)) - generator.missing_grades)
+        return dict.fromkeys(args.label_grades or grades, args.per_grade), args.label_grades
+    if not args.datalist:
+        raise ValueError("--balance needs --datalist: the grades that are to be balanced")
+    items = load_datalist(
+        args.datalist, args.dataset_dir, require_grade=True, label_key=args.label_key, grade_map=args.grade_map
+    )["training"]
+    return counts_to_balance(items, generator.num_classes, label_key=args.label_key, label_grades=args.label_grades)
+
+
+def _pairs(words: Sequence[str]) -> dict[int, int]:
+    try:
+        pairs = [word.split(":") for word in words]
+        return {grade_of(grade, "--counts"): int(number) for grade, number in pairs}
+    except ValueError:
+        raise ValueError(f"--counts {' '.join(words)}: want GRADE:NUMBER pairs such as 2:100 3:200") from None
 
 
 def _training_items(args: argparse.Namespace, source: str | None) -> list[Item] | None:

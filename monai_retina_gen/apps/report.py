@@ -1,48 +1,95 @@
-"""`report`: one self-contained HTML page from what the other commands wrote."""
+"""`report`: one HTML page of results; the blinded page for clinicians, and the score of their answers."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from monai_retina_gen.evidence.evaluation.image_sets import read_section
+from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.data import icdr_grade, write_json
+from monai_retina_gen.data.sampling import spread
+from monai_retina_gen.evidence.evaluation.image_sets import generated_images, photographs, read_section
+from monai_retina_gen.evidence.report.reader_score import read_answers, read_key, score_answers
+from monai_retina_gen.evidence.report.reader_study import KEY, SCORE, reader_study
 from monai_retina_gen.evidence.report.report_page import SECTIONS, report, sample_rows
 from monai_retina_gen.generators import load_generator
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_options", "run"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_options(parser: CommandParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "report",
-        description="Puts any of evaluation, audit, label check, study, reader study and training log on one page.",
-        epilog="example: python -m monai_retina_gen report --evaluation eval/metrics.json --audit audit/audit.json "
-        "--out report.html",
+    parser.describe(
+        "Puts what the other commands wrote on one page that opens without a network. With --blind it writes the page "
+        "on which a clinician says real or generated, and its key; with --score it scores the exported answers.",
+        "report --evaluation eval/metrics.json --audit audit/audit.json --out report.html\n"
+        "  monai-retina-gen report --blind 100 --images bank --datalist idrid.json --out readers\n"
+        "  monai-retina-gen report --score answers.csv --key readers/key.csv --out readers",
     )
     parser.add_argument("--evaluation", metavar="JSON", help="metrics.json of `evaluate`")
     parser.add_argument("--audit", metavar="JSON", help="audit.json of `audit`")
-    parser.add_argument("--label-check", metavar="JSON", help="label_check.json of `label-check`")
+    parser.add_argument("--label-check", metavar="JSON", help="label_check.json of `evaluate --labels`")
     parser.add_argument("--study", metavar="JSON", help="study.json of `study`, in its folder")
-    parser.add_argument("--readers", metavar="JSON", help="score.json of `reader-study --score`")
+    parser.add_argument("--readers", metavar="JSON", help="score.json of `report --score`")
     parser.add_argument("--training", metavar="LOG", help="TensorBoard folder or file, or a CSV log")
-    parser.add_argument("--generator", help="bundle whose samples are shown by grade; needs --datalist")
-    parser.add_argument("--datalist", help="DATALIST[:SECTION] with the photographs beside them (section: validation)")
-    parser.add_argument("--dataset-dir", help="folder of a named data set")
-    parser.add_argument("--out", required=True, help="HTML file to write")
+    parser.add_argument("--generator", help="its samples are shown by grade, or to readers: bundle name or folder")
+    parser.add_argument("--datalist", help="DATALIST[:SECTION] with the photographs beside them (validation; test)")
+    parser.shared("--dataset-dir")
+    parser.add_argument("--out", required=True, help="HTML file to write; a folder with --blind and --score")
     parser.add_argument("--title", default="Generated retinal photographs: the evidence", help="title of the page")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.shared("--seed")
+    readers = parser.add_argument_group("readers")
+    parser.add_argument("--blind", group=readers, type=int, metavar="N", help="images in all, half of them generated")
+    parser.add_argument("--images", group=readers, help="folder made by `expand`, shown instead of samples")
+    parser.add_argument("--score", group=readers, nargs="+", metavar="CSV", help="answers exported by readers")
+    parser.add_argument("--key", group=readers, metavar="CSV", help="key.csv of the blinded page")
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write the page."""
-    if bool(args.generator) != bool(args.datalist):
-        raise ValueError("--generator and --datalist go together: samples are shown beside photographs")
-    samples = _samples(args) if args.generator else None
-    parts = {name: getattr(args, name) for name in SECTIONS if getattr(args, name)}
-    print(f"wrote {report(parts, out=args.out, training=args.training, samples=samples, title=args.title)}")
-    return 0
+def run(args: argparse.Namespace) -> None:
+    """Write a page, or score answers."""
+    if args.score:
+        _score(args)
+    elif args.blind is not None:
+        _blind(args)
+    else:
+        if bool(args.generator) != bool(args.datalist):
+            raise ValueError("--generator and --datalist go together: samples are shown beside photographs")
+        samples = _samples(args) if args.generator else None
+        parts = {name: getattr(args, name) for name in SECTIONS if getattr(args, name)}
+        print(f"wrote {report(parts, out=args.out, training=args.training, samples=samples, title=args.title)}")
 
 
 def _samples(args: argparse.Namespace) -> bytes:
     return sample_rows(load_generator(args.generator), read_section(args.datalist, args.dataset_dir), seed=args.seed)
+
+
+def _blind(args: argparse.Namespace) -> None:
+    if not args.datalist or bool(args.images) == bool(args.generator):
+        raise ValueError("--blind wants --datalist, and one of --images and --generator")
+    if args.blind < 2:
+        raise ValueError(f"--blind is {args.blind}: at least one photograph and one generated image are wanted")
+    items = read_section(args.datalist, args.dataset_dir, default="test")
+    items = [items[i] for i in spread(len(items), args.blind - args.blind // 2)]
+    grades = [icdr_grade(item) for item in items]
+    asked = [grades[i % len(grades)] for i in range(args.blind // 2)]
+    generated = generated_images(args.images or args.generator, asked, seed=args.seed)
+    generated = generated.select(spread(len(generated), args.blind // 2))
+    page = reader_study(photographs(items, generated.size), generated, out=args.out, seed=args.seed)
+    print(f"wrote {page}: {len(items)} photographs, {len(generated)} generated images.")
+    print(f"Give the reader {page.name} alone; {KEY} holds the answers.")
+
+
+def _score(args: argparse.Namespace) -> None:
+    if not args.key:
+        raise ValueError("--key is missing: scoring needs the key.csv of the blinded page")
+    key = read_key(args.key)
+    result = score_answers([read_answers(path, key) for path in args.score], key)
+    target = Path(args.out)
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(result, target / SCORE)
+    for name, figure in result["figures"].items():
+        value = "undefined" if figure["value"] is None else f"{figure['value']:.3f}"
+        interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+        print(f"{name}: {value}{interval}")
+    print(f"wrote {target / SCORE}")

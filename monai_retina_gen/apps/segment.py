@@ -1,191 +1,37 @@
-"""`segment`: write masks of lesions, optic disc and vessels for any photographs, at each photograph's own size.
-
-Each mask is written atomically and kept where it stands: stopped at any moment and started again, the command goes on.
-"""
+"""`segment`: write masks of lesions, optic disc and vessels for any photographs, at each photograph's own size."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import torch
-from monai.data import MetaTensor
-from torch import Tensor
-from tqdm import tqdm
-
-from monai_retina_gen.apps.segment_overlay import overlay_sheet
-from monai_retina_gen.data import (
-    SECTIONS,
-    Datalist,
-    Item,
-    load_datalist,
-    photograph_names,
-    read_image,
-    read_mask,
-    save_datalist,
-    write_image,
-    write_mask,
+from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.data import Datalist, load_datalist
+from monai_retina_gen.engines import load_segmenter
+from monai_retina_gen.engines.sharing import in_all_processes
+from monai_retina_gen.transforms.segmenting.segment import (
+    DATALIST,
+    IN_SHEET,
+    OVERLAYS,
+    SUFFIXES,
+    find_images,
+    segment,
 )
-from monai_retina_gen.data.atomic_file import remove_unfinished
-from monai_retina_gen.data.combine_masks import combine_masks
-from monai_retina_gen.data.settings_file import begin_folder
-from monai_retina_gen.data.tables import IMAGE_SUFFIXES, is_image_file, warn_unread
-from monai_retina_gen.engines import FundusSegmenter, load_segmenter
-from monai_retina_gen.engines.sharing import by_first, in_all_processes, is_first, own_share
-from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.evaluation.image_sets import spread
-from monai_retina_gen.generators.content_record import segmenter_record
-from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
-from monai_retina_gen.weights import sha256_file
 
-__all__ = ["add_parser", "find_images", "segment", "segment_photograph", "with_masks"]
-
-SETTINGS, DATALIST, OVERLAYS = "segment.json", "datalist.json", "overlays.png"
-SUFFIXES = {"png": ".png", "nifti": ".nii.gz"}
-FAINTEST = 0.01  # a probability below a hundredth is written as 0: 1/255 alone could be read back as 1
-IN_SHEET = 12
+__all__ = ["add_options", "run"]
 
 
-def segment_photograph(
-    image: Tensor, segmenter: FundusSegmenter, *, soft: bool = False, allow_upsampling: bool = False
-) -> dict[str, Tensor]:
-    """Masks of one photograph, of its own size.
-
-    The photograph is cropped to the field of view and resized to the size that the network was trained at; the
-    probabilities are put back and resized before they become masks.
-
-    Args:
-        image: `(3, H, W)` in [0, 1] with metadata, as `LoadFundus` gives it.
-        segmenter: see `load_segmenter`.
-        soft: probabilities instead of masks; below 0.01 they are 0.
-        allow_upsampling: take photographs whose field of view is smaller than the network's.
-
-    Returns:
-        `(1, H, W)` float32 in [0, 1] by name of the structure.
-
-    Raises:
-        ImageValueError: for an image without a retina, or one that is too small.
-    """
-    cropper = CropToFieldOfView(size=segmenter.image_size, allow_upsampling=allow_upsampling)
-    crop = cropper(image)
-    found = segmenter.probabilities(crop.as_tensor()[None])
-    stack = MetaTensor(torch.cat([found[name][0] for name in segmenter.structures]))
-    whole = cropper.inverse(stack.copy_meta_from(crop)).as_tensor()
-    if soft:
-        planes = torch.where(whole < FAINTEST, 0.0, whole)
-    else:
-        limits = torch.tensor([segmenter.thresholds[name] for name in segmenter.structures])
-        planes = (whole >= limits[:, None, None]).float()
-    return {name: planes[[i]] for i, name in enumerate(segmenter.structures)}
-
-
-def segment(
-    datalist: Mapping[str, Any],
-    segmenter: FundusSegmenter,
-    out: str | os.PathLike[str],
-    *,
-    file_format: str = "png",
-    soft: bool = False,
-    overlays: bool = False,
-    allow_upsampling: bool = False,
-    keep_annotated: bool = False,
-    follow_grades: bool = False,
-    progress: bool = True,
-) -> Path:
-    """Write masks for all photographs of a datalist, and a datalist that names them.
-
-    Args:
-        datalist: as `load_datalist` gives it.
-        segmenter: see `load_segmenter`.
-        out: folder; made, or gone on with where it was stopped.
-        file_format: `png` or `nifti`.
-        soft: write probabilities instead of masks.
-        overlays: write a sheet of photographs with outlines.
-        allow_upsampling: see `segment_photograph`.
-        keep_annotated: the datalist names the annotated masks where an item has them (see `combine_masks`).
-        follow_grades: it leaves out lesions that an item's grade excludes.
-        progress: show a bar with the time left.
-
-    Returns:
-        The folder: `masks/<structure>/<photograph>`, `datalist.json` (all keys of the items; masks are the predicted
-        ones, also where an item had annotated ones, unless `keep_annotated`) and `overlays.png`.
-
-    Raises:
-        DatalistError: for a datalist without photographs.
-        ValueError: for another format, or a folder that was begun with other settings.
-    """
-    if file_format not in SUFFIXES:
-        raise ValueError(f"file_format={file_format!r}: want one of {', '.join(SUFFIXES)}")
-    folder, items = Path(out), [item for section in SECTIONS for item in datalist.get(section, ())]
-    if not items:
-        raise DatalistError("the datalist holds no photograph")
-    names = photograph_names([item["image"] for item in items])
-    settings = {"format": file_format, "soft": soft, "allow_upsampling": allow_upsampling}
-    by_first(lambda: begin_folder(folder, {**settings, **_contents(names, segmenter)}, name=SETTINGS))
-    files = {
-        path: {key: folder / "masks" / key / f"{name}{SUFFIXES[file_format]}" for key in segmenter.structures}
-        for path, name in names.items()
-    }
-    share, hidden = own_share(list(files.items())), not (progress and is_first())
-    for path, targets in tqdm(share, desc="segment", unit="photograph", disable=hidden):
-        if not all(target.is_file() for target in targets.values()):
-            masks = segment_photograph(LoadFundus()(path), segmenter, soft=soft, allow_upsampling=allow_upsampling)
-            for key, target in targets.items():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                write_mask(target, masks[key])
-    predicted = with_masks(datalist, files, segmenter.name)
-    if keep_annotated or follow_grades:
-        predicted = combine_masks(datalist if keep_annotated else {}, predicted, follow_grades=follow_grades)
-    by_first(lambda: _finish(folder, predicted, files if overlays else {}))
-    return folder
-
-
-def _contents(names: Mapping[str, str], segmenter: FundusSegmenter) -> dict[str, Any]:
-    photographs = {name: sha256_file(path) for path, name in names.items()}
-    return {"segmenter": segmenter_record(segmenter), "photographs": photographs}
-
-
-def _finish(folder: Path, predicted: Datalist, drawn: Mapping[str, Mapping[str, Path]]) -> None:
-    remove_unfinished(folder)  # of a run that was killed while it wrote
-    save_datalist(predicted, folder / DATALIST)
-    if drawn:
-        write_image(folder / OVERLAYS, _sheet(drawn))
-
-
-def with_masks(datalist: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]], judge: str) -> Datalist:
-    """The datalist with the files of predicted masks under their keys, and whose they are in its description."""
-    described = f"{datalist.get('description', '')} Masks predicted by {judge}, not annotated.".strip()
-    sections = {
-        section: [{**item, **{k: os.path.abspath(p) for k, p in files[item["image"]].items()}} for item in items]
-        for section in SECTIONS
-        if (items := datalist.get(section))
-    }
-    return {**{k: v for k, v in datalist.items() if k not in SECTIONS}, "description": described, **sections}
-
-
-def _sheet(files: Mapping[str, Mapping[str, Path]]) -> Tensor:
-    paths = list(files)
-    chosen = [paths[i] for i in spread(len(paths), IN_SHEET)]
-    return overlay_sheet([(read_image(p), {k: read_mask(f) for k, f in files[p].items()}) for p in chosen])
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_options(parser: CommandParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "segment",
-        description="Masks at each photograph's own size. Stopped, it goes on where it was. Not for clinical use.",
-        epilog="example: python -m monai_retina_gen segment --images photographs --out masks --overlays",
+    parser.describe(
+        "Masks at each photograph's own size. Stopped, it goes on where it was. Not for clinical use.",
+        "segment --images photographs --out masks --overlays",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--datalist", help="datalist, data set name or folder of a data set")
+    parser.add_argument("--datalist", group=source)
     source.add_argument("--images", nargs="+", metavar="PATH", help="photographs, or folders to search for them")
-    parser.add_argument("--dataset-dir", help="folder of a named data set")
-    parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--bundle", default="retina_lesion_segmentation", help="bundle of the segmenter")
-    parser.add_argument("--format", choices=sorted(SUFFIXES), default="png", help="of the masks (default png)")
+    parser.shared("--dataset-dir", "--out")
+    parser.add_argument("--segmenter", default="retina_lesion_segmentation", help="BUNDLE or BUNDLE:CONFIG")
+    parser.add_argument("--format", choices=sorted(SUFFIXES), default="png", help="of the masks")
     parser.add_argument("--soft", action="store_true", help="write probabilities instead of masks")
     parser.add_argument("--overlays", action="store_true", help=f"write {OVERLAYS}: {IN_SHEET} photographs, outlined")
     parser.add_argument("--no-flips", action="store_true", help="no average over flips: a quarter of the time")
@@ -197,18 +43,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--follow-grades", action="store_true", help="leave lesions that a photograph's grade excludes out of it"
     )
-    parser.add_argument("--device", default="cpu")
+    parser.shared("--device")
     parser.set_defaults(run=run)
 
 
 @in_all_processes
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Write the masks."""
     if args.images:
         datalist: Datalist = load_datalist({"test": find_images(args.images), "name": "photographs"})
     else:
         datalist = load_datalist(args.datalist, args.dataset_dir)
-    segmenter = load_segmenter(args.bundle, device=args.device, flips=not args.no_flips, amp=args.amp)
+    segmenter = load_segmenter(args.segmenter, device=args.device, flips=not args.no_flips, amp=args.amp)
     folder = segment(
         datalist,
         segmenter,
@@ -221,20 +67,3 @@ def run(args: argparse.Namespace) -> int:
         follow_grades=args.follow_grades,
     )
     print(f"masks of {', '.join(segmenter.structures)} in {folder}; datalist {folder / DATALIST}")
-    return 0
-
-
-def find_images(paths: Sequence[str]) -> list[Item]:
-    """The photographs that `--images` names, by file or by folder."""
-    files: list[Path] = []
-    for path in (Path(path).expanduser() for path in paths):
-        if path.is_dir():
-            inside = sorted(path.rglob("*"))
-            files += [p for p in inside if is_image_file(p)]
-            warn_unread(path, inside)
-        else:
-            files.append(path)
-    if not files:
-        raise DatalistError(f"--images {' '.join(paths)}: no photographs ({', '.join(IMAGE_SUFFIXES)}) in there")
-    names = photograph_names(str(path.absolute()) for path in files)
-    return [{"image": path, "group": name} for path, name in names.items()]

@@ -1,117 +1,141 @@
-"""`study`: does generative augmentation help a grader of retinopathy?"""
+"""`study`: do generated images help a grader of retinopathy, or synthesized pairs a segmenter of lesions?"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.apps.expand_counts import parse_label_grades
+from monai_retina_gen.apps.command_parser import CommandParser, json_mapping
 from monai_retina_gen.evidence.study.config import ARMS, SELECTIONS, StudyConfig
 from monai_retina_gen.evidence.study.presets import PRESETS
+from monai_retina_gen.evidence.study.segmentation import (
+    SEGMENTATION_ARMS,
+    SEGMENTATION_PRESETS,
+    SegmentationStudyConfig,
+    run_segmentation_study,
+)
+from monai_retina_gen.evidence.study.segmentation.smoke import smoke_pairs, smoke_synthesizer
 from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_phantoms
 from monai_retina_gen.evidence.study.study import run_study
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_options", "run"]
 
-EXAMPLE = """example:
-  python -m monai_retina_gen study --datalist aptos.json --generators retina_vae --preset cpu --out study
-  python -m monai_retina_gen study --preset smoke --out smoke      (phantoms, under two minutes)
-
-arms:
-"""
+CHOSEN_HERE = {"run", "command", "traceback", "task", "generators", "preset", "jobs"}
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_options(parser: CommandParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "study",
-        description="Trains graders in several arms for equally many steps, judges them on photographs that they never "
-        "saw, and says with intervals whether generated images helped. Stopped, it goes on where it was.",
-        epilog=EXAMPLE + "\n".join(f"  {name:16} {text}" for name, text in ARMS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser.describe(
+        "Trains graders (or segmenters) in several arms for equally many steps, judges them on photographs that they "
+        "never saw, and says with intervals whether generated images helped. Stopped, it goes on where it was.",
+        "study --datalist aptos.json --generators retina_vae --preset cpu --out study\n"
+        "  monai-retina-gen study --task segmentation --datalist idrid --dataset-dir IDRID --generators retina_drgan "
+        "--out pairs\n  monai-retina-gen study --preset smoke --out smoke      (phantoms, under two minutes)\n\n"
+        f"arms of graders:\n{_listed(ARMS)}\n\narms of segmenters:\n{_listed(SEGMENTATION_ARMS)}",
     )
     parser.add_argument(
-        "--datalist", help="datalist, data set name or folder, with a training, validation and test part"
+        "--task", choices=["grading", "segmentation"], default="grading", help="what is trained: graders or segmenters"
     )
-    parser.add_argument("--dataset-dir", help="folder of a named data set")
-    parser.add_argument("--masks", help="datalist of the same photographs with predicted masks (`segment`)")
-    parser.add_argument("--external", type=_words, help="datalists of other data sets to be judged on, by commas")
-    parser.add_argument("--generators", type=_words, default=(), help="bundle names or folders, by commas")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="cpu", help="settings to start from (default cpu)")
-    parser.add_argument("--out", required=True, help="folder to write, or to go on with")
-    parser.add_argument("--arms", type=_words, help="arms, by commas")
-    parser.add_argument("--graders", type=_words, help="backbones, by commas: resnet18, resnet50, vgg16...")
-    parser.add_argument("--init-weights", help="what graders start from: imagenet, or a file (default: nothing)")
-    parser.add_argument("--ratios", type=_numbers, help="shares of the added photographs that are generated, by commas")
-    parser.add_argument(
-        "--policies", type=_words, help="further conditions by name, by commas: edit--retina_drgan--share0.3--gated"
-    )
-    parser.add_argument("--gate", help="judges gated policies: label (default), or BUNDLE:CONFIG")
-    parser.add_argument("--severe-share", type=float, help="share of the photographs of grades 3 and 4 that are there")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (default 1); a GPU serves 6 to 8")
-    parser.add_argument("--label-key", help="key or column of the grade in the datalists (default grade)")
-    parser.add_argument("--grade-map", help="binary or referable")
-    parser.add_argument(
-        "--label-grades", metavar="JSON", help="photographs by grade of each label; see `expand --help`"
-    )
-    parser.add_argument(
-        "--selection", choices=SELECTIONS, help="average: fixed schedule (default); validation: the best epoch there"
-    )
-    parser.add_argument("--primary", metavar="CONDITION", help="what to compare with oversample, named before any run")
-    parser.add_argument(
-        "--unseen", type=_words, help="generators made without the photographs of --datalist, by commas"
-    )
-    parser.add_argument("--classic", help="recipe of the classic augmentations: default or cheng2021")
-    for name in ("seeds", "cross-validation", "image-size", "max-epochs", "batch-size", "bank-size"):
-        parser.add_argument(f"--{name}", type=int, help=_help(name))
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--device", help="cpu (default) or cuda")
+    parser.add_argument("--datalist", help="datalist, data set name or folder; annotated lesions for segmenters")
+    parser.shared("--dataset-dir")
+    parser.add_argument("--masks", metavar="DATALIST", help="the same photographs with predicted masks (`segment`)")
+    parser.add_argument("--generators", nargs="+", default=[], help="bundle names or folders, or BUNDLE:CONFIG")
+    presets = sorted({*PRESETS, *SEGMENTATION_PRESETS})
+    parser.add_argument("--preset", choices=presets, default="cpu", help="settings to start from")
+    parser.shared("--out")
+    parser.add_argument("--arms", nargs="+", help="arms, see below")
+    for name in ("seeds", "image-size", "batch-size", "bank-size"):
+        parser.add_argument(f"--{name}", type=int, **({"help": HELP[name]} if name in HELP else {}))
+    parser.add_argument("--learning-rate", type=float, help="learning rate of every training")
+    parser.add_argument("--device", default=None, help="cpu (default) or cuda")
+    _add_grading(parser.add_argument_group("graders"), parser)
+    group = parser.add_argument_group("segmenters")
+    parser.add_argument("--steps", group=group, type=int, help="steps of every training")
+    parser.add_argument("--share", group=group, type=float, help="of the drawn images that are synthesized")
     parser.set_defaults(run=run)
 
 
-def _help(name: str) -> str:
-    return {
-        "seeds": "trainings of every arm and grader; fewer than five give no verdict",
-        "cross-validation": "folds over training and validation, with another division for every seed",
-        "bank-size": "generated images per grade",
-    }.get(name, "")
+HELP = {
+    "seeds": "trainings of every arm; fewer than five give no verdict",
+    "bank-size": "generated images per grade",
+    "max-epochs": "epochs of every training",
+    "cross-validation": "folds over training and validation, with another division for every seed",
+}
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+def _add_grading(group: Any, parser: CommandParser) -> None:
+    def add(name: str, **kwargs: Any) -> None:
+        parser.add_argument(name, group=group, **kwargs)
+
+    add("--external", nargs="+", metavar="DATALIST", help="other data sets to be judged on")
+    add("--graders", help="backbones: resnet18, resnet50, vgg16...")
+    add("--init-weights", help="what graders start from: imagenet, or a file (default: nothing)")
+    add("--ratios", nargs="+", type=float, help="shares of the added photographs that are generated")
+    add("--policies", nargs="+", help="further conditions by name: edit--retina_drgan--share0.3--gated")
+    add("--gate", choices=None, help="judges gated policies: label (default), or BUNDLE:CONFIG")
+    add("--severe-share", type=float, help="share of the photographs of grades 3 and 4 that are there")
+    add("--jobs", type=int, default=1, help="trainings side by side; a GPU serves 6 to 8")
+    add("--label-key", help="key or column of the grade in the datalists (default grade)")
+    add("--grade-map", help="binary or referable")
+    add("--label-grades", type=json_mapping, help="JSON: photographs by grade of each label; see `expand --help`")
+    add("--selection", choices=SELECTIONS, help="average: fixed schedule (default); validation: the best epoch there")
+    add("--primary", metavar="CONDITION", help="what to compare with oversample, named before any run")
+    add("--unseen", nargs="+", help="generators made without the photographs of --datalist")
+    add("--classic", help="recipe of the classic augmentations: default or cheng2021")
+    for name in ("max-epochs", "cross-validation"):
+        add(f"--{name}", type=int, help=HELP[name])
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(word) for word in _words(text))
+def _listed(arms: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name:16} {text}" for name, text in arms.items())
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Run the study and print its conclusion."""
-    config, generators = _settings(args)
-    study = run_study(config, generators, jobs=args.jobs)
+    if args.task == "segmentation":
+        _run_segmentation(args)
+        return
+    generators: dict[str, Any] = {Path(source).name: source for source in args.generators}
+    if len(generators) < len(args.generators):
+        raise ValueError(f"--generators {' '.join(args.generators)}: two of them have the same name")
+    smoke = args.preset == "smoke" and not args.datalist
+    own = {"datalist": smoke_phantoms(Path(args.out) / "phantoms")} if smoke else {}
+    config = StudyConfig(**_settings(args, StudyConfig, PRESETS, own))
+    study = run_study(config, generators or ({"untrained": smoke_generator()} if smoke else {}), jobs=args.jobs)
     for line in (*study["skipped"], *study["warnings"]):
         print(line)
     print(Path(args.out, "tables", "summary.md").read_text(encoding="utf-8"))
     for name, detection in study["detection"].items():
         print(f"{name}: {detection['words']}")
     print(f"\n{study['primary']['words']}\nwrote {args.out}: study.json, tables, plots")
-    return 0
 
 
-def _settings(args: argparse.Namespace) -> tuple[StudyConfig, dict[str, Any]]:
-    values = dict(PRESETS[args.preset])
-    names = {field.name for field in fields(StudyConfig)}
-    values |= {key: value for key, value in vars(args).items() if key in names and value is not None}
-    if args.label_grades:
-        values["label_grades"] = parse_label_grades(args.label_grades)
-    generators: dict[str, Any] = {Path(source).name: source for source in args.generators}
-    if len(generators) < len(args.generators):
-        raise ValueError(f"--generators {','.join(args.generators)}: two of them have the same name")
-    if args.preset == "smoke" and not args.datalist:
-        values["datalist"] = smoke_phantoms(Path(args.out) / "phantoms")
-        generators = generators or {"untrained": smoke_generator()}
+def _run_segmentation(args: argparse.Namespace) -> None:
+    if len(args.generators) > 1:
+        raise ValueError(f"--generators {' '.join(args.generators)}: a study of segmenters takes one")
+    smoke = args.preset == "smoke" and not args.datalist
+    own = {"datalist": str(smoke_pairs(Path(args.out) / "phantoms"))} if smoke else {}
+    config = SegmentationStudyConfig(**_settings(args, SegmentationStudyConfig, SEGMENTATION_PRESETS, own))
+    generator = args.generators[0] if args.generators else smoke_synthesizer() if smoke else None
+    run_segmentation_study(config, generator)
+    print(Path(args.out, "summary.md").read_text(encoding="utf-8"))
+
+
+def _settings(
+    args: argparse.Namespace, kind: type, presets: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    if args.preset not in presets:
+        raise ValueError(f"--preset {args.preset}: of --task {args.task} there are {', '.join(sorted(presets))}")
+    given = {key: value for key, value in vars(args).items() if value is not None and key not in CHOSEN_HERE}
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    unknown = sorted(set(given) - {field.name for field in fields(kind)})
+    if unknown:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in unknown)
+        raise ValueError(f"{options}: not an option of --task {args.task}")
+    values = {**presets[args.preset], **given, **own, "preset": args.preset}
     if not values.get("datalist"):
         raise ValueError("--datalist is wanted: the photographs to train on (only the preset smoke has its own)")
-    return StudyConfig(**{**values, "preset": args.preset}), generators
+    return values

@@ -4,115 +4,79 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import download_bundle, find_bundle, read_index
 from monai_retina_gen.zoo import CheckResult, build_zoo, find_bundles, publish_zoo, verify_bundle
 from monai_retina_gen.zoo.publishing import release_address
 
-__all__ = ["add_parser"]
+__all__ = ["add_options"]
 
 FROM = "address or folder of the zoo (default: MRG_ZOO, the user's cache, the public zoo)"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_options(parser: CommandParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "zoo",
-        description="A zoo is a folder, or the same behind an address, with archives of bundles and index.json.",
-        epilog="example: python -m monai_retina_gen zoo download retina_vae --from /mirror/zoo",
+    parser.describe(
+        "A zoo is a folder, or the same behind an address, with archives of bundles and index.json.",
+        "zoo download retina_vae --from /mirror/zoo",
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add_build(actions)
-    _add_publish(actions)
-    _add_list(actions)
-    _add_download(actions)
-    _add_verify(actions)
+    actions = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (summary, description, example, add, run) in ACTIONS.items():
+        action = actions.add_parser(name, help=summary)
+        action.describe(description, f"zoo {name} {example}")
+        add(action)
+        action.set_defaults(run=run)
 
 
-def _add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "build",
-        help="pack every bundle and write the indices",
-        description="Writes <name>_v<version>.zip of every bundle, index.json and MONAI's model_info.json.",
-        epilog="example: python -m monai_retina_gen zoo build --bundles bundles --out zoo",
-    )
+def _add_build(parser: CommandParser) -> None:
     parser.add_argument("--out", required=True, help="folder to write; other versions in it stay")
-    parser.add_argument("--bundles", default="bundles", help="folder of the bundles (default %(default)s)")
+    parser.add_argument("--bundles", default="bundles", help="folder of the bundles")
     parser.add_argument("--address", help="where the archives will be found, for model_info.json")
     parser.add_argument("--replace", action="store_true", help="overwrite a version that has other content")
-    parser.set_defaults(run=_build)
 
 
-def _add_publish(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "publish",
-        help="build the zoo and upload it as a GitHub release",
-        description="Builds as `zoo build` does and uploads what the release lacks, with the token in GITHUB_TOKEN.",
-        epilog="example: python -m monai_retina_gen zoo publish OWNER/REPOSITORY --dry-run",
-    )
+def _add_publish(parser: CommandParser) -> None:
     parser.add_argument("repository", help="OWNER/NAME on GitHub")
-    parser.add_argument("--bundles", default="bundles", help="folder of the bundles (default %(default)s)")
-    parser.add_argument("--out", default="zoo", help="folder to build in; keep it (default %(default)s)")
+    parser.add_argument("--bundles", default="bundles", help="folder of the bundles")
+    parser.add_argument("--out", required=False, default="zoo", help="folder to build in; keep it")
     parser.add_argument("--dry-run", action="store_true", help="build, and upload nothing")
-    parser.set_defaults(run=_publish)
 
 
-def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "list",
-        help="what a zoo offers",
-        description="Bundles with version, size, modes, figures and the licence of their weights.",
-        epilog="example: python -m monai_retina_gen zoo list --from https://example.org/zoo",
-    )
+def _add_list(parser: CommandParser) -> None:
     parser.add_argument("--from", dest="location", help=FROM)
-    parser.set_defaults(run=_list)
 
 
-def _add_download(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "download",
-        help="install a bundle, checked against the index",
-        description="Checks size and sha256 before anything is unpacked; a broken download goes on where it stopped.",
-        epilog="example: python -m monai_retina_gen zoo download retina_vae --from /mirror/zoo",
-    )
+def _add_download(parser: CommandParser) -> None:
     parser.add_argument("name", help="of the bundle")
     parser.add_argument("--from", dest="location", help=FROM)
     parser.add_argument("--version", help="the highest by default")
     parser.add_argument("--to", help="folder to put it into (default: the user's cache, where it is found by name)")
     parser.add_argument("--replace", action="store_true", help="put a changed or other version that is there aside")
-    parser.set_defaults(run=_download)
 
 
-def _add_verify(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "verify",
-        help="check bundles as MONAI's model zoo does, and more",
-        description="Layout, metadata, version, weights, card, licences, paths; network in and out, scripting, export, "
-        "required properties; with --figures, evaluate.json on the validation photographs. All but --fast runs the "
-        "bundle's configurations: only for bundles whose author you trust.",
-        epilog="example: python -m monai_retina_gen zoo verify retina_vae --fast",
-    )
+def _add_verify(parser: CommandParser) -> None:
     parser.add_argument("bundles", nargs="*", help="names or folders (default: all in ./bundles)")
     parser.add_argument("--fast", action="store_true", help="only what reads files, and runs no code of the bundle")
     parser.add_argument("--figures", action="store_true", help="run evaluate.json, too: up to minutes a bundle")
     parser.add_argument(
         "--dataset-dir", help="photographs for --figures (default: as in train.json, in the folder MRG_DATA)"
     )
-    parser.set_defaults(run=_verify)
 
 
-def _build(args: argparse.Namespace) -> int:
+def _build(args: argparse.Namespace) -> None:
     for entry in build_zoo(
         find_bundles(Path(args.bundles)), Path(args.out), address=args.address, replace=args.replace
     ):
         print(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, {len(entry.files)} files, sha256 {entry.sha256}")
     print(f"wrote {Path(args.out) / 'index.json'} and model_info.json")
-    return 0
 
 
-def _publish(args: argparse.Namespace) -> int:
+def _publish(args: argparse.Namespace) -> None:
     address, token = release_address(args.repository), os.environ.get("GITHUB_TOKEN", "")
     if not token and not args.dry_run:
         raise ZooError("GITHUB_TOKEN is not set: want the owner's token, with the right to write contents")
@@ -121,13 +85,12 @@ def _publish(args: argparse.Namespace) -> int:
         print(
             "\n".join(f"would upload {entry.file} ({entry.bytes / 1e6:.1f} MB) if it is not there" for entry in entries)
         )
-        return 0
+        return
     print("\n".join(f"uploaded {name}" for name in publish_zoo(Path(args.out), args.repository, token=token)))
     print(f"the zoo is at {address}: PUBLIC_ZOO in monai_retina_gen/weights/zoo_download.py makes it the default")
-    return 0
 
 
-def _list(args: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> None:
     index = read_index(args.location)
     print(f"zoo at {index.location}")
     for entry in index.latest():
@@ -136,15 +99,13 @@ def _list(args: argparse.Namespace) -> int:
         figures = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in entry.figures.items()]
         print(f"  {', '.join(figures) or 'no figures'}")
         print(f"  {entry.weights_licence or 'licence of the weights not stated'}")
-    return 0
 
 
-def _download(args: argparse.Namespace) -> int:
+def _download(args: argparse.Namespace) -> None:
     folder = download_bundle(
         args.name, version=args.version, location=args.location, folder=args.to, replace=args.replace
     )
     print(f"{args.name} is at {folder}")
-    return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -162,3 +123,45 @@ def _line(result: CheckResult) -> str:
     if result.skipped:
         return f"{result.check} skipped: {result.skipped}"
     return f"{result.check} " + ("ok" if result.passed else "".join(f"\n  FAILED {p}" for p in result.problems))
+
+
+ACTIONS: dict[str, tuple[str, str, str, Callable[[CommandParser], None], Callable[[argparse.Namespace], Any]]] = {
+    "build": (
+        "pack every bundle and write the indices",
+        "Writes <name>_v<version>.zip of every bundle, index.json and MONAI's model_info.json.",
+        "--bundles bundles --out zoo",
+        _add_build,
+        _build,
+    ),
+    "publish": (
+        "build the zoo and upload it as a GitHub release",
+        "Builds as `zoo build` does and uploads what the release lacks, with the token in GITHUB_TOKEN.",
+        "OWNER/REPOSITORY --dry-run",
+        _add_publish,
+        _publish,
+    ),
+    "list": (
+        "what a zoo offers",
+        "Bundles with version, size, modes, figures and the licence of their weights.",
+        "--from https://example.org/zoo",
+        _add_list,
+        _list,
+    ),
+    "download": (
+        "install a bundle, checked against the index",
+        "Checks size and sha256 before anything is unpacked; a broken download goes on where it stopped.",
+        "retina_vae --from /mirror/zoo",
+        _add_download,
+        _download,
+    ),
+    "verify": (
+        "check bundles as MONAI's model zoo does, and more",
+        "Layout, metadata, version, weights, card, licences, paths; network in and out, scripting, export, required "
+        "properties; with --figures, evaluate.json on the validation photographs. All but --fast runs the bundle's "
+        "configurations: only for bundles whose author you trust.",
+        "retina_vae --fast",
+        _add_verify,
+        _verify,
+    ),
+}
+"""By name: summary, description, example, options and function."""

@@ -59,7 +59,7 @@ def build_lesion_bank(
 
     Args:
         items: items of a datalist with `grade` and masks (`fov`, `od` and lesions, as paths).
-        predicted: items of the same photographs with predicted masks, as `segment` and `activation-maps` write them.
+        predicted: items of the same photographs with predicted masks, of `segment` or `model activation-maps`.
         diameter: of the field of view in pixels at which pieces are kept; masks of other sizes are resized.
         min_area: smallest piece in pixels at `diameter`.
         threshold: share of a pixel from which on it is inside.
@@ -69,7 +69,7 @@ def build_lesion_bank(
         DatalistError: if no item has a grade and the mask of a lesion.
     """
     second: dict[str, Item] = {}
-    for item in predicted:  # `segment` and `activation-maps` name different masks of one photograph
+    for item in predicted:  # `segment` and `model activation-maps` name different masks of one photograph
         second[item["image"]] = {**second.get(item["image"], {}), **item}
     graded = [item for item in items if "grade" in item]
     options: dict[str, Any] = {"diameter": diameter, "min_area": min_area, "threshold": threshold}
@@ -94,7 +94,7 @@ def bank_of_eyes(eyes: Sequence[LesionBank], items: Sequence[Item]) -> LesionBan
     if not eyes:
         raise DatalistError(
             f"no photograph with a grade and a mask of {', '.join(LESION_MASKS)} among {len(items)} items; run "
-            "`python -m monai_retina_gen segment` for predicted ones"
+            "`monai-retina-gen segment` for predicted ones"
         )
     return without_outsized(LesionBank.joined(eyes))
 

@@ -20,7 +20,7 @@ def annotated_lesions(item: Mapping[Any, Any]) -> frozenset[str]:
     """The lesions that were looked for in a photograph: where one of them has no mask, the photograph shows none.
 
     The mask of any of `ma`, `he`, `ex`, `se` says that all four were annotated. Laser scars and membranes are annotated
-    each for itself, often by `activation-maps`, and say nothing of other lesions.
+    each for itself, often by `model activation-maps`, and say nothing of other lesions.
 
     Args:
         item: with masks, or their files, under the keys of lesions.

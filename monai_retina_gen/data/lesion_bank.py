@@ -128,6 +128,20 @@ class LesionBank:
             "eccentricity": np.linalg.norm(self.position - self.field[self.eye], axis=1),
         }
 
+    def summary(self) -> str:
+        """A line for every grade: its eyes, and per lesion the median number and area of an eye's pieces."""
+        lines = []
+        for grade in np.unique(self.grade):
+            rows = np.flatnonzero(self.grade == grade)
+            parts = [f"grade {grade}: {len(rows)} eyes, {int(self.annotated[rows].sum())} annotated"]
+            for number, name in enumerate(LESION_MASKS):
+                pieces = (self.kind == number) & np.isin(self.eye, rows)
+                if pieces.any():
+                    each = np.median(self.counts[rows, number].sum(1))
+                    parts.append(f"{name} {each:g} x {np.median(self.area[pieces]):g} px")
+            lines.append("; ".join(parts))
+        return "\n".join(lines)
+
     def digest(self) -> str:
         """sha256 of its content."""
         digest = hashlib.sha256(str(self.diameter).encode())
@@ -172,7 +186,7 @@ class LesionBank:
             DatalistError: if there is no such file, or it is not a bank.
         """
         if not Path(path).is_file():
-            raise DatalistError(f"{path}: no such lesion bank; make one with `python -m monai_retina_gen lesion-bank`")
+            raise DatalistError(f"{path}: no such lesion bank; make one with `monai-retina-gen model lesion-bank`")
         try:
             with np.load(path, allow_pickle=False) as stored:
                 if int(stored["format"]) != FORMAT:

@@ -15,7 +15,7 @@ from monai_retina_gen.data.grades import read_grade
 from monai_retina_gen.data.problems import Problems
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["balance_probabilities", "balanced_sampler"]
+__all__ = ["balance_probabilities", "balanced_sampler", "spread"]
 
 
 def balanced_sampler(
@@ -81,3 +81,14 @@ def balance_probabilities(counts: Mapping[Any, int]) -> dict[int, float]:
             f"counts={counts!r} has no photographs: give their number per grade, as count_grades returns it."
         )
     return {grade: 1.0 - number / largest if number else 0.0 for grade, number in numbers.items()}
+
+
+def spread(count: int, limit: int | None) -> list[int]:
+    """`limit` rows of `count`, evenly spread; all where there are no more.
+
+    Examples:
+        >>> spread(10, 3), spread(2, 5)
+        ([0, 3, 6], [0, 1])
+    """
+    wanted = count if limit is None else min(limit, count)
+    return [i * count // wanted for i in range(wanted)]

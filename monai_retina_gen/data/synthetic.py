@@ -57,7 +57,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     root = Path(folder).resolve()
     path = root / MANIFEST
     if not path.is_file():
-        raise DatalistError(f"{root} has no {MANIFEST}: make it with `python -m monai_retina_gen expand --out {root}`")
+        raise DatalistError(f"{root} has no {MANIFEST}: make it with `monai-retina-gen expand --out {root}`")
     try:
         entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["images"]
         found = [_absolute(entry, root) for entry in entries]

@@ -82,7 +82,7 @@ class GateLimits:
         if "floors" in values:
             raise ValueError(
                 "these limits are of an earlier version, whose gate judged by the probability of the label alone: make "
-                "them anew with `python -m monai_retina_gen gate`"
+                "them anew with `monai-retina-gen model gate`"
             )
         try:
             distances, excesses = (

@@ -2,7 +2,7 @@
 
 Cross-fitted graders judge each image; of an edit, a segmenter tells as well whether the vessels are left and whether
 anything changed away from the lesions. The limits come from predictions on photographs that the judging grader was
-not trained on, for a stated rate of false rejections (`python -m monai_retina_gen gate`).
+not trained on, for a stated rate of false rejections (`monai-retina-gen model gate`).
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def _load_judge(graders: str | nn.Module, limits: GateLimits | None, image_size:
     if limits is None and "gate" not in config:
         raise WeightsError(
             f"bundle {bundle}: configs/{config_name}.json has no limits under `gate`; make them with "
-            "`python -m monai_retina_gen gate`, or pass `limits`"
+            "`monai-retina-gen model gate`, or pass `limits`"
         )
     found = limits or GateLimits.from_dict(config["gate"])
     size = int(config.get("image_size", 0)) if image_size is None else image_size

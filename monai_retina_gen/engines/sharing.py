@@ -32,7 +32,7 @@ __all__ = ["by_first", "in_all_processes", "is_first", "own_share", "shared_map"
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
-Run = Callable[[argparse.Namespace], int]
+Run = Callable[[argparse.Namespace], Result]
 
 PATIENCE = timedelta(days=30)  # a share may take hours; a process that ends is noticed at once
 GRACE = 1.0  # seconds that the process which failed first has for its error before the launcher ends all
@@ -40,7 +40,7 @@ _started = itertools.count()
 _together = False
 
 
-def in_all_processes(run: Run) -> Run:
+def in_all_processes(run: Run[Result]) -> Run[Result]:
     """Decorator of a command's `run`: under `torchrun` the processes know each other while it runs.
 
     Then `--device cuda` is the GPU of its number for each process, the first process alone prints and logs, and an
@@ -48,7 +48,7 @@ def in_all_processes(run: Run) -> Run:
     """
 
     @functools.wraps(run)
-    def shared(args: argparse.Namespace) -> int:
+    def shared(args: argparse.Namespace) -> Result:
         if not _launched():
             return run(args)
         with _process_group(), _silence():

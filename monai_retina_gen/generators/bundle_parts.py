@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import LesionBank, MaskComposer
+from monai_retina_gen.data import LesionBank, MaskComposer, write_json
 from monai_retina_gen.editing.lesion_masks import SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.errors import WeightsError
@@ -19,10 +19,12 @@ from monai_retina_gen.weights import (
     pinned_sha256,
     read_inference_config,
     read_metadata,
+    save_state,
+    sha256_file,
     split_bundle_name,
 )
 
-__all__ = ["LESION_BANK", "BundleComposer", "BundleMasks", "bundle_lesion_bank"]
+__all__ = ["LESION_BANK", "BundleComposer", "BundleMasks", "bundle_lesion_bank", "install_lesion_bank"]
 
 LESION_BANK = "models/lesion_bank.pt"
 """Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""
@@ -84,7 +86,7 @@ class BundleComposer:
     def _opened(self, folder: Path) -> MaskComposer:
         bank = bundle_lesion_bank(folder)
         if bank is None:
-            raise WeightsError(f"bundle {folder} has no lesion bank: `lesion-bank --install {folder}` makes one")
+            raise WeightsError(f"bundle {folder} has no lesion bank: `model lesion-bank --bundle {folder}` makes one")
         return MaskComposer(bank)
 
 
@@ -97,3 +99,14 @@ def bundle_lesion_bank(bundle: Path, config_name: str = "inference") -> LesionBa
 
 def _bank_file(bundle: Path, config_name: str) -> str:
     return str(read_inference_config(bundle, config_name).get("lesion_bank_file", LESION_BANK))
+
+
+def install_lesion_bank(bank: LesionBank, bundle: Path) -> Path:
+    """Put the bank into a bundle and pin it in its metadata."""
+    path = bundle / LESION_BANK
+    save_state(bank.state(), path)
+    metadata = read_metadata(bundle)
+    pin = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    metadata["weights"] = metadata.get("weights", {}) | {LESION_BANK: pin}
+    write_json(metadata, bundle / "configs" / "metadata.json", sort_keys=False)
+    return path

@@ -156,7 +156,7 @@ class GANGenerator(RetinaGenerator):
         if empty:
             raise UnsupportedModeError(
                 f"generator {self.name!r} is unconditional, and curation has kept no image of grades {empty} "
-                f"(kept for 0-{self.num_classes - 1}: {counts.tolist()}). Run `python -m monai_retina_gen curate "
+                f"(kept for 0-{self.num_classes - 1}: {counts.tolist()}). Run `monai-retina-gen model curate "
                 f"--generator {self.name} --store ...` with more candidates, or pass curated=False for images of any "
                 "grade."
             )

@@ -93,6 +93,6 @@ def _refuse_forked_cuda(device: object) -> None:
         raise RuntimeError(
             f"a generator on {str(device)!r} cannot run in a forked DataLoader worker: CUDA does not survive a fork. "
             "Use the batch form after the loader (BatchGenerativeAugment or GenerativePrepareBatch), or a bank made "
-            "ahead (`python -m monai_retina_gen expand`, then bank=DIR), or ThreadDataLoader with num_workers=0, or "
+            "ahead (`monai-retina-gen expand`, then bank=DIR), or ThreadDataLoader with num_workers=0, or "
             "multiprocessing_context='spawn', or device='cpu'."
         )

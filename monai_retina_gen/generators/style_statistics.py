@@ -106,13 +106,13 @@ def load_style_statistics(bundle: str | os.PathLike[str]) -> StyleStatistics:
     pin = read_metadata(folder).get("weights", {}).get(STATISTICS)
     if pin is None or not (folder / STATISTICS).is_file():
         raise WeightsError(
-            f"bundle {folder} has no style statistics: make them with `python -m monai_retina_gen style-statistics "
+            f"bundle {folder} has no style statistics: make them with `monai-retina-gen model style-statistics "
             f"--generator {folder.name}`"
         )
     if pin.get("of") != sha256_file(folder / CHECKPOINT):
         raise WeightsError(
             f"the style statistics of {folder} belong to the weights {str(pin.get('of'))[:12]}, not to those that are "
-            "there: make them again with `python -m monai_retina_gen style-statistics`"
+            "there: make them again with `monai-retina-gen model style-statistics`"
         )
     state = load_state(folder / STATISTICS, sha256=pin["sha256"])
     return StyleStatistics(state["mean"], state["std"], int(state["count"]))

@@ -65,7 +65,7 @@ class ComposeMasks(WorkerSeeded, RandomizableTransform):
     """Compose lesion masks for an eye.
 
     Args:
-        bank: path of a lesion bank (`python -m monai_retina_gen lesion-bank`), or a `MaskComposer`.
+        bank: path of a lesion bank (`monai-retina-gen model lesion-bank`), or a `MaskComposer`.
         grades: grades to draw from, each as likely; None keeps the grade of the call.
         image_order: order of the masks' axes, see `GenerativeAugment`.
         options: arguments of `MaskComposer`: `move`, `flip`, `lesions`, ...

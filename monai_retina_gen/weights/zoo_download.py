@@ -135,7 +135,7 @@ def zoo_location(location: str | os.PathLike[str] | None = None) -> str:
     if not found:
         raise ZooUnavailableError(
             "no model zoo is known: the public one is not published yet. Name a folder or address that "
-            "`python -m monai_retina_gen zoo build` has made with --from, or in MRG_ZOO."
+            "`monai-retina-gen zoo build` has made with --from, or in MRG_ZOO."
         )
     if _is_address(found) and not found.startswith("file:"):
         check_address(found)
@@ -309,7 +309,7 @@ def _local_folder(location: str) -> Path | None:
     if not (folder / INDEX_FILE).is_file():
         raise ZooUnavailableError(
             f"{folder.absolute()} is no model zoo: it has no {INDEX_FILE}. "
-            "`python -m monai_retina_gen zoo build --out DIR` makes one."
+            "`monai-retina-gen zoo build --out DIR` makes one."
         )
     return folder
 

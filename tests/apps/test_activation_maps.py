@@ -11,10 +11,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.activation_maps import train_classifier
 from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, save_datalist, write_image
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.networks import ActivationMapClassifier
+from monai_retina_gen.transforms.segmenting.activation_maps import train_classifier
 
 COLUMNS = {"laser": "has_laser", "membrane": "has_membrane"}
 SIZE, TRAINED, TESTED = 48, 64, 24
@@ -57,7 +57,16 @@ def test_maps_find_scars_and_membranes(eyes: tuple[Path, list[dict[str, Any]], T
 def test_command(eyes: tuple[Path, list[dict[str, Any]], Tensor], tmp_path: Path, capsys: Any) -> None:
     folder, items, _ = eyes
     save_datalist(load_datalist({"training": items[:8], "test": items[8:10]}), folder / "list.json")
-    command = ["activation-maps", "--datalist", str(folder / "list.json"), "--image-size", "44", "--epochs", "1"]
+    command = [
+        "model",
+        "activation-maps",
+        "--datalist",
+        str(folder / "list.json"),
+        "--image-size",
+        "44",
+        "--epochs",
+        "1",
+    ]
     columns = [f"{name}={column}" for name, column in COLUMNS.items()]
     assert main([*command, "--columns", *columns, "--out", str(tmp_path)]) == 0
     written = load_datalist(tmp_path / "datalist.json")

@@ -12,14 +12,14 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.cross_fit import cross_fit, out_of_fold_figures
-from monai_retina_gen.apps.fold_training import FINAL
-from monai_retina_gen.apps.gate import detection, false_rejections, limits_from
-from monai_retina_gen.apps.gate_statistics import GateStatistics, load_with_lesions
 from monai_retina_gen.data import load_datalist, write_phantoms
 from monai_retina_gen.editing import GateLimits, LabelGate
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.evidence.evaluation.label_agreement import load_grader
+from monai_retina_gen.evidence.grading.cross_fit import cross_fit, out_of_fold_figures
+from monai_retina_gen.evidence.grading.fold_training import FINAL
+from monai_retina_gen.evidence.grading.gate_calibration import detection, false_rejections, limits_from
+from monai_retina_gen.evidence.grading.gate_statistics import GateStatistics, load_with_lesions
 from monai_retina_gen.weights import find_bundle, load_state, pinned_sha256, sha256_file
 
 SMALL = {"image_size": 48, "backbone": "vgg16_bn", "width": 0.0625, "init_weights": "", "max_epochs": 1}
@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_is_seen_before_training(
     def trained(*arguments: Any) -> Any:
         raise AssertionError("trained first")
 
-    monkeypatch.setattr("monai_retina_gen.apps.fold_training.train_fold", trained)
+    monkeypatch.setattr("monai_retina_gen.evidence.grading.fold_training.train_fold", trained)
     bundle = tmp_path / "read_only"
     shutil.copytree(fitted[0] / "configs", bundle / "configs")
     (bundle / "models").write_text("a file where a folder is wanted")
@@ -150,7 +150,18 @@ def test_gate_command(fitted: tuple[Path, Path, Any], phantoms: Path, tmp_path: 
     graders = f"{bundle}:cross_fitted"
     with pytest.raises(WeightsError, match="no limits under `gate`"):
         LabelGate(graders=graders).check(torch.rand(1, 3, 48, 48), [1])
-    words = ["gate", "--datalist", str(phantoms), "--graders", graders, "--segmenter", "none", "--image-size", "64"]
+    words = [
+        "model",
+        "gate",
+        "--datalist",
+        str(phantoms),
+        "--graders",
+        graders,
+        "--segmenter",
+        "none",
+        "--image-size",
+        "64",
+    ]
     assert main([*words, "--edits", "6", "--false-rejection", "0.3", "--out", str(tmp_path)]) == 0
     report = json.loads((tmp_path / "gate.json").read_text())
     assert report["out_of_fold"]["n"] == 18

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.curate import Curation, curate
-from monai_retina_gen.apps.curate_graders import GraderEnsemble
-from monai_retina_gen.apps.curate_selection import REASONS, select
 from monai_retina_gen.data import GenerationRecord, SyntheticDataset, load_datalist, read_image
+from monai_retina_gen.evidence.curation.curation import Curation, curate
+from monai_retina_gen.evidence.curation.graders import GraderEnsemble
+from monai_retina_gen.evidence.curation.selection import REASONS, select
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import photographs
 from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge
@@ -320,8 +320,17 @@ def test_bad_numbers_are_named(
 
 
 def test_command(wgan_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: Any) -> None:
-    words = ["curate", "--generator", str(wgan_bundle), "--datalist", str(phantom_list), "--out", str(tmp_path / "c")]
-    words += ["--grader", str(grader_bundle), "--extractor", str(grader_bundle), "--candidates", "8"]
+    words = ["model", "curate", "--generator", str(wgan_bundle), "--out", str(tmp_path / "c")]
+    words += [
+        "--datalist",
+        str(phantom_list),
+        "--graders",
+        str(grader_bundle),
+        "--extractor",
+        str(grader_bundle),
+        "--candidates",
+        "8",
+    ]
     words += ["--per-grade", "2", "--realism", "0", "--confidence", "0.1", "--batch-size", "8"]
     assert main(words) == 0
     printed = capsys.readouterr().out
@@ -329,5 +338,5 @@ def test_command(wgan_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp
     assert "grade 1: kept 0 of 0 candidates: 2 too few" in printed or "grade 0: kept 0 of 0" in printed
     assert "One grader" in printed
     assert "same network" in printed
-    with pytest.raises(SystemExit):
-        main([*words, "--section", "elsewhere"])
+    assert main([*words, "--datalist", f"{phantom_list}:test"]) == 2
+    assert "nothing is selected on test photographs" in capsys.readouterr().err

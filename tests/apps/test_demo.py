@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.demo import GRADES, demo
 from monai_retina_gen.data import PhantomDataset, read_image, write_image
+from monai_retina_gen.evidence.demo.demo import GRADES, demo
 
 
 @pytest.mark.slow
 def test_page_of_drawn_eyes(tmp_path: Path, bundles_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
-    monkeypatch.setattr("monai_retina_gen.apps.demo.EYES", 1)
+    monkeypatch.setattr("monai_retina_gen.evidence.demo.demo.EYES", 1)
     found = demo(tmp_path)
     assert [row[:2] for row in found["painted"]] == [["drawn eye 1", grade] for grade in GRADES]
     assert {row[0] for row in found["costs"]} == {
@@ -45,8 +45,8 @@ def test_page_of_given_photographs(tmp_path: Path, bundles_dir: Path, monkeypatc
     monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
     eye = PhantomDataset(length=1, size=288, grades=[0])[0]["image"]
     write_image(tmp_path / "eye.png", eye)
-    monkeypatch.setattr("monai_retina_gen.apps.demo.SAMPLED", ())
-    monkeypatch.setattr("monai_retina_gen.apps.demo.GRADES", (2,))
+    monkeypatch.setattr("monai_retina_gen.evidence.demo.demo.SAMPLED", ())
+    monkeypatch.setattr("monai_retina_gen.evidence.demo.demo.GRADES", (2,))
     found = demo(tmp_path / "out", images=[str(tmp_path / "eye.png")])
     assert [row[:2] for row in found["painted"]] == [["eye.png", 2]]
 
@@ -55,11 +55,11 @@ def test_page_of_given_photographs(tmp_path: Path, bundles_dir: Path, monkeypatc
 def test_training_on_given_photographs(
     phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["demo", "--train", "--data", str(phantom_folder / "datalist.json"), "--out", str(tmp_path)]
+    arguments = ["demo", "--train", "--datalist", str(phantom_folder / "datalist.json"), "--out", str(tmp_path)]
     assert main([*arguments, "--vae-epochs", "1", "--grader-epochs", "1", "--seeds", "1"]) == 0
     printed = capsys.readouterr().out
     assert "report.html" in printed
-    assert "python -m monai_retina_gen expand" in printed
+    assert "monai-retina-gen expand" in printed
     study = json.loads((tmp_path / "study" / "study.json").read_text())
     assert {row["arm"] for row in study["sets"]["test"]} == {"oversample", "sample"}
     assert "<html" in (tmp_path / "report.html").read_text()[:500]

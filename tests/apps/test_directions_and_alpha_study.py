@@ -1,4 +1,4 @@
-"""The commands `directions` and `alpha-study`, on a small untrained network and phantoms."""
+"""The commands `directions` and `evaluate --edits photographs`, on a small untrained network and phantoms."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.apps.alpha_study import AlphaSettings, alpha_study, summarise
-from monai_retina_gen.apps.directions import search_directions, store
 from monai_retina_gen.data import load_datalist
 from monai_retina_gen.editing import Directions, GateLimits, Inversion, LabelGate, load_directions
+from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study, summarise
+from monai_retina_gen.evidence.edits.directions import search_directions, store
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.weights import save_state, sha256_file

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.import_stylegan3 import import_stylegan3, infer_configuration
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.generators import load_generator, load_style_statistics
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.weights import sha256_file
+from monai_retina_gen.weights.import_stylegan3 import import_stylegan3, infer_configuration
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIXTURE = REPOSITORY.parent / "shared" / "fixtures" / "stylegan3_t32.npz"
@@ -46,13 +46,16 @@ def test_reference_network_gives_its_reference_images(tmp_path: Path) -> None:
     numbers = np.load(FIXTURE)
     state = {key[3:]: torch.from_numpy(numbers[key]) for key in numbers.files if key.startswith("sd/")}
     torch.save(state, tmp_path / "state.pt")
-    assert main(["import-stylegan3", "--weights", str(tmp_path / "state.pt"), "--out", str(tmp_path / "mine")]) == 0
+    assert (
+        main(["model", "import-stylegan3", "--weights", str(tmp_path / "state.pt"), "--out", str(tmp_path / "mine")])
+        == 0
+    )
     generator = load_generator(tmp_path / "mine")
     with torch.no_grad():
         image = generator.network(torch.from_numpy(numbers["in/z"]))
     wanted = torch.from_numpy(numbers["out/plain/img"])
     assert (image - wanted).norm() / wanted.norm() < 2e-5
-    assert main(["style-statistics", "--generator", str(tmp_path / "mine"), "--samples", "50"]) == 0
+    assert main(["model", "style-statistics", "--generator", str(tmp_path / "mine"), "--samples", "50"]) == 0
     assert len(load_style_statistics(tmp_path / "mine").mean) == generator.style_space.size  # type: ignore[attr-defined]
 
 
@@ -112,5 +115,5 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_statistics_of_another_kind_of_generator(vae_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["style-statistics", "--generator", str(vae_bundle)]) == 2
+    assert main(["model", "style-statistics", "--generator", str(vae_bundle)]) == 2
     assert "only a StyleGAN3 has styles" in capsys.readouterr().err

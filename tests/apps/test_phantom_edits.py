@@ -1,4 +1,4 @@
-"""`phantom-edits` against an editor that gives exactly what was asked for."""
+"""`evaluate --edits phantoms` against an editor that gives exactly what was asked for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_retina_gen.apps.phantom_edits import FIRST_SEED, asked_phantoms, draw, figures, phantom_edits
 from monai_retina_gen.data.phantom.smooth import FACTORS
+from monai_retina_gen.evidence.edits.phantom_edits import FIRST_SEED, asked_phantoms, draw, figures, phantom_edits
 from monai_retina_gen.generators import GeneratedBatch, PhantomGenerator
 
 COUNT = 3

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.grader_trainings import Training, cache_photographs, run_training
-from monai_retina_gen.apps.search_grader import GraderSearch, out_of_fold
 from monai_retina_gen.data import load_datalist, write_phantoms
+from monai_retina_gen.evidence.grading.grader_search import GraderSearch, out_of_fold
+from monai_retina_gen.evidence.grading.grader_trainings import Training, cache_photographs, run_training
 from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import find_bundle, load_parts, load_weights, save_state
 
@@ -44,7 +44,16 @@ def test_the_command(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     shutil.copytree(find_bundle("retina_grader") / "configs", bundle / "configs")
     settings = {"a": SMALL, "b": {**SMALL, "ordinal": True}}
     (bundle / "configs" / "search.json").write_text(json.dumps({"settings": settings}))
-    words = ["search-grader", "--bundle", str(bundle), "--datalist", str(phantoms), "--out", str(tmp_path / "out")]
+    words = [
+        "model",
+        "search-grader",
+        "--bundle",
+        str(bundle),
+        "--datalist",
+        str(phantoms),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main([*words, "--folds", "2", "--seeds", "1"]) == 0
     report = json.loads((tmp_path / "out" / "search.json").read_text())
     assert set(report["out_of_fold"]) == {"a", "b"}

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.segment import segment, segment_photograph
-from monai_retina_gen.apps.segment_overlay import overlay, overlay_sheet
 from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, write_image, write_mask
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
 from monai_retina_gen.transforms import LoadFundus
+from monai_retina_gen.transforms.segmenting.overlay import overlay, overlay_sheet
+from monai_retina_gen.transforms.segmenting.segment import segment, segment_photograph
 
 
 class Blue(nn.Module):
@@ -145,7 +145,7 @@ def test_annotated_masks_win_and_grades_exclude_lesions(tiny_segmenter: Path, tm
 def test_command(tiny_segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     write_image(tmp_path / "in" / "eye.png", phantom_fundus(seed=1, size=96).image)
-    arguments = ["segment", "--images", str(tmp_path / "in"), "--bundle", str(tiny_segmenter)]
+    arguments = ["segment", "--images", str(tmp_path / "in"), "--segmenter", str(tiny_segmenter)]
     assert main([*arguments, "--out", str(tmp_path / "out"), "--soft", "--overlays", "--no-flips"]) == 0
     found = load_datalist(tmp_path / "out" / "datalist.json")["test"][0]
     assert read_mask(found["ex"]).shape == (1, 96, 96)
@@ -159,7 +159,7 @@ def test_command(tiny_segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFix
                 str(tmp_path / "none"),
                 "--out",
                 str(tmp_path / "o"),
-                "--bundle",
+                "--segmenter",
                 str(tiny_segmenter),
             ]
         )
@@ -168,7 +168,7 @@ def test_command(tiny_segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "no photographs" in capsys.readouterr().err
     (tmp_path / "small").mkdir()
     write_image(tmp_path / "small" / "eye.png", phantom_fundus(seed=1, size=32).image)
-    arguments = ["segment", "--images", str(tmp_path / "small" / "eye.png"), "--bundle", str(tiny_segmenter)]
+    arguments = ["segment", "--images", str(tmp_path / "small" / "eye.png"), "--segmenter", str(tiny_segmenter)]
     assert main([*arguments, "--out", str(tmp_path / "small_out")]) == 2
     assert "allow_upsampling" in capsys.readouterr().err
     assert main([*arguments, "--out", str(tmp_path / "larger_out"), "--allow-upsampling"]) == 0

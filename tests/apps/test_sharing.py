@@ -22,6 +22,7 @@ from monai_retina_gen.apps import expand as expand_command
 from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.engines import sharing
+from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.evidence.evaluation import generator_evaluation
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
@@ -117,7 +118,7 @@ def test_a_process_that_fails_ends_all_and_the_command_goes_on(
 
     def failing(self: Any, grades: Any, *, seeds: Any, **options: Any) -> GeneratedBatch:
         if os.environ.get("RANK") == "1" and 3 in grades:
-            raise ValueError("no image of grade 3")
+            raise ImageValueError("no image of grade 3")
         return sample(self, grades, seeds=seeds, **options)
 
     with monkeypatch.context() as patch:
@@ -165,7 +166,7 @@ def test_a_process_that_is_killed_is_named(
 def test_segment(
     more: list[str], tiny_segmenter: Path, photographs: Path, tmp_path: Path, in_two_processes: Run
 ) -> None:
-    arguments = ["segment", "--images", photographs, "--bundle", tiny_segmenter]
+    arguments = ["segment", "--images", photographs, "--segmenter", tiny_segmenter]
     _, second = same_files(in_two_processes, tmp_path / "out", *arguments, *more)
     assert second[1:] == ("", "")
     assert len(load_datalist(tmp_path / "out" / "datalist.json")["test"]) == 5
@@ -202,7 +203,7 @@ def _quick_figure(real: ImageSet, generated: ImageSet, *, seed: int) -> dict[str
 def test_torchrun(vae_bundle: Path, tiny_segmenter: Path, photographs: Path, tmp_path: Path) -> None:
     """Two commands one after the other; the second fails in one process while the other waits for it."""
     arguments = ["expand", "--generator", vae_bundle, "--per-grade", 2, "--batch-size", 3, "--gate", "none", "--out"]
-    broken = ["segment", "--images", photographs, "--bundle", tiny_segmenter, "--out", tmp_path / "masks"]
+    broken = ["segment", "--images", photographs, "--segmenter", tiny_segmenter, "--out", tmp_path / "masks"]
     (photographs / "3.png").write_bytes(b"no image")
     commands = [[*map(str, arguments), str(tmp_path / "two")], list(map(str, broken))]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", SCRIPT]

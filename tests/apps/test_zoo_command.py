@@ -76,4 +76,4 @@ def test_errors_are_one_line(arguments: list[str], message: str, capsys: pytest.
 def test_help_has_an_example(action: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["zoo", action, "--help"])
-    assert f"example: python -m monai_retina_gen zoo {action}" in " ".join(capsys.readouterr().out.split())
+    assert f"example: monai-retina-gen zoo {action}" in " ".join(capsys.readouterr().out.split())

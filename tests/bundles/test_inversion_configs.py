@@ -12,8 +12,8 @@ import torch
 from monai.bundle import run
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.invert import store_limit
 from monai_retina_gen.engines import load_segmenter
+from monai_retina_gen.evidence.edits.inversions import store_limit
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.weights import latest_checkpoint, read_inference_config, read_metadata
 from monai_retina_gen.zoo.pinning import pin
@@ -105,7 +105,7 @@ def test_command_goes_on_and_stores_the_limit(
 ) -> None:
     monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
     out = tmp_path / "latents"
-    command = ["invert", "--datalist", f"{phantom_folder / 'datalist.json'}:training", "--generator"]
+    command = ["model", "invert", "--datalist", f"{phantom_folder / 'datalist.json'}:training", "--generator"]
     command += [f"{bundle}:phantom", "--out", str(out), "--batch-size", "16"]
     assert main(command) == 0
     files = {path: path.stat().st_mtime_ns for path in out.glob("*.npz")}

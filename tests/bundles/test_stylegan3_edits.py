@@ -69,7 +69,7 @@ def test_a_lesion_that_the_segmenter_does_not_know(
     bundles_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
-    assert main(["directions", "--generator", "retina_stylegan3", "--lesions", "ex,ma"]) == 2
+    assert main(["model", "directions", "--generator", "retina_stylegan3", "--lesions", "ex", "ma"]) == 2
     assert (
         "lesions ma: the segmenter retina_stylegan3:segmenter knows he, ex, se, od, vessel" in capsys.readouterr().err
     )

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from monai_retina_gen.apps.segment import find_images
 from monai_retina_gen.data import csv_datalist, folder_datalist, load_datalist, read_image, read_mask, write_image
 from monai_retina_gen.errors import DatalistError, ImageFileError
+from monai_retina_gen.transforms.segmenting.segment import find_images
 from monai_retina_gen.weights.bundle_paths import _temporary_cache, user_cache
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)

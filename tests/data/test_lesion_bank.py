@@ -228,7 +228,7 @@ def test_rules_of_the_scale(grade: int, counts: dict[str, list[int]], reason: st
 
 def test_command(phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--datalist", str(phantom_folder / "datalist.json"), "--diameter", "128", "--min-area", "1"]
-    assert main(["lesion-bank", *arguments, "--out", str(tmp_path / "deep" / "bank.npz")]) == 0
+    assert main(["model", "lesion-bank", *arguments, "--out", str(tmp_path / "deep" / "bank.npz")]) == 0
     said = capsys.readouterr().out
     assert "grade 3: " in said
     assert "he " in said

@@ -119,12 +119,12 @@ def load_directions(bundle: Path, file: str = DIRECTIONS, *, of: str) -> Directi
     pin = read_metadata(bundle).get("weights", {}).get(file)
     if pin is None or not (bundle / file).is_file():
         raise WeightsError(
-            f"bundle {bundle} has no {file}: find lesion directions with `python -m monai_retina_gen directions "
+            f"bundle {bundle} has no {file}: find lesion directions with `monai-retina-gen model directions "
             f"--generator {bundle.name}`"
         )
     if pin.get("of") != of:
         raise WeightsError(
             f"{bundle / file} belongs to the weights {str(pin.get('of'))[:12]}, not to {of[:12]}: find the directions "
-            "again with `python -m monai_retina_gen directions`"
+            "again with `monai-retina-gen model directions`"
         )
     return Directions.from_state(load_state(bundle / file, sha256=pin["sha256"]))

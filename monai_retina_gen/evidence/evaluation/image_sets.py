@@ -18,11 +18,20 @@ from monai_retina_gen.data.synthetic import verify_file
 from monai_retina_gen.engines.sharing import shared_map
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
-from monai_retina_gen.generators import RetinaGenerator
+from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.transforms.expansion.folder import image_seed
 
-__all__ = ["ImageSet", "expanded_images", "photographs", "read_section", "sampled_images", "spread", "to_bytes"]
+__all__ = [
+    "ImageSet",
+    "expanded_images",
+    "generated_images",
+    "photographs",
+    "read_section",
+    "sampled_images",
+    "section_of",
+    "to_bytes",
+]
 
 _LOGGER = logging.getLogger("monai_retina_gen.images")
 
@@ -90,23 +99,23 @@ def read_section(source: str, dataset_dir: str | None = None, default: str = "va
     Raises:
         DatalistError: if the section holds no graded photograph.
     """
-    head, _, tail = source.rpartition(":")
-    name, section = (head, tail) if head and tail in SECTIONS else (source, default)
+    section = section_of(source, default=default)
+    name = source.removesuffix(f":{section}")
     items: list[Item] = load_datalist(name, dataset_dir, require_grade=True)[section]
     if not items:
         raise DatalistError(f"{name}: section {section} holds no graded photograph; name another as {name}:SECTION")
     return items
 
 
-def spread(count: int, limit: int | None) -> list[int]:
-    """`limit` rows of `count`, evenly spread; all where there are no more.
+def section_of(source: str, *, default: str) -> str:
+    """Section that `DATALIST[:SECTION]` names.
 
     Examples:
-        >>> spread(10, 3), spread(2, 5)
-        ([0, 3, 6], [0, 1])
+        >>> section_of("idrid:test", default="training"), section_of("C:/eyes.json", default="training")
+        ('test', 'training')
     """
-    wanted = count if limit is None else min(limit, count)
-    return [i * count // wanted for i in range(wanted)]
+    head, _, tail = source.rpartition(":")
+    return tail if head and tail in SECTIONS else default
 
 
 def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> ImageSet:
@@ -145,6 +154,22 @@ def sampled_images(
     images = shared_map(part, range(0, len(grades), batch_size), desc=f"sample {generator.name}", unit="batch")
     names = [f"grade {grade}, seed {number}" for grade, number in zip(grades, seeds, strict=True)]
     return ImageSet(torch.cat(images), [int(g) for g in grades], names, [""] * len(grades))
+
+
+def generated_images(
+    source: str | os.PathLike[str] | RetinaGenerator, grades: Sequence[int], *, seed: int = 0, device: str = "cpu"
+) -> ImageSet:
+    """The images of a folder that `expand` made, or samples of a generator for `grades`.
+
+    Args:
+        source: the folder; or a generator, its bundle's name or folder.
+        grades: grades of the samples; a folder has its own.
+        seed: of the samples.
+        device: where a generator runs.
+    """
+    if isinstance(source, str | os.PathLike) and (Path(source) / "manifest.json").is_file():
+        return expanded_images(source)
+    return sampled_images(load_generator(source, device=device), grades, seed=seed)
 
 
 def expanded_images(folder: str | os.PathLike[str]) -> ImageSet:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, spread
+from monai_retina_gen.data.sampling import spread
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.networks.resizing import resized
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from monai_retina_gen.evidence.evaluation.image_sets import spread
+from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.networks.resizing import resized
 

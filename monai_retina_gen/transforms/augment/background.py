@@ -165,7 +165,7 @@ def _refuse_worker_process() -> None:
             "background: edits are made ahead by a thread of the process that trains, and this is a worker process of "
             "a DataLoader, which ends with its epoch, before an edit is ready. Use num_workers=0, or "
             "monai.data.ThreadDataLoader(..., num_workers=N, use_thread_workers=True), whose workers are threads of "
-            "the training process, or a bank made ahead (`python -m monai_retina_gen expand`, then bank=DIR)"
+            "the training process, or a bank made ahead (`monai-retina-gen expand`, then bank=DIR)"
         )
 
 

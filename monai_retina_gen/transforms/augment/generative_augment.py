@@ -45,7 +45,7 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         gate: `None` (the record says "label unverified"), `"label"`, or a `Gate`. Bounded retries, then the real image;
             of an edit, the strongest up to the strength drawn that it accepts.
         max_retries: further tries after a refusal.
-        bank: folder made by `python -m monai_retina_gen expand`: images are picked instead of generated.
+        bank: folder made by `monai-retina-gen expand`: images are picked instead of generated.
         image_order: `None` reads `meta["image_order"]`; `"CHW"`, or `"CWH"` after MONAI's default `LoadImage`.
         allow_upsampling: allow items larger than the generator's images.
         device: where the generator runs; a CUDA device is refused in a forked worker.

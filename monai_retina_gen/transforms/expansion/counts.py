@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_retina_gen.data import (
+    ICDR_GRADE,
+    Item,
     LabelGrades,
+    check_labels_are_grades,
+    count_grades,
+    count_label_grades,
     grade_of,
 )
 from monai_retina_gen.generators import RetinaGenerator
 
-__all__ = ["balancing_counts", "check_served", "images_by_grade"]
+__all__ = ["balancing_counts", "check_served", "counts_to_balance", "images_by_grade"]
 
 
 def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
@@ -23,6 +28,31 @@ def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
     """
     most = max(counts.values())
     return {grade: most - number if number else 0 for grade, number in counts.items()}
+
+
+def counts_to_balance(
+    items: Sequence[Item], classes: int, *, label_key: str = "grade", label_grades: Mapping[Any, Any] | None = None
+) -> tuple[dict[int, int], dict[Any, Any] | None]:
+    """Images that each grade or label of the items needs, and what the labels stand for.
+
+    Args:
+        items: with a grade or label under `label_key`.
+        classes: grades that the generator knows.
+        label_key: key of the grade.
+        label_grades: what labels stand for (see `LabelGrades`); by default what the items' own grades say.
+
+    Raises:
+        ValueError: labels that look like a binary task's without `label_grades`, or nothing to fill up.
+    """
+    if label_grades is None and any(ICDR_GRADE in item for item in items):
+        label_grades = count_label_grades(items, label_key)
+    counts = count_grades(items, num_classes=classes if label_grades is None else 5, label_key=label_key)
+    if label_grades is None:
+        check_labels_are_grades([grade for grade, number in counts.items() if number], "--datalist")
+    needed = balancing_counts(counts)
+    if not any(needed.values()):
+        raise ValueError(f"--balance: the training photographs, by grade {counts}, leave nothing to fill up")
+    return needed, None if label_grades is None else dict(label_grades)
 
 
 def images_by_grade(counts: Mapping[Any, int], label_grades: LabelGrades | None = None) -> dict[int, int]:
@@ -47,7 +77,7 @@ def check_served(generator: RetinaGenerator, grades: Mapping[int, int], mode: st
     generator.check_grades(list(grades))
     missing = sorted(generator.missing_grades & set(grades)) if mode == "sample" else []
     if missing:
-        others = ",".join(f"{grade}:{number}" for grade, number in grades.items() if grade not in missing)
+        others = " ".join(f"{grade}:{number}" for grade, number in grades.items() if grade not in missing)
         raise ValueError(
             f"counts: {generator.name} has no images of the grades {missing} (none were kept when it was curated); "
             f"leave them out{f' (--counts {others})' if others else ''}, or take another generator"

@@ -153,7 +153,7 @@ def _check_canvas(generator: RetinaGenerator, numbers: Mapping[int, int], masks:
     if masks is not None:
         raise ValueError("masks and canvas: both came; masks make whole images, canvases are painted on: give one")
     if HEALTHY in numbers:
-        raise ValueError("counts: grade 0 came; canvases are of grade 0 already: leave it out (--counts 2:100,3:100)")
+        raise ValueError("counts: grade 0 came; canvases are of grade 0 already: leave it out (--counts 2:100 3:100)")
     if not isinstance(generator, LesionPainting):
         raise UnsupportedModeError(
             f"canvas: generator {generator.name!r} paints nothing; retina_lesion_painter and retina_drgan do"
@@ -176,7 +176,7 @@ def _check_mode(generator: RetinaGenerator, masks: Sequence[Item] | None) -> Non
     if masks is None and generator.modes == {"synthesize"}:
         raise UnsupportedModeError(
             f"generator {generator.name!r} makes images from masks: give masks=items (--masks DATALIST; "
-            "`python -m monai_retina_gen segment` writes such a datalist)"
+            "`monai-retina-gen segment` writes such a datalist)"
         )
     generator.check_mode("sample" if masks is None else "synthesize")
 

@@ -41,7 +41,7 @@ class MaskSource:
         self.items = [item for item in items if "vessel" in item]
         if not self.items:
             raise DatalistError(
-                f"masks: none of {len(items)} photographs has the mask 'vessel'; `python -m monai_retina_gen segment` "
+                f"masks: none of {len(items)} photographs has the mask 'vessel'; `monai-retina-gen segment` "
                 "writes masks for any photographs"
             )
         self.size, self.composer = size, composer

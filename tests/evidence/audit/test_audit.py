@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from monai_retina_gen.apps import audit as audit_module
+from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import PhantomDataset
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.audit.cells import data_copying_figures
@@ -305,12 +304,9 @@ def test_constant_images_stay_finite() -> None:
 def test_command(
     what: str, vae_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    parser = argparse.ArgumentParser()
-    audit_module.add_parser(parser.add_subparsers())
     source = ["--generator", str(vae_bundle)]
     if what == "images":
         source = ["--images", str(expand(str(vae_bundle), {0: 3, 4: 3}, tmp_path / "bank", gate=None, progress=False))]
-    words = ["audit", *source, "--train", f"{phantom_list}", "--out", str(tmp_path / "a"), "--count", "6"]
-    args = parser.parse_args([*words, "--extractor", str(grader_bundle)])
-    assert args.run(args) == 0
+    words = ["audit", *source, "--datalist", str(phantom_list), "--out", str(tmp_path / "a"), "--count", "6"]
+    assert main([*words, "--extractor", str(grader_bundle)]) == 0
     assert "Verdict:" in capsys.readouterr().out

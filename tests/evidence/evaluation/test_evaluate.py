@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -10,15 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from monai_retina_gen.apps import evaluate
+from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import load_datalist
+from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.errors import DatalistError, WeightsError
 from monai_retina_gen.evidence.evaluation import extractor as extractor_module
 from monai_retina_gen.evidence.evaluation import image_figures
 from monai_retina_gen.evidence.evaluation.eval_metrics import headline, write_eval_metrics
 from monai_retina_gen.evidence.evaluation.extractor import Extractor, load_extractor
 from monai_retina_gen.evidence.evaluation.generator_evaluation import GeneratorEvaluation
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, read_section, sampled_images, spread
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, read_section, sampled_images
 from monai_retina_gen.evidence.report.sections import evaluation_section
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.metrics import frechet_distance
@@ -175,12 +175,9 @@ def test_metadata_gets_the_headline(result: dict[str, Any], vae_bundle: Path, tm
 
 
 def test_command(vae_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: Any) -> None:
-    parser = argparse.ArgumentParser()
-    evaluate.add_parser(parser.add_subparsers())
-    words = ["evaluate", "--generator", str(vae_bundle), "--datalist", str(phantom_list), "--out", str(tmp_path / "e")]
-    words += ["--extractor", str(grader_bundle), "--section", "test", "--count", "6", "--pairs", "1"]
-    args = parser.parse_args(words)
-    assert args.run(args) == 0
+    words = ["evaluate", "--generator", str(vae_bundle), "--datalist", f"{phantom_list}:test"]
+    words += ["--out", str(tmp_path / "e"), "--extractor", str(grader_bundle), "--count", "6", "--pairs", "1"]
+    assert main(words) == 0
     assert "fid:" in capsys.readouterr().out
 
 

@@ -13,7 +13,16 @@ from monai_retina_gen.weights import load_network, load_state, load_weights
 
 
 def test_command_writes_a_space_that_loads(grader_bundle: Path, phantom_list: Path, tmp_path: Path) -> None:
-    arguments = ["grading-space", "--train", str(phantom_list), "--extractor", str(grader_bundle), "--rank", "2"]
+    arguments = [
+        "model",
+        "grading-space",
+        "--datalist",
+        str(phantom_list),
+        "--extractor",
+        str(grader_bundle),
+        "--rank",
+        "2",
+    ]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     settings = json.loads((tmp_path / "grading_space.json").read_text())
     assert settings["photographs"] == [4, 4, 4, 4, 4]
@@ -26,7 +35,7 @@ def test_command_writes_a_space_that_loads(grader_bundle: Path, phantom_list: Pa
 
 def test_a_bundle_holds_its_space(grader_bundle: Path, phantom_list: Path, tmp_path: Path) -> None:
     shutil.copytree(grader_bundle, tmp_path / "own")
-    arguments = ["grading-space", "--train", str(phantom_list), "--extractor", str(grader_bundle), "--out"]
+    arguments = ["model", "grading-space", "--datalist", str(phantom_list), "--extractor", str(grader_bundle), "--out"]
     assert main([*arguments, str(tmp_path / "out"), "--store", str(tmp_path / "own")]) == 0
     stored = load_network(tmp_path / "own", config_name="grading_space")
     assert isinstance(stored, GradingSpace)

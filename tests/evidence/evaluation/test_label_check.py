@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 from torch import Tensor, nn
 
-from monai_retina_gen.apps import label_check as module
+from monai_retina_gen.__main__ import main
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge, label_check
 
@@ -68,11 +67,9 @@ def test_nothing_to_judge(tmp_path: Path) -> None:
 
 
 def test_command(vae_bundle: Path, grader_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: Any) -> None:
-    parser = argparse.ArgumentParser()
-    module.add_parser(parser.add_subparsers())
-    words = ["label-check", "--generator", str(vae_bundle), "--datalist", str(phantom_list), "--per-grade", "1"]
-    args = parser.parse_args([*words, "--graders", f"{grader_bundle},{grader_bundle}", "--out", str(tmp_path / "c")])
-    assert args.run(args) == 0
+    words = ["evaluate", "--labels", "--generator", str(vae_bundle), "--datalist", str(phantom_list)]
+    words += ["--per-grade", "1", "--graders", str(grader_bundle), str(grader_bundle), "--out", str(tmp_path / "c")]
+    assert main(words) == 0
     printed = capsys.readouterr().out
     assert "generated: agreement" in printed
     assert len(json.loads((tmp_path / "c" / "label_check.json").read_text())["graders"]) == 2

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import base64
 import csv
 import json
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from monai_retina_gen.apps import reader_study as module
+from monai_retina_gen.__main__ import main
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.evidence.report.reader_score import read_answers, read_key, score_answers
@@ -124,19 +123,16 @@ def test_readers_who_differ_widen_the_interval() -> None:
 
 
 def test_command(vae_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: Any) -> None:
-    parser = argparse.ArgumentParser()
-    module.add_parser(parser.add_subparsers())
-    words = ["reader-study", "--real", str(phantom_list), "--generated", str(vae_bundle), "--n", "5"]
-    args = parser.parse_args([*words, "--out", str(tmp_path)])
-    assert args.run(args) == 0
+    words = ["report", "--blind", "5", "--datalist", str(phantom_list), "--out", str(tmp_path)]
+    assert main([*words, "--generator", str(vae_bundle)]) == 0
     with open(tmp_path / "key.csv", encoding="utf-8", newline="") as file:
         rows = [f"{row['id']},{row['class']},3" for row in csv.DictReader(file)]
     answers = _csv(tmp_path / "answers.csv", rows)
-    args = parser.parse_args(["reader-study", "--score", str(answers), "--key", str(tmp_path / "key.csv")])
-    assert args.run(args) == 0
+    score = ["report", "--score", str(answers), "--out", str(tmp_path)]
+    assert main([*score, "--key", str(tmp_path / "key.csv")]) == 0
     assert "accuracy: 1.000" in capsys.readouterr().out
     assert json.loads((tmp_path / "score.json").read_text())["figures"]["realism_real"]["value"] == 3
-    with pytest.raises(ValueError, match="--key is missing"):
-        module.run(parser.parse_args(["reader-study", "--score", str(answers)]))
-    with pytest.raises(ValueError, match="--real is missing"):
-        module.run(parser.parse_args(["reader-study", "--out", "x"]))
+    assert main(score) == 2
+    assert "--key is missing" in capsys.readouterr().err
+    assert main(words) == 2
+    assert "one of --images and --generator" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from monai_retina_gen.apps import report as module
+from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import load_datalist
 from monai_retina_gen.evidence.audit.copying_audit import audit
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
@@ -177,11 +176,8 @@ def test_text_cannot_become_markup(text: str) -> None:
 
 
 def test_command(parts: dict[str, Path], vae_bundle: Path, phantom_list: Path, tmp_path: Path, capsys: Any) -> None:
-    parser = argparse.ArgumentParser()
-    module.add_parser(parser.add_subparsers())
     words = ["report", "--readers", str(parts["readers"]), "--generator", str(vae_bundle)]
-    args = parser.parse_args([*words, "--datalist", str(phantom_list), "--out", str(tmp_path / "r.html")])
-    assert args.run(args) == 0
+    assert main([*words, "--datalist", str(phantom_list), "--out", str(tmp_path / "r.html")]) == 0
     assert "Samples" in (tmp_path / "r.html").read_text()
-    with pytest.raises(ValueError, match="go together"):
-        module.run(parser.parse_args([*words, "--out", "x"]))
+    assert main([*words, "--out", "x"]) == 2
+    assert "go together" in capsys.readouterr().err

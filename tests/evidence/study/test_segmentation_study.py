@@ -131,6 +131,6 @@ def test_errors(phantom_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_smoke_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["segmentation-study", "--preset", "smoke", "--out", str(tmp_path)]) == 0
+    assert main(["study", "--task", "segmentation", "--preset", "smoke", "--out", str(tmp_path)]) == 0
     assert "| synthesize |" in capsys.readouterr().out
     assert json.loads((tmp_path / "study.json").read_text())["n_test"] == 8

@@ -251,7 +251,14 @@ def test_command_trains_the_bundle(
     bundles_dir: Path, voted: Datalist, grader_bundle: Path, tmp_path: Path, capsys: Any
 ) -> None:
     save_datalist(voted, tmp_path / "my.json")
-    words = ["selection-rate", "--datalist", str(tmp_path / "my.json"), "--bundle", str(bundles_dir / "retina_wgan_gp")]
+    words = [
+        "model",
+        "selection-rate",
+        "--datalist",
+        str(tmp_path / "my.json"),
+        "--bundle",
+        str(bundles_dir / "retina_wgan_gp"),
+    ]
     words += ["--thresholds", "0.7", "--out", str(tmp_path / "rates"), "--max-epochs", "1", "--image-size", "64"]
     words += ["--samples", "12", "--top", "6", "--extractor", str(grader_bundle), "--override", "batch_size=4"]
     words += [f"network_def#channels={CHANNELS}", f"discriminator_def#channels={CHANNELS}"]

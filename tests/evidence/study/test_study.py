@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import shutil
@@ -14,7 +13,7 @@ import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from monai_retina_gen.apps.study import add_parser
+from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import LabelGrades, SyntheticDataset, count_label_grades, load_datalist, phantom_fundus
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.study import ARMS, PRESETS, StudyConfig, run_study
@@ -323,10 +322,7 @@ def test_cross_validation_and_external_sets(unbalanced_list: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_smoke_preset_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    arguments = parser.parse_args(["study", "--preset", "smoke", "--seeds", "1", "--out", str(tmp_path)])
-    assert arguments.run(arguments) == 0
+    assert main(["study", "--preset", "smoke", "--seeds", "1", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "Primary comparison: sample--untrained--1" in printed
     assert "edit with untrained: left out" in printed

@@ -91,7 +91,7 @@ def run_segmentation_study(
 def _check_generator(config: SegmentationStudyConfig, generator: RetinaGenerator | None) -> None:
     asked = [arm for arm in config.arms if arm in SYNTHETIC]
     if asked and generator is None:
-        raise ValueError(f"arms {asked} need a generator (--generator), or leave them out (--arms none,classic)")
+        raise ValueError(f"arms {asked} need a generator (--generator), or leave them out (--arms none classic)")
     if asked and generator is not None:
         generator.check_mode("synthesize")
         if generator.image_size < config.image_size:

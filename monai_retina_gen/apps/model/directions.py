@@ -1,0 +1,59 @@
+"""`model directions`: find a generator's lesion directions, store them in its bundle, and show what they do."""
+
+from __future__ import annotations
+
+import argparse
+
+from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.editing import DIRECTIONS, PRESETS, LabelGate, SegmenterMasks
+from monai_retina_gen.engines import load_segmenter
+from monai_retina_gen.evidence.edits.directions import known_lesions, search_directions, store
+from monai_retina_gen.generators.style_loading import load_style_generator
+from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
+
+__all__ = ["add_options", "run"]
+
+
+def add_options(parser: CommandParser) -> None:
+    """Describe the command."""
+    parser.describe(
+        f"Contribution scores over generated images; writes {DIRECTIONS}, a table and a picture sheet.",
+        "model directions --generator retina_stylegan3 --lesions ex he --preset joint",
+    )
+    parser.add_argument("--generator", required=True)
+    parser.add_argument("--lesions", help="of ma, he, ex, se (default: those that the segmenter knows)")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="robust", help="which is stored")
+    parser.add_argument("--compare", action="store_true", help="measure all presets, and write a table beside")
+    parser.add_argument("--images", type=int, metavar="N", default=1000, help="images that are scored")
+    parser.add_argument("--probes", type=int, default=16, help="images that channels are probed on")
+    parser.add_argument("--segmenter", help="BUNDLE or BUNDLE:CONFIG (default: the one that the bundle names)")
+    parser.add_argument("--segment-side", type=int, default=0, help="side at which images are segmented")
+    parser.add_argument("--graders", nargs=None, help="BUNDLE:CONFIG of cross-fitted graders that count label flips")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.shared("--seed", "--device")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search, store and print."""
+    generator = load_style_generator(args.generator, device=args.device)
+    name, config_name = split_bundle_name(args.generator)
+    folder = find_bundle(name)
+    check_writable(folder / "configs")
+    bundle = args.segmenter or read_inference_config(folder, config_name).get("segmenter", "retina_lesion_segmentation")
+    segmenter = load_segmenter(bundle, device=args.device, flips=False)
+    found = search_directions(
+        generator,
+        SegmenterMasks(segmenter, side=args.segment_side),
+        lesions=known_lesions(args.lesions, segmenter.structures, bundle),
+        presets=list(PRESETS) if args.compare else [args.preset],
+        images=args.images,
+        probes=args.probes,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        gate=LabelGate(graders=args.graders, segmenter=None, device=args.device) if args.graders else None,
+    )
+    notes = {"images": args.images, "seed": args.seed, "segmenter": bundle}
+    path = store(folder, config_name, found, args.preset, of=generator.weights_sha256, notes=notes)
+    print(path.read_text(encoding="utf-8"))

@@ -1,0 +1,67 @@
+"""`model invert`: find the styles of a datalist's photographs once, and keep them on disk; also the limit of edits."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.data import write_json
+from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.editing import CachedInverter
+from monai_retina_gen.evidence.edits.inversions import (
+    SUMMARY,
+    choose_inverter,
+    invert_photographs,
+    inverter_identity,
+    store_limit,
+)
+from monai_retina_gen.evidence.evaluation.image_sets import read_section
+from monai_retina_gen.generators.style_loading import load_style_generator
+from monai_retina_gen.weights import find_bundle, split_bundle_name
+
+__all__ = ["add_options", "run"]
+
+
+def add_options(parser: CommandParser) -> None:
+    """Describe the command."""
+    parser.describe(
+        "Inverts the photographs of a datalist into a StyleGAN3's style space; goes on where it stopped.",
+        "model invert --datalist idrid:training --dataset-dir IDRID --generator retina_stylegan3 --out latents",
+    )
+    parser.add_argument("--datalist", required=True, help="DATALIST[:SECTION] (training)")
+    parser.shared("--dataset-dir")
+    parser.add_argument("--generator", required=True)
+    parser.shared("--out")
+    parser.add_argument("--optimise", choices=("w", "w+", "s"), help="optimise alone in this space: slow reference")
+    parser.add_argument("--steps", type=int, help="refinement steps; optimisation alone takes 1000 by default")
+    parser.add_argument(
+        "--store-limit",
+        action="store_true",
+        help="store the 99th percentile of the distances in the bundle; take photographs that no network was "
+        "trained on",
+    )
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.shared("--device")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Invert, write and print."""
+    generator = load_style_generator(args.generator, device=args.device)
+    name, config_name = split_bundle_name(args.generator)
+    if args.store_limit:
+        check_writable(find_bundle(name) / "configs")
+    inverter = choose_inverter(generator, args.generator, space=args.optimise, steps=args.steps, device=args.device)
+    identity = inverter_identity(name, config_name, inverter.settings)
+    items = read_section(args.datalist, args.dataset_dir, default="training")
+    cached = CachedInverter(inverter, args.out, identity=identity)
+    rows = invert_photographs(items, cached, size=generator.image_size, batch_size=args.batch_size)
+    write_json({"identity": identity, "photographs": rows}, Path(args.out) / SUMMARY, sort_keys=False)
+    distances = sorted(row["distance"] for row in rows if "distance" in row)
+    if not distances:
+        raise ValueError("no photograph could be inverted: see the log")
+    middle = distances[(len(distances) - 1) // 2]
+    print(f"{args.out}: {len(distances)} inversions, median distance {middle:.4f}, largest {distances[-1]:.4f}")
+    if args.store_limit:
+        print(f"limit stored in {name}: {store_limit(name, config_name, distances, of=identity):.4f}")

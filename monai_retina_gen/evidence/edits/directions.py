@@ -1,0 +1,229 @@
+"""Finding a generator's lesion directions, storing them in its bundle, and showing what they do.
+
+Source: Zhao et al. 2023, section 2.2; how the presets differ stands in `editing.style.score_presets`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_retina_gen.data import write_image, write_json
+from monai_retina_gen.editing import (
+    DIRECTIONS,
+    ChannelProbe,
+    ContributionScores,
+    Directions,
+    FoundDirection,
+    LabelGate,
+    Masker,
+    StyleRange,
+    StyleShift,
+    choose_directions,
+    resolve_preset,
+    save_directions,
+)
+from monai_retina_gen.editing.gate_measures import LESIONS
+from monai_retina_gen.evidence.edits.direction_report import (
+    DirectionRow,
+    comparison_table,
+    direction_sheet,
+    direction_table,
+)
+from monai_retina_gen.generators import StyleGAN3Generator
+from monai_retina_gen.weights import read_inference_config, read_metadata
+
+__all__ = ["Search", "known_lesions", "search_directions", "store"]
+
+logger = logging.getLogger(__name__)
+RANGE_SAMPLES = 4096
+GRADES = (1, 2, 3, 4)
+STRENGTHS = {"paper": 0.6, "released": 0.5, "robust": 1.0, "joint": 1.0}
+"""Strengths at which presets are compared: the largest that their authors use; the calibrated range."""
+
+
+@dataclass
+class Search:
+    """What a search found.
+
+    Args:
+        directions: by preset.
+        rows: what each direction does, by preset, on images that were not used to choose it.
+        counts: images that had each region, and those that were skipped.
+        sheet: pictures at five strengths, by preset.
+    """
+
+    directions: dict[str, Directions]
+    rows: dict[str, list[DirectionRow]]
+    counts: dict[str, dict[str, int]]
+    sheet: dict[str, Tensor]
+
+
+def search_directions(
+    generator: StyleGAN3Generator,
+    masker: Masker,
+    *,
+    lesions: Sequence[str] = LESIONS,
+    presets: Sequence[str] = ("robust",),
+    images: int = 1000,
+    probes: int = 16,
+    batch_size: int = 8,
+    seed: int = 0,
+    gate: LabelGate | None = None,
+    progress: bool = True,
+) -> Search:
+    """Score style channels over generated images, choose directions, and measure them on others.
+
+    Args:
+        generator: the generator; image i has seed `seed + i` and one of the grades 1 to 4 in turn.
+        masker: soft masks of its images.
+        lesions: lesions to find directions of.
+        presets: names in `PRESETS`; all are scored on the same images.
+        images: images that are scored.
+        probes: images on which candidates are probed, and as many others on which the choice is measured.
+        batch_size: images at a time.
+        seed: of the first image.
+        gate: graders that say whether the label flips; `None` leaves that out.
+        progress: show bars with the time left.
+
+    Raises:
+        ValueError: if no image shows any of the lesions.
+    """
+    chosen = {name: resolve_preset(name) for name in presets}
+    scores = {name: ContributionScores(generator.network, preset, lesions) for name, preset in chosen.items()}
+    seen: list[tuple[int, int, Tensor]] = []
+    measures: list[dict[str, Tensor]] = []
+    for start in tqdm(range(0, images, batch_size), desc="scores", unit="batch", disable=not progress):
+        seeds = range(seed + start, seed + min(start + batch_size, images))
+        grades = torch.tensor([GRADES[s % len(GRADES)] for s in seeds])
+        flat, made = _styles(generator, seeds, grades)
+        masks = masker(made)
+        for each in scores.values():
+            each.update(generator.style_space.split(flat), masks, made)
+        areas = {name: mask.mean((1, 2, 3)).cpu() for name, mask in masks.items()}
+        measures.append(areas | {"brightness": made.mean((1, 2, 3)).cpu()})
+        shown = torch.stack([(masks[n] > 0.5).sum((1, 2, 3)) > 3 for n in lesions]).sum(0)
+        seen += [(-int(n), s, row) for n, s, row in zip(shown, seeds, flat.cpu(), strict=True)]
+    together = {name: torch.cat([each[name] for each in measures]) for name in measures[0]}
+    samples = (torch.stack([row for _, _, row in seen]), together)
+    best = sorted(seen, key=lambda each: each[:2])[: 2 * probes]
+    found = {name for name in lesions if next(iter(scores.values())).compute().counts[name]}
+    if not found:
+        raise ValueError(f"none of {images} generated images shows any of {', '.join(lesions)}: no direction to find")
+    space, styles = generator.style_space, _range(generator, seed)
+    probe, check = (ChannelProbe(generator.network, torch.stack([e[2] for e in part]).to(generator.device), masker,
+                                 list(lesions)) for part in (best[::2], best[1::2]))  # fmt: skip
+    result = Search({}, {}, {}, {})
+    for name, preset in chosen.items():
+        table = scores[name].compute()
+        bar = partial(tqdm, desc=f"probe {name}", unit="channel", disable=not progress)
+        shown_ones = [n for n in lesions if n in found]
+        directions, how = choose_directions(table, shown_ones, preset, space, styles, probe, bar, samples)
+        edit = StyleShift(directions, space)
+        result.directions[name] = directions
+        result.counts[name] = {**table.counts, **{f"{n} skipped": c for n, c in table.skipped.items()}}
+        result.rows[name] = [_row(each, edit, check, STRENGTHS[name], gate) for each in how]
+        result.sheet[name] = direction_sheet(check, edit, STRENGTHS[name])
+    return result
+
+
+def _styles(generator: StyleGAN3Generator, seeds: Sequence[int], grades: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        parts = generator.network.styles(generator.codes(list(seeds), grades))
+        images = ((generator.network.synthesis.run(parts) + 1) / 2).clamp(0, 1)
+    return generator.style_space.flatten(parts), images
+
+
+def _range(generator: StyleGAN3Generator, seed: int) -> StyleRange:
+    seeds = list(range(seed, seed + RANGE_SAMPLES))
+    grades = torch.arange(len(seeds)) % generator.num_classes
+    with torch.no_grad():
+        parts = generator.network.styles(generator.codes(seeds, grades))
+    return StyleRange.of(generator.style_space.flatten(parts).cpu())
+
+
+def _row(
+    how: FoundDirection,
+    edit: StyleShift,
+    check: ChannelProbe,
+    strength: float,
+    gate: LabelGate | None,
+) -> DirectionRow:
+    styles = check.styles
+    steps = [edit(styles, [(how.lesion,)] * len(styles), torch.full((len(styles),), s)) - styles for s in (1.0, -1.0)]
+    step = (steps[0] - steps[1]) / 2
+    effect, spread = check.measure(step, strength), check.spread()
+    names = [n for n in effect.change if n != how.lesion]
+    sizes = {n: effect.change[n] * strength / spread[n] for n in effect.change}
+    layer, channel = edit.space.locate(how.channel)
+    return DirectionRow(
+        lesion=how.lesion,
+        layer=edit.space.names[layer],
+        channel=channel,
+        channels_moved=int((how.vector != 0).sum()),
+        score=how.score,
+        consistency=how.consistency,
+        specificity=how.specificity,
+        strength=strength,
+        locality=effect.locality[how.lesion],
+        area_change=effect.change[how.lesion] * strength,
+        area_change_in_spread=sizes[how.lesion],
+        area_consistency=effect.consistency[how.lesion],
+        largest_other_in_spread=max((abs(sizes[n]) for n in names), default=0.0),
+        vessel_change=effect.vessel_change,
+        disc_shift=effect.disc_shift,
+        label_flips=None if gate is None else _flips(check, step, strength, gate),
+    )
+
+
+def _flips(check: ChannelProbe, step: Tensor, strength: float, gate: LabelGate) -> float:
+    """Share of the images, at both ends, whose most probable grade is another one than before."""
+    before = gate.probabilities(check.images).argmax(1)
+    after = [gate.probabilities(check.stepped(step, s)).argmax(1) for s in (strength, -strength)]
+    return float(torch.stack([each != before for each in after]).float().mean())
+
+
+def store(folder: Path, config_name: str, found: Search, preset: str, *, of: str, notes: Mapping[str, Any]) -> Path:
+    """Write directions, table and sheet into the bundle, and pin them; returns the table's path."""
+    config = read_inference_config(folder, config_name)
+    file = str(config.get("directions_file", DIRECTIONS))
+    pin = save_directions(found.directions[preset], folder / file, of=of)
+    metadata = read_metadata(folder)
+    metadata.setdefault("weights", {})[file] = {**pin, "preset": preset, **notes}
+    write_json(metadata, folder / "configs" / "metadata.json", sort_keys=False)
+    stem = "directions" if config_name == "inference" else f"directions_{config_name}"
+    docs = folder / "docs"
+    docs.mkdir(exist_ok=True)
+    for name, sheet in found.sheet.items():
+        write_image(docs / (f"{stem}.png" if name == preset else f"{stem}_{name}.png"), sheet)
+    write_json(
+        {
+            "preset": preset, **notes, "counts": found.counts,
+            "directions": {n: [vars(row) for row in rows] for n, rows in found.rows.items()},
+        },
+        docs / f"{stem}.json", sort_keys=False,
+    )  # fmt: skip
+    parts = [direction_table(preset, found.rows[preset], found.counts[preset])]
+    parts += [comparison_table(found.rows)] if len(found.rows) > 1 else []
+    (docs / f"{stem}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return docs / f"{stem}.md"
+
+
+def known_lesions(wanted: Sequence[str] | None, structures: Sequence[str], segmenter: str) -> list[str]:
+    """The lesions asked for; without any, all that the segmenter knows."""
+    names = list(wanted or (name for name in LESIONS if name in structures))
+    unknown = [name for name in names if name not in structures]
+    if unknown or not names:
+        raise ValueError(
+            f"lesions {', '.join(unknown)}: the segmenter {segmenter} knows {', '.join(structures)}; choose others, or "
+            "another --segmenter"
+        )
+    return names

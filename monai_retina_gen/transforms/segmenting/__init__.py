@@ -1,0 +1,1 @@
+"""Masks of photographs as files: by a segmenter, or from the activation maps of a classifier."""

@@ -1,0 +1,131 @@
+"""A bundle of a StyleGAN3 that was trained with the original implementation.
+
+What is read is a state dict of plain tensors with the original's names, as `.pt` (loaded with `weights_only=True`) or
+`.safetensors`; never a pickle of objects. The network's configuration follows from names and shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from monai_retina_gen.data import write_json
+from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.networks import StyleGAN3, convert_stylegan3_state
+from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_state, save_state, sha256_file
+
+__all__ = ["import_stylegan3", "infer_configuration"]
+
+TEMPLATE = "retina_stylegan3"
+README = """# {name}
+
+A StyleGAN3 imported by `monai-retina-gen model import-stylegan3`. **Not for clinical use.**
+
+Its licence, its training data and their licence are those of the imported weights: name them here before you pass this
+bundle on.
+"""
+
+
+def infer_configuration(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of `StyleGAN3` from a state dict with the original's names.
+
+    Raises:
+        WeightsError: if it is not the state dict of a StyleGAN3 generator.
+    """
+    pattern = r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight"
+    layers = {int(m[1]): (int(m[2]), int(m[3]), n) for n in state if (m := re.fullmatch(pattern, n))}
+    fully = sorted(n for n in state if re.fullmatch(r"mapping\.fc\d+\.weight", n))
+    if sorted(layers) != list(range(15)) or not fully:
+        raise WeightsError(
+            f"layers {sorted(layers)} and {len(fully)} mapping layers were found, wanted 0 to 14 and at least one: "
+            "pass the state dict of a StyleGAN3 generator alone, with names such as synthesis.L0_36_512.weight"
+        )
+    size = layers[14][0]
+    w_dim, first = state["mapping.fc0.weight"].shape
+    embed = state.get("mapping.embed.weight")
+    return {
+        "image_size": size,
+        "config": "r" if state[layers[0][2]].shape[-1] == 1 else "t",
+        "z_dim": first - (0 if embed is None else w_dim),
+        "w_dim": w_dim,
+        "num_classes": 0 if embed is None else embed.shape[1],
+        # The last layers' cutoff is half the image's side: their channels give the base, unless they are capped.
+        "channel_base": layers[13][1] * size,
+        "channel_max": max(channels for _, channels, _ in layers.values()),
+        "mapping_layers": len(fully),
+    }
+
+
+def import_stylegan3(weights: str | Path, out: str | Path) -> Path:
+    """Write a bundle with imported weights.
+
+    Args:
+        weights: state dict with the original's names, `.pt` or `.safetensors`.
+        out: folder to make; must not exist.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ValueError: if `out` exists.
+        WeightsError: if the file holds anything but tensors, or not those of a StyleGAN3 generator.
+    """
+    out, state = Path(out), _read(Path(weights))
+    if out.exists():
+        raise ValueError(f"out={str(out)!r} exists: name a new folder")
+    arguments = infer_configuration(state)
+    network = StyleGAN3(**arguments)
+    try:
+        network.load_state_dict(convert_stylegan3_state(state, network))
+    except RuntimeError as error:
+        raise WeightsError(f"{weights} does not fit {arguments}: {str(error)[:800]}") from error
+    shutil.copytree(find_bundle(TEMPLATE) / "configs", out / "configs", ignore=shutil.ignore_patterns("zhao*", "512*"))
+    save_state(network.state_dict(), out / CHECKPOINT)
+    _describe(out, arguments)
+    return out
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return load_state(path)
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise WeightsError(f"{path} needs safetensors: pip install 'monai-retina-gen[safetensors]'") from error
+    state: dict[str, Tensor] = load_file(str(path))
+    return state
+
+
+def _describe(out: Path, arguments: dict[str, Any]) -> None:
+    """Configuration, metadata and model card of the imported network."""
+    for name in ("inference", "train"):
+        config = json.loads((out / "configs" / f"{name}.json").read_text(encoding="utf-8"))
+        config["network_def"]["mapping_layers"] = arguments["mapping_layers"]
+        config.update({key: value for key, value in arguments.items() if key in config})
+        if not arguments["num_classes"] and "grades" in config:
+            config["grades"] = [0]
+        write_json(config, out / "configs" / f"{name}.json", sort_keys=False)
+    path = out / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    size = arguments["image_size"]
+    metadata["network_data_format"]["inputs"]["image"]["num_channels"] = arguments["z_dim"]
+    metadata["network_data_format"]["outputs"]["pred"]["spatial_shape"] = [size, size]
+    metadata |= {
+        "version": "0.0.1",
+        "changelog": {"0.0.1": "imported"},
+        "name": f"Imported StyleGAN3, {size} px",
+        "description": f"StyleGAN3 whose weights were imported: {size} px, configuration {arguments['config']}.",
+        "data_source": "not known: the weights were imported",
+        "eval_metrics": {},
+        "weights_licence": "not known: that of the imported weights",
+        "weights": {CHECKPOINT: {"sha256": sha256_file(out / CHECKPOINT), "bytes": (out / CHECKPOINT).stat().st_size}},
+    }
+    write_json(metadata, path, sort_keys=False)
+    (out / "docs").mkdir()
+    (out / "docs" / "README.md").write_text(README.format(name=out.name), encoding="utf-8")
