@@ -33,8 +33,8 @@ def add_options(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "name",
-        help="data set (idrid, idrid_official, aptos2019, eyepacs, odir5k, hrf, chasedb1), folder (with the folders "
-        "0 to 4), a CSV table, or votes",
+        help="data set (idrid, idrid_official, aptos2019, eyepacs, odir5k, messidor2, dr_images, hrf, chasedb1), "
+        "folder (with the folders 0 to 4), a CSV table, or votes",
     )
     parser.add_argument("root", nargs="?", help="folder of the photographs (default for a CSV table: its own)")
     parser.add_argument("--out", required=True, help="JSON file to write")

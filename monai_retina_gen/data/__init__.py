@@ -11,6 +11,7 @@ from .condition_map import CONDITION_KEYS, CONDITION_LESIONS, condition_map, mis
 from .csv_list import csv_datalist
 from .datalist import load_datalist, save_datalist
 from .datalist_format import MASK_KEYS, SECTIONS, Datalist, Item, make_datalist
+from .dr_images import dr_images_datalist
 from .eye_geometry import QUADRANTS, EyeGeometry
 from .eyepacs import eyepacs_datalist
 from .field_of_view import FieldOfView, find_field_of_view
@@ -25,6 +26,7 @@ from .label_grades import ICDR_GRADE, LabelGrades, check_labels_are_grades, coun
 from .lesion_bank import LesionBank
 from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from .mask_composer import MaskComposer
+from .messidor2 import messidor2_datalist
 from .odir import odir5k_datalist
 from .painted_versions import with_versions
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
@@ -78,6 +80,7 @@ __all__ = [
     "count_grades",
     "count_label_grades",
     "csv_datalist",
+    "dr_images_datalist",
     "eyepacs_datalist",
     "find_field_of_view",
     "folder_datalist",
@@ -89,6 +92,7 @@ __all__ = [
     "idrid_official_datalist",
     "load_datalist",
     "make_datalist",
+    "messidor2_datalist",
     "missing_masks",
     "odir5k_datalist",
     "phantom_fundus",

@@ -44,8 +44,9 @@ def load_datalist(
     """Load and check a datalist, whatever form it comes in.
 
     Args:
-        datalist: the name of a data set (`idrid`, `idrid_official`, `aptos2019`, `eyepacs`, `odir5k`, `hrf`,
-            `chasedb1`, `folder`), the folder of one (recognised by its layout), a JSON datalist, a CSV table
+        datalist: the name of a data set (`idrid`, `idrid_official`, `aptos2019`, `eyepacs`, `odir5k`,
+            `messidor2`, `dr_images`, `hrf`, `chasedb1`, `folder`), the
+            folder of one (recognised by its layout), a JSON datalist, a CSV table
             with the columns `image` and, where there are any, `grade`, `group`, `split` and mask keys, or a
             dict.
         dataset_dir: folder of the data set for a name, and the folder that relative paths start from

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.data import aptos, chasedb1, eyepacs, folder, hrf, idrid, idrid_official, odir
+from monai_retina_gen.data import (
+    aptos,
+    chasedb1,
+    dr_images,
+    eyepacs,
+    folder,
+    hrf,
+    idrid,
+    idrid_official,
+    messidor2,
+    odir,
+)
 from monai_retina_gen.data.csv_list import csv_datalist
 from monai_retina_gen.data.datalist_format import MASK_KEYS, Datalist
 from monai_retina_gen.data.tables import read_header
@@ -36,6 +47,8 @@ KNOWN_SETS = {
     "aptos2019": KnownSet(aptos.aptos2019_datalist, aptos.is_aptos2019, aptos.LAYOUT),
     "eyepacs": KnownSet(eyepacs.eyepacs_datalist, eyepacs.is_eyepacs, eyepacs.LAYOUT),
     "odir5k": KnownSet(odir.odir5k_datalist, odir.is_odir5k, odir.LAYOUT),
+    "messidor2": KnownSet(messidor2.messidor2_datalist, messidor2.is_messidor2, messidor2.LAYOUT),
+    "dr_images": KnownSet(dr_images.dr_images_datalist, dr_images.is_dr_images, dr_images.LAYOUT),
     "folder": KnownSet(folder.folder_datalist, folder.is_folder, folder.LAYOUT),
 }
 
