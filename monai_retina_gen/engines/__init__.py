@@ -25,7 +25,7 @@ from monai_retina_gen.engines.prepare_batch import (
     PrepareSamplingBatch,
 )
 from monai_retina_gen.engines.segmentation_data import load_segmentation_data
-from monai_retina_gen.engines.versions_batch import PrepareVersionsBatch
+from monai_retina_gen.engines.versions_batch import PrepareVersionsBatch, VersionsInferer
 from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "PrepareSynthesisBatch",
     "PrepareVersionsBatch",
     "SynthesisInferer",
+    "VersionsInferer",
     "average_buffers",
     "average_gradients",
     "broadcast_state",

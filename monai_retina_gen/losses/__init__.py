@@ -18,6 +18,7 @@ from monai_retina_gen.losses.perceptual_backbones import ImageNetLPIPS, VGG19Fea
 from monai_retina_gen.losses.perceptual_pairing import PAIRINGS, PerceptualPairing
 from monai_retina_gen.losses.piece_colour import PieceColour
 from monai_retina_gen.losses.real_queue import RealQueue
+from monai_retina_gen.losses.sum_of_terms import SumOfTerms
 from monai_retina_gen.losses.version_change import VersionChange
 from monai_retina_gen.losses.wasserstein import HingeLoss, LeastSquaresLoss, NonSaturatingLoss, WassersteinLoss
 from monai_retina_gen.losses.weighted_hinge import WeightedHinge
@@ -49,6 +50,7 @@ __all__ = [
     "PieceColour",
     "R1Penalty",
     "RealQueue",
+    "SumOfTerms",
     "VGG19Features",
     "VersionChange",
     "WassersteinLoss",

@@ -75,8 +75,8 @@ class StyleAutoencoder(nn.Module):
         ws = self.encoder(photograph, self.generator.w_avg)
         return pinned_styles(self.generator, ws), self.detail_encoder(photograph if eye is None else eye)
 
-    def reconstruct(self, photograph: Tensor, *, detail: bool = True) -> Tensor:
-        """Photographs `(B, 3, S, S)` in [-1, 1] drawn again, with their detail or without."""
-        styles, own = self.encode(photograph)
+    def reconstruct(self, photograph: Tensor, eye: Tensor | None = None, *, detail: bool = True) -> Tensor:
+        """Photographs `(B, 3, S, S)` in [-1, 1] drawn again, with detail (of `eye`, where it is given) or without."""
+        styles, own = self.encode(photograph, eye)
         image: Tensor = self.generator.synthesize_from_styles(styles, detail=own if detail else None)
         return image

@@ -18,13 +18,16 @@ __all__ = ["StackVersionsd"]
 class StackVersionsd(MapTransform):
     """Stacks a loaded, cropped photograph and the versions that `with_versions` lists, in 8 bits.
 
+    The first of the stack shows no lesions, if one of them does not: the version whose lesions were erased, else the
+    photograph.
+
     Args:
         keys: the photograph's.
         count: images in the stack; where there are fewer, they are repeated in turn.
 
     Returns:
-        `versions` `(count, 3, S, S)` uint8 and `grades` `(count,)`: the photograph first. Versions are painted on
-        cropped photographs, so that they are only brought to the photograph's side. Other keys are dropped.
+        `versions` `(count, 3, S, S)` uint8 and `grades` `(count,)`; other keys are dropped. Versions are painted on
+        cropped photographs, so that they are only brought to the photograph's side.
 
     Examples:
         >>> item = StackVersionsd("image", count=2)({"image": torch.ones(3, 8, 8), "grade": 3, "versions": []})
@@ -40,10 +43,13 @@ class StackVersionsd(MapTransform):
         """`{"versions", "grades"}` of an item."""
         photograph = torch.as_tensor(data[self.keys[0]])
         side, listed = int(photograph.shape[-1]), data.get("versions", [])[: self.count - 1]
+        erased = [not each["lesion"] for each in listed]
         painted = [resized(self.load(each["image"]).as_tensor()[None].float(), side)[0] for each in listed]
         grades = [int(data["grade"]), *(each["grade"] for each in listed)]
         images = [_bytes(each) for each in (photograph, *painted)]
-        order = [i % len(images) for i in range(self.count)]
+        first = erased.index(True) + 1 if any(erased) else 0
+        shown = [first, *(i for i in range(len(images)) if i != first)]
+        order = [shown[i % len(shown)] for i in range(self.count)]
         return {"versions": torch.stack([images[i] for i in order]), "grades": torch.tensor([grades[i] for i in order])}
 
 

@@ -10,6 +10,7 @@ from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.style.inversion import Inversion, Inverter
 from monai_retina_gen.editing.style.inversion_cache import CachedInverter
 from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
+from monai_retina_gen.editing.style.pair_directions import pair_directions, pair_vector
 from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
 from monai_retina_gen.editing.style.score_presets import PRESETS, DirectionPreset, resolve_preset
 from monai_retina_gen.editing.style.strength import strength_for_area
@@ -42,6 +43,8 @@ __all__ = [
     "choose_directions",
     "edit_mask",
     "load_directions",
+    "pair_directions",
+    "pair_vector",
     "rank_channels",
     "resolve_preset",
     "save_directions",

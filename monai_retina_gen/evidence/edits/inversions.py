@@ -88,7 +88,8 @@ def inverter_identity(bundle: str | os.PathLike[str], config_name: str, settings
     config = read_inference_config(folder, config_name)
     files = {"generator": folder / weights_file(config)}
     if config.get("encoder") and settings.get("method") == "encoder":
-        files["encoder"] = folder / weights_file(read_inference_config(folder, str(config["encoder"])))
+        parts = [name for name in ("encoder", "detail_encoder") if config.get(name)]
+        files |= {name: folder / weights_file(read_inference_config(folder, str(config[name]))) for name in parts}
     name, judge = split_bundle_name(str(config.get("perceptual_network", "retina_grader:dr_vgg16")))
     files["judge"] = find_bundle(name) / weights_file(read_inference_config(find_bundle(name), judge))
     return {**{key: sha256_file(path) for key, path in files.items()}, "settings": settings}
