@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 ROOMS = ("data", "networks", "losses", "metrics", "weights", "engines", "handlers", "editing", "generators")
@@ -37,6 +38,15 @@ def test_public_names_are_listed() -> None:
         f"in {FILE.name} and gone: {gone}; a name that users have used should warn for a while first: {say}"
     )
     assert listed == found
+
+
+def test_what_bundles_name_is_public() -> None:
+    """`_target_` of a configuration is a public name of a room, or a full path into a module."""
+    configs = (FILE.parents[1] / "bundles").glob("*/configs/*.json")
+    found = {name for path in configs for name in re.findall(r'"(monai_retina_gen(?:\.\w+)+)"', path.read_text())}
+    of_rooms = {name for name in found if name.rpartition(".")[0] in {f"monai_retina_gen.{room}" for room in ROOMS}}
+    assert len(of_rooms) > 50
+    assert not of_rooms - set(public_names())
 
 
 def test_public_names_exist_and_are_documented() -> None:

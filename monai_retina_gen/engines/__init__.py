@@ -29,8 +29,6 @@ from monai_retina_gen.engines.versions_batch import PrepareVersionsBatch, Versio
 from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 
 __all__ = [
-    "AUGMENTATION_PRESETS",
-    "PAINTING_CHANGES",
     "AlternatingTrainer",
     "AutocastInferer",
     "ClipGradientNorm",
@@ -65,17 +63,6 @@ __all__ = [
     "PrepareVersionsBatch",
     "SynthesisInferer",
     "VersionsInferer",
-    "average_buffers",
-    "average_gradients",
-    "broadcast_state",
-    "expected_calibration_error",
     "fit_mapping",
-    "fit_temperature",
-    "fold_datalist",
-    "fold_of_group",
-    "load_segmentation_data",
     "load_segmenter",
-    "phase_at",
-    "training_folds",
-    "world",
 ]

@@ -20,27 +20,16 @@ from monai_retina_gen.generators.stylegan3_generator import StyleGAN3Generator
 from monai_retina_gen.generators.vae_generator import VAEGenerator
 
 __all__ = [
-    "ALLOWANCES",
-    "MODES",
-    "RENDERED_FACTORS",
-    "STATISTICS",
     "DRGANGenerator",
     "GANGenerator",
     "GeneratedBatch",
-    "GeneratorHandle",
     "LesionPainterGenerator",
     "PhantomGenerator",
     "RenderedEyeGenerator",
     "RetinaGenerator",
     "StyleGAN3Generator",
-    "StyleStatistics",
     "VAEGenerator",
-    "generator_from_bundle",
-    "latents_from_seeds",
-    "load_critic",
     "load_generator",
     "load_style_statistics",
-    "measure_styles",
     "regenerate",
-    "save_style_statistics",
 ]

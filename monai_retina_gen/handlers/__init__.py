@@ -31,7 +31,4 @@ __all__ = [
     "SaveGeneratedHandler",
     "StageHandler",
     "SynthesisGridHandler",
-    "condition_picture",
-    "handlers_of_process",
-    "image_grid",
 ]

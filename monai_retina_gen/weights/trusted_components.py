@@ -47,7 +47,7 @@ def trusted_components() -> frozenset[str]:
         >>> "monai.transforms.LoadImage" in trusted_components()
         False
     """
-    own = [name for name in networks.__all__ if _is_network(getattr(networks, name))]
+    own = [name for name in vars(networks) if _is_network(getattr(networks, name))]
     return frozenset(
         [f"monai_retina_gen.networks.{name}" for name in own]
         + [f"monai_retina_gen.generators.{name}" for name in TRUSTED_GENERATORS]

@@ -7,13 +7,7 @@ from monai_retina_gen.zoo.publishing import publish_zoo
 from monai_retina_gen.zoo.verification import CheckResult, verify_bundle
 
 __all__ = [
-    "MODEL_INFO",
-    "CheckResult",
     "build_zoo",
-    "bundle_files",
-    "find_bundles",
-    "headline_figures",
-    "pack_bundle",
     "publish_zoo",
     "verify_bundle",
 ]

@@ -2,4 +2,6 @@
 
 from monai_retina_gen.evidence.audit.copying_audit import audit
 
-__all__ = ["audit"]
+__all__ = [
+    "audit",
+]

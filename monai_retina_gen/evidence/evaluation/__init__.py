@@ -7,7 +7,6 @@ from monai_retina_gen.evidence.evaluation.label_agreement import label_check
 from monai_retina_gen.evidence.evaluation.synthesis import SynthesisEvaluation
 
 __all__ = [
-    "Extractor",
     "GeneratorEvaluation",
     "ImageSet",
     "SynthesisEvaluation",
