@@ -127,7 +127,9 @@ def _rows(gradings: dict[Condition, Gradings]) -> list[dict[str, Any]]:
             part = _of_grader(judged, grader)
             row: dict[str, Any] = {"condition": condition.id, **vars(condition), "grader": grader}
             figures = STATISTICS | (REFERABLE if part.num_classes == NUM_GRADES else {})
-            row |= {n: figure_interval(part, s, within=(-float(n == "kappa"), 1.0)) for n, s in figures.items()}
+            row |= {
+                n: figure_interval(part, s, within=(-1.0 if n == "kappa" else 0.0, 1.0)) for n, s in figures.items()
+            }
             row |= {"confusion": _confusion(part), "n": len(part.target), "graders_trained": len(part.preds)}
             if baseline is not None and condition != UNAIDED:
                 other = _of_grader(baseline, grader)

@@ -50,6 +50,7 @@ def read_made(path: Path) -> Alternatives:
 
 def write_bank(bank: Bank, path: Path) -> None:
     """Write images at the study's size, which the folder of their files has at their own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez(file, images=bank.images.numpy(), grades=np.array(bank.grades, np.int64))
 

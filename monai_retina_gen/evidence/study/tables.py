@@ -37,7 +37,10 @@ def _markdown(table: Table) -> str:
 
 def _summary(study: Study) -> Table:
     labels = _labels(study)
+    test = next(iter(study["sets"].values()))[0]
+    referable = [name for name in ("referable_sensitivity", "referable_specificity") if name in test]
     head = ["set", "arm", "grader", "n", "trained", "accuracy", "kappa", *(f"sensitivity {g}" for g in labels)]
+    head += [name.replace("_", " ") for name in referable]
     table = [[*head, "kappa - oversample", "accuracy - oversample"]]
     for name, rows in study["sets"].items():
         for row in rows:
@@ -45,6 +48,7 @@ def _summary(study: Study) -> Table:
             cells = [name, row["condition"], row["grader"], str(row["n"]), str(row["graders_trained"])]
             cells += [_interval(row["accuracy"]), _interval(row["kappa"])]
             cells += [_interval(_entry(row["sensitivity"], g)) for g in labels]
+            cells += [_interval(row[name]) for name in referable]
             cells += [_interval(difference[f], "+") if difference else "" for f in ("kappa", "accuracy")]
             table.append(cells)
     return table
