@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
@@ -30,7 +31,8 @@ class SumOfTerms(nn.Module):
 
     def __init__(self, terms: Mapping[str, Any]) -> None:
         super().__init__()
-        self.terms, self.logs = dict(terms), {}
+        self.terms = dict(terms)
+        self.logs: dict[str, Tensor] = {}
 
     def forward(self, preds: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         real = target["image"]
@@ -38,5 +40,5 @@ class SumOfTerms(nn.Module):
         step = AdversarialStep(real, preds, None, lambda x: x, None, preds, None, None, None, None, condition)  # type: ignore[arg-type]
         values = {name: term(step) for name, term in self.terms.items()}
         self.logs = {name: value.detach() for name, value in values.items()}
-        total: Tensor = sum(values.values())  # type: ignore[assignment]
+        total: Tensor = sum(values.values(), torch.zeros((), device=preds.device))
         return total
