@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from monai_retina_gen import __version__
 from monai_retina_gen.errors import WeightsError, ZooError
 from monai_retina_gen.weights import CHECKPOINT, load_state, read_metadata
@@ -57,6 +55,8 @@ def check_layout(bundle: Path) -> list[str]:
 
 def check_metadata(bundle: Path) -> list[str]:
     """`metadata.json` against MONAI's schema, `eval_metrics` among it; the tensor first in network inputs."""
+    import jsonschema  # pinning weights needs no schema
+
     metadata = read_metadata(bundle)
     validator = jsonschema.Draft201909Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     found = sorted(validator.iter_errors(metadata), key=lambda e: list(map(str, e.absolute_path)))
