@@ -23,7 +23,7 @@ from monai_retina_gen.evidence.study.study import run_study
 
 __all__ = ["add_options", "run"]
 
-CHOSEN_HERE = {"run", "command", "traceback", "task", "generators", "preset", "jobs"}
+CHOSEN_HERE = {"run", "command", "traceback", "task", "generators", "preset", "jobs", "only_folds"}
 
 
 def add_options(parser: CommandParser) -> None:
@@ -32,8 +32,8 @@ def add_options(parser: CommandParser) -> None:
         "Trains graders (or segmenters) in several arms for equally many steps, judges them on photographs that they "
         "never saw, and says with intervals whether generated images helped. Stopped, it goes on where it was.",
         "study --datalist aptos.json --generators retina_vae --preset cpu --out study\n"
-        "  monai-retina-gen study --task segmentation --datalist idrid --dataset-dir IDRID --generators retina_drgan "
-        "--out pairs\n  monai-retina-gen study --preset smoke --out smoke      (phantoms, under two minutes)\n\n"
+        "  monai-retina-gen study --task segmentation --datalist idrid --dataset-dir IDRID --folds 5 "
+        "--generators retina_lesion_painter --out pairs\n  monai-retina-gen study --preset smoke --out smoke      (phantoms, under two minutes)\n\n"
         f"arms of graders:\n{_listed(ARMS)}\n\narms of segmenters:\n{_listed(SEGMENTATION_ARMS)}",
     )
     parser.add_argument(
@@ -54,7 +54,10 @@ def add_options(parser: CommandParser) -> None:
     _add_grading(parser.add_argument_group("graders"), parser)
     group = parser.add_argument_group("segmenters")
     parser.add_argument("--steps", group=group, type=int, help="steps of every training")
-    parser.add_argument("--share", group=group, type=float, help="of the drawn images that are synthesized")
+    parser.add_argument("--share", group=group, type=float, help="of the crops that are of made or healthy photographs")
+    parser.add_argument("--crop-size", group=group, type=int, help="side of the crops that are trained on")
+    parser.add_argument("--folds", group=group, type=int, help="over all annotated photographs; 0: training, test")
+    parser.add_argument("--only-folds", group=group, nargs="+", type=int, help="to train; other processes train others")
     parser.set_defaults(run=run)
 
 
@@ -120,7 +123,9 @@ def _run_segmentation(args: argparse.Namespace) -> None:
     own = {"datalist": str(smoke_pairs(Path(args.out) / "phantoms"))} if smoke else {}
     config = SegmentationStudyConfig(**_settings(args, SegmentationStudyConfig, SEGMENTATION_PRESETS, own))
     generator = args.generators[0] if args.generators else smoke_synthesizer() if smoke else None
-    run_segmentation_study(config, generator)
+    if not run_segmentation_study(config, generator, only_folds=args.only_folds):
+        print(f"{args.out}: other folds are not trained yet")
+        return
     print(Path(args.out, "summary.md").read_text(encoding="utf-8"))
 
 

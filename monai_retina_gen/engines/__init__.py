@@ -24,7 +24,7 @@ from monai_retina_gen.engines.prepare_batch import (
     PrepareReconstructionBatch,
     PrepareSamplingBatch,
 )
-from monai_retina_gen.engines.segmentation_data import load_segmentation_data
+from monai_retina_gen.engines.segmentation_data import load_segmentation_data, official_test
 from monai_retina_gen.engines.versions_batch import PrepareVersionsBatch, VersionsInferer
 from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 

@@ -10,6 +10,7 @@ from typing import Any
 from monai_retina_gen.data import (
     SECTIONS,
     Datalist,
+    Item,
     chasedb1_datalist,
     hrf_datalist,
     idrid_datalist,
@@ -18,7 +19,7 @@ from monai_retina_gen.data import (
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.networks import STRUCTURES
 
-__all__ = ["load_segmentation_data"]
+__all__ = ["load_segmentation_data", "official_test"]
 
 PREPARED: dict[str, Callable[..., Datalist]] = {
     "idrid": idrid_datalist,
@@ -62,8 +63,17 @@ def load_segmentation_data(
             f"datalist={datalist!r}: no training photograph has a mask; items need at least one of the keys "
             f"{', '.join(structures)} with the path of a mask"
         )
-    official = [item for item in merged["test"] if os.path.basename(item["image"]).startswith("seg_test_IDRiD_")]
-    return {**merged, "official_test": official}
+    return {**merged, "official_test": official_test(merged["test"])}
+
+
+def official_test(items: Sequence[Item]) -> list[Item]:
+    """Those that are in the official test set of IDRiD's segmentation task.
+
+    Examples:
+        >>> official_test([{"image": "a/seg_test_IDRiD_55.jpg"}, {"image": "a/seg_train_IDRiD_01.jpg"}])
+        [{'image': 'a/seg_test_IDRiD_55.jpg'}]
+    """
+    return [item for item in items if os.path.basename(item["image"]).startswith("seg_test_IDRiD_")]
 
 
 def _load(source: PathLike | Mapping[str, Any], dataset_dir: PathLike | None) -> Datalist:

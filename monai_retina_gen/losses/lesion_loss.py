@@ -1,6 +1,7 @@
 """Loss for masks of tiny structures that are not annotated in every photograph.
 
-Sources: Tversky loss, Salehi et al. 2017, arXiv:1706.05721 (MONAI's `TverskyLoss`); weighted binary cross-entropy;
+Sources: Tversky loss, Salehi et al. 2017, arXiv:1706.05721 (MONAI's `TverskyLoss`), which is Dice's at equal shares;
+weighted binary cross-entropy, focal after Lin et al. 2017, arXiv:1708.02002;
 deep supervision with halved weights as in nnU-Net, Isensee et al. 2021.
 """
 
@@ -23,6 +24,7 @@ class LesionLoss(nn.Module):
     Args:
         positive_weight: weight of a pixel inside a structure in the cross-entropy.
         tversky_weight: weight of the Tversky term; the cross-entropy has weight 1.
+        focusing: exponent of the focal cross-entropy: a pixel counts by its error to this power; 0 is the plain one.
         false_negatives: share of the missed pixels in the Tversky term, in [0, 1]; false alarms have the rest. Above
             0.5 prefers sensitivity.
 
@@ -44,15 +46,21 @@ class LesionLoss(nn.Module):
     """
 
     def __init__(
-        self, *, positive_weight: float = 5.0, tversky_weight: float = 1.0, false_negatives: float = 0.6
+        self,
+        *,
+        positive_weight: float = 5.0,
+        tversky_weight: float = 1.0,
+        false_negatives: float = 0.6,
+        focusing: float = 0.0,
     ) -> None:
         super().__init__()
-        if positive_weight <= 0 or tversky_weight < 0 or not 0 <= false_negatives <= 1:
+        if positive_weight <= 0 or min(tversky_weight, focusing) < 0 or not 0 <= false_negatives <= 1:
             raise ValueError(
                 f"positive_weight={positive_weight}, tversky_weight={tversky_weight}, false_negatives="
-                f"{false_negatives}: want a positive weight, a weight of at least 0, and a share in [0, 1]"
+                f"{false_negatives}, focusing={focusing}: want a positive weight, a weight of at least 0, a share in "
+                "[0, 1], and an exponent of at least 0"
             )
-        self.positive_weight, self.tversky_weight = positive_weight, tversky_weight
+        self.positive_weight, self.tversky_weight, self.focusing = positive_weight, tversky_weight, focusing
         self.tversky = TverskyLoss(
             sigmoid=True, alpha=1 - false_negatives, beta=false_negatives, batch=True, reduction="none"
         )
@@ -72,6 +80,8 @@ class LesionLoss(nn.Module):
         pixels = nn.functional.binary_cross_entropy_with_logits(
             logits, target, weight=annotated, pos_weight=logits.new_tensor(self.positive_weight), reduction="none"
         )
+        if self.focusing:
+            pixels = pixels * (target - logits.sigmoid()).abs().pow(self.focusing)
         entropy = _mean(pixels.sum((0, 2, 3)) / annotated.sum((0, 2, 3)).clamp(min=1), annotated.sum((0, 2, 3)) > 0)
         # Where nothing is annotated, both prediction and target are empty, and neither overlap nor alarm is counted.
         overlap = self.tversky(logits.masked_fill(annotated == 0, -1e4), target).flatten()

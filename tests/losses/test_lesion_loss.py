@@ -15,7 +15,7 @@ def batch(seed: int = 0, structures: int = 3) -> tuple[Tensor, Tensor]:
     return logits, torch.rand(2, structures, 8, 8, generator=generator).pow(4)
 
 
-def literal(logits: Tensor, target: Tensor, weight: float, share: float) -> float:
+def literal(logits: Tensor, target: Tensor, weight: float, share: float, focusing: float = 0.0) -> float:
     """One structure at a time in float64, from the definitions."""
     entropies, overlaps = [], []
     for k in range(target.shape[1]):
@@ -23,7 +23,7 @@ def literal(logits: Tensor, target: Tensor, weight: float, share: float) -> floa
         if not rows:
             continue
         p, t = torch.sigmoid(logits[rows, k].double()), target[rows, k].double()
-        entropies.append(-(weight * t * p.log() + (1 - t) * (1 - p).log()).mean())
+        entropies.append(-((t - p).abs() ** focusing * (weight * t * p.log() + (1 - t) * (1 - p).log())).mean())
         hit, alarm, miss = (p * t).sum(), (p * (1 - t)).sum(), ((1 - p) * t).sum()
         if t.sum() > 0:
             overlaps.append(1 - hit / (hit + (1 - share) * alarm + share * miss))
@@ -40,6 +40,8 @@ def test_equals_the_definitions(seed: int, missing: set[tuple[int, int]]) -> Non
         return
     loss = LesionLoss(positive_weight=3.0, false_negatives=0.7)
     assert float(loss(logits, target)) == pytest.approx(literal(logits, target, 3.0, 0.7), rel=1e-4)
+    focal = LesionLoss(positive_weight=1.0, false_negatives=0.5, focusing=2.0)
+    assert float(focal(logits, target)) == pytest.approx(literal(logits, target, 1.0, 0.5, 2.0), rel=1e-4)
 
 
 def test_channels_without_annotation_get_no_gradient() -> None:

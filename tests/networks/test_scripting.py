@@ -16,6 +16,7 @@ from monai_retina_gen.networks import (
     FundusVAE,
     LesionPainter,
     LesionSegmenter,
+    LiteSegmenter,
     PerGradeVAE,
     ResidualGenerator,
     StyleGAN3,
@@ -70,6 +71,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...]]] = {
     "grader": (lambda: FundusGrader(backbone="resnet18"), (_image(64),)),
     "grader, ordinal": (lambda: FundusGrader(backbone="vgg16", width=0.125, ordinal=True), (_image(64),)),
     "segmenter": (lambda: LesionSegmenter(channels=(4, 8, 8)), (_image(32),)),
+    "segmenter, pretrained": (lambda: LiteSegmenter(channels=(8, 8, 8, 8)), (_image(32),)),
+    "segmenter, enlarging": (lambda: LiteSegmenter(channels=(8, 8, 8, 8), enlarge=True), (_image(32),)),
     "painter": (lambda: LesionPainter(channels=(4, 8, 8)), (_image(32, 10).round(), _image(32, 1))),
 }
 

@@ -11,50 +11,48 @@ from typing import Any
 import numpy as np
 
 from monai_retina_gen import __version__
-from monai_retina_gen.data import (
-    MASK_KEYS,
-    Item,
-    MaskComposer,
-    SyntheticDataset,
-    build_lesion_bank,
-    icdr_grade,
-    load_datalist,
-    write_json,
-)
+from monai_retina_gen.data import MASK_KEYS, SECTIONS, Datalist, Item, load_datalist, unit_of, write_json
 from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
-from monai_retina_gen.data.combine_masks import merge_masks
 from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.engines import fold_of_group, official_test, training_folds
 from monai_retina_gen.evidence.study.config import PLACES
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import generator_record, items_sha256
+from monai_retina_gen.generators.lesion_painting import HEALTHY
 from monai_retina_gen.metrics import verdict
-from monai_retina_gen.transforms.expansion.folder import expand
 
-from .config import SegmentationStudyConfig
-from .figures import BASELINE, MEAN, analyse_curves
-from .training import Pairs, TrainingPairs, judge_segmenter, load_pairs, train_segmenter
+from .banks import made_pairs
+from .config import PAINTED_ARMS, SYNTHESIZED_ARMS, SegmentationStudyConfig
+from .figures import BASELINE, EACH, MEAN, analyse_curves
+from .training import crop_batches, judge_segmenter, load_pairs, train_segmenter
 
 __all__ = ["run_segmentation_study"]
 
 logger = logging.getLogger("monai_retina_gen.study")
 RESULT, SUMMARY = "study.json", "summary.md"
-SYNTHETIC = ("own-masks", "synthesize")
 
 
 def run_segmentation_study(
-    config: SegmentationStudyConfig, generator: RetinaGenerator | str | None = None
+    config: SegmentationStudyConfig,
+    generator: RetinaGenerator | str | None = None,
+    *,
+    only_folds: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Train segmenters in every arm for equally many steps, and compare their PR-AUC on photographs never seen.
 
-    Stopped at any moment and called again with the same settings, it goes on with the trainings that have no result.
+    Stopped at any moment and called again with the same settings, or with more seeds, it goes on with the trainings
+    that have no result.
 
     Args:
         config: the settings.
-        generator: with the mode `synthesize`: a bundle's name or folder, or an object; None for the other arms alone.
+        generator: a bundle's name or folder, or an object, with the modes that the arms need; None for photographs
+            alone.
+        only_folds: train these folds and no others: several processes can work on one study.
 
     Returns:
-        What is written to `out/study.json`: settings, and by arm and lesion the PR-AUC over all pixels of the test
-        photographs, the differences to `classic`, and a verdict in words.
+        What is written to `out/study.json`: settings, and by arm and lesion the PR-AUC over all pixels of the judged
+        photographs, the differences to `classic`, and a verdict in words; with folds the same of the photographs of
+        the section test alone (`test_section`). Empty while trainings are missing.
 
     Raises:
         ValueError: an arm needs a generator, its images are smaller than the study's, or `out` was begun with other
@@ -65,23 +63,93 @@ def run_segmentation_study(
     made_by = None if generator is None else load_generator(generator, device=config.device)
     _check_generator(config, made_by)
     datalist = load_datalist(config.datalist, config.dataset_dir)
-    real, test = (load_pairs(datalist[section], config, section) for section in ("training", "test"))
     predicted = load_datalist(config.masks)["training"] if config.masks else []
     _check_settings(folder, config, made_by, {**datalist, "predicted": predicted})
-    waiting = _waiting(folder, config)
-    if waiting:
-        banks = _banks(config, datalist["training"], predicted, made_by)
-        for number, (arm, seed) in enumerate(waiting, 1):
-            started = time.monotonic()
-            _run(folder, arm, seed, TrainingPairs(real, banks.get(arm), config.share, arm != "none"), test, config)
-            logger.info("run %d/%d %s seed %d: %.0f s", number, len(waiting), arm, seed, time.monotonic() - started)
-    curves = {arm: np.stack([_read(folder, arm, seed) for seed in range(config.seeds)]) for arm in config.arms}
+    parts = _parts(config, datalist)
+    for fold, (training, judged) in enumerate(parts):
+        if only_folds is None or fold in only_folds:
+            _run_fold(folder, fold, training, judged, predicted, config, made_by)
+    runs = [(arm, seed, fold) for arm in config.arms for seed in range(config.seeds) for fold in range(len(parts))]
+    if not all(_path(folder, *run).is_file() for run in runs):
+        return {}
+    return _results(folder, config, [item for _, judged in parts for item in judged], datalist)
+
+
+def _parts(config: SegmentationStudyConfig, datalist: Datalist) -> list[tuple[list[Item], list[Item]]]:
+    """By fold, training photographs and the annotated ones that are judged."""
+    if not config.folds:
+        return [(list(datalist["training"]), _annotated(datalist["test"], config))]
+    annotated = _annotated([item for section in SECTIONS for item in datalist[section]], config)
+    rest = [item for item in datalist["training"] if item not in annotated]
+    found = []
+    for training, judged in training_folds(annotated, fold_of_group(annotated, config.folds)):
+        units = {unit_of(item) for item in judged}  # neighbours may be the same patient's
+        found.append(([*training, *(item for item in rest if unit_of(item) not in units)], judged))
+    return found
+
+
+def _annotated(items: Sequence[Item], config: SegmentationStudyConfig) -> list[Item]:
+    return [item for item in items if any(key in item for key in config.structures)]
+
+
+def _run_fold(
+    folder: Path,
+    fold: int,
+    training: Sequence[Item],
+    judged: Sequence[Item],
+    predicted: Sequence[Item],
+    config: SegmentationStudyConfig,
+    generator: RetinaGenerator | None,
+) -> None:
+    """All trainings of a fold that have no result, seed by seed, so that a study stopped early has every arm."""
+    runs = [(arm, seed) for seed in range(config.seeds) for arm in config.arms]
+    waiting = [(arm, seed) for arm, seed in runs if not _path(folder, arm, seed, fold).is_file()]
+    if not waiting:
+        return
+    real, held_out = load_pairs(training, config, "training"), load_pairs(judged, config, "judged")
+    annotated = _annotated(training, config)
+    healthy = [item for item in training if item.get("grade") == HEALTHY and item not in annotated]
+    pairs = {
+        arm: made_pairs(
+            arm,
+            training,
+            config,
+            generator,
+            healthy=healthy,
+            predicted=predicted,
+            folder=folder / "pairs" / f"fold{fold}",
+        )
+        for arm in dict.fromkeys(arm for arm, _ in waiting)
+    }
+    for number, (arm, seed) in enumerate(waiting, 1):
+        started = time.monotonic()
+        data = crop_batches(real, pairs[arm], config, seed, augment=arm != "none")
+        counts = judge_segmenter(train_segmenter(data, config, seed), held_out, config)
+        _write(counts, _path(folder, arm, seed, fold))
+        seconds = time.monotonic() - started
+        logger.info("fold %d, run %d/%d %s seed %d: %.0f s", fold, number, len(waiting), arm, seed, seconds)
+
+
+def _results(
+    folder: Path, config: SegmentationStudyConfig, judged: Sequence[Item], datalist: Datalist
+) -> dict[str, Any]:
+    curves = {arm: np.stack([_read(folder, arm, seed, config) for seed in range(config.seeds)]) for arm in config.arms}
+    groups = [str(item.get("group", item["image"])) for item in judged]
     result = {
         "settings": config.settings(),
-        "n_training": len(real),
-        "n_test": len(test),
-        **analyse_curves(curves, test.groups, config.structures),
+        "n_test": len(judged),
+        **analyse_curves(curves, groups, config.structures),
     }
+    if "healthy" in curves and "canvas" in curves:
+        both = {arm: curves[arm] for arm in ("healthy", "canvas")}
+        result["canvas_over_healthy"] = analyse_curves(both, groups, config.structures, baseline="healthy")[
+            "differences"
+        ]["canvas"]
+    for name, items in (("test_section", datalist["test"]), ("official_test", official_test(datalist["test"]))):
+        rows = [row for row, item in enumerate(judged) if item in items]
+        if config.folds and len(rows) > 1:
+            part = {arm: found[:, rows] for arm, found in curves.items()}
+            result[name] = {"n": len(rows), **analyse_curves(part, [groups[i] for i in rows], config.structures)}
     result["words"] = _words(result)
     write_json(result, folder / RESULT)
     write_atomically(folder / SUMMARY, _table(result, config))
@@ -89,12 +157,13 @@ def run_segmentation_study(
 
 
 def _check_generator(config: SegmentationStudyConfig, generator: RetinaGenerator | None) -> None:
-    asked = [arm for arm in config.arms if arm in SYNTHETIC]
+    asked = [arm for arm in config.arms if arm in (*PAINTED_ARMS, *SYNTHESIZED_ARMS)]
     if asked and generator is None:
-        raise ValueError(f"arms {asked} need a generator (--generator), or leave them out (--arms none classic)")
-    if asked and generator is not None:
-        generator.check_mode("synthesize")
-        if generator.image_size < config.image_size:
+        raise ValueError(f"arms {asked} need a generator (--generators), or leave them out (--arms none classic)")
+    for arm in asked:
+        assert generator is not None
+        generator.check_mode("edit" if arm in PAINTED_ARMS else "synthesize")
+        if arm in SYNTHESIZED_ARMS and generator.image_size < config.image_size:
             raise ValueError(
                 f"{generator.name} makes {generator.image_size} px and the study has {config.image_size} px: enlarged "
                 "images would be told by their blur; use a smaller image_size"
@@ -106,75 +175,48 @@ def _check_settings(
 ) -> None:
     keys = ("image", "group", "grade", *MASK_KEYS)
     settings = {
-        **{name: value for name, value in config.settings().items() if name not in PLACES},
-        "data_sha256": {name: items_sha256(items[name], keys) for name in ("training", "test", "predicted")},
+        **{name: value for name, value in config.settings().items() if name not in (*PLACES, "seeds")},
+        "data_sha256": {name: items_sha256(items[name], keys) for name in (*SECTIONS, "predicted")},
         "generator": None if generator is None else generator_record(generator),
         "version": __version__,
     }
     begin_folder(folder, settings)
 
 
-def _waiting(folder: Path, config: SegmentationStudyConfig) -> list[tuple[str, int]]:
-    """Runs without a result, seed by seed, so that a study stopped early has every arm."""
-    runs = [(arm, seed) for seed in range(config.seeds) for arm in config.arms]
-    return [(arm, seed) for arm, seed in runs if not _path(folder, arm, seed).is_file()]
+def _path(folder: Path, arm: str, seed: int, fold: int) -> Path:
+    return folder / "runs" / f"{arm}--seed{seed}--fold{fold}.npz"
 
 
-def _banks(
-    config: SegmentationStudyConfig,
-    training: Sequence[Item],
-    predicted: Sequence[Item],
-    generator: RetinaGenerator | None,
-) -> dict[str, Pairs]:
-    """Synthesized pairs of the arms that have them, made ahead."""
-    if generator is None:
-        return {}
-    second = {item["image"]: item for item in predicted}
-    merged = [merge_masks(item, second.get(item["image"])) for item in training]
-    annotated = [item for item in merged if any(key in item for key in config.structures)]
-    found = {}
-    for arm in (arm for arm in config.arms if arm in SYNTHETIC):
-        items, composer = merged, None
-        if arm == "synthesize":
-            composer = MaskComposer(build_lesion_bank(training, predicted=predicted, progress=True))
-        else:
-            items = [item for item in annotated if "grade" in item and icdr_grade(item) in config.grades]
-        present = [g for g in config.grades if composer or any(icdr_grade(item) == g for item in items)]
-        counts = dict.fromkeys(present, config.bank_size)
-        folder = Path(config.out) / "pairs" / arm
-        expand(generator, counts, folder, gate=None, masks=items, lesion_bank=composer, device=config.device)
-        found[arm] = load_pairs(SyntheticDataset(folder).data, config, arm, synthesized=True)
-    return found
-
-
-def _path(folder: Path, arm: str, seed: int) -> Path:
-    return folder / "runs" / f"{arm}--seed{seed}.npz"
-
-
-def _run(folder: Path, arm: str, seed: int, data: TrainingPairs, test: Pairs, config: SegmentationStudyConfig) -> None:
-    counts = judge_segmenter(train_segmenter(data, config, seed), test, config)
-    path = _path(folder, arm, seed)
+def _write(counts: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez_compressed(file, counts=counts)
 
 
-def _read(folder: Path, arm: str, seed: int) -> np.ndarray:
-    with np.load(_path(folder, arm, seed), allow_pickle=False) as stored:
-        return np.asarray(stored["counts"])
+def _read(folder: Path, arm: str, seed: int, config: SegmentationStudyConfig) -> np.ndarray:
+    """Counts of all judged photographs, fold after fold."""
+    found = []
+    for fold in range(max(config.folds, 1)):
+        with np.load(_path(folder, arm, seed, fold), allow_pickle=False) as stored:
+            found.append(np.asarray(stored["counts"]))
+    return np.concatenate(found)
 
 
 def _words(result: dict[str, Any]) -> str:
-    if "synthesize" not in result["differences"]:
-        return f"No comparison: it needs the arms {BASELINE!r} and 'synthesize'."
-    cell, said = result["differences"]["synthesize"][MEAN], f"synthesize against {BASELINE}, mean PR-AUC of "
-    said += f"{result['n_test']} test photographs: "
+    arms = [arm for arm in (*PAINTED_ARMS, "synthesize") if arm in result["differences"]]
+    if not arms:
+        return f"No comparison: it needs {BASELINE!r} and one of {', '.join([*PAINTED_ARMS, 'synthesize'])}."
+    return "\n".join(_said(arm, result["differences"][arm][MEAN], result["n_test"]) for arm in arms)
+
+
+def _said(arm: str, cell: dict[str, Any], photographs: int) -> str:
+    said = f"{arm} against {BASELINE}, mean PR-AUC of {photographs} test photographs: "
     said += f"{_cell(cell, '+')}: {verdict(cell['value'], cell['p'], cell['seeds'])}."
     return said if cell["p"] is None else f"{said} A difference of {cell['detectable']:.3f} would have been found."
 
 
 def _table(result: dict[str, Any], config: SegmentationStudyConfig) -> str:
-    names = [*config.structures, MEAN]
+    names = [*config.structures, MEAN, EACH]
     rows = ["| arm | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for arm, cells in result["arms"].items():
         rows.append("| " + " | ".join([arm, *(_cell(cells[name]) for name in names)]) + " |")

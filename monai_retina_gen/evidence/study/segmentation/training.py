@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +12,24 @@ import torch
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, RandomSampler
-from torchvision.transforms import v2
 from tqdm import tqdm
 
 from monai_retina_gen.data import Item
+from monai_retina_gen.engines import AutocastInferer, FlippedWindowInferer
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.handlers import ProgressHandler
 from monai_retina_gen.losses import LesionLoss
 from monai_retina_gen.metrics import curve_counts
-from monai_retina_gen.networks import LesionSegmenter
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackMasksd, UnpackMasksd
+from monai_retina_gen.networks import LiteSegmenter
+from monai_retina_gen.transforms import CropToFieldOfViewd, LesionCropBatches, LoadFundusd, StackMasksd, UnpackMasksd
 from monai_retina_gen.transforms.box_geometry import resize_square
+from monai_retina_gen.weights import load_imagenet
 
 from .config import SegmentationStudyConfig
 
-__all__ = ["Pairs", "TrainingPairs", "judge_segmenter", "load_pairs", "train_segmenter"]
+__all__ = ["Pairs", "crop_batches", "judge_segmenter", "load_pairs", "train_segmenter"]
+
+RISE = 50  # steps in which the learning rate rises
 
 
 @dataclass(frozen=True)
@@ -80,79 +83,90 @@ def _load(item: Item, config: SegmentationStudyConfig, synthesized: bool) -> dic
     return CropToFieldOfViewd(keys="image", mask_keys=keys, size=config.image_size)(loaded)
 
 
-class TrainingPairs(Dataset[dict[str, Any]]):
-    """Annotated pairs of which some draws are replaced by synthesized ones; draws from torch's global random state.
+def crop_batches(
+    real: Pairs, made: Pairs | None, config: SegmentationStudyConfig, seed: int, *, augment: bool
+) -> LesionCropBatches:
+    """All batches of one training.
 
     Args:
         real: annotated pairs.
-        made: synthesized pairs; None where there are none.
-        share: of the draws that are replaced.
-        classic: flips, quarter turns and colour.
+        made: pairs of which the study's `share` of the crops are; `None` where there are none.
+        config: the study's settings.
+        seed: of all draws.
+        augment: turns, scale, flips and colour.
     """
-
-    def __init__(self, real: Pairs, made: Pairs | None, share: float, classic: bool) -> None:
-        self.real, self.made, self.share, self.classic = real, made, share, classic
-        self.unpack = UnpackMasksd()
-        self.colour = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
-
-    def __len__(self) -> int:
-        return len(self.real)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        chosen, which = torch.rand(2).tolist()  # as many draws in every arm, so that arms differ in nothing else
-        pairs, row = self.real, index
-        if self.made is not None and chosen < self.share:
-            pairs, row = self.made, int(which * len(self.made))
-        item: dict[Any, Any] = self.unpack({"image": pairs.image[row], "label": pairs.label[row]})
-        return self._augmented(item) if self.classic else item
-
-    def _augmented(self, item: dict[Any, Any]) -> dict[str, Any]:
-        flip, turns = torch.rand(()) < 0.5, int(torch.randint(4, ()))
-        turned = {key: torch.rot90(item[key], turns, (1, 2)) for key in ("image", "label")}
-        turned = {key: value.flip(2) if flip else value for key, value in turned.items()}
-        return {**turned, "image": self.colour(turned["image"]).clamp(0, 1)}
+    weights = torch.full((len(real),), 1 / len(real))
+    image, label = real.image, real.label
+    if made is not None:
+        other = torch.full((len(made),), config.share / len(made))
+        weights = torch.cat([weights * (1 - config.share), other])
+        image, label = torch.cat([image, made.image]), torch.cat([label, made.label])
+    return LesionCropBatches(
+        [{"image": i, "label": k} for i, k in zip(image, label, strict=True)],
+        size=config.crop_size,
+        batch_size=config.batch_size,
+        batches=config.steps,
+        structures=config.structures,
+        around=config.structures,
+        weights=weights,
+        augment=augment,
+        seed=seed,
+        device=config.device,
+    )
 
 
-def train_segmenter(data: TrainingPairs, config: SegmentationStudyConfig, seed: int) -> nn.Module:
-    """Train a small U-Net from scratch for the study's number of steps.
+def train_segmenter(data: LesionCropBatches, config: SegmentationStudyConfig, seed: int) -> nn.Module:
+    """Train a `LiteSegmenter` for the study's number of steps.
 
     Args:
-        data: the training pairs.
+        data: the batches of the training.
         config: the study's settings.
-        seed: of the weights, the order and all augmentation.
+        seed: of the weights.
     """
+    device = torch.device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network: nn.Module = LesionSegmenter(structures=config.structures, channels=config.channels)
-        network = network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        draws, generator = config.steps * config.batch_size, torch.Generator().manual_seed(seed)
-        sampler = RandomSampler(data, replacement=True, num_samples=draws, generator=generator)
-        loader: DataLoader[Any] = DataLoader(data, batch_size=config.batch_size, sampler=sampler)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.steps)
-        SupervisedTrainer(
-            device=torch.device(config.device),
-            max_epochs=1,
-            train_data_loader=loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=LesionLoss(),
-            train_handlers=[
-                LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
-                ProgressHandler(interval=1, name="monai_retina_gen.study"),
-            ],
-            decollate=False,
-        ).run()
+        network: nn.Module = _network(config)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast = device.type == "cuda"
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.01, fused=fast)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config.steps))
+    SupervisedTrainer(
+        device=device,
+        max_epochs=1,
+        epoch_length=config.steps,
+        train_data_loader=data,
+        network=network,
+        optimizer=optimizer,
+        loss_function=LesionLoss(),
+        inferer=AutocastInferer(amp=fast),
+        train_handlers=[
+            LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
+            ProgressHandler(interval=1, name="monai_retina_gen.study"),
+        ],
+        decollate=False,
+    ).run()
     return network.eval()
+
+
+def _network(config: SegmentationStudyConfig) -> nn.Module:
+    network = LiteSegmenter(structures=config.structures, enlarge=config.enlarge)
+    return load_imagenet(network) if config.pretrained else network
+
+
+def _rate(step: int, steps: int) -> float:
+    return min(1.0, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0)))
 
 
 @torch.no_grad()
 def judge_segmenter(network: nn.Module, pairs: Pairs, config: SegmentationStudyConfig) -> np.ndarray:
-    """Counts of the precision-recall curves: `(N, structures, 2, bins)` int32, see `curve_counts`."""
+    """Counts of precision-recall curves, mean of four flips: `(N, structures, 2, bins)` int32, see `curve_counts`."""
     unpack, found = UnpackMasksd(), []
+    inferer = FlippedWindowInferer(window=config.image_size)
     for row in range(len(pairs)):
         item: Mapping[Any, Any] = unpack({"image": pairs.image[row], "label": pairs.label[row]})
-        predicted = network(item["image"][None].to(config.device)).float().sigmoid().cpu()[0]
-        found.append(torch.stack([curve_counts(p, t) for p, t in zip(predicted, item["label"], strict=True)]))
+        predicted = inferer(item["image"][None].to(config.device), network)[0]
+        label = item["label"].to(config.device)
+        found.append(torch.stack([curve_counts(p, t) for p, t in zip(predicted, label, strict=True)]).cpu())
     counts: np.ndarray = torch.stack(found).int().numpy()
     return counts
