@@ -33,7 +33,8 @@ def add_options(parser: CommandParser) -> None:
         "never saw, and says with intervals whether generated images helped. Stopped, it goes on where it was.",
         "study --datalist aptos.json --generators retina_vae --preset cpu --out study\n"
         "  monai-retina-gen study --task segmentation --datalist idrid --dataset-dir IDRID --folds 5 "
-        "--generators retina_lesion_painter --out pairs\n  monai-retina-gen study --preset smoke --out smoke      (phantoms, under two minutes)\n\n"
+        "--generators retina_lesion_painter --out pairs\n"
+        "  monai-retina-gen study --preset smoke --out smoke      (phantoms, under two minutes)\n\n"
         f"arms of graders:\n{_listed(ARMS)}\n\narms of segmenters:\n{_listed(SEGMENTATION_ARMS)}",
     )
     parser.add_argument(

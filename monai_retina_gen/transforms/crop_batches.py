@@ -100,25 +100,24 @@ class LesionCropBatches:
 
     def _batch(self) -> dict[str, Tensor]:
         rows = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
-        grid = self._grid(rows)
-        device = self.planes.device
-        whole = self.planes[rows.to(device)].float()
-        cut = grid_sample(whole, grid.to(device), mode="bilinear", padding_mode="zeros", align_corners=False)
-        known = self.known[rows.to(device)][:, :, None, None]
+        grid, there = self._grid(rows), rows.to(self.planes.device)
+        cut = grid_sample(self.planes[there].float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        known = self.known[there][:, :, None, None]
         label = torch.where(known, (cut[:, 3:] / (NOT_ANNOTATED - 1)).clamp(0, 1), -1.0)
         image = (cut[:, :3] / 255).clamp(0, 1)
         return {"image": self._other_light(image) if self.augment else image, "label": label}
 
     def _grid(self, rows: Tensor) -> Tensor:
         """Where each pixel of each crop lies in its photograph, `(B, size, size, 2)`, as `grid_sample` takes it."""
-        sides = torch.tensor(self.planes.shape[-2:])
-        matrix = torch.eye(2).expand(len(rows), 2, 2)
-        if self.augment:
-            matrix = self._turns(len(rows))
-        steps = torch.arange(self.size) - (self.size - 1) / 2
-        offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).view(1, -1, 2)
-        where = offsets @ matrix + self._middles(rows, sides)[:, None]
-        return (2 * where / sides - 1).flip(-1).view(len(rows), self.size, self.size, 2)
+        device, sides = self.planes.device, torch.tensor(self.planes.shape[-2:])
+        matrix = self._turns(len(rows)) if self.augment else torch.eye(2).expand(len(rows), 2, 2)
+        middles = self._middles(rows, sides).to(device)
+        steps = torch.arange(self.size, device=device) - (self.size - 1) / 2
+        offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).view(-1, 2)
+        # sums of two products, not a product of matrices, which some devices round to ten bits
+        turned = (offsets[None, :, :, None] * matrix.to(device)[:, None]).sum(2)
+        where = (turned + middles[:, None]) / sides.to(device)
+        return (2 * where - 1).flip(-1).view(len(rows), self.size, self.size, 2)
 
     def _middles(self, rows: Tensor, sides: Tensor) -> Tensor:
         """Middles of crops, rows and columns: whole numbers, between pixels, so that a plain crop is not smoothed."""
