@@ -35,6 +35,7 @@ class InvertingGenerator(RetinaGenerator):
     inverter: Inverter | None = None
     directions: Directions | None = None
     distance_limit: float = float("inf")
+    own_modes: frozenset[str] = frozenset({"sample"})
     _editor: StyleSpaceEditor | None = None
 
     def equip(
@@ -67,7 +68,7 @@ class InvertingGenerator(RetinaGenerator):
                 photograph_masker=photograph_masker,
                 distance_limit=distance_limit,
             )
-        self.modes = type(self).modes | added
+        self.modes = self.own_modes | added
         return self
 
     def load_parts(self, bundle: Path, config_name: str = "inference") -> None:

@@ -36,6 +36,8 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         truncation_center: `grade` or `global`.
         batch_size: images per forward pass.
         one_sided: the network draws the disc on one side only; samples of odd seeds are mirrored.
+        samples: whether it samples. `False` for a network that learned to draw photographs alone
+            (`configs/autoencode.json`), whose mapping from latents was not trained.
 
     Raises:
         ValueError: for another center.
@@ -56,8 +58,10 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         truncation_center: str = "grade",
         batch_size: int = 32,
         one_sided: bool = False,
+        samples: bool = True,
     ) -> None:
         super().__init__(network, curated=False, batch_size=batch_size)
+        self.own_modes = self.modes = self.modes if samples else frozenset()
         self.one_sided = one_sided
         self.truncation, self.truncation_center = truncation, _known_center(truncation_center)
         self._centers: tuple[Any, Tensor] | None = None
@@ -99,6 +103,7 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         Raises:
             ValueError: for grades, seeds, layers or transforms that do not fit.
         """
+        self.check_mode("sample")
         if options and options != {"curated": False}:  # which records of unconditional networks carry
             raise TypeError(f"unknown options {sorted(options)} for this generator")
         if (mix_seeds is None) != (mix_layers is None):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_retina_gen.data import GenerationRecord
-from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.errors import UnsupportedModeError, WeightsError
 from monai_retina_gen.generators import (
     STATISTICS,
     StyleGAN3Generator,
@@ -214,3 +214,12 @@ def test_bad_options_are_named(options: dict[str, object], message: str, generat
         generator.sample([0, 1], **({"seeds": [1, 2]} | options))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unknown options"):
         generator.sample([0], seeds=[1], temperature=0.5)
+
+
+def test_a_network_that_does_not_sample_says_so() -> None:
+    network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
+    generator = StyleGAN3Generator(network, samples=False)
+    assert not generator.modes
+    with pytest.raises(UnsupportedModeError, match="has no mode 'sample'"):
+        generator.sample([0], seeds=[0])
+    assert generator.equip(inverter=None).modes == frozenset()
