@@ -6,11 +6,15 @@ pytest worker) does it once; each command is a fork of it, with its own working 
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import runpy
+import socket
+import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,3 +72,57 @@ def _child(command: tuple[str, ...], cwd: str, output: str, environment: dict[st
     else:
         sys.argv = list(command)
         runpy.run_path(command[0], run_name="__main__")
+
+
+_SHIM = """#!{python} -SE
+import json, os, socket, sys
+command = sys.argv[1:]
+if os.path.basename(sys.argv[0]) == "monai-retina-gen":
+    command = ["-m", "monai_retina_gen", *command]
+elif command[:1] == ["-"]:
+    command = ["-c", sys.stdin.read()]
+exported = {{key: value for key, value in os.environ.items() if key.startswith("MRG_") or key == "HOME"}}
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect({address!r})
+    file = asked.makefile("rw", encoding="utf-8")
+    print(json.dumps([command, os.getcwd(), exported]), file=file, flush=True)
+    status, output = json.loads(file.readline())
+sys.stdout.write(output)
+sys.exit(status if status >= 0 else 128 - status)
+"""
+
+
+def bash(script: str, cwd: Path, **environment: str) -> Ended:
+    """Run a script by bash, in which `python` and `monai-retina-gen` are forks of the server, too.
+
+    The first that fails ends the script, as `set -e` does.
+    """
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/socket")
+        server.listen()
+        shim = _SHIM.format(python=sys.executable, address=f"{folder}/socket")
+        for name in ("python", "monai-retina-gen"):
+            (Path(folder) / name).write_text(shim)
+            (Path(folder) / name).chmod(0o755)
+        threading.Thread(target=_serve, args=(server,), daemon=True).start()
+        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", f"set -euo pipefail\n{script}"],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **environment, "PATH": path},
+        )
+        return Ended(done.returncode, done.stdout)
+
+
+def _serve(server: socket.socket) -> None:
+    while True:
+        try:
+            asked, _ = server.accept()
+        except OSError:  # the script is at its end
+            return
+        with asked, asked.makefile("rw", encoding="utf-8") as file:
+            command, cwd, environment = json.loads(file.readline())
+            print(json.dumps(python(*command, cwd=Path(cwd), **environment)), file=file, flush=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from fresh_process import python
+from fresh_process import bash, python
 
-from monai_retina_gen.data import load_datalist, save_datalist, write_phantoms
+from monai_retina_gen.data import load_datalist, phantom_fundus, save_datalist, write_image, write_phantoms
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 APART = ("tutorial.md", "study.md", "inversion.md")  # has a test of its own; need one's own data and a trained encoder
@@ -32,16 +30,35 @@ def test_python_blocks_run(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_bundle_door_runs_in_the_folder_of_the_bundles(tmp_path: Path) -> None:
-    (command,) = re.findall(r"`(python -m monai\.bundle run [^`]*)`", (REPOSITORY / "README.md").read_text())
+def test_the_bundle_command_line_runs_in_the_folder_of_the_bundles(tmp_path: Path) -> None:
+    (command,) = re.findall(r"`python (-m monai\.bundle run [^`]*)`", (REPOSITORY / "README.md").read_text())
     shutil.copytree(REPOSITORY / "bundles" / "retina_vae", tmp_path / "bundles" / "retina_vae")
     write_phantoms(tmp_path / "photographs", count=20, size=128, grades=[0, 1, 2, 3, 4], masks=False)
     save_datalist(load_datalist(tmp_path / "photographs" / "datalist.json"), tmp_path / "my.json")
-    words = command.replace("python", sys.executable, 1).split()
     short = ["--max_epochs", "1", "--batch_size", "4", "--device", "cpu"]
-    done = subprocess.run([*words, *short], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = python(*command.split(), *short, cwd=tmp_path)
+    assert done.status == 0, done.output[-3000:]
     assert (tmp_path / "bundles/retina_vae/output/model.pt").is_file()
+
+
+@pytest.mark.slow
+def test_bash_blocks_of_the_readme_run(tmp_path: Path) -> None:
+    """On drawn photographs. `pip install`, pytest and the demo (see `test_demo`) are left out."""
+    blocks = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    rows = {f"{i % 5}/eye{i}": i % 5 for i in range(20)}
+    for number, (name, grade) in enumerate(rows.items()):
+        image = phantom_fundus(seed=number, grade=grade, size=96).image
+        for path in (tmp_path / "my_photographs" / f"{name}.png", tmp_path / f"aptos/train_images/{number}.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, image)
+    (tmp_path / "grades.csv").write_text("file,DR grade\n" + "".join(f"{n}.png,{g}\n" for n, g in rows.items()))
+    aptos = "".join(f"{i},{grade}\n" for i, grade in enumerate(rows.values()))
+    (tmp_path / "aptos" / "train.csv").write_text(f"id_code,diagnosis\n{aptos}")
+    lines = [line for line in "".join(blocks).splitlines() if "pip install" not in line]
+    done = bash("\n".join(lines), cwd=tmp_path, HOME=str(tmp_path))
+    assert done.status == 0, done.output[-3000:]
+    assert len(load_datalist(tmp_path / "aptos.json")["training"]) > 5
 
 
 @pytest.mark.parametrize("page", PAGES)

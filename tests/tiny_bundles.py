@@ -58,7 +58,13 @@ def copy_bundle(name: str, folder: Path) -> Path:
 def train(bundle: Path, phantoms: Path, device: str, **options: Any) -> Path:
     """Two epochs of `train.json` with validation and sample grids; the weights become the bundle's."""
     own = {"datalist": str(phantoms / "datalist.json"), "dataset_dir": str(phantoms)}
-    settings = {"batch_size": 8, "max_epochs": 2, "val_interval": 1, "output_dir": str(bundle / "output")} | own
+    settings = {
+        "batch_size": 8,
+        "max_epochs": 2,
+        "val_interval": 1,
+        "val_samples": 1,
+        "output_dir": str(bundle / "output"),
+    } | own
     _run(bundle, ["train"], device, settings | LEARNING.get(bundle.name, {}) | options)
     pin(bundle, bundle / "output" / "model.pt")
     if bundle.name == "retina_drgan":

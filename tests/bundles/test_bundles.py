@@ -67,6 +67,7 @@ def test_train_resume_and_use_on_another_datalist(bundle: Path, tmp_path: Path, 
     shutil.copytree(bundle, copied, ignore=shutil.ignore_patterns("output", "training"))
     own = ["--datalist", str(phantom_folder / "datalist.json"), "--dataset_dir", str(phantom_folder)]
     own += ["--image_size", "64", "--val_interval", "1", "--device", "cpu", "--batch_size", "8"]
+    own += ["--val_samples", "1"]  # a grade, in sample grids
     train = ["--config_file", "configs/train.json", *own]
     bundles = {"MRG_BUNDLES": str(REPOSITORY / "bundles")}
     run_bundle(copied, *train, "--max_epochs", "1", **bundles)

@@ -46,7 +46,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.mark.slow
 def test_two_processes_train_together(tmp_path: Path, phantom_folder: Path) -> None:
     common = {"datalist": str(phantom_folder / "datalist.json"), "dataset_dir": str(phantom_folder)}
-    common |= {"batch_size": 4, "max_epochs": 1, "val_interval": 1}
+    common |= {"batch_size": 4, "max_epochs": 1, "val_interval": 1, "val_samples": 1}
     trainings = [
         {
             "bundle": str(REPOSITORY / "bundles" / name),
