@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from painting_parts import SIDE, painting_generator
+from stand_in_device import stand_in_device
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import SECTIONS, LesionBank, load_datalist, unit_of, write_phantoms
@@ -25,7 +26,13 @@ from monai_retina_gen.evidence.study.segmentation.paintings import (
 )
 from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
 from monai_retina_gen.evidence.study.segmentation.study import _parts
-from monai_retina_gen.evidence.study.segmentation.training import Pairs, crop_batches, load_pairs
+from monai_retina_gen.evidence.study.segmentation.training import (
+    Pairs,
+    crop_batches,
+    judge_segmenter,
+    load_pairs,
+    train_segmenter,
+)
 from monai_retina_gen.metrics import average_precision, curve_counts
 
 
@@ -183,6 +190,21 @@ def test_painted_pairs(graded_phantoms: Path, tmp_path: Path, phantom_bank: Lesi
     assert len(plain) == len(healthy)
     with pytest.raises(DatalistError, match="no training photograph of grade 0"):
         healthy_pairs([], config)
+
+
+def test_painted_trained_and_judged_on_a_device(
+    graded_phantoms: Path, tmp_path: Path, phantom_bank: LesionBank
+) -> None:
+    config = settings(graded_phantoms, tmp_path, image_size=SIDE, grades=(2,), device="meta")
+    items = load_datalist(config.datalist)["training"]
+    annotated = [item for item in items if "ma" in item]
+    real = load_pairs(annotated, config, "real")
+    with stand_in_device():
+        made = painted_eyes(painter_for(painting_generator(phantom_bank).to("meta"), annotated), annotated, config)
+        assert made.image.device.type == "cpu"
+        data = crop_batches(real, made, config, 0, augment=True)
+        counts = judge_segmenter(train_segmenter(data, config, 0), real, config)
+    assert counts.sum() == len(real) * 4 * SIDE**2
 
 
 def test_a_study_of_paintings_by_several_processes(
