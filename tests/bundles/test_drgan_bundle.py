@@ -73,9 +73,9 @@ def equal(one: Any, two: Any) -> bool:
 
 def test_resumed_training_equals_the_uninterrupted_one_in_both_stages(bundle: Path, own: dict[str, Any]) -> None:
     options = {"stages": 2, "image_size": 64, "coarse_epochs": 1}
-    whole = train(bundle, own, "whole", "two_stages", max_epochs=2, **options)
-    first = train(bundle, own, "parts", "two_stages", max_epochs=1, **options)
-    parts = train(bundle, own, "parts", "two_stages", max_epochs=2, resume=True, **options)
+    whole = train(bundle, own, "whole", max_epochs=2, **options)
+    first = train(bundle, own, "parts", max_epochs=1, **options)
+    parts = train(bundle, own, "parts", max_epochs=2, resume=True, **options)
     assert whole["trainer"]["iteration"] == 2 * 2  # 24 phantoms in batches of 12
     assert [state["trainer"]["phase"] for state in (first, whole)] == [0, 1]
     assert equal(whole, parts)
@@ -96,7 +96,7 @@ def test_grading_space_is_stored_with_the_weights(bundle: Path) -> None:
 def test_goes_on_from_weights_of_one_stage(bundle: Path, own: dict[str, Any]) -> None:
     start = str(bundle / "models" / "model.pt")
     options = {"stages": 2, "image_size": 64, "max_epochs": 1, "coarse_epochs": 0, "learning_rate": 0.0}
-    state = train(bundle, own, "larger", "two_stages", init_weights=start, **options)
+    state = train(bundle, own, "larger", init_weights=start, **options)
     name = "coarse.encoder.0.0.weight"
     torch.testing.assert_close(state["generator"][name], load_state(start)[name].float())
 
@@ -104,9 +104,8 @@ def test_goes_on_from_weights_of_one_stage(bundle: Path, own: dict[str, Any]) ->
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablations_of_table_four(name: str, bundle: Path, own: dict[str, Any]) -> None:
     key, value = ABLATIONS[name]
-    config = parsed("train", name)
-    assert config[key] == value
-    state = train(bundle, own, name, name, max_epochs=1)
+    config = parsed("train", **{key: value})
+    state = train(bundle, own, name, max_epochs=1, **{key: value})
     logged = {"without_perceptual": "perceptual", "without_classification": "grade"}.get(name)
     assert state["trainer"]["iteration"] == 2
     assert logged not in config.get_parsed_content("d_terms")
