@@ -77,7 +77,7 @@ def reader_section(result: Result, folder: Path) -> list[str]:
 def study_section(result: Result, folder: Path) -> list[str]:
     """Verdict, tables and plots of `study`, as they lie beside its JSON."""
     parts = [paragraph(result.get("primary", {}).get("words", "")), warnings(result.get("warnings", []))]
-    for path in (folder / "tables" / "summary.csv", folder / "tables" / "comparisons.csv"):
+    for path in (folder / "tables" / f"{name}.csv" for name in ("summary", "sensitivity", "comparisons")):
         if path.is_file():
             with open(path, newline="", encoding="utf-8") as file:
                 head, *rows = csv.reader(file)

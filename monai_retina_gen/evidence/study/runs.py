@@ -13,7 +13,7 @@ from torch import nn
 
 from monai_retina_gen.data import write_json
 
-from .arms import Condition, replacement_probabilities
+from .arms import BASELINE, GENERATIVE, Condition, replacement_probabilities
 from .classic import classic_transform
 from .config import StudyConfig
 from .material import GeneratedImages, Material, Run
@@ -28,7 +28,9 @@ RESULT = "result.json"
 
 
 def list_runs(conditions: Sequence[Condition], config: StudyConfig) -> list[Run]:
-    """All runs, seed by seed, so that a study stopped early has every arm."""
+    """All runs, seed by seed, so that a study stopped early has every arm; what is compared first."""
+    order = (lambda c: c.arm == BASELINE, lambda c: c.arm in GENERATIVE)
+    conditions = sorted(conditions, key=lambda c: next((i for i, is_it in enumerate(order) if is_it(c)), len(order)))
     folds = range(config.cross_validation) if config.cross_validation else [-1]
     return [
         Run(condition, grader, seed, fold)

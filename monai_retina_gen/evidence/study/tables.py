@@ -11,6 +11,7 @@ from .arms import GENERATIVE
 
 __all__ = ["write_tables"]
 
+REFERABLE = ("referable_sensitivity", "referable_specificity")
 Study = dict[str, Any]
 Row = dict[str, Any]
 Table = list[list[str]]
@@ -20,7 +21,7 @@ def write_tables(study: Study, folder: Path) -> None:
     """Write `tables/<name>.csv` and `tables/<name>.md`."""
     target = folder / "tables"
     target.mkdir(exist_ok=True)
-    tables = {"summary": _summary(study), "comparisons": _comparisons(study)}
+    tables = {"summary": _summary(study), "sensitivity": _sensitivity(study), "comparisons": _comparisons(study)}
     test = study["sets"]["test"]
     tables |= {name: make(study, test) for name, make in PUBLISHED.items()}
     tables |= {f"confusion_{row['condition']}_{row['grader']}": _confusion(row) for row in test}
@@ -36,21 +37,26 @@ def _markdown(table: Table) -> str:
 
 
 def _summary(study: Study) -> Table:
-    labels = _labels(study)
-    test = next(iter(study["sets"].values()))[0]
-    referable = [name for name in ("referable_sensitivity", "referable_specificity") if name in test]
-    head = ["set", "arm", "grader", "n", "trained", "accuracy", "kappa", *(f"sensitivity {g}" for g in labels)]
-    head += [name.replace("_", " ") for name in referable]
-    table = [[*head, "kappa - oversample", "accuracy - oversample"]]
+    referable = [name for name in REFERABLE if name in next(iter(study["sets"].values()))[0]]
+    head = ["set", "arm", "grader", "n", "trained", "kappa", "kappa - oversample", "accuracy", "accuracy - oversample"]
+    table = [[*head, *(name.replace("_", " ") for name in referable)]]
     for name, rows in study["sets"].items():
         for row in rows:
             difference = row.get("difference", {})
             cells = [name, row["condition"], row["grader"], str(row["n"]), str(row["graders_trained"])]
-            cells += [_interval(row["accuracy"]), _interval(row["kappa"])]
-            cells += [_interval(_entry(row["sensitivity"], g)) for g in labels]
-            cells += [_interval(row[name]) for name in referable]
-            cells += [_interval(difference[f], "+") if difference else "" for f in ("kappa", "accuracy")]
-            table.append(cells)
+            for figure in ("kappa", "accuracy"):
+                cells += [_interval(row[figure]), _interval(difference[figure], "+") if difference else ""]
+            table.append([*cells, *(_interval(row[name]) for name in referable)])
+    return table
+
+
+def _sensitivity(study: Study) -> Table:
+    """Of every grade."""
+    table = [["set", "arm", "grader", *(f"grade {g}" for g in _labels(study))]]
+    for name, rows in study["sets"].items():
+        for row in rows:
+            found = [_interval(_entry(row["sensitivity"], g)) for g in _labels(study)]
+            table.append([name, row["condition"], row["grader"], *found])
     return table
 
 

@@ -305,6 +305,21 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(unbalanced_list: Path, t
     assert not list(whole.rglob("*.part"))
 
 
+def test_results_that_were_kept_are_gone_on_from(phantom_list: Path, tmp_path: Path) -> None:
+    """Settings and results are enough: what was generated, tables and plots are made anew."""
+    first, again = tmp_path / "first", tmp_path / "again"
+    config = tiny(phantom_list, first, arms=("oversample", "none"))
+    run_study(config, {})
+    kept = ["settings.json", "runs/oversample--resnet18--seed0/result.json"]
+    for name in kept:
+        (again / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(first / name, again / name)
+    before = [(again / name).stat().st_mtime_ns for name in kept[1:]]
+    run_study(replace(config, out=str(again)), {})
+    assert [(again / name).stat().st_mtime_ns for name in kept[1:]] == before
+    assert without_times(again / "study.json") == without_times(first / "study.json")
+
+
 @pytest.mark.slow
 def test_cross_validation_and_external_sets(unbalanced_list: Path, tmp_path: Path) -> None:
     config = tiny(
