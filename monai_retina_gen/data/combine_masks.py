@@ -9,10 +9,11 @@ from monai_retina_gen.data.condition_map import CONDITION_KEYS, CONDITION_LESION
 from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item
 from monai_retina_gen.data.label_grades import icdr_grade
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
+from monai_retina_gen.data.names import LESIONS
 
 __all__ = ["TOGETHER", "annotated_lesions", "combine_masks", "merge_masks"]
 
-TOGETHER = ("ma", "he", "ex", "se")
+TOGETHER = LESIONS
 """Lesions that are annotated together, by the convention of IDRiD."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_retina_gen.data.names import LATE_SIGNS, STRUCTURES
 from monai_retina_gen.errors import DatalistError
 
 __all__ = ["MASK_KEYS", "PATH_KEYS", "SECTIONS", "Datalist", "Item", "iterate_items", "make_datalist"]
@@ -16,7 +17,7 @@ Item = dict[str, Any]
 Datalist = dict[str, Any]
 
 SECTIONS = ("training", "validation", "test")
-MASK_KEYS = ("ma", "he", "ex", "se", "od", "vessel", "vessel2", "fov", "laser", "membrane")
+MASK_KEYS = (*STRUCTURES, "vessel2", "fov", *LATE_SIGNS)
 PATH_KEYS = ("image", *MASK_KEYS)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_retina_gen.data.condition_map import CONDITION_LESIONS
+from monai_retina_gen.data.names import LESIONS
 
 __all__ = ["GRADE_LESIONS", "LESION_MASKS", "SEVERE_PER_QUADRANT", "meets_the_4", "rule_violation"]
 
@@ -24,8 +25,8 @@ LESION_MASKS = CONDITION_LESIONS
 GRADE_LESIONS: Mapping[int, tuple[str, ...]] = {
     0: (),
     1: ("ma",),
-    2: ("ma", "he", "ex", "se"),
-    3: ("ma", "he", "ex", "se"),
+    2: LESIONS,
+    3: LESIONS,
     4: LESION_MASKS,
 }
 """Lesions that each grade may show."""

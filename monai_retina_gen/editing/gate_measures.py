@@ -9,6 +9,8 @@ from monai.metrics import compute_dice
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from monai_retina_gen.data.names import LESIONS
+
 __all__ = [
     "LESIONS",
     "change_outside",
@@ -20,7 +22,6 @@ __all__ = [
     "widened",
 ]
 
-LESIONS = ("ma", "he", "ex", "se")
 NEIGHBOURHOOD = 0.03
 """Width of the neighbourhood of a lesion, as a share of the image's side."""
 DARK = 0.06

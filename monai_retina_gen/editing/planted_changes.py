@@ -10,6 +10,8 @@ from monai.networks.layers import gaussian_1d, separable_filtering
 from monai.transforms import Compose, RandAdjustContrast, RandGaussianNoise, RandGaussianSmooth, RandScaleIntensity
 from torch import Tensor
 
+from monai_retina_gen.data.plain_tensor import plain_tensor
+
 __all__ = ["erase_lesions", "harmless_change", "transplant_lesions"]
 
 SOFTENING = 0.004
@@ -39,7 +41,7 @@ def harmless_change(image: Tensor, seed: int) -> Tensor:
         ]
     )
     change.set_random_state(seed)
-    return torch.as_tensor(change(image)).as_subclass(Tensor).clamp(0, 1)
+    return plain_tensor(change(image)).clamp(0, 1)
 
 
 def transplant_lesions(target: Tensor, source: Tensor, mask: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from torch import Tensor
+
+from monai_retina_gen.data.plain_tensor import plain_tensor
 
 __all__ = ["PrepareAdversarialBatch"]
 
@@ -45,17 +46,13 @@ class PrepareAdversarialBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        real = _plain(batchdata[self.image_key]).to(device=device, dtype=torch.float32, non_blocking=non_blocking)
+        real = plain_tensor(batchdata[self.image_key]).to(device=device, dtype=torch.float32, non_blocking=non_blocking)
         condition = {k: self._condition(k, batchdata[k], device, non_blocking) for k in self.condition_keys}
         return real * 2 - 1, condition
 
     def _condition(self, key: str, value: Any, device: Any, non_blocking: bool) -> Tensor:
-        value = _plain(torch.as_tensor(value))
+        value = plain_tensor(value)
         value = value.float() if value.is_floating_point() else value.long()
         if key == "grade" and self.drop_grade > 0:
             value = value.masked_fill(torch.rand(value.shape) < self.drop_grade, self.unknown_grade)
         return value.to(device=device, non_blocking=non_blocking)
-
-
-def _plain(value: Tensor) -> Tensor:
-    return value.as_tensor() if isinstance(value, MetaTensor) else value

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from monai.inferers import SimpleInferer
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
 
 __all__ = ["PrepareConditionBatch", "PrepareSynthesisBatch", "SynthesisInferer"]
@@ -69,8 +69,10 @@ class PrepareSynthesisBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
-        condition = _reduced(_plain(batchdata["condition"]).float(), self.reduction)
-        image = _reduced(_plain(batchdata["image"]).float(), self.reduction) if "image" in batchdata else condition
+        condition = _reduced(plain_tensor(batchdata["condition"]).float(), self.reduction)
+        image = (
+            _reduced(plain_tensor(batchdata["image"]).float(), self.reduction) if "image" in batchdata else condition
+        )
         seeds = [int(s) * self.samples + i for s in batchdata["seed"] for i in range(self.samples)]
         grades = torch.as_tensor(batchdata["grade"]).long().repeat_interleave(self.samples)
         missing = [str(names) for names in batchdata["missing"] for _ in range(self.samples)]
@@ -117,7 +119,3 @@ class SynthesisInferer(SimpleInferer):
 
 def _reduced(values: Tensor, factor: int) -> Tensor:
     return values if factor == 1 else avg_pool2d(values, factor)
-
-
-def _plain(value: Any) -> Tensor:
-    return value.as_tensor() if isinstance(value, MetaTensor) else torch.as_tensor(value)

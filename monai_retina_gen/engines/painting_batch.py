@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.networks import dilated
 
 __all__ = ["PaintingNoise", "PreparePaintingBatch", "PreparePaintingEvaluation", "colour_jitter", "ellipses"]
@@ -62,7 +62,7 @@ class PreparePaintingBatch(PrepareBatch):
         **kwargs: Any,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         image, masks = (
-            _plain(batchdata[key]).to(device=device, non_blocking=non_blocking).float() / 255
+            plain_tensor(batchdata[key]).to(device=device, non_blocking=non_blocking).float() / 255
             for key in ("image", "masks")
         )
         if self.jitter:
@@ -163,7 +163,3 @@ def ellipses(
     along, across = (x * cosine + y * sine) / (8 + 20 * draw[3]), (y * cosine - x * sine) / (8 + 20 * draw[4])
     inside = (along.square() + across.square() < 1) & (draw[5] < share)
     return inside.any(1, keepdim=True).float()
-
-
-def _plain(value: Any) -> Tensor:
-    return value.as_tensor() if isinstance(value, MetaTensor) else torch.as_tensor(value)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from torch import Tensor
 
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.networks.resizing import resized
 
 __all__ = [
@@ -49,7 +49,7 @@ class PrepareGradingBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
-        image = _plain(batchdata[self.image_key]).to(device=device, non_blocking=non_blocking)
+        image = plain_tensor(batchdata[self.image_key]).to(device=device, non_blocking=non_blocking)
         image = image if self.augment is None else self.augment(image)
         return image, batchdata[self.label_key].long().to(device=device, non_blocking=non_blocking)
 
@@ -76,7 +76,7 @@ class PrepareReconstructionBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Tensor]]:
-        image = _plain(batchdata["image"]).to(device=device, non_blocking=non_blocking)
+        image = plain_tensor(batchdata["image"]).to(device=device, non_blocking=non_blocking)
         grade = batchdata["grade"].long().to(device=device)
         if self.drop_grade > 0:
             grade = grade.masked_fill(
@@ -123,7 +123,7 @@ class PrepareComparisonBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
-        image = _plain(batchdata["image"]).to(device=device, non_blocking=non_blocking)
+        image = plain_tensor(batchdata["image"]).to(device=device, non_blocking=non_blocking)
         grade = batchdata["grade"].long().repeat_interleave(self.samples).to(device=device)
         seeds = [int(s) * self.samples + i for s in batchdata["seed"] for i in range(self.samples)]
         return grade, image, (), {"seeds": seeds}
@@ -165,7 +165,3 @@ class PrepareImitationBatch(PrepareBatch):
         latent, grade = self.teacher.latents(batchdata["seed"].tolist()), batchdata["grade"].long()
         image = resized(self.teacher.images(latent, grade), self.image_size)
         return latent.to(device), image.to(device) * 2 - 1, (), {"grade": grade.to(device), **self.options}
-
-
-def _plain(image: Tensor) -> Tensor:
-    return image.as_tensor() if isinstance(image, MetaTensor) else image

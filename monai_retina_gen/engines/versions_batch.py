@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
+
+from monai_retina_gen.data.plain_tensor import plain_tensor
 
 __all__ = ["PrepareVersionsBatch", "VersionsInferer"]
 
@@ -72,7 +73,7 @@ class PrepareVersionsBatch(PrepareBatch):
         **kwargs: Any,
     ) -> Any:
         stacks, grades = (
-            _plain(batchdata[key]).to(device=device, non_blocking=non_blocking) for key in ("versions", "grades")
+            plain_tensor(batchdata[key]).to(device=device, non_blocking=non_blocking) for key in ("versions", "grades")
         )
         amounts, most = self._amounts(len(stacks), stacks.shape[1] - 1, stacks.device)
         images = stacks.float() / 255
@@ -115,7 +116,3 @@ class VersionsInferer(Inferer):
         """See `StyleAutoencoder.reconstruct`."""
         made: Tensor = network.reconstruct(inputs, *args, **kwargs)  # type: ignore[operator]
         return made
-
-
-def _plain(value: Any) -> Tensor:
-    return value.as_tensor() if isinstance(value, MetaTensor) else torch.as_tensor(value)

@@ -20,7 +20,7 @@ from monai_retina_gen.editing.label_gate import Gate, resolve_gate
 from monai_retina_gen.editing.tries import strongest_accepted
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 
-__all__ = ["MODES", "GeneratedBatch", "RetinaGenerator", "latents_from_seeds"]
+__all__ = ["MODES", "GeneratedBatch", "RetinaGenerator", "latents_from_seeds", "no_options"]
 
 MODES = {
     "sample": "another eye of the same grade",
@@ -51,6 +51,12 @@ class GeneratedBatch:
     grade: Tensor
     records: list[GenerationRecord]
     masks: dict[str, Tensor] = field(default_factory=dict)
+
+
+def no_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that a generator does not know, with `TypeError`."""
+    if options:
+        raise TypeError(f"unknown options {sorted(options)} for this generator")
 
 
 def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:

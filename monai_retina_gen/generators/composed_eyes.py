@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data import LesionBank, MaskComposer, phantom_fundus
+from monai_retina_gen.data.names import ANATOMY
 
-__all__ = ["ANATOMY", "ComposedEyes"]
+__all__ = ["ComposedEyes"]
 
-ANATOMY = ("vessel", "od", "fov")
 """Masks that are drawn; the lesions are composed."""
 
 

@@ -17,7 +17,7 @@ from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.painting import RatioPainter
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.generators.base import GeneratedBatch
+from monai_retina_gen.generators.base import GeneratedBatch, no_options
 from monai_retina_gen.generators.bundle_parts import BundleMasks, bundle_lesion_bank
 from monai_retina_gen.generators.composed_eyes import ComposedEyes
 from monai_retina_gen.generators.lesion_painting import LesionPainting
@@ -100,8 +100,7 @@ class DRGANGenerator(LesionPainting):
         """
         if self.eyes is None:
             raise self._lacks("sample")
-        if options:
-            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        no_options(options)
         grade = self.check_grades(grades)
         if len(seeds) != len(grade):
             raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
@@ -146,8 +145,7 @@ class DRGANGenerator(LesionPainting):
         """
         if canvas is not None:
             return self.paint_canvases(canvas, grades, seeds=seeds, masks=masks, sources=sources, **options)
-        if options:
-            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        no_options(options)
         if masks is None:
             raise ValueError("masks: none came; give masks to make images of, or canvas=photographs of healthy eyes")
         unknown = sorted(set(allow) - set(ALLOWANCES))

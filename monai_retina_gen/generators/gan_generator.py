@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.arguments import check_real
 from monai_retina_gen.errors import UnsupportedModeError
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, no_options
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.weights import build_from_bundle, find_bundle, start_networks
 
@@ -135,8 +135,7 @@ class GANGenerator(RetinaGenerator):
         Raises:
             UnsupportedModeError: if curation has kept nothing for one of the grades.
         """
-        if options:
-            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        no_options(options)
         grade = self.check_pairs(grades, seeds)
         scale = self.temperature if temperature is None else temperature
         used: dict[str, Any] = {"temperature": scale}

@@ -17,7 +17,7 @@ from monai_retina_gen.editing.style.inversion import Inverter
 from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
 from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 from monai_retina_gen.errors import UnsupportedModeError
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, no_options
 from monai_retina_gen.generators.bundle_parts import BundleMasks
 from monai_retina_gen.generators.inverter_loading import BundleInverter
 from monai_retina_gen.weights import read_inference_config, read_metadata
@@ -129,8 +129,7 @@ class InvertingGenerator(RetinaGenerator):
             sources: identifiers of the photographs for the records.
             options: none are known; any raises `TypeError`.
         """
-        if options:
-            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        no_options(options)
         self.check_mode("reconstruct")
         assert self.inverter is not None  # check_mode
         images, grade = self.check_images(images), self.check_grades(grades)

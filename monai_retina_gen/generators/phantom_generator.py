@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom, grade_amount
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds, no_options
 
 __all__ = ["PhantomGenerator"]
 
-MASKS = ("ma", "he", "ex", "se", "od", "vessel", "fov")
+MASKS = (*STRUCTURES, "fov")
 
 
 class PhantomGenerator(RetinaGenerator):
@@ -85,8 +86,7 @@ class PhantomGenerator(RetinaGenerator):
         Raises:
             ValueError: unless there is a seed for each grade.
         """
-        if options:
-            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        no_options(options)
         grade = self.check_grades(grades)
         if len(seeds) != len(grade):
             raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")

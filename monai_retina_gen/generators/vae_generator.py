@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_real
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds, no_options
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 
 __all__ = ["VAEGenerator"]
@@ -59,7 +59,7 @@ class VAEGenerator(RetinaGenerator):
         Returns:
             `B` images of `image_size`.
         """
-        _no_options(options)
+        no_options(options)
         grade, scale = self.check_grades(grades), self.temperature if temperature is None else temperature
         if len(seeds) != len(grade):
             raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
@@ -84,7 +84,7 @@ class VAEGenerator(RetinaGenerator):
             sources: identifiers of the photographs for the records.
             options: none are known; any raises `TypeError`.
         """
-        _no_options(options)
+        no_options(options)
         images, grade = self.check_images(images), self.check_grades(grades)
         parts = zip(images.split(self.batch_size), grade.split(self.batch_size), strict=True)
         outputs = [self.network.decode(self.network.encode(x, g)[0], g).float() for x, g in parts]
@@ -101,8 +101,3 @@ class VAEGenerator(RetinaGenerator):
     def _join(self, images: list[Tensor]) -> Tensor:
         size = self.image_size
         return torch.cat(images).clamp(0, 1) if images else torch.empty(0, 3, size, size, device=self.device)
-
-
-def _no_options(options: dict[str, Any]) -> None:
-    if options:
-        raise TypeError(f"unknown options {sorted(options)} for this generator")

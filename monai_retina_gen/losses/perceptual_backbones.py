@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.losses.feature_distance import VALUE_RANGES, to_unit_range
 from monai_retina_gen.losses.occasional_look import OccasionalLook
+from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
 
 __all__ = ["ImageNetLPIPS", "VGG19Features"]
 
@@ -126,8 +127,7 @@ class VGG19Features(nn.Module):
                 module.inplace = False  # a feature map must not change after it was read
         self.eval().requires_grad_(False)
         self.layers = _vgg_layer_names(self.network)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        register_imagenet_colours(self)
 
     def features_at(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """`(B, C, h, w)` features at each of `layers` of `(B, 3, H, W)` images in [0, 1].

@@ -14,6 +14,7 @@ from ignite.exceptions import NotComputableError
 from ignite.metrics.metric import reinit__is_reduced
 from torch import Tensor
 
+from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 
 __all__ = ["MaskCurve", "average_precision", "best_threshold", "curve_counts"]
@@ -109,7 +110,7 @@ class MaskCurve(FundusMetric):
         self,
         *,
         structures: Sequence[str],
-        lesions: Sequence[str] = ("ma", "he", "ex", "se"),
+        lesions: Sequence[str] = LESIONS,
         output_transform: OutputTransform = lambda output: output,
         device: str | torch.device = "cpu",
     ) -> None:

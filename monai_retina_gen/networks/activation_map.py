@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
+
 __all__ = ["ActivationMapClassifier"]
 
 
@@ -65,8 +67,7 @@ class ActivationMapClassifier(nn.Module):
             layers += [_convolution(before, width), _convolution(width, width)]
         self.body = nn.Sequential(*layers)
         self.evidence = nn.Conv2d(channels[-1], len(self.findings), 1)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        register_imagenet_colours(self)
 
     def forward(self, image: Tensor) -> Tensor:
         return self._pool(self._maps(image))

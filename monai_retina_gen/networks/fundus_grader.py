@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.networks.efficientnet_lite import LAST_STAGE, LITE_VARIANTS, EfficientNetLite
+from monai_retina_gen.networks.imagenet_colours import IMAGENET_MEAN, IMAGENET_STD
 from monai_retina_gen.networks.ordinal_head import OrdinalHead
 
 __all__ = ["BACKBONES", "FundusGrader"]
@@ -21,7 +22,6 @@ BACKBONES = (
     *(LITE + variant for variant in LITE_VARIANTS),
     *("resnet18", "resnet50", "resnet101", "vgg16", "vgg16_bn", "densenet121", "inception_v3"),
 )
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
 

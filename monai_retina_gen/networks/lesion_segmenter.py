@@ -12,10 +12,10 @@ import torch
 from monai.networks.nets.dynunet import DynUNet, DynUNetSkipLayer
 from torch import Tensor, nn
 
-__all__ = ["STRUCTURES", "LesionSegmenter"]
+from monai_retina_gen.data.names import STRUCTURES
+from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
 
-STRUCTURES = ("ma", "he", "ex", "se", "od", "vessel")
-"""Microaneurysms, haemorrhages, hard and soft exudates, optic disc, vessels: the channels, in order."""
+__all__ = ["STRUCTURES", "LesionSegmenter"]
 
 PRIOR = 0.01
 
@@ -76,8 +76,7 @@ class LesionSegmenter(nn.Module):
             deep_supr_num=max(deep_supervision, 1),
         )
         self._start_from_prior()
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        register_imagenet_colours(self)
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[-1] % self.stride or image.shape[-2] % self.stride:

@@ -16,7 +16,6 @@ __all__ = [
     "cut",
     "disc",
     "overlap",
-    "plain_tensor",
     "reorder",
     "resize_square",
     "resize_to",
@@ -43,11 +42,6 @@ def box_geometry(field_of_view: FieldOfView, margin: float, *, square: bool) -> 
 def box_size(geometry: Mapping[str, float]) -> tuple[int, int]:
     """Height and width of the box in pixels."""
     return int(geometry["box_height"]), int(geometry["box_width"])
-
-
-def plain_tensor(image: torch.Tensor) -> torch.Tensor:
-    """The image as a float32 tensor without metadata."""
-    return torch.as_tensor(image).as_subclass(torch.Tensor).float()
 
 
 def reorder(image: torch.Tensor, order: str) -> torch.Tensor:

@@ -18,6 +18,7 @@ from monai.utils.enums import TraceKeys
 
 from monai_retina_gen.arguments import check_real, check_whole
 from monai_retina_gen.data.field_of_view import FieldOfView, find_field_of_view
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.box_geometry import (
     box_geometry,
@@ -25,7 +26,6 @@ from monai_retina_gen.transforms.box_geometry import (
     cut,
     disc,
     overlap,
-    plain_tensor,
     reorder,
     resize_to,
 )
@@ -138,7 +138,7 @@ class CropToFieldOfView(InvertibleTransform):
         with naming_file(image):
             order = resolve_image_order(image, self.image_order)
             geometry = box_geometry(field_of_view, self.margin, square=not self.unsqueeze)
-            pixels = cut(reorder(plain_tensor(image), order), geometry)
+            pixels = cut(reorder(plain_tensor(image).float(), order), geometry)
             if not (mask or field_of_view.dark_ground):
                 pixels = pixels * disc(geometry, pixels.device)
             pixels = reorder(self._shrink(pixels, mask), order)
@@ -164,7 +164,7 @@ class CropToFieldOfView(InvertibleTransform):
         """
         with naming_file(data):
             geometry, order, mode = self._recall(data)
-            pixels = resize_to(reorder(plain_tensor(data), order), box_size(geometry), mode)
+            pixels = resize_to(reorder(plain_tensor(data).float(), order), box_size(geometry), mode)
             canvas, inside = self._canvas(pixels, geometry, background, order)
         frame, box = overlap(geometry)
         canvas[frame] = torch.where(inside[box], pixels[box].to(canvas), canvas[frame])
@@ -179,7 +179,7 @@ class CropToFieldOfView(InvertibleTransform):
         if background is None:
             everywhere = torch.ones(1, *box_size(geometry), dtype=torch.bool, device=pixels.device)
             return pixels.new_zeros((len(pixels), *size)), everywhere
-        canvas = reorder(torch.as_tensor(background).as_subclass(torch.Tensor), order)
+        canvas = reorder(plain_tensor(background), order)
         if canvas.shape != (len(pixels), *size):
             raise ImageValueError(
                 f"background: shape {tuple(background.shape)} came in order {order}, wanted {len(pixels)} "

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from monai_retina_gen.arguments import check_real, check_whole
 from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["RandLesionCropd", "StackMasksd", "UnpackMasksd"]
@@ -46,7 +47,7 @@ class StackMasksd(Transform):
         self.structures = tuple(structures)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Tensor]:
-        image = torch.as_tensor(data["image"]).as_subclass(torch.Tensor)
+        image = plain_tensor(data["image"])
         looked_for = annotated_lesions(data)
         label = image.new_zeros((len(self.structures), *image.shape[1:]), dtype=torch.uint8)
         for channel, key in enumerate(self.structures):

@@ -15,6 +15,7 @@ from monai.transforms import Transform
 from scipy import ndimage
 from torch import Tensor
 
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.networks import PAINTED_LESIONS, paintable, uncovered
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
@@ -51,13 +52,13 @@ class StackPaintingd(Transform):
         self.image_key, self.keep = image_key, tuple(keep)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
-        image = _plain(data[self.image_key])
+        image = plain_tensor(data[self.image_key])
         empty = image.new_zeros(1, *image.shape[1:])
-        field = _plain(data["fov"]) if "fov" in data else (image.amax(0, keepdim=True) > DARK).float()
-        disc = _plain(data["od"])[None] if "od" in data else None
+        field = plain_tensor(data["fov"]) if "fov" in data else (image.amax(0, keepdim=True) > DARK).float()
+        disc = plain_tensor(data["od"])[None] if "od" in data else None
         allowed = paintable(field[None], disc)[0]
-        lesions = {key: _plain(data[key]) if key in data else empty for key in PAINTED_LESIONS}
-        vessel = uncovered((_plain(data["vessel"]) if "vessel" in data else empty)[None], lesions["he"][None])[0]
+        lesions = {key: plain_tensor(data[key]) if key in data else empty for key in PAINTED_LESIONS}
+        vessel = uncovered((plain_tensor(data["vessel"]) if "vessel" in data else empty)[None], lesions["he"][None])[0]
         masks = torch.cat([(field >= 0.5).float(), allowed, vessel, *lesions.values()])
         kept = {key: data[key] for key in self.keep if key in data}
         return kept | {self.image_key: _bytes(image), "masks": _bytes(masks), "pieces": _pieces(masks[3:] * allowed)}
@@ -122,10 +123,6 @@ def _pieces(lesions: Tensor) -> Tensor:
         middles = ndimage.center_of_mass(plane, labels, range(1, count + 1))
         found += [(kind, round(y), round(x)) for y, x in middles]
     return torch.tensor(found, dtype=torch.int16).view(-1, 3)
-
-
-def _plain(values: Any) -> Tensor:
-    return torch.as_tensor(values).as_subclass(Tensor)
 
 
 def _bytes(values: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import monai_retina_gen.transforms  # noqa: F401  # so that the short names of our transforms resolve in the file
 from monai_retina_gen.data import Item
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
@@ -55,7 +56,7 @@ def preview(
 
 
 def _picture(image: Any, size: int) -> Tensor:
-    image = torch.as_tensor(image).as_subclass(torch.Tensor).float()
+    image = plain_tensor(image).float()
     if image.ndim != 3 or image.shape[0] != 3:
         raise ImageValueError(f"the transforms end in an image of shape {tuple(image.shape)}; preview needs (3, H, W)")
     low, high = float(image.min()), float(image.max())

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from monai_retina_gen.data.names import LATE_SIGNS, STRUCTURES
+
 from .anatomy import draw_anatomy
 from .grades import GRADE_RULES, draw_counts, draw_grade
 from .lesions import draw_lesions
@@ -16,7 +18,7 @@ from .vessels import draw_beading, draw_vessels
 
 __all__ = ["MASKS", "PhantomFundus", "phantom_fundus"]
 
-MASKS = ("ma", "he", "ex", "se", "od", "vessel", "fov", "laser", "membrane")
+MASKS = (*STRUCTURES, "fov", *LATE_SIGNS)
 """Names of a phantom's masks."""
 
 SMALLEST = 16

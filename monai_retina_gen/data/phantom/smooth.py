@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from monai_retina_gen.data.names import LESIONS
+
 from .anatomy import Anatomy, draw_anatomy
 from .drawing import Array, Discs, Strokes, pixel_grid
 from .grades import SIGNS
@@ -22,7 +24,7 @@ from .vessels import Vessels, draw_vessels
 
 __all__ = ["AMOUNTS", "FACTORS", "SMOOTH_LESIONS", "draw_smooth_phantom", "grade_amount"]
 
-SMOOTH_LESIONS = ("ma", "he", "ex", "se")
+SMOOTH_LESIONS = LESIONS
 
 FACTORS = (
     "disc_x",

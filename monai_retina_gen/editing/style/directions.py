@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.gate_measures import LESIONS
+from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights import load_state, read_metadata, save_state, sha256_file

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import write_image, write_json
+from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.editing import (
     DIRECTIONS,
     ChannelProbe,
@@ -31,7 +32,6 @@ from monai_retina_gen.editing import (
     resolve_preset,
     save_directions,
 )
-from monai_retina_gen.editing.gate_measures import LESIONS
 from monai_retina_gen.evidence.edits.direction_report import (
     DirectionRow,
     comparison_table,

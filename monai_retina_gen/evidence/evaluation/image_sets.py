@@ -14,6 +14,7 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_retina_gen.data import SECTIONS, Item, icdr_grade, load_datalist, read_image, read_manifest
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.data.synthetic import verify_file
 from monai_retina_gen.engines.sharing import shared_map
 from monai_retina_gen.errors import DatalistError
@@ -194,5 +195,5 @@ def expanded_images(folder: str | os.PathLike[str]) -> ImageSet:
 
 def to_bytes(images: Tensor) -> Tensor:
     """Images in [0, 1] as uint8 on the CPU, as in a file: both kinds are compared after the same rounding."""
-    plain = torch.as_tensor(images).as_subclass(Tensor).detach().cpu()
+    plain = plain_tensor(images).detach().cpu()
     return (plain * 255).round().clamp(0, 255).to(torch.uint8)

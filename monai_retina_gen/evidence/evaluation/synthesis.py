@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import CONDITION_KEYS, Item, icdr_grade
+from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.evaluation.generator_evaluation import GeneratorEvaluation
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, to_bytes
@@ -26,8 +27,6 @@ from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackConditionMapd
 
 __all__ = ["SynthesisEvaluation", "condition_maps", "mask_agreement"]
-
-STRUCTURES = ("ma", "he", "ex", "se", "od", "vessel")
 
 
 class SynthesisEvaluation(GeneratorEvaluation):

@@ -11,8 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import Item, icdr_grade
+from monai_retina_gen.data.names import LESIONS
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.editing import LabelGate, erase_lesions, harmless_change, transplant_lesions
-from monai_retina_gen.editing.gate_measures import LESIONS
 from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
@@ -89,7 +90,7 @@ def load_with_lesions(item: Item, size: int) -> tuple[Tensor, Tensor]:
         ]
     )
     loaded = steps({key: item[key] for key in ["image", *keys]})
-    plain = {key: torch.as_tensor(loaded[key]).as_subclass(Tensor).float() for key in ["image", *keys]}
+    plain = {key: plain_tensor(loaded[key]).float() for key in ["image", *keys]}
     mask = torch.stack([plain[key] for key in keys]).amax(0) if keys else torch.zeros(1, size, size)
     return plain["image"], mask
 

@@ -14,7 +14,8 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.data import CONDITION_KEYS, SECTIONS, icdr_grade, load_datalist
+from monai_retina_gen.data import SECTIONS, icdr_grade, load_datalist
+from monai_retina_gen.data.names import ANATOMY
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms.crop_field_of_view import CropToFieldOfViewd
 from monai_retina_gen.transforms.load_fundus import LoadFundusd
@@ -22,7 +23,6 @@ from monai_retina_gen.transforms.load_fundus import LoadFundusd
 __all__ = ["CanvasEye", "Canvases"]
 
 HEALTHY, PROLIFERATIVE = 0, 4
-STRUCTURES = tuple(key for key in CONDITION_KEYS if key in ("vessel", "od", "fov"))
 KEPT = 32  # eyes in memory
 
 
@@ -85,7 +85,7 @@ class Canvases:
         if not items:
             raise DatalistError(f"canvas: no healthy photograph (grade 0) under {section!r}")
         item = items[int(np.random.default_rng([seed, 0x63616E76]).integers(len(items)))]
-        image, masks = self._load(tuple(sorted((k, item[k]) for k in ("image", *STRUCTURES) if k in item)), side)
+        image, masks = self._load(tuple(sorted((k, item[k]) for k in ("image", *ANATOMY) if k in item)), side)
         return CanvasEye(item, image, masks)
 
     def section_of(self, group: str | None, path: str) -> str:

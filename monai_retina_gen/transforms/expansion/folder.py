@@ -28,6 +28,7 @@ from monai_retina_gen.data import (
     write_manifest,
 )
 from monai_retina_gen.data.atomic_file import remove_unfinished
+from monai_retina_gen.data.names import ANATOMY
 from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.engines.sharing import by_first, is_first, own_share
@@ -35,7 +36,6 @@ from monai_retina_gen.errors import DatalistError, UnsupportedModeError
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import gate_record, generator_record, items_sha256
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
-from monai_retina_gen.transforms.augment.canvases import STRUCTURES
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 from monai_retina_gen.transforms.expansion.batch import Entry, finished_batch
@@ -204,7 +204,7 @@ def _check_settings(
         "gate": None if gate is None else gate_record(resolve_gate(gate)),
     }
     if healthy is not None:
-        settings["canvas_sha256"] = items_sha256(healthy, ("image", "grade", "group", *STRUCTURES))
+        settings["canvas_sha256"] = items_sha256(healthy, ("image", "grade", "group", *ANATOMY))
     if eyes is not None:
         settings["masks_sha256"] = eyes.digest()
         settings["lesion_bank_sha256"] = eyes.composer.bank.digest() if eyes.composer else ""

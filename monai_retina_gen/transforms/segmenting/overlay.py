@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
+from monai_retina_gen.data.mask_picture import MASK_COLOURS
+
 __all__ = ["COLOURS", "overlay", "overlay_sheet"]
 
 COLOURS = {
     "vessel": (0.25, 0.55, 1.0),
     "od": (0.2, 1.0, 0.4),
-    "he": (1.0, 0.1, 0.1),
-    "ma": (1.0, 0.2, 1.0),
-    "se": (1.0, 1.0, 1.0),
-    "ex": (1.0, 1.0, 0.0),
+    **{name: MASK_COLOURS[name] for name in ("he", "ma", "se", "ex")},
 }
-"""Colour of each structure, in the order in which they are drawn."""
+"""Colour of each structure, in the order in which they are drawn: lesions as in pictures of masks."""
 
 GAP = 4
 
@@ -38,7 +37,7 @@ def overlay(image: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
         >>> ex[0, 2:5, 2:5] = 1
         >>> drawn = overlay(torch.zeros(3, 8, 8), {"ex": ex})
         >>> drawn[:, 3, 3].tolist(), drawn[:, 2, 2].tolist()
-        ([0.0, 0.0, 0.0], [1.0, 1.0, 0.0])
+        ([0.0, 0.0, 0.0], [1.0, 0.949999..., 0.100000...])
     """
     result = image.clone()
     for name, colour in COLOURS.items():
