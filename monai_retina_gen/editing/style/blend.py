@@ -1,8 +1,9 @@
 """Bringing an edit back into the photograph.
 
-`ratio` brings over how two generated images differ, edited and unedited, inside a soft mask around lesions and at the
-photograph's own resolution: what the inversion lost of the patient is in neither, and a ratio of colours keeps the
-photograph's light, as in painting. `delta` adds their difference. `replace` is the paper's `G(S_new)`.
+`delta` adds the difference of two generated images, edited and unedited, inside a soft mask around lesions and at the
+photograph's own resolution: what the inversion lost of the patient is in neither. `ratio` multiplies by the ratio of
+their colours, as painting does: it keeps the photograph's light, and dark lesions become fainter. `replace` is the
+paper's `G(S_new)`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from monai_retina_gen.networks.resizing import resized
 
 __all__ = ["BLENDS", "blend_delta", "blend_ratio", "blend_replace", "change_mask", "edit_mask", "edit_neighbourhood"]
 
-BLENDS = ("ratio", "delta", "replace")
+BLENDS = ("delta", "ratio", "replace")
 SOFTNESS = 0.01
 """Standard deviation of the mask's soft edge, as a share of the image's side."""
 VISIBLE = 0.25

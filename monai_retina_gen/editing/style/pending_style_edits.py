@@ -41,7 +41,7 @@ class PendingStyleEdits:
         request: square photographs, at least as large as the network's images.
         area_change: instead of strengths, wanted relative changes of the lesions' area, such as 0.25; one for all, or
             one for each.
-        blend: `ratio` (of colours) and `delta` (difference) change the photograph only around the lesion, at its own
+        blend: `delta` (a difference) and `ratio` (of colours) change the photograph only around the lesion, at its own
             resolution; `replace` gives the network's image.
         step: unit of the strengths: `sigma`, `mu` or `max`; by default the directions' own.
         allow_excluded: edit also lesions that the grade excludes.
@@ -60,7 +60,7 @@ class PendingStyleEdits:
         request: EditRequest,
         *,
         area_change: float | Sequence[float] | Tensor | None = None,
-        blend: str = "ratio",
+        blend: str = "delta",
         step: str | None = None,
         allow_excluded: bool = False,
         allow_upsampling: bool = False,
@@ -166,5 +166,5 @@ def _check(images: Tensor, blend: str, side: int, allow_upsampling: bool) -> Non
     if blend == "replace" and height > side and not allow_upsampling:
         raise ImageValueError(
             f"blend='replace': photographs of {height} px are larger than the generator's {side} px, whose images "
-            f"would be enlarged to blur: resize them to {side} px, take blend='ratio', or allow_upsampling=True"
+            f"would be enlarged to blur: resize them to {side} px, take blend='delta', or allow_upsampling=True"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from monai_retina_gen.editing import (
     StyleShift,
     StyleSpaceEditor,
     blend_delta,
+    blend_ratio,
     change_mask,
     choose_directions,
     edit_request,
@@ -190,17 +192,19 @@ def test_several_lesions_by_least_squares(network: StyleGAN3) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(16, 70), st.integers(0, 1000))
-def test_delta_leaves_everything_outside_the_mask_bit_for_bit(side: int, seed: int) -> None:
+def test_blends_leave_everything_outside_the_mask_bit_for_bit(side: int, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     photo, before, after = (torch.rand(1, 3, s, s, generator=random) for s in (side, 16, 16))
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., 6:10, 6:10] = 1
-    blended = blend_delta(photo, before, after, mask)
     reach = torch.nn.functional.interpolate(torch.nn.functional.max_pool2d(mask, 3, 1, 1), (side, side), mode="nearest")
     outside = (reach == 0).expand(-1, 3, -1, -1)
-    assert torch.equal(blended[outside], photo[outside])
-    assert bool(((blended >= 0) & (blended <= 1)).all())
-    assert not torch.equal(blended, photo)
+    for blend in (blend_delta, blend_ratio):
+        blended = blend(photo, before, after, mask)
+        assert torch.equal(blended[outside], photo[outside])
+        assert bool(((blended >= 0) & (blended <= 1)).all())
+        assert not torch.equal(blended, photo)
+        assert torch.equal(blend(photo, before, before, mask), photo)
 
 
 def test_neighbourhoods_of_a_batch_are_those_of_its_rows() -> None:
@@ -233,6 +237,13 @@ def test_delta_at_the_generators_own_side_is_the_formula() -> None:
     mask = torch.full((1, 1, 8, 8), 0.5)
     wanted = (x + 0.5 * (after - before)).clamp(0, 1)
     torch.testing.assert_close(blend_delta(x, before, after, mask), wanted)
+
+
+def test_a_ratio_at_the_generators_own_side_is_the_formula() -> None:
+    x, before, after = (torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(i)) * 0.3 for i in range(3))
+    ratio = ((after + 0.03) / (before + 0.03)).clamp(math.exp(-1.2), math.exp(1.2))
+    wanted = ((x + 0.03) * ratio.sqrt() - 0.03).clamp(0, 1)
+    torch.testing.assert_close(blend_ratio(x, before, after, torch.full((1, 1, 8, 8), 0.5)), wanted)
 
 
 @settings(max_examples=30, deadline=None)
@@ -393,7 +404,7 @@ def test_only_doubtful_photographs_are_searched_for_a_retina(monkeypatch: pytest
     [
         ({"strength": 1.5}, "in \\[-1, 1\\]"),
         ({"strength": float("nan")}, "in \\[-1, 1\\]"),
-        ({"blend": "paste"}, "delta, replace"),
+        ({"blend": "paste"}, "delta, ratio, replace"),
         ({"lesion": ""}, "lesion ''"),
         ({"tries": 0, "gate": Limit(1.0)}, "at least 1"),
         ({"seeds": [1, 2]}, "seeds: 2 came for 1 images"),
