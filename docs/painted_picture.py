@@ -3,8 +3,7 @@
 Run: python docs/painted_picture.py docs/pictures/painted.jpg
 
 No photograph of a patient is in it: vessels and disc are a phantom's, `retina_drgan` draws the healthy eye (256 px,
-brought to 512), and composed lesions of the grades 2 and 3 are painted on it, by default by `retina_drgan` too:
-`retina_lesion_painter`, which learned from sharper photographs, hardly shows on an eye as smooth as this.
+brought to 512), and composed lesions of the grades 2 and 3 are painted on it.
 """
 
 from __future__ import annotations
@@ -28,19 +27,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--eye", type=int, default=12, help="seed of the eye")
-    parser.add_argument("--lesions", type=int, default=9, help="seed of the lesions")
-    parser.add_argument("--painter", default="retina_drgan")
-    parser.add_argument("--side", type=int, default=384, help="of each eye, in pixels")
+    parser.add_argument("--lesions", type=int, nargs=2, default=(14, 5), help="seeds of the lesions of each grade")
+    parser.add_argument("--painter", default="retina_lesion_painter")
+    parser.add_argument("--side", type=int, default=448, help="of each eye, in pixels")
     args = parser.parse_args()
     eye, anatomy = healthy_eye(args.eye)
     painter = load_generator(args.painter)
     row = {name: mask.expand(2, -1, -1, -1) for name, mask in anatomy.items()}
-    made = painter.synthesize(row, [2, 3], seeds=[args.lesions] * 2, canvas=eye.expand(2, -1, -1, -1))
+    made = painter.synthesize(row, [2, 3], seeds=args.lesions, canvas=eye.expand(2, -1, -1, -1))
     for record in made.records:
         print(record.grade, record.options.get("refused", "painted"))
     masks = draw_masks({name: mask[1:] for name, mask in made.masks.items()})
     sheet = [shrunk(picture, args.side) for picture in (eye, *made.image.split(1), masks)]
-    to_pil_image(torch.cat(sheet, 3)[0]).save(args.out, quality=88)
+    rows = [torch.cat(sheet[start : start + 2], 3) for start in (0, 2)]
+    to_pil_image(torch.cat(rows, 2)[0]).save(args.out, quality=88)
 
 
 def healthy_eye(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
