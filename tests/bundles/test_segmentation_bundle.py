@@ -108,3 +108,17 @@ def test_train_resume_evaluate_and_infer(bundle: Path, phantoms: Path, tmp_path:
     masks = nibabel.load(written[0]).get_fdata()
     assert masks.shape == (64, 64, 1, 6) or masks.shape == (64, 64, 6)
     assert 0 <= masks.min() <= masks.max() <= 1
+
+
+@pytest.mark.slow
+def test_the_pretrained_segmenter_trains_and_is_judged(bundle: Path, phantoms: Path, tmp_path: Path) -> None:
+    copied = tmp_path / bundle.name
+    shutil.copytree(bundle, copied, ignore=shutil.ignore_patterns("output", "training", "models"))
+    own = ["--datalist", str(phantoms), "--dataset_dir", str(phantoms.parent), "--image_size", "64", "--device", "cpu"]
+    train = "'configs/train.json','configs/train_lite0.json'"
+    few = ["--val_interval", "1", "--max_epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"]
+    run_bundle(copied, "--config_file", f"[{train}]", *own, *few)
+    best = ["--checkpoint", str(copied / "output" / "model.pt")]
+    run_bundle(copied, "--config_file", f"[{train},'configs/evaluate.json']", *own, *best)
+    figures = json.loads((copied / "output" / "evaluate_test" / "metrics.json").read_text())
+    assert 0 <= figures["pr_auc_ex"] <= 1
