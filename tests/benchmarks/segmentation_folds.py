@@ -44,13 +44,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fold", type=int)
     parser.add_argument("--seconds", type=float, default=150, help="of training")
-    parser.add_argument("--bank-size", type=int, default=32)
+    for name, default in (("image-size", 512), ("crop-size", 256), ("batch-size", 16), ("bank-size", 32)):
+        parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
+    sizes = {name: getattr(args, name) for name in ("image_size", "crop_size", "batch_size", "bank_size")}
     config = SegmentationStudyConfig(
-        datalist="idrid", dataset_dir=args.dataset_dir, out=str(args.out), folds=5, seeds=1, arms=ARMS, steps=10**8,
-        batch_size=16, bank_size=args.bank_size, device=args.device,
-    )  # fmt: skip
+        datalist="idrid",
+        dataset_dir=args.dataset_dir,
+        out=str(args.out),
+        folds=5,
+        seeds=1,
+        arms=ARMS,
+        device=args.device,
+        **sizes,
+    )
     folds = parts._parts(config, load_datalist("idrid", args.dataset_dir))
     if args.fold is None:
         parts._results(args.out, config, [i for _, j in folds for i in j], load_datalist("idrid", args.dataset_dir))
