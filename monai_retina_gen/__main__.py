@@ -39,6 +39,7 @@ MODEL_COMMANDS = {
     "style-statistics": "measure the style channels of a StyleGAN3 and store the statistics in its bundle",
     "import-stylegan3": "make a bundle of a StyleGAN3 trained with the original implementation",
     "lesion-bank": "collect real lesions for composing masks",
+    "versions": "paint versions of photographs with other lesions, for training a StyleGAN3",
     "grading-space": "fit distributions of grader features per grade, with a plot",
     "activation-maps": "write masks of findings that are labelled per photograph only",
     "curate": "choose and label images of a generator that knows no grades",

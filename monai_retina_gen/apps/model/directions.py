@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.data import with_versions
 from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.editing import DIRECTIONS, PRESETS, LabelGate, SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.edits.directions import known_lesions, search_directions, store
+from monai_retina_gen.evidence.edits.pairs import directions_of_pairs, store_directions
+from monai_retina_gen.evidence.evaluation.image_sets import read_section
+from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.generators.style_loading import load_style_generator
+from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
 
 __all__ = ["add_options", "run"]
@@ -30,6 +37,10 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--segmenter", help="BUNDLE or BUNDLE:CONFIG (default: the one that the bundle names)")
     parser.add_argument("--segment-side", type=int, default=0, help="side at which images are segmented")
     parser.add_argument("--graders", nargs=None, help="BUNDLE:CONFIG of cross-fitted graders that count label flips")
+    parser.add_argument("--versions", help="versions.json of `model versions`: directions from pairs instead of scores")
+    parser.add_argument("--datalist", help="DATALIST[:SECTION] (training) of the photographs of --versions")
+    parser.shared("--dataset-dir")
+    parser.add_argument("--channels", type=int, help="with --versions: channels that move (default: all)")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.shared("--seed", "--device")
     parser.set_defaults(run=run)
@@ -41,6 +52,9 @@ def run(args: argparse.Namespace) -> None:
     name, config_name = split_bundle_name(args.generator)
     folder = find_bundle(name)
     check_writable(folder / "configs")
+    if args.versions:
+        _from_pairs(args, generator, folder, config_name)
+        return
     bundle = args.segmenter or read_inference_config(folder, config_name).get("segmenter", "retina_lesion_segmentation")
     segmenter = load_segmenter(bundle, device=args.device, flips=False)
     found = search_directions(
@@ -57,3 +71,15 @@ def run(args: argparse.Namespace) -> None:
     notes = {"images": args.images, "seed": args.seed, "segmenter": bundle}
     path = store(folder, config_name, found, args.preset, of=generator.weights_sha256, notes=notes)
     print(path.read_text(encoding="utf-8"))
+
+
+def _from_pairs(args: argparse.Namespace, generator: StyleGAN3Generator, folder: Path, config_name: str) -> None:
+    listed: list[dict[Any, Any]] = with_versions(
+        read_section(args.datalist, args.dataset_dir, default="training"), args.versions
+    )
+    load, crop = LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=generator.image_size)
+    items = [crop(load(item)) for item in listed if item["versions"]]
+    directions, counts = directions_of_pairs(generator, items, channels=args.channels)
+    notes = {"preset": "pairs", "pairs": counts, "channels": args.channels}
+    path = store_directions(folder, config_name, directions, of=generator.weights_sha256, notes=notes)
+    print(f"{path}: pairs of {', '.join(f'{name} {count}' for name, count in counts.items())}")

@@ -1,0 +1,96 @@
+"""Painted versions of photographs: their lesions erased, then one kind of lesion at a time, from which styles learn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_retina_gen.data import Item, icdr_grade, write_image, write_json
+from monai_retina_gen.editing.painting import paint
+from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.generators.lesion_painting import LesionPainting
+from monai_retina_gen.networks import PAINTED_LESIONS
+from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
+
+__all__ = ["VERSIONS", "paint_versions"]
+
+VERSIONS = "versions.json"
+PAINTED_GRADE = 2
+"""Of what is painted: a healthy eye with one kind of lesion."""
+
+
+def paint_versions(
+    items: Sequence[Item],
+    generator: LesionPainting,
+    folder: str | os.PathLike[str],
+    *,
+    size: int = 256,
+    lesions: Sequence[str] = ("he", "ex", "se"),
+    batch_size: int = 8,
+    seed: int = 0,
+    progress: bool = True,
+) -> Path:
+    """Paint versions of photographs and list them for `with_versions`.
+
+    Args:
+        items: photographs with grades.
+        generator: with painter, masker and composer, such as `retina_lesion_painter`.
+        folder: where the images and the list go.
+        size: side of the cropped photographs.
+        lesions: painted one at a time on the eye without its own.
+        batch_size: photographs at a time.
+        seed: of the lesions; photograph i has `seed + i`.
+        progress: show a bar with the time left.
+
+    Returns:
+        The list.
+    """
+    out, rows = Path(folder), []
+    out.mkdir(parents=True, exist_ok=True)
+    for start in tqdm(range(0, len(items), batch_size), desc="versions", unit="batch", disable=not progress):
+        few = items[start : start + batch_size]
+        crop = CropToFieldOfView(size=size)
+        images = torch.stack([crop(LoadFundus()(item["image"])).as_tensor() for item in few])
+        grades = torch.tensor([icdr_grade(item) for item in few])
+        made = _versions(generator, images, grades, lesions, [seed + start + i for i in range(len(few))])
+        for i, item in enumerate(few):
+            listed = []
+            for lesion, drawn in made.items():
+                if torch.equal(drawn[i], images[i] if not lesion else made[""][i]):
+                    continue  # nothing to erase, or no place for the lesion
+                name = f"{Path(item['image']).stem}_{lesion or 'none'}.png"
+                write_image(out / name, drawn[i])
+                listed.append({"image": name, "grade": PAINTED_GRADE if lesion else 0, "lesion": lesion})
+            rows.append({"image": Path(item["image"]).name, "versions": listed})
+    write_json(rows, out / VERSIONS, sort_keys=False)
+    return out / VERSIONS
+
+
+def _versions(
+    generator: Any, images: Tensor, grades: Tensor, lesions: Sequence[str], seeds: Sequence[int]
+) -> dict[str, Tensor]:
+    """Images by the lesion that was painted, `""` where all were erased."""
+    own = generator.own_masks(images, {})
+    healthy, none = (grades == 0)[:, None, None, None], torch.zeros_like(images[:, :1])
+    own |= {name: own[name].masked_fill(healthy, 0) for name in PAINTED_LESIONS}  # false alarms
+    made = {"": paint(generator.painter, images, own, dict.fromkeys(PAINTED_LESIONS, none), seeds=seeds).image}
+    clean = {**own, **dict.fromkeys(PAINTED_LESIONS, none)}
+    for lesion in lesions:
+        wanted = torch.stack([_composed(generator, own, i, lesion, s) for i, s in enumerate(seeds)])
+        made[lesion] = paint(generator.painter, made[""], clean, {lesion: wanted.to(none)}, seeds=seeds).image
+    return made
+
+
+def _composed(generator: Any, own: dict[str, Tensor], row: int, lesion: str, seed: int) -> Tensor:
+    anatomy = {name: own[name][row].cpu() for name in ("fov", "od")}
+    try:
+        made = generator.composer().compose(anatomy, PAINTED_GRADE, seed=seed, lesions=[lesion])
+    except DatalistError:  # the bank has none
+        return torch.zeros_like(anatomy["fov"])
+    return torch.as_tensor(made.masks[lesion]).clamp(0, 1)
