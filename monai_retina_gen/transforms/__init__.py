@@ -14,12 +14,8 @@ from .augment.trainer import GenerativeAugmentHandler, GenerativePrepareBatch
 from .compose_masks import ComposeMasks, ComposeMasksD, ComposeMasksd, ComposeMasksDict
 from .condition_map import StackConditionMapd
 from .crop_batches import LesionCropBatches
-from .crop_field_of_view import (
-    CropToFieldOfView,
-    CropToFieldOfViewD,
-    CropToFieldOfViewd,
-    CropToFieldOfViewDict,
-)
+from .crop_field_of_view import CropToFieldOfView
+from .crop_field_of_viewd import CropToFieldOfViewD, CropToFieldOfViewd, CropToFieldOfViewDict
 from .image_order import check_image, resolve_image_order
 from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict

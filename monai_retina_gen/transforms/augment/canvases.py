@@ -17,7 +17,7 @@ from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import SECTIONS, icdr_grade, load_datalist
 from monai_retina_gen.data.names import ANATOMY
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.transforms.crop_field_of_view import CropToFieldOfViewd
+from monai_retina_gen.transforms.crop_field_of_viewd import CropToFieldOfViewd
 from monai_retina_gen.transforms.load_fundus import LoadFundusd
 
 __all__ = ["CanvasEye", "Canvases"]
