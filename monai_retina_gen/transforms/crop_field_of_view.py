@@ -6,6 +6,7 @@ Grounds that are not black are painted black, since generators and graders know 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import torch
 from monai.data import MetaTensor
