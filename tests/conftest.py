@@ -22,6 +22,7 @@ from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # helpers beside this file
+collect_ignore = ["benchmarks"]  # scripts, which hold no tests
 
 # Tests are small and run side by side; several threads each would only wait for one another.
 torch.set_num_threads(1)
