@@ -262,7 +262,7 @@ def test_the_policy_with_the_best_kappa_is_chosen() -> None:
 def test_painted_photographs_are_told_by_what_was_painted_and_not_by_the_eye(
     eyes: Photographs, phantom_bank: LesionBank, tmp_path: Path
 ) -> None:
-    made = GeneratedImages(eyes, {"painter": painting_generator(phantom_bank)}, config(tmp_path, bank_size=6))
+    made = GeneratedImages(eyes, {"painter": painting_generator(phantom_bank)}, config(tmp_path))
     found = detect_paintings(made, [Condition("oversample"), BOTH])
     assert set(found) == {"edit--painter", "canvas--painter"}
     assert all(figure["all"] is None or 0 <= figure["all"] <= 1 for figure in found.values())
@@ -314,8 +314,9 @@ def test_work_is_shared_out_and_failures_are_told(tmp_path: Path) -> None:
 def test_side_by_side_gives_the_same_results(eyes: Photographs, phantom_bank: LesionBank, tmp_path: Path) -> None:
     generators, found = {"painter": painting_generator(phantom_bank)}, []
     for jobs in (1, 2):
-        settings = config(tmp_path / str(jobs), policies=(EDIT.id,), max_epochs=1, seeds=1, batch_size=8)
-        material = Material(eyes, eyes, {"test": eyes}, generators, settings)
+        settings = config(tmp_path / str(jobs), policies=(EDIT.id,), max_epochs=1, seeds=1, batch_size=8, bank_size=1)
+        few = eyes.select([0, 1])
+        material = Material(eyes, few, {"test": few}, generators, settings)
         runs = list_runs([Condition("oversample"), EDIT], settings)
         with torch.random.fork_rng():
             carry_out(runs, material, jobs)

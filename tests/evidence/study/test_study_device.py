@@ -35,7 +35,7 @@ def test_painted_judged_and_trained_on_a_device(
     limits = GateLimits(0.1, {128: [9.0] * 5}, {128: [9.0] * 5}, 9.0, 9.0, 9.0, 9.0)
     gate = LabelGate(graders=Uniform(), segmenter=None, limits=limits)
     monkeypatch.setattr(material_module, "judged_by", lambda config: gate)
-    settings = {**PRESETS["smoke"], "image_size": 128, "bank_size": 3, "batch_size": 4, "amp": False}
+    settings = {**PRESETS["smoke"], "image_size": 128, "bank_size": 1, "batch_size": 8, "amp": False}
     config = StudyConfig(**{**settings, "datalist": "-", "out": str(tmp_path / "out"), "device": "meta"})
     with stand_in_device():
         generators = {"painter": painting_generator(phantom_bank).to("meta")}
@@ -47,7 +47,8 @@ def test_painted_judged_and_trained_on_a_device(
         assert same is not None
         assert both.images.device.type == same.images.device.type == "cpu"
         data = TrainingPhotographs(eyes, classic_transform("edit", "default"), dict.fromkeys(range(5), 0.5), both)
-        network, report = train_grader(data, eyes, balanced=True, backbone="resnet18", config=config, seed=0)
-        assert report["steps"] == 2
+        few = eyes.select([0, 1])
+        network, report = train_grader(data, few, balanced=True, backbone="resnet18", config=config, seed=0)
+        assert report["steps"] == 1
         assert report["replaced_share"] > 0
-        assert len(predict_grades(network, eyes.images, config)) == len(eyes)
+        assert len(predict_grades(network, few.images, config)) == 2
