@@ -66,7 +66,7 @@ def _intervals(axes: Any, figures: Sequence[dict[str, Any]]) -> None:
 def _confusions(rows: Sequence[dict[str, Any]], name: str) -> Figure:
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(3.1 * columns, 3.3 * lines), layout="constrained")
+    figure = Figure(figsize=(3.1 * columns, 3.6 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
     for axes, row in zip(grid, rows, strict=False):
         _matrix(axes, row["confusion"])
