@@ -18,7 +18,7 @@ from monai_retina_gen.data.datalist_format import (
 from monai_retina_gen.data.photographs import group_identical_files, require_items
 from monai_retina_gen.data.problems import Problems
 from monai_retina_gen.data.splitting import FRACTIONS, split_by_group
-from monai_retina_gen.data.tables import note_repeated, parse_grade, read_table
+from monai_retina_gen.data.tables import IMAGE_SUFFIXES, note_repeated, parse_grade, read_table
 
 __all__ = ["csv_datalist"]
 
@@ -66,7 +66,7 @@ def csv_datalist(
     rows = read_table(csv, [column for column in named if column is not None])
     require_items(rows, csv, "one row per photograph")
     problems = Problems(str(csv))
-    items = [_item(row, folder, row[image_column] + image_suffix, masks, problems) for row in rows]
+    items = [_item(row, folder, row[image_column], image_suffix, masks, problems) for row in rows]
     note_repeated((item["image"] for item in items), "file in two rows", problems)
     for item, row in zip(items, rows, strict=True):
         # the path as the table has it, so that the split is the same wherever the photographs lie
@@ -92,13 +92,22 @@ def csv_datalist(
     )
 
 
-def _item(row: Mapping[str, str], folder: Path, image: str, masks: Mapping[str, str], problems: Problems) -> Item:
-    paths = {"image": image, **{key: row[column] for key, column in masks.items() if row[column]}}
+def _item(
+    row: Mapping[str, str], folder: Path, image: str, suffix: str, masks: Mapping[str, str], problems: Problems
+) -> Item:
+    paths = {"image": image + suffix, **{key: row[column] for key, column in masks.items() if row[column]}}
     item: Item = {key: absolute_path(folder, path) for key, path in paths.items()}
     for key, path in item.items():
         if not os.path.isfile(path):
-            problems.add(f"missing file of key '{key}'{why_missing(path)}", path)
+            problems.add(f"missing file of key '{key}'{why_missing(path) or _named_by_id(path, suffix)}", path)
     return item
+
+
+def _named_by_id(path: str, suffix: str) -> str:
+    """What to add to "missing file" where the table holds ids, and a file of that name has a suffix."""
+    bare = path.removesuffix(suffix)
+    found = next((known for known in IMAGE_SUFFIXES if os.path.isfile(bare + known)), None)
+    return "" if found is None else f" (there is one with image_suffix {found})"
 
 
 def split_by_column(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,9 @@ def _absolute(entry: Any, base: PathLike, name: str) -> Item:
     # the decathlon form lists test photographs as bare paths
     item = {"image": entry} if isinstance(entry, str) else entry
     if not isinstance(item, dict) or not isinstance(item.get("image"), str):
-        raise DatalistError(f"{name}: an item is a dict with the path of its 'image', but one is {entry!r}.")
+        raise DatalistError(
+            f"{name}: an item is a dict with the path of its 'image', but one is {reprlib.repr(entry)}."
+        )
     item.setdefault("group", os.path.splitext(item["image"])[0])
     for key in (key for key in MASK_KEYS if not isinstance(item.get(key, ""), str)):
         raise DatalistError(f"{name}: '{key}' of {item['image']} is {item[key]!r}; one path is wanted.")

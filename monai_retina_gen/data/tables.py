@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -24,6 +25,9 @@ GRADES = range(5)
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """Read a CSV file (UTF-8, with or without byte order mark) with a header row into one dict per row.
+
+    Cells are parted by commas, or by what the header holds more of: semicolons, as spreadsheets write where the comma
+    is the decimal sign, or tabs.
 
     Raises:
         DatalistError: no such file, not a text table, a column of `columns` is missing or appears twice, or a
@@ -54,7 +58,8 @@ def _read_rows(path: Path) -> list[list[str]]:
         text = content.decode("utf-8-sig")
         if "\0" in text:  # csv of Python 3.11 and later takes NUL as text
             raise csv.Error("it holds NUL bytes")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+        rows = [[cell.strip() for cell in row] for row in lines]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatalistError(f"{path} cannot be read as a CSV table in UTF-8: {error}. Save it as UTF-8 CSV.") from error
     rows = [row for row in rows if any(row)]
@@ -64,6 +69,12 @@ def _read_rows(path: Path) -> list[list[str]]:
         if any(row[len(rows[0]) :]):
             raise DatalistError(f"{path}: data row {number} has {len(row)} cells, the header {len(rows[0])}: {row}.")
     return rows
+
+
+def _delimiter(text: str) -> str:
+    """What parts the cells of the header: the comma unless semicolons or tabs are more."""
+    header = re.sub('"[^"]*"', "", text.lstrip().split("\n", 1)[0])
+    return max(",;\t", key=header.count)
 
 
 def _as_dict(header: list[str], row: list[str]) -> dict[str, str]:

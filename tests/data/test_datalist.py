@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monai.data import load_decathlon_datalist
 
-from monai_retina_gen.data import SECTIONS, check_datalist, load_datalist, make_datalist, save_datalist
+from monai_retina_gen.data import SECTIONS, check_datalist, csv_datalist, load_datalist, make_datalist, save_datalist
 from monai_retina_gen.errors import DatalistError
 
 
@@ -85,6 +85,23 @@ def test_csv_by_its_standard_columns(datalist, tmp_path, write_table):
     assert loaded["training"] == [{"image": f"{root}/images/0.png", "grade": 3, "group": "p1"}]
     assert loaded["test"] == [{"image": f"{root}/images/1.png", "group": "p2", "ex": f"{root}/masks/ex/1.png"}]
     assert loaded["patients"] == "known"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_of_spreadsheets_of_any_country(datalist, tmp_path, delimiter):
+    header = delimiter.join(("image", '"grade"', "group", '"notes, with a comma, a second, and a third"'))
+    rows = [delimiter.join((f"images/{i}.png", str(i), f"p{i}", '"0,5"')) for i in range(4)]
+    (tmp_path / "t.csv").write_text("\r\n".join((header, *rows)), encoding="utf-8-sig")
+    loaded = load_datalist(tmp_path / "t.csv", tmp_path / "set")
+    found = {item["group"]: item["grade"] for section in SECTIONS for item in loaded[section]}
+    assert found == {"p0": 0, "p1": 1, "p2": 2, "p3": 3}
+
+
+@pytest.mark.parametrize("suffix", ["", "png", ".jpg"])
+def test_table_of_ids_says_which_suffix_finds_the_files(datalist, tmp_path, write_table, suffix):
+    write_table(tmp_path / "t.csv", ("image",), [("images/0",), ("images/1",)])
+    with pytest.raises(DatalistError, match=r"there is one with image_suffix \.png"):
+        csv_datalist(tmp_path / "t.csv", tmp_path / "set", label_column=None, image_suffix=suffix)
 
 
 @pytest.mark.parametrize(
