@@ -110,6 +110,18 @@ def test_the_example_transforms_of_preview_run(
     assert (tmp_path / "grid.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there(device: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["expand", "--generator", "g", "--per-grade", "1", "--device", device, "--out", str(tmp_path)])
+    assert f"--device: '{device}' cannot be used here: " in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_a_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["datalist", str(tmp_path), "--out", "my.json"]) == 2
+    assert f"datalist folder {tmp_path} --out my.json" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

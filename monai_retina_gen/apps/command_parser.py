@@ -15,6 +15,20 @@ from monai_retina_gen.arguments import check_whole
 
 __all__ = ["CommandParser", "json_mapping"]
 
+
+def _device(text: str) -> str:
+    """A device that this machine has, as `type=` of an option."""
+    if text == "cpu":
+        return text
+    import torch  # here: help and zoo do without
+
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return text
+
+
 SHARED: dict[str, dict[str, Any]] = {
     "--datalist": {"help": "datalist, data set name or folder"},
     "--dataset-dir": {"help": "folder of a named data set"},
@@ -22,7 +36,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--images": {"metavar": "DIR", "help": "folder made by `expand`, judged instead of samples"},
     "--out": {"required": True, "help": "folder to write, or to go on with"},
     "--graders": {"nargs": "+", "help": "BUNDLE or BUNDLE:CONFIG"},
-    "--device": {"default": "cpu", "help": "where to compute: cpu, cuda or cuda:1"},
+    "--device": {"type": _device, "default": "cpu", "help": "where to compute: cpu, cuda or cuda:1"},
     "--seed": {"type": int, "default": 0, "help": "seed of all random numbers"},
     "--batch-size": {"type": int, "help": "images at a time"},
     "--image-size": {"type": int, "help": "side of the images in pixels"},

@@ -80,6 +80,10 @@ def _read(args: argparse.Namespace) -> Datalist:
         )
     if (args.columns or args.image_suffix) and not is_table:
         raise ValueError(f"--columns and --image-suffix are for a CSV table, and {args.name} is none")
+    if args.root is None and Path(args.name).is_dir():
+        raise ValueError(
+            f"{args.name} is a folder: datalist folder {args.name} --out {args.out}, or the name of its data set"
+        )
     if args.root is None and not is_table:
         raise ValueError(f"the folder of the photographs is missing: datalist {args.name} FOLDER --out {args.out}")
     if args.votes and args.grade_map:

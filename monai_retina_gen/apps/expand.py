@@ -85,7 +85,9 @@ def run(args: argparse.Namespace) -> None:
         label_key=args.label_key,
     )
     what = "label" if label_grades else "grade"
-    print(f"{folder}: {sum(counts.values())} images asked for, by {what} {counts}; datalist {folder / 'datalist.json'}")
+    asked, listed = sum(counts.values()), folder / "datalist.json"
+    made = sum(len(section) for section in load_datalist(listed).values() if isinstance(section, list))
+    print(f"{folder}: {asked} images asked for, by {what} {counts}; {made} written; datalist {listed}")
 
 
 def _counts(args: argparse.Namespace, generator: RetinaGenerator) -> tuple[dict[int, int], dict[Any, Any] | None]:
@@ -107,10 +109,12 @@ def _counts(args: argparse.Namespace, generator: RetinaGenerator) -> tuple[dict[
 
 def _pairs(words: Sequence[str]) -> dict[int, int]:
     try:
-        pairs = [word.split(":") for word in words]
-        return {grade_of(grade, "--counts"): int(number) for grade, number in pairs}
+        pairs = [(grade_of(grade, "--counts"), int(number)) for grade, number in (word.split(":") for word in words)]
     except ValueError:
         raise ValueError(f"--counts {' '.join(words)}: want GRADE:NUMBER pairs such as 2:100 3:200") from None
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"--counts {' '.join(words)}: a grade is named twice")
+    return dict(pairs)
 
 
 def _training_items(args: argparse.Namespace, source: str | None) -> list[Item] | None:

@@ -25,6 +25,8 @@ def test_page_of_drawn_eyes(tmp_path: Path, bundles_dir: Path, monkeypatch: pyte
     page = (tmp_path / "demo.html").read_text(encoding="utf-8")
     assert page.count("data:image/png") == 2
     assert "not patients" in page
+    samples = read_image(tmp_path / "samples.png")[:, :, 150:]  # below their words; the last row is retina_wgan's
+    assert [bool((column == 1).all()) for column in samples[:, -128:].split(128, 2)] == [False, True, *[False] * 3]
     sheet = read_image(tmp_path / "painted_0.png")
     eye, painted = sheet[:, -256:, 150:406], sheet[:, -256:, 406:662]  # the severest grade
     changed = (eye - painted).abs().amax(0) > 0.1

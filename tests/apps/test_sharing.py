@@ -85,6 +85,7 @@ def test_expand(vae_bundle: Path, tmp_path: Path, in_two_processes: Run) -> None
     ended = same_files(in_two_processes, tmp_path / "out", *arguments)
     assert len(SyntheticDataset(tmp_path / "out")) == 20
     assert "20 images asked for" in ended[0][1]
+    assert "20 written" in ended[0][1]
     assert "expand with tiny_vae" in ended[0][2]
     assert ended[1][1:] == ("", "")
 

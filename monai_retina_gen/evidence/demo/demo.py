@@ -99,7 +99,7 @@ def _verdicts(name: str, batch: GeneratedBatch) -> list[list[Cell]]:
     gate, grades = LabelGate(), list(GRADES)
     verdict, found = gate.check(batch.image, grades), gate.probabilities(batch.image)
     return [
-        [name, grade, int(seen.argmax()), float(seen[grade]), record.options.get("refused") or reason or "passes"]
+        [name, grade, int(seen.argmax()), f"{seen[grade]:.2f}", record.options.get("refused") or reason or "passes"]
         for grade, seen, reason, record in zip(grades, found, verdict.reasons, batch.records, strict=True)
     ]
 
@@ -126,13 +126,15 @@ def _samples(folder: Path, seed: int, device: str, costs: list[list[Cell]]) -> l
         grades = [grade for grade in range(generator.num_classes) if grade not in generator.missing_grades]
         start = time.perf_counter()
         images = generator.sample(grades, seeds=range(seed, seed + len(grades))).image.cpu()
+        by_grade = images.new_ones(generator.num_classes, *images.shape[1:])  # white where a grade is missing
+        by_grade[grades] = images
         size = f"{generator.image_size} px"
         costs.append([name, f"sample, {size}", (time.perf_counter() - start) / len(grades)])
-        rows.append((f"{name}\n{size}\ngrades {grades[0]} to {grades[-1]}", images))
+        rows.append((f"{name}\n{size}\ngrades {', '.join(map(str, grades))}", by_grade))
     if not rows:
         return [paragraph(f"No generator found in {', '.join(map(str, bundle_search_path()))}.")]
     write_image(folder / "samples.png", labelled_rows(rows, columns=5, tile=128))
-    return [figure(folder / "samples.png", "One sample a grade; generators of 64 px are shown enlarged")]
+    return [figure(folder / "samples.png", "Grades 0 to 4 from left to right; generators of 64 px are shown enlarged")]
 
 
 def _page(rows: Sequence[Sequence[Cell]], painted: list[str], samples: list[str], costs: list[list[Cell]]) -> str:

@@ -242,6 +242,7 @@ def test_pin_installs_half_precision_and_refuses_foreign_weights(vae_bundle: Pat
     [
         (["expand", "--generator", "no_such", "--per-grade", "1", "--out", "x"], "was not found"),
         (["expand", "--generator", "BUNDLE", "--counts", "a:b", "--out", "x"], "GRADE:NUMBER"),
+        (["expand", "--generator", "BUNDLE", "--counts", "2:1", "2:3", "--out", "x"], "named twice"),
         (["expand", "--generator", "BUNDLE", "--counts", "3:-1", "--out", "x"], "whole number from 0"),
         (["expand", "--generator", "BUNDLE", "--balance", "--out", "x"], "needs --datalist"),
         (["datalist", "folder", "no_such_folder", "--out", "x.json"], "no_such_folder"),
