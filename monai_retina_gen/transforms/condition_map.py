@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from monai.transforms import Transform
+from monai.utils import ensure_tuple
 from torch import Tensor
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map, missing_masks
@@ -51,7 +52,7 @@ class StackConditionMapd(Transform):
         keep: Sequence[str] = ("grade", "seed"),
         allow_missing_keys: bool = False,
     ) -> None:
-        self.image_key, self.mask_keys, self.keep = image_key, tuple(mask_keys), tuple(keep)
+        self.image_key, self.mask_keys, self.keep = image_key, ensure_tuple(mask_keys), ensure_tuple(keep)
         self.allow_missing_keys = allow_missing_keys
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.utils import ensure_tuple
 from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE, MaskComposer, grades_of
@@ -100,7 +101,7 @@ class BatchGenerativeAugment(WorkerSeeded):
         background: float | None = None,
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
-        self.image_key, self.label_key, self.mask_keys = image_key, label_key, tuple(mask_keys)
+        self.image_key, self.label_key, self.mask_keys = image_key, label_key, ensure_tuple(mask_keys)
         self.group_key, self.allow_missing_keys, self.image_order = group_key, allow_missing_keys, image_order
         self.policy = AugmentationPolicy(
             prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength, label_grades=label_grades

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from monai_retina_gen.data import CONDITION_KEYS
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.generators import GeneratedBatch, GeneratorHandle
+from monai_retina_gen.generators import GeneratedBatch, GeneratorHandle, RetinaGenerator
 from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms.augment.canvases import Canvases, CanvasEye
 from monai_retina_gen.transforms.augment.conditions import ConditionMasks, resized_masks
@@ -50,6 +51,8 @@ class FromGenerator:
         self.handle, self.conditions, self.allow_upsampling = handle, conditions, allow_upsampling
         self.canvases = canvases
         self.synthesize_options, self.edit_options = dict(synthesize_options or {}), dict(edit_options or {})
+        _check_not_ours("edit_options", self.edit_options, RetinaGenerator.edit)
+        _check_not_ours("synthesize_options", self.synthesize_options, RetinaGenerator.synthesize)
 
     def check_modes(self, modes: Sequence[str]) -> None:
         """Raise `UnsupportedModeError` for a mode that the generator lacks."""
@@ -184,3 +187,10 @@ def _check_judged(batch: GeneratedBatch, gate: Gate | None) -> None:
             f"generator {unjudged[0].generator!r}: `edit` got a gate and returned an image that its record calls "
             '"unverified": implement `begin_edits` instead of `edit`, or pass gate=None'
         )
+
+
+def _check_not_ours(name: str, options: Mapping[str, Any], method: Callable[..., Any]) -> None:
+    """Raise `TypeError` for options that the transform gives itself."""
+    ours = sorted(set(options) & set(inspect.signature(method).parameters))
+    if ours:
+        raise TypeError(f"{name}: {ours} are given by the transform: set them by its own arguments, such as strength=")

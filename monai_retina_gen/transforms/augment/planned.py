@@ -12,10 +12,11 @@ from typing import Any, Literal
 from monai.config import KeysCollection
 from monai.data import get_track_meta
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple
 from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE
+from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.augment.becoming import becomes, other_keys
 from monai_retina_gen.transforms.augment.conditions import check_stale_masks
 from monai_retina_gen.transforms.augment.field_match import warn_of_other_field
@@ -117,7 +118,12 @@ class PlannedTransformd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.augment, self.label_key, self.mask_keys, self.group_key = augment, label_key, tuple(mask_keys), group_key
+        self.augment, self.label_key, self.mask_keys, self.group_key = (
+            augment,
+            label_key,
+            ensure_tuple(mask_keys),
+            group_key,
+        )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
@@ -156,4 +162,9 @@ def prepared(image: Any, image_order: str | None) -> tuple[Tensor, str]:
     order = resolve_image_order(image, image_order)
     tensor = convert_to_tensor(image, track_meta=get_track_meta())
     check_image(plain(tensor))
+    if tensor.ndim != 3:
+        raise ImageValueError(
+            f"image: a batch of shape {tuple(tensor.shape)} came, wanted one image (3, H, W); BatchGenerativeAugment "
+            "takes batches"
+        )
     return tensor, order

@@ -81,9 +81,8 @@ class AugmentationPolicy:
         self.label_grades = None if label_grades is None else LabelGrades(label_grades)
         self._counted = [grade_of(g, "counts") for g, n in (counts or {}).items() if n]
         self._prob = _probabilities(prob, counts)
-        weights = {mode: 1.0} if isinstance(mode, str) else dict(mode)
-        unknown = sorted(set(weights) - set(MODES))
-        if unknown or not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        weights = {mode: 1.0} if isinstance(mode, str) else dict(mode) if isinstance(mode, Mapping) else {}
+        if not set(weights) <= set(MODES) or not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise ValueError(f"mode {mode!r}: want modes of {', '.join(MODES)} with weights that are not negative")
         self.modes = tuple(m for m, w in weights.items() if w > 0)
         self._cumulative = np.cumsum([weights[m] for m in self.modes]) / sum(weights.values())

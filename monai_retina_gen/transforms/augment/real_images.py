@@ -10,6 +10,7 @@ import numpy as np
 from monai.data import MetaTensor
 from torch import Tensor
 
+from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.augment.outcome import turned
 
 __all__ = ["RealImages", "group_of", "masks_of", "plain", "sources_of"]
@@ -81,11 +82,21 @@ def group_of(value: Any) -> str | None:
 
 
 def masks_of(item: Mapping[Any, Any], mask_keys: Sequence[str], allow_missing_keys: bool) -> dict[str, Tensor]:
-    """The masks under `mask_keys` of an item or a batch; `KeyError` for one that it lacks, unless that is allowed."""
+    """The masks under `mask_keys` of an item or a batch.
+
+    `KeyError` for one that it lacks, unless that is allowed; `ImageValueError` for one that is no tensor.
+    """
     missing = [key for key in mask_keys if key not in item]
     if missing and not allow_missing_keys:
         raise KeyError(
             f"mask_keys: {missing} are not in the data, which has {sorted(map(str, item))}; leave them out of "
             "mask_keys, or pass allow_missing_keys=True"
         )
-    return {key: item[key] for key in mask_keys if key in item}
+    masks = {key: item[key] for key in mask_keys if key in item}
+    for key, mask in masks.items():
+        if not isinstance(mask, (Tensor, np.ndarray)):
+            raise ImageValueError(
+                f"mask {key!r}: {type(mask).__name__} came, wanted a tensor; load the file with "
+                "LoadFundusd(mask_keys=...), and leave the key out of items without it (allow_missing_keys=True)"
+            )
+    return masks

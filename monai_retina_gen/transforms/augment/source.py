@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.generators import GeneratorHandle, RetinaGenerator
@@ -79,7 +80,7 @@ class AugmentationSource:
             )
         else:
             raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
-        self.gate, self.tries = resolve_gate(gate), max_retries + 1
+        self.gate, self.tries = resolve_gate(gate), check_whole("max_retries", max_retries, least=0) + 1
         self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
 
     @property

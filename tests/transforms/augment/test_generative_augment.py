@@ -137,6 +137,7 @@ def test_dtype_is_kept(vae_bundle: Path, dtype: torch.dtype) -> None:
         (plain_image() * float("nan"), "NaN"),
         ((plain_image() * 255).to(torch.uint8), "uint8"),
         (plain_image()[:1], "RGB"),
+        (plain_image()[None], "BatchGenerativeAugment takes batches"),
         (torch.zeros(3, 32, 32), "image_order"),
         (torch.zeros(2, 3, 32, 32)[0, 0], "image_order"),
         (plain_image(size=96), "larger than the generator"),
@@ -196,6 +197,10 @@ def test_modes_that_are_not_there(vae_bundle: Path) -> None:
         ({"generator": "g", "prob": "often"}, "balance"),
         ({"generator": "g", "prob": "balance"}, "needs counts"),
         ({"generator": "g", "mode": "dream"}, "want modes"),
+        ({"generator": "g", "mode": None}, "want modes"),
+        ({"generator": "g", "mode": ["sample", "edit"]}, "want modes"),
+        ({"generator": "g", "max_retries": -1}, "max_retries: -1 came"),
+        ({"generator": "g", "max_retries": 1.5}, "max_retries: 1.5 came"),
         ({"generator": "g", "mode": "edit", "lesion": "ex", "strength": (-2, 1)}, "strength"),
         ({"generator": "g", "gate": "strict"}, "gate"),
     ],
@@ -263,6 +268,26 @@ def test_gate_that_refuses_keeps_the_real_image_and_says_why() -> None:
 
 def test_aliases() -> None:
     assert GenerativeAugmentd is GenerativeAugmentD is GenerativeAugmentDict
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generator": 5}, "wanted a bundle's name"),
+        ({"generator": "g", "mode": "edit", "edit_options": {"strength": 1.0}}, "strength"),
+        ({"generator": "g", "mode": "synthesize", "synthesize_options": {"seeds": [1]}}, "seeds"),
+    ],
+)
+def test_options_of_wrong_types_are_named_at_construction(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        GenerativeAugment(**options)
+
+
+@pytest.mark.parametrize("mask", [None, "mask.png"])
+def test_masks_that_were_not_loaded_are_named(mask: Any) -> None:
+    augment = GenerativeAugmentd(keys="image", label_key="grade", generator="g", mode="edit", prob=1.0, mask_keys="ma")
+    with pytest.raises(ImageValueError, match=r"mask 'ma'.*LoadFundusd"):
+        augment({"image": plain_image(), "grade": 2, "ma": mask})
 
 
 def test_missing_keys(vae_bundle: Path) -> None:
