@@ -30,7 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 """Keys of both `train.json` and `inference.json`."""
 LEARNING: dict[str, dict[str, Any]] = {
     PAINTER: {"perceptual_network": "untrained", "cache_device": "cpu"},  # caches copy the stand-in's tensors away
-    "retina_vae": {},
+    "retina_vae": {"perceptual_network": "untrained"},
     "retina_wgan": {"extractor": "pixels"},
     "retina_wgan_gp": {"extractor": "pixels"},
     "retina_drgan": {"extractor": "pixels", "perceptual_network": "untrained", "discriminator_scales": 2},
