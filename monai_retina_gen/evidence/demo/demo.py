@@ -36,6 +36,11 @@ GRADES, SIZE, EYES = (1, 2, 3), 256, 2
 CAUTION = (
     "Nothing here is for clinical use: painted eyes are not patients, and a label that was asked for is no diagnosis."
 )
+READING = (
+    "Grade 1 is microaneurysms alone, dots of a pixel or two. The graders of the label gate learned from photographs: a "
+    "painting passes where the grade that they expect is no farther from the grade asked for than it is for nine in ten "
+    "photographs of that grade."
+)
 
 
 def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: str = "cpu") -> dict[str, Any]:
@@ -144,7 +149,7 @@ def _page(rows: Sequence[Sequence[Cell]], painted: list[str], samples: list[str]
         "monai_retina_gen: what it makes",
         [
             warnings([CAUTION]),
-            section("Lesions painted on healthy eyes", *painted, table(said, rows)),
+            section("Lesions painted on healthy eyes", *painted, paragraph(READING), table(said, rows)),
             section("Samples of each generator", *samples),
             section("Time per image", table(["generator", "what", "time"], spent)),
             section("Next, with your own photographs in folders named 0 to 4", *map(paragraph, NEXT)),
