@@ -37,9 +37,9 @@ CAUTION = (
     "Nothing here is for clinical use: painted eyes are not patients, and a label that was asked for is no diagnosis."
 )
 READING = (
-    "Grade 1 is microaneurysms alone, dots of a pixel or two. The graders of the label gate learned from photographs: a "
-    "painting passes where the grade that they expect is no farther from the grade asked for than it is for nine in ten "
-    "photographs of that grade."
+    "Grade 1 is microaneurysms alone, dots of a pixel or two. The graders of the label gate learned from photographs: "
+    "a painting passes where the grade that they expect is no farther from the grade asked for than it is for nine in "
+    "ten photographs of that grade."
 )
 
 
