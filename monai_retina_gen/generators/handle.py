@@ -42,7 +42,7 @@ class GeneratorHandle:
         self, source: str | os.PathLike[str] | RetinaGenerator, *, device: str = "cpu", trust_code: bool = False
     ) -> None:
         self.source = os.fspath(source) if isinstance(source, (str, os.PathLike)) else source
-        if not isinstance(self.source, (str, RetinaGenerator)):
+        if not isinstance(self.source, str) and not hasattr(self.source, "device"):  # others' generators are welcome
             raise TypeError(f"generator: {source!r} came, wanted a bundle's name or folder, or a RetinaGenerator")
         self.device, self.trust_code = str(device), trust_code
         self._lock = ForkSafeLock()

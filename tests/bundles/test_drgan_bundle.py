@@ -239,4 +239,5 @@ def test_shipped_weights_are_small() -> None:
 
 def test_several_processes_take_the_steps_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert len(parsed("train", "multi_gpu_train")["run"]) == len(parsed("train")["run"])
+    alone = [step for step in parsed("train")["run"] if step != "@stop"]  # processes do not stop at one step
+    assert len(parsed("train", "multi_gpu_train")["run"]) == len(alone)

@@ -240,7 +240,8 @@ def test_preset_of_zhao_et_al() -> None:
 def test_several_processes_take_the_steps_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     parser = parsed("train", "multi_gpu_train")
-    assert len(parser["run"]) == len(parsed("train")["run"])
+    alone = [step for step in parsed("train")["run"] if step != "@stop"]  # processes do not stop at one step
+    assert len(parser["run"]) == len(alone)
     assert math.isfinite(parser.get_parsed_content("lazy"))
 
 

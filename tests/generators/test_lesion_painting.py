@@ -100,7 +100,8 @@ def test_a_larger_share_changes_more(shares: tuple[float, float], change: str, s
     drawn = torch.Generator().manual_seed(seed)
     own = {name: torch.zeros(1, 32, 32) for name in ("fov", "od", *LESIONS)}
     for name in LESIONS:
-        own[name][0][torch.randint(0, 32, (3,), generator=drawn), torch.randint(0, 32, (3,), generator=drawn)] = 1.0
+        rows, columns = torch.randint(0, 32, (3,), generator=drawn), torch.randint(0, 16, (3,), generator=drawn)
+        own[name][0][rows, 2 * columns + 1] = 1.0  # where nothing is composed, which would draw again what was removed
 
     class Composes:
         lesions = LESIONS

@@ -57,7 +57,7 @@ def mask_keys(item: Item) -> tuple[str, ...]:
 
     Examples:
         >>> mask_keys({"ex": "ex.png"}), mask_keys({"od": "od.png", "predicted_masks": ["od"]})
-        (('ma', 'he', 'ex', 'se'), ('ma', 'he', 'ex', 'se', 'od'))
+        (('ma', 'he', 'ex', 'se'), ('od', 'ma', 'he', 'ex', 'se'))
     """
     looked = set(PAINTED_LESIONS) if item.get(PREDICTED) else annotated_lesions(item) & set(PAINTED_LESIONS)
     return tuple(key for key in CONDITION_KEYS if key in item or key in looked)

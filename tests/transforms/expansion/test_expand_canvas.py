@@ -134,6 +134,7 @@ def test_the_command_takes_the_training_photographs_alone(
     from monai_retina_gen.apps import expand as command
 
     seen: list[Any] = []
+    (tmp_path / "datalist.json").write_text('{"training": []}')
     monkeypatch.setattr(command, "load_generator", lambda source, **kw: painter)
     monkeypatch.setattr(command, "expand", lambda *a, canvas, **kw: seen.extend(canvas) or tmp_path)
     arguments = ["expand", "--generator", "painter", "--canvas", str(datalist), "--counts", "2:1"]
