@@ -5,6 +5,7 @@ The plan is local to a call, so that threads may share a transform.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -42,9 +43,9 @@ class PlannedTransform(Transform):
     def __init__(self, source: AugmentationSource, image_order: str | None) -> None:
         self.source, self.image_order = source, image_order
 
+    @abstractmethod
     def plan(self, grade: Any, own_grade: Any = None) -> AugmentationPlan | None:
         """The plan for an image of `grade`; `None` leaves the image as it is. See `__call__` for `own_grade`."""
-        raise NotImplementedError
 
     def __call__(
         self,
