@@ -8,6 +8,14 @@ a template of several lines:
 
     kappa <!-- figures: {retina_grader.quadratic_weighted_kappa:.2f} -->0.71<!-- end -->
 
+`{study.retina_vae.difference:+.2f ci}` adds the interval (`difference_low` and `_high`, or `low` and `high` beside it),
+`ci?` leaves a figure out that is not there. A line of a template can stand for several rows of a table, one for each
+key; a key may bring a title:
+
+    rows of label_check for retina_vae; retina_wgan = the WGAN: | {title} | {agreement:.2f ci} of {n} |
+
+`include NAME` stands for the lines of `docs/templates/NAME.txt`, which several cards share.
+
 What a bundle measures of itself is `eval_metrics` of its `metadata.json` and stands under the bundle's name (in its own
 card also without it); all else is in `docs/figures.json`.
 """
@@ -18,13 +26,17 @@ import argparse
 import json
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIGURES = REPOSITORY / "docs" / "figures.json"
+TEMPLATES = REPOSITORY / "docs" / "templates"
 QUOTED = re.compile(r"(<!-- figures:(.*?)-->)(.*?)(<!-- end -->)", re.DOTALL)
+ROWS = re.compile(r"^rows (?:of (?P<group>[\w.]+) )?for (?P<keys>.*?): (?P<row>\|.*)$")
+INTERVAL = re.compile(r"{(?P<name>[\w.]+):(?P<format>[^{}]*) ci(?P<optional>\??)}")
 LONGEST_TEXT = 80
 
 
@@ -61,7 +73,48 @@ def filled(text: str, values: dict[str, Any]) -> str:
     """
     if text.count("<!-- figures:") != text.count("<!-- end -->") or any("<!--" in m[3] for m in QUOTED.finditer(text)):
         raise ValueError("a <!-- figures: ... --> has no <!-- end --> before the next")
-    return QUOTED.sub(lambda m: f"{m[1]}{m[2].strip(' ').format(**values)}{m[4]}", text)
+    return QUOTED.sub(lambda m: f"{m[1]}{written(m[2].strip(' '), values)}{m[4]}", text)
+
+
+def written(template: str, values: dict[str, Any]) -> str:
+    """A template with its rows, intervals and figures written out.
+
+    Examples:
+        >>> trials = SimpleNamespace(a=SimpleNamespace(d=0.1, low=0.0, high=0.2), b=SimpleNamespace(n=3))
+        >>> print(written("rows of trials for a; b = the other: | {title} | {d:.1f ci?} |", {"trials": trials}))
+        | `a` | 0.1 [0.0, 0.2] |
+        | the other |  |
+    """
+    return "\n".join("\n".join(_lines(line, values)) for line in template.split("\n"))
+
+
+def _lines(line: str, values: dict[str, Any]) -> Iterator[str]:
+    if line.startswith("include "):
+        yield written((TEMPLATES / f"{line.split()[1]}.txt").read_text(encoding="utf-8").strip("\n"), values)
+        return
+    if (rows := ROWS.match(line)) is None:
+        yield INTERVAL.sub(lambda found: _interval(found, values), line).format(**values)
+        return
+    group = attrgetter(rows["group"])(SimpleNamespace(**values)) if rows["group"] else SimpleNamespace(**values)
+    for key, _, title in (entry.strip().partition(" = ") for entry in rows["keys"].split(";")):
+        yield from _lines(rows["row"], {**values, **vars(getattr(group, key)), "title": title or f"`{key}`"})
+
+
+def _interval(found: re.Match[str], values: dict[str, Any]) -> str:
+    """`{a.b:.2f ci}` as `{a.b:.2f} [{a.b_low:.2f}, {a.b_high:.2f}]`, or with `a.low` and `a.high`."""
+    name, form = found["name"], found["format"]
+    if found["optional"] and not _has(values, name):
+        return ""
+    beside = f"{name}_" if _has(values, f"{name}_low") else name[: name.rfind(".") + 1]
+    return f"{{{name}:{form}}} [{{{beside}low:{form}}}, {{{beside}high:{form}}}]"
+
+
+def _has(values: dict[str, Any], name: str) -> bool:
+    try:
+        attrgetter(name)(SimpleNamespace(**values))
+    except AttributeError:
+        return False
+    return True
 
 
 def summary(result: Any) -> Any:

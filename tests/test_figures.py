@@ -75,3 +75,31 @@ def test_a_result_is_taken_under_its_key(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_examples_of_the_script_run() -> None:
     assert doctest.testmod(script).failed == 0
+
+
+def test_rows_of_a_table_from_a_list_of_keys() -> None:
+    arms = {"none": {"kappa": 0.634, "low": 0.5, "high": 0.77}, "best": {"kappa": 0.7, "n": 3}}
+    values = {"study": script.SimpleNamespace(**{key: script.SimpleNamespace(**arm) for key, arm in arms.items()})}
+    table = (
+        "<!-- figures:\n| arm |\nrows of study for none; best = the best: | {title} | {kappa:.2f} |\n-->old<!-- end -->"
+    )
+    assert "-->\n| arm |\n| `none` | 0.63 |\n| the best | 0.70 |\n<!-- end -->" in script.filled(table, values)
+
+
+def test_intervals_stand_beside_their_figure() -> None:
+    arm = script.SimpleNamespace(kappa=0.634, low=0.5, high=0.77, auc=1, auc_low=0.9, auc_high=1.1)
+    values = {"arm": arm, **vars(arm)}
+    assert script.written("{arm.kappa:.2f ci}, {auc:.1f ci}, {kappa:+.1f ci}", values) == (
+        "0.63 [0.50, 0.77], 1.0 [0.9, 1.1], +0.6 [+0.5, +0.8]"
+    )
+    assert script.written("|{arm.lost:.2f ci?}|", values) == "||"
+    with pytest.raises(AttributeError, match="lost"):
+        script.written("{arm.lost:.2f ci}", values)
+
+
+def test_cards_share_a_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "TEMPLATES", tmp_path)
+    (tmp_path / "quality.txt").write_text("| FID | {fid:.1f} |\n| n | {n} |\n")
+    assert (
+        script.written("first\ninclude quality\nlast", {"fid": 1.25, "n": 3}) == "first\n| FID | 1.2 |\n| n | 3 |\nlast"
+    )
