@@ -9,7 +9,9 @@ import pytest
 from fresh_process import bash
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("**/*.md"))
+FOUND = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("bundles/*/docs/README.md")]
+PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in FOUND)
+LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?\)")
 BLOCK = re.compile(r"```(bash|python)\n(.*?)```", flags=re.DOTALL)
 
 
@@ -27,5 +29,20 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     path = REPOSITORY / page
-    for target in re.findall(r"\]\((?![a-z]+:)([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
-        assert (path.parent / target).exists(), target
+    for target, anchor in LINK.findall(path.read_text()):
+        found = path.parent / target if target else path
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found.read_text()), f"{target}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """Of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_a_wrong_anchor_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "page.md").write_text("# One, two\n\n[here](#one-two) and [there](page.md#three)\n")
+    monkeypatch.setitem(globals(), "REPOSITORY", tmp_path)
+    with pytest.raises(AssertionError, match="#three"):
+        test_links_lead_somewhere("page.md")
