@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics.confusion import NUM_GRADES, grade_confusion_matrix
+from monai_retina_gen.metrics.grading import NUM_GRADES, grade_confusion_matrix
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["BootstrapInterval", "bootstrap_interval", "paired_bootstrap_difference"]
+__all__ = ["BootstrapInterval", "bootstrap_interval"]
 
 ConfusionStatistic = Callable[[Tensor], Tensor]
 Groups = Sequence[Any] | Tensor
@@ -91,37 +91,6 @@ def bootstrap_interval(
     counts = _counts_per_group(preds, target, groups, num_classes)
     values = torch.cat([statistic(c) for c in _resampled(counts, resamples, seed)])
     return _interval(statistic(counts.sum(dim=0)), values, level, len(preds), len(counts))
-
-
-def paired_bootstrap_difference(
-    preds_a: Tensor,
-    preds_b: Tensor,
-    target: Tensor,
-    statistic: ConfusionStatistic,
-    *,
-    groups: Groups | None = None,
-    num_classes: int = NUM_GRADES,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> BootstrapInterval:
-    """Interval of the difference a - b of two graders on the same photographs, resampled together.
-
-    Arguments, errors and result as in `bootstrap_interval`, with the grades of both graders. The smallest
-    difference that such a test finds with 80 % power is about 2.8 times `standard_error`.
-
-    Examples:
-        >>> from monai_retina_gen.metrics import accuracy_from_confusion
-        >>> target = torch.arange(100) % 5
-        >>> same = paired_bootstrap_difference(target, target, target, accuracy_from_confusion)
-        >>> float(same.low), float(same.high)
-        (0.0, 0.0)
-    """
-    counts_a, counts_b = (_counts_per_group(p, target, groups, num_classes) for p in (preds_a, preds_b))
-    both = torch.stack([counts_a, counts_b], dim=1)
-    values = torch.cat([statistic(c[:, 0]) - statistic(c[:, 1]) for c in _resampled(both, resamples, seed)])
-    value = statistic(counts_a.sum(dim=0)) - statistic(counts_b.sum(dim=0))
-    return _interval(value, values, level, len(target), len(both))
 
 
 def _counts_per_group(preds: Tensor, target: Tensor, groups: Groups | None, num_classes: int) -> Tensor:

@@ -1,23 +1,28 @@
-"""Diversity within a grade: a figure of image pairs, averaged over random pairs of each group."""
+"""Diversity within a grade: MS-SSIM (Wang et al. 2003) or LPIPS (Zhang et al. 2018, arXiv:1801.03924) of image pairs.
+
+Real photographs of one grade are alike by layout: print their figure beside that of generated ones.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ignite.metrics.metric import reinit__is_reduced
-from torch import Tensor
+from monai.networks.utils import eval_mode
+from pytorch_msssim import ms_ssim
+from torch import Tensor, nn
 
-from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
-from monai_retina_gen.metrics.image_pairs import check_images
+from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.metrics.image_pairs import check_image_pair, check_images
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["Diversity", "DiversityMetric", "pair_diversity"]
+__all__ = ["Diversity", "field_of_view_ms_ssim", "inscribed_square", "lpips_distance", "pair_diversity"]
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]
+SCALES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,48 +95,93 @@ def _random_pairs(n: int, pairs: int, generator: torch.Generator) -> Tensor:
     return torch.stack([a, numbers - a * (a - 1) // 2], dim=1)
 
 
-class DiversityMetric(FundusMetric):
-    """Collects images and their grades over an epoch; subclasses give the figure of a pair.
+def inscribed_square(images: Tensor) -> Tensor:
+    """The centred square inside the circle that touches the sides of square images.
+
+    Photographs that are cropped to the field of view show the retina in that circle and black around it. The
+    square leaves out the outer 36 % of the circle's area, and has no black but where the camera clipped the
+    circle at top and bottom to less than 0.71 of its height.
 
     Args:
-        pairs: pairs of each group.
-        seed: of the pairs.
-        output_transform: see `ignite.metrics.Metric`; must give `(images, grades)`.
-        device: where the images are kept.
+        images: (B, C, S, S), cropped to the field of view.
+
+    Returns:
+        (B, C, s, s), s = floor(S / sqrt(2)).
 
     Raises:
-        ignite.exceptions.NotComputableError: in `compute`, before any update.
+        monai_retina_gen.errors.ImageValueError: if the images are not square.
+
+    Examples:
+        >>> inscribed_square(torch.rand(1, 3, 256, 256)).shape
+        torch.Size([1, 3, 181, 181])
     """
+    height, width = images.shape[-2:]
+    if height != width:
+        raise ImageValueError(f"images are {height} x {width}: pass square images, cropped to the field of view")
+    side = math.floor(width / math.sqrt(2))
+    start = (width - side) // 2
+    return images[..., start : start + side, start : start + side]
 
-    def __init__(
-        self,
-        *,
-        pairs: int = 1000,
-        seed: int = 0,
-        output_transform: OutputTransform = lambda output: output,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        self.pairs, self.seed = pairs, seed
-        super().__init__(output_transform=output_transform, device=device)
 
-    @reinit__is_reduced
-    def reset(self) -> None:
-        """Forget all images."""
-        self._images: list[Tensor] = []
-        self._groups: list[Tensor] = []
+def field_of_view_ms_ssim(preds: Tensor, target: Tensor, *, win_size: int = 11) -> Tensor:
+    """MS-SSIM of each pair inside `inscribed_square`: black corners, equal in all images, would inflate it.
 
-    @reinit__is_reduced
-    def update(self, output: Sequence[Tensor]) -> None:
-        """Keep one batch of `(images, grades)`."""
-        images, groups = self._plain(output)
-        self._images.append(images.to(self._device))
-        self._groups.append(groups.flatten().to(self._device))
+    A crop, not a masked mean of the SSIM map: no window of any scale then touches the black ground.
 
-    def compute(self) -> float:
-        """Mean over the groups of all batches of all processes."""
-        images, groups = self._gather(self._images), self._gather(self._groups)
-        return pair_diversity(images, self._per_pair, groups=groups, pairs=self.pairs, seed=self.seed).mean
+    Args:
+        preds: (B, C, S, S) in [0, 1], cropped to the field of view.
+        target: (B, C, S, S) in [0, 1], cropped to the field of view.
+        win_size: odd side of the Gaussian window (sigma 1.5). The five scales need an inscribed square above
+            16 (win_size - 1), thus images of S >= 228 with the standard 11, S >= 93 with 5; state another
+            window than 11 beside the figure.
 
-    @abstractmethod
-    def _per_pair(self, preds: Tensor, target: Tensor) -> Tensor:
-        """Distances of image pairs, (B,)."""
+    Returns:
+        (B,) in [0, 1]; 1 for identical images.
+
+    Raises:
+        monai_retina_gen.errors.ImageValueError: for images of another kind, unequal shapes, or too small.
+        ValueError: for an even window.
+
+    Examples:
+        >>> x = torch.rand(2, 3, 96, 96)
+        >>> field_of_view_ms_ssim(x, x, win_size=5)
+        tensor([1., 1.])
+    """
+    check_image_pair(preds, target)
+    preds, target = inscribed_square(preds), inscribed_square(target)
+    smallest = (win_size - 1) * 2 ** (SCALES - 1)
+    if preds.shape[-1] <= smallest:
+        raise ImageValueError(
+            f"the field of view's inscribed square is {preds.shape[-1]} pixels and must exceed {smallest} "
+            f"for win_size = {win_size}: pass larger images or a smaller odd win_size, and state it"
+        )
+    return ms_ssim(preds, target, data_range=1.0, size_average=False, win_size=win_size)
+
+
+def lpips_distance(preds: Tensor, target: Tensor, network: nn.Module | PairFunction) -> Tensor:
+    """Perceptual distance of each pair of images.
+
+    Args:
+        preds: (B, C, H, W) in [0, 1].
+        target: (B, C, H, W) in [0, 1].
+        network: takes two batches **in [-1, 1]** and gives one figure a pair, as `lpips.LPIPS` does; a
+            network runs in evaluation mode.
+
+    Returns:
+        (B,) distances; 0 for identical images.
+
+    Raises:
+        monai_retina_gen.errors.ImageValueError: for images of another kind or unequal shapes.
+        ValueError: if the network does not give one figure a pair.
+
+    Examples:
+        >>> absolute = lambda a, b: (a - b).abs().mean(dim=(1, 2, 3), keepdim=True)
+        >>> lpips_distance(torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), absolute)
+        tensor([2., 2.])
+    """
+    check_image_pair(preds, target)
+    with eval_mode(*([network] if isinstance(network, nn.Module) else [])):
+        values = network(preds * 2 - 1, target * 2 - 1)
+    if values.numel() != len(preds):
+        raise ValueError(f"network gave {tuple(values.shape)} for {len(preds)} pairs: it must give one figure each")
+    return values.detach().reshape(len(preds))

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics.density_coverage import density_coverage
-from monai_retina_gen.metrics.features import FeatureExtractor, FeatureMetric, check_features
+from monai_retina_gen.metrics.features import check_features
 from monai_retina_gen.metrics.frechet import distance_of_checked, is_rank_deficient
 from monai_retina_gen.metrics.kernel import kernel_distance, kernel_permutation_p_value
-from monai_retina_gen.metrics.precision_recall import precision_recall
+from monai_retina_gen.metrics.manifold import density_coverage, precision_recall
 from monai_retina_gen.metrics.result import MetricResult
 
-__all__ = ["FeatureEvaluation", "evaluate_features"]
+__all__ = ["evaluate_features"]
 
 FEATURE_METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
 FEW_IMAGES = 50
@@ -143,40 +142,3 @@ def _warnings(name: str, real: Tensor, generated: Tensor, floor_n: int) -> Itera
         yield f"rank-deficient (n <= d = {d}), not comparable with papers"
     if floor_n == 0:
         yield f"no real-against-real floor: {n} real images are too few to split"
-
-
-class FeatureEvaluation(FeatureMetric):
-    """Ignite metric of `evaluate_features`: features are extracted once for all six figures.
-
-    `compute` gives a float for each name, for loggers; `results` then holds the full `MetricResult`s.
-
-    Args:
-        feature_extractor: see `FeatureMetric`.
-        extractor: name of the feature extractor.
-        extractor_sha256: sha256 of its weights; empty for a function without weights.
-        seed: see `evaluate_features`.
-        **kwargs: `output_transform` and `device` of `FeatureMetric`.
-    """
-
-    def __init__(
-        self,
-        *,
-        feature_extractor: FeatureExtractor,
-        extractor: str,
-        extractor_sha256: str,
-        seed: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        self.extractor, self.extractor_sha256, self.seed = extractor, extractor_sha256, seed
-        self.results: dict[str, MetricResult] = {}
-        super().__init__(feature_extractor=feature_extractor, **kwargs)
-
-    def _from_features(self, real: Tensor, generated: Tensor) -> dict[str, float]:
-        self.results = evaluate_features(
-            real,
-            generated,
-            extractor=self.extractor,
-            extractor_sha256=self.extractor_sha256,
-            seed=self.seed,
-        )
-        return {name: result.value for name, result in self.results.items()}

@@ -1,19 +1,14 @@
-"""Features of real and generated images: the checks, and the Ignite base that collects them over an epoch."""
+"""Features of real and generated images: the checks, and taking them."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from ignite.metrics.metric import reinit__is_reduced
 from monai.networks.utils import eval_mode
 from torch import Tensor, nn
 
-from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
-
-__all__ = ["FeatureExtractor", "FeatureMetric", "check_features", "extract_features"]
+__all__ = ["FeatureExtractor", "check_features", "extract_features"]
 
 FeatureExtractor = nn.Module | Callable[[Tensor], Tensor]
 
@@ -59,50 +54,3 @@ def extract_features(images: Tensor, feature_extractor: FeatureExtractor) -> Ten
         came = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(f"feature_extractor gave {came} for {len(images)} images: it must give (B, d) features")
     return features.detach()
-
-
-class FeatureMetric(FundusMetric):
-    """Collects features of generated (`y_pred`) and real (`y`) images over an epoch; subclasses compare them.
-
-    Args:
-        feature_extractor: network or function from (B, C, H, W) images in [0, 1] to (B, d) features; a
-            network runs in evaluation mode. Move it to the device of the images.
-        output_transform: see `ignite.metrics.Metric`; must give `(y_pred, y)`, generated and real images. The
-            two batches need not be equal in number.
-        device: where the features are kept.
-
-    Raises:
-        ValueError: in `update`, if the extractor does not give (B, d).
-        ignite.exceptions.NotComputableError: in `compute`, before any update.
-    """
-
-    def __init__(
-        self,
-        *,
-        feature_extractor: FeatureExtractor,
-        output_transform: OutputTransform = lambda output: output,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        self.feature_extractor = feature_extractor
-        super().__init__(output_transform=output_transform, device=device)
-
-    @reinit__is_reduced
-    def reset(self) -> None:
-        """Forget all features."""
-        self._generated: list[Tensor] = []
-        self._real: list[Tensor] = []
-
-    @reinit__is_reduced
-    def update(self, output: Sequence[Tensor]) -> None:
-        """Take the features of one batch of `(generated, real)` images."""
-        for images, store in zip(self._plain(output), (self._generated, self._real), strict=True):
-            store.append(extract_features(images, self.feature_extractor).to(self._device))
-
-    def compute(self) -> Any:
-        """The figure of all batches of all processes (the same on every process)."""
-        real, generated = self._gather(self._real), self._gather(self._generated)
-        return self._from_features(real, generated)
-
-    @abstractmethod
-    def _from_features(self, real: Tensor, generated: Tensor) -> Any:
-        """Figure of all features, (n, d) and (m, d)."""

@@ -7,9 +7,9 @@ import warnings
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics.features import FeatureMetric, check_features
+from monai_retina_gen.metrics.features import check_features
 
-__all__ = ["FrechetDistance", "frechet_distance", "is_rank_deficient"]
+__all__ = ["frechet_distance", "is_rank_deficient"]
 
 CHUNK_ROWS = 4096
 
@@ -80,18 +80,3 @@ def _covariance_factor(features: Tensor, mean: Tensor) -> Tensor:
     for chunk in features.split(CHUNK_ROWS):
         factor = torch.linalg.qr(torch.cat([factor, (chunk - mean) / scale]), mode="r").R
     return factor
-
-
-class FrechetDistance(FeatureMetric):
-    """Ignite metric of `frechet_distance`. Arguments as in `FeatureMetric`.
-
-    Examples:
-        >>> metric = FrechetDistance(feature_extractor=lambda images: images.mean(dim=(2, 3)))
-        >>> images = torch.rand(8, 3, 16, 16)
-        >>> metric.update((images, images))
-        >>> round(metric.compute(), 6)
-        0.0
-    """
-
-    def _from_features(self, real: Tensor, generated: Tensor) -> float:
-        return float(frechet_distance(real, generated))

@@ -1,19 +1,12 @@
-"""Figures of pairs of images: the checks, and the Ignite base of their mean over an epoch."""
+"""Checks of images and of pairs of images."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
-
-import torch
-from ignite.exceptions import NotComputableError
-from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from torch import Tensor
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 
-__all__ = ["PairMetric", "check_image_pair", "check_images"]
+__all__ = ["check_image_pair", "check_images"]
 
 
 def check_images(name: str, images: Tensor) -> Tensor:
@@ -40,49 +33,3 @@ def check_image_pair(preds: Tensor, target: Tensor) -> None:
         raise ImageValueError(
             f"preds has shape {tuple(preds.shape)} and target {tuple(target.shape)}: pass images in pairs"
         )
-
-
-class PairMetric(FundusMetric):
-    """Mean over all pairs `(y_pred, y)` of images; subclasses give the figure of each pair.
-
-    Args:
-        output_transform: see `ignite.metrics.Metric`; must give `(y_pred, y)`, (B, C, H, W) images in [0, 1].
-        device: where the sum is kept.
-
-    Raises:
-        ignite.exceptions.NotComputableError: in `compute`, before any update.
-    """
-
-    _state_dict_all_req_keys = ("_sum", "_count")
-
-    def __init__(
-        self,
-        *,
-        output_transform: OutputTransform = lambda output: output,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        super().__init__(output_transform=output_transform, device=device)
-
-    @reinit__is_reduced
-    def reset(self) -> None:
-        """Forget all pairs."""
-        self._sum = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._count = 0
-
-    @reinit__is_reduced
-    def update(self, output: Sequence[Tensor]) -> None:
-        """Add one batch of pairs."""
-        values = self._per_pair(*self._plain(output))
-        self._sum += values.double().sum().to(self._device)
-        self._count += len(values)
-
-    @sync_all_reduce("_sum", "_count")
-    def compute(self) -> float:
-        """Mean over all pairs (of all processes)."""
-        if self._count == 0:
-            raise NotComputableError(f"{type(self).__name__} has seen no images: run an epoch before compute()")
-        return float(self._sum / self._count)
-
-    @abstractmethod
-    def _per_pair(self, preds: Tensor, target: Tensor) -> Tensor:
-        """Figures of image pairs, (B,)."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
+from ignite.metrics.metric import reinit__is_reduced
 from torch import Tensor
 
-from monai_retina_gen.metrics.features import FeatureExtractor, FeatureMetric, check_features
+from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
+from monai_retina_gen.metrics.features import FeatureExtractor, check_features, extract_features
 
 __all__ = ["KernelDistance", "KernelDistanceResult", "kernel_distance", "kernel_permutation_p_value"]
 
@@ -130,15 +133,22 @@ def _mmd2_of_labels(kernel: Tensor, labels: Tensor, n: int) -> Tensor:
     )
 
 
-class KernelDistance(FeatureMetric):
-    """Ignite metric of `kernel_distance`: its mean over subsets.
+class KernelDistance(FundusMetric):
+    """Ignite metric of `kernel_distance`, its mean over subsets, of generated (`y_pred`) and real (`y`) images.
 
     Args:
-        feature_extractor: see `FeatureMetric`.
+        feature_extractor: network or function from (B, C, H, W) images in [0, 1] to (B, d) features; a network runs in
+            evaluation mode. Move it to the device of the images.
         subsets: see `kernel_distance`.
         subset_size: see `kernel_distance`.
         seed: see `kernel_distance`.
-        **kwargs: `output_transform` and `device` of `FeatureMetric`.
+        output_transform: see `ignite.metrics.Metric`; must give `(y_pred, y)`. The two batches need not be equal in
+            number.
+        device: where the features are kept.
+
+    Raises:
+        ValueError: in `update`, if the extractor does not give (B, d).
+        ignite.exceptions.NotComputableError: in `compute`, before any update.
     """
 
     def __init__(
@@ -148,11 +158,27 @@ class KernelDistance(FeatureMetric):
         subsets: int = 100,
         subset_size: int = 1000,
         seed: int = 0,
-        **kwargs: Any,
+        output_transform: OutputTransform = lambda output: output,
+        device: str | torch.device = "cpu",
     ) -> None:
+        self.feature_extractor = feature_extractor
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
-        super().__init__(feature_extractor=feature_extractor, **kwargs)
+        super().__init__(output_transform=output_transform, device=device)
 
-    def _from_features(self, real: Tensor, generated: Tensor) -> float:
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all features."""
+        self._generated: list[Tensor] = []
+        self._real: list[Tensor] = []
+
+    @reinit__is_reduced
+    def update(self, output: Sequence[Tensor]) -> None:
+        """Take the features of one batch of `(generated, real)` images."""
+        for images, store in zip(self._plain(output), (self._generated, self._real), strict=True):
+            store.append(extract_features(images, self.feature_extractor).to(self._device))
+
+    def compute(self) -> float:
+        """The figure of all batches of all processes (the same on every process)."""
+        real, generated = self._gather(self._real), self._gather(self._generated)
         options = {"subsets": self.subsets, "subset_size": self.subset_size, "seed": self.seed}
         return float(kernel_distance(real, generated, **options).mean)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import torch
-from ignite.metrics.metric import reinit__is_reduced
 from torch import Tensor
 from torch.nn import functional as F
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 from monai_retina_gen.metrics.image_pairs import check_images
 from monai_retina_gen.metrics.laplacian_pyramid import laplacian_pyramid, pyramid_sizes
 
-__all__ = ["SlicedWasserstein", "sliced_wasserstein_distance"]
+__all__ = ["sliced_wasserstein_distance"]
 
 PATCH = 7
 IMAGES_AT_A_TIME = 32  # the draws of corners depend on it: another number is another sample of patches
@@ -172,53 +169,3 @@ def _count(blocks: Iterable[Tensor], normals: Tensor, counts: Tensor, offsets: T
             counts.view(-1).scatter_add_(0, keys, torch.ones_like(keys, dtype=torch.int32))
             offsets.view(-1).scatter_add_(0, keys, above)
     return number
-
-
-class SlicedWasserstein(FundusMetric):
-    """Ignite metric of `sliced_wasserstein_distance`; images are kept as uint8, equal to the function on all.
-
-    Args:
-        patches_per_image: see `sliced_wasserstein_distance`.
-        directions: see `sliced_wasserstein_distance`.
-        seed: see `sliced_wasserstein_distance`.
-        output_transform: see `ignite.metrics.Metric`; must give `(y_pred, y)`, generated and real images, in
-            the end as many of each.
-        device: where the images are kept and compared.
-
-    Raises:
-        ignite.exceptions.NotComputableError: in `compute`, before any update.
-    """
-
-    def __init__(
-        self,
-        *,
-        patches_per_image: int = 128,
-        directions: int = 512,
-        seed: int = 0,
-        output_transform: OutputTransform = lambda output: output,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        self.options: dict[str, Any] = {
-            "patches_per_image": patches_per_image,
-            "directions": directions,
-            "seed": seed,
-        }
-        super().__init__(output_transform=output_transform, device=device)
-
-    @reinit__is_reduced
-    def reset(self) -> None:
-        """Forget all images."""
-        self._generated: list[Tensor] = []
-        self._real: list[Tensor] = []
-
-    @reinit__is_reduced
-    def update(self, output: Sequence[Tensor]) -> None:
-        """Keep one batch of `(generated, real)` images."""
-        stores = (self._generated, self._real)
-        for name, images, store in zip(("y_pred", "y"), self._plain(output), stores, strict=True):
-            store.append(_to_bytes(check_images(name, images)).to(self._device))
-
-    def compute(self) -> dict[str, float]:
-        """The figures of all batches of all processes."""
-        real, generated = self._gather(self._real), self._gather(self._generated)
-        return sliced_wasserstein_distance(real, generated, **self.options)

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: closed forms, groups, pairs and undefined figures."""
+"""Bootstrap intervals: closed forms, groups and undefined figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from monai_retina_gen.metrics import (
     accuracy_from_confusion,
     bootstrap_interval,
     kappa_from_confusion,
-    paired_bootstrap_difference,
     quadratic_weighted_kappa,
     sensitivity_from_confusion,
 )
@@ -65,20 +64,6 @@ def test_sensitivity_leaves_out_resamples_without_the_grade():
     assert result.low.isnan().tolist() == [False, False, True]
     values = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert values["value"] == [1, 1, None]
-
-
-def test_paired_difference_is_narrower_than_unpaired_and_antisymmetric():
-    first, target = _graded(200, error=0.3)
-    second = first.clone()
-    second[:20] = target[:20]
-    there = paired_bootstrap_difference(second, first, target, kappa_from_confusion)
-    back = paired_bootstrap_difference(first, second, target, kappa_from_confusion)
-    assert float(there.low) == pytest.approx(-float(back.high))
-    assert float(there.value) == pytest.approx(
-        float(quadratic_weighted_kappa(second, target) - quadratic_weighted_kappa(first, target))
-    )
-    alone = bootstrap_interval(first, target, kappa_from_confusion)
-    assert float(there.standard_error) < float(alone.standard_error)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():

@@ -8,18 +8,8 @@ import ignite.distributed as idist
 import pytest
 import torch
 
-from monai_retina_gen.metrics import (
-    FrechetDistance,
-    GradeSensitivity,
-    LpipsDiversity,
-    QuadraticWeightedKappa,
-    ReconstructionPsnr,
-    SlicedWasserstein,
-)
-
-
-def _absolute(a, b):
-    return (a - b).abs().mean(dim=(1, 2, 3))
+from monai_retina_gen.metrics import GradeSensitivity, KernelDistance, MaskCurve, QuadraticWeightedKappa
+from monai_retina_gen.metrics.lesion_contrast import LesionContrast
 
 
 def _mean_colour(images):
@@ -33,17 +23,16 @@ def _metrics_and_batches():
     return [
         (QuadraticWeightedKappa(), grades),
         (GradeSensitivity(), grades),
-        (FrechetDistance(feature_extractor=_mean_colour), images),
-        (ReconstructionPsnr(), images),
-        (SlicedWasserstein(patches_per_image=4, directions=4), images),
-        (LpipsDiversity(network=_absolute), [images[0], grades[0]]),
+        (KernelDistance(feature_extractor=_mean_colour), images),
+        (MaskCurve(structures=["ma", "he", "ex"]), images),
+        (LesionContrast(lesions=["ma", "he", "ex"]), [*images, images[1], torch.ones(11, 1, 16, 16)]),
     ]
 
 
 def _figures(first: int, last: int) -> list:
     figures = []
-    for metric, (a, b) in _metrics_and_batches():
-        metric.update((a[first:last], b[first:last]))
+    for metric, parts in _metrics_and_batches():
+        metric.update(tuple(part[first:last] for part in parts))
         figures.append(metric.compute())
     return figures
 
@@ -52,7 +41,7 @@ def _run_process(rank: int, store: str, queue) -> None:
     torch.set_num_threads(1)  # thread pools do not survive a fork
     idist.initialize("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     queue.put((rank, _figures(*[(0, 4), (4, 11)][rank])))
-    metric = FrechetDistance(feature_extractor=_mean_colour)
+    metric = KernelDistance(feature_extractor=_mean_colour)
     if rank == 0:  # a process without a batch must neither fail nor keep the other waiting
         images = torch.rand(12, 3, 4, 4, generator=torch.Generator().manual_seed(0))
         metric.update((images[:6], images[6:]))

@@ -1,4 +1,4 @@
-"""Feature metrics as Ignite metrics, the evaluation with its floor, and names beside MONAI's."""
+"""The kernel distance as Ignite metric, the evaluation with its floor, and names beside MONAI's."""
 
 from __future__ import annotations
 
@@ -9,24 +9,12 @@ import torch
 from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from monai.bundle.config_item import ComponentLocator
+from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler
 from torch import nn
 
 import monai_retina_gen.metrics as metrics_room
-from monai_retina_gen.metrics import (
-    DensityCoverage,
-    FeatureEvaluation,
-    FrechetDistance,
-    KernelDistance,
-    PrecisionRecall,
-    Realism,
-    density_coverage,
-    evaluate_features,
-    extract_features,
-    frechet_distance,
-    kernel_distance,
-    precision_recall,
-)
+from monai_retina_gen.metrics import KernelDistance, evaluate_features, extract_features, kernel_distance
 
 
 def _images(n: int, seed: int = 0) -> torch.Tensor:
@@ -41,45 +29,29 @@ def _noise(n: int, d: int = 4, seed: int = 0, shift: float = 0.0) -> torch.Tenso
     return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + shift
 
 
-CASES = [
-    (FrechetDistance, lambda r, g: float(frechet_distance(r, g))),
-    (KernelDistance, lambda r, g: float(kernel_distance(r, g).mean)),
-    (PrecisionRecall, lambda r, g: {k: float(v) for k, v in precision_recall(r, g)._asdict().items()}),
-    (DensityCoverage, lambda r, g: {k: float(v) for k, v in density_coverage(r, g)._asdict().items()}),
-]
-
-
-@pytest.mark.parametrize(("metric_class", "function"), CASES)
-def test_over_batches_equals_all_at_once(metric_class, function):
+def test_kernel_distance_over_batches_equals_all_at_once():
     real, generated = _images(20), _images(20, seed=1)
     engine = Engine(lambda _engine, index: {"y_pred": generated[index], "y": real[index]})
-    metric_class(feature_extractor=_mean_colour).attach(engine, "direct")
+    KernelDistance(feature_extractor=_mean_colour).attach(engine, "direct")
     handler_engine = Engine(lambda _engine, index: (generated[index], real[index]))
-    handler = IgniteMetricHandler(metric_fn=metric_class(feature_extractor=_mean_colour))
+    handler = IgniteMetricHandler(metric_fn=KernelDistance(feature_extractor=_mean_colour))
     handler.attach(handler_engine, "handler")
     batches = torch.arange(20).split(6)
     direct = engine.run(batches, max_epochs=2).metrics["direct"]
-    assert direct == pytest.approx(function(_mean_colour(real), _mean_colour(generated)))
+    assert direct == pytest.approx(float(kernel_distance(_mean_colour(real), _mean_colour(generated)).mean))
     assert handler_engine.run(batches, max_epochs=2).metrics["handler"] == direct
 
 
-def test_reset_forgets():
-    metric = FrechetDistance(feature_extractor=_mean_colour)
+def test_reset_forgets_and_metadata_is_dropped():
+    metric = KernelDistance(feature_extractor=_mean_colour)
     with pytest.raises(NotComputableError):
         metric.compute()
-    metric.update((_images(8), _images(9, seed=1)))
+    metric.update((MetaTensor(_images(8), meta={"filename": "eye.png"}), _images(9, seed=1)))
+    assert not isinstance(metric._generated[0], MetaTensor)
     metric.compute()
     metric.reset()
     with pytest.raises(NotComputableError):
         metric.compute()
-
-
-def test_realism_metric():
-    metric = Realism(feature_extractor=_mean_colour)
-    metric.update((_images(20), _images(20)))
-    values = metric.compute()
-    assert 0.5 <= values["realism_share"] <= 1
-    assert values["realism_median"] > 0
 
 
 def test_extractor_runs_in_evaluation_mode_without_gradients():
@@ -136,21 +108,6 @@ def test_evaluation_needs_a_few_images():
         _evaluate(_noise(20), _noise(5))
     with pytest.raises(ValueError, match="splits = 0"):
         _evaluate(_noise(20), _noise(20), splits=0)
-
-
-def test_feature_evaluation_extracts_once_for_all():
-    calls = []
-
-    def extractor(images):
-        calls.append(len(images))
-        return _mean_colour(images)
-
-    metric = FeatureEvaluation(feature_extractor=extractor, extractor="mean", extractor_sha256="")
-    metric.update((_images(15), _images(15, seed=1)))
-    values = metric.compute()
-    assert calls == [15, 15]
-    assert set(values) == {"fid", "kid", "precision", "recall", "density", "coverage"}
-    assert metric.results["fid"].extractor == "mean"
 
 
 def test_public_names_are_unique_beside_monai():

@@ -17,13 +17,12 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix,
 
 from monai_retina_gen.metrics import (
     GradeAccuracy,
-    GradeConfusionMatrix,
     GradeSensitivity,
     QuadraticWeightedKappa,
-    grade_accuracy,
+    accuracy_from_confusion,
     grade_confusion_matrix,
     quadratic_weighted_kappa,
-    sensitivity_per_grade,
+    sensitivity_from_confusion,
 )
 
 GRADES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40)
@@ -45,8 +44,9 @@ def test_matches_scikit_learn(pairs):
         recall = recall_score(target, preds, labels=labels, average=None, zero_division=float("nan"))
     assert grade_confusion_matrix(preds, target).tolist() == confusion_matrix(target, preds, labels=labels).tolist()
     assert float(quadratic_weighted_kappa(preds, target)) == pytest.approx(kappa, abs=1e-12, nan_ok=True)
-    assert sensitivity_per_grade(preds, target).tolist() == pytest.approx(list(recall), nan_ok=True)
-    assert float(grade_accuracy(preds, target)) == pytest.approx(accuracy_score(target, preds))
+    confusion = grade_confusion_matrix(preds, target)
+    assert sensitivity_from_confusion(confusion).tolist() == pytest.approx(list(recall), nan_ok=True)
+    assert float(accuracy_from_confusion(confusion)) == pytest.approx(accuracy_score(target, preds))
 
 
 def test_kappa_matches_ignite():
@@ -103,13 +103,12 @@ def test_over_batches_equals_all_at_once(metric_class):
 def test_attaches_to_an_engine_and_starts_anew_each_epoch():
     preds, target = _random(40)
     engine = Engine(lambda _engine, index: (preds[index], target[index]))
-    for name, metric in {"kappa": QuadraticWeightedKappa(), "matrix": GradeConfusionMatrix()}.items():
-        metric.attach(engine, name)
+    QuadraticWeightedKappa().attach(engine, "kappa")
     GradeSensitivity().attach(engine, "sensitivity")
     metrics = engine.run(torch.arange(40).split(16), max_epochs=2).metrics
     assert metrics["kappa"] == pytest.approx(float(quadratic_weighted_kappa(preds, target)))
-    assert metrics["matrix"].tolist() == grade_confusion_matrix(preds, target).tolist()
-    assert metrics["sensitivity_grade_3"] == pytest.approx(float(sensitivity_per_grade(preds, target)[3]))
+    sensitivity = sensitivity_from_confusion(grade_confusion_matrix(preds, target))
+    assert metrics["sensitivity_grade_3"] == pytest.approx(float(sensitivity[3]))
 
 
 def test_monai_handler_gives_the_same_figure():

@@ -1,4 +1,4 @@
-"""LPIPS, MS-SSIM, PSNR, SSIM and diversity: reference packages, closed forms, invariants."""
+"""LPIPS, MS-SSIM and diversity: reference packages, closed forms, invariants."""
 
 from __future__ import annotations
 
@@ -9,31 +9,11 @@ import warnings
 import lpips
 import pytest
 import torch
-from ignite.engine import Engine
-from ignite.exceptions import NotComputableError
-from ignite.metrics import PSNR, SSIM
-from monai.data import MetaTensor
-from monai.handlers import IgniteMetricHandler
 from pytorch_msssim import ms_ssim
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics import (
-    FieldOfViewMsSsim,
-    LpipsDistance,
-    LpipsDiversity,
-    MsSsimDiversity,
-    ReconstructionPsnr,
-    ReconstructionSsim,
-    field_of_view_ms_ssim,
-    inscribed_square,
-    lpips_distance,
-    lpips_diversity,
-    ms_ssim_diversity,
-    pair_diversity,
-    reconstruction_psnr,
-    reconstruction_ssim,
-)
-from monai_retina_gen.metrics.diversity import _random_pairs
+from monai_retina_gen.metrics import field_of_view_ms_ssim, lpips_distance, pair_diversity
+from monai_retina_gen.metrics.diversity import _random_pairs, inscribed_square
 
 
 def _images(n: int, size: int = 96, seed: int = 0) -> torch.Tensor:
@@ -42,6 +22,10 @@ def _images(n: int, size: int = 96, seed: int = 0) -> torch.Tensor:
 
 def _absolute(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a - b).abs().mean(dim=(1, 2, 3))
+
+
+def _distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return lpips_distance(a, b, _absolute)
 
 
 @pytest.fixture(scope="module")
@@ -103,39 +87,6 @@ def test_ms_ssim_needs_size_and_squares():
         inscribed_square(torch.rand(1, 3, 8, 9))
 
 
-def test_reconstruction_matches_ignite():
-    target = _images(3, 32)
-    preds = (target + 0.1 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    psnr, ssim = PSNR(data_range=1.0), SSIM(data_range=1.0, gaussian=True, sigma=1.5, kernel_size=11)
-    psnr.update((preds, target))
-    assert float(reconstruction_psnr(preds, target).mean()) == pytest.approx(float(psnr.compute()), rel=1e-5)
-    ssim.update((preds, target))
-    # MONAI leaves out the border that Ignite pads.
-    assert float(reconstruction_ssim(preds, target).mean()) == pytest.approx(float(ssim.compute()), abs=0.01)
-    assert reconstruction_psnr(target, target).isinf().all()
-
-
-@pytest.mark.parametrize(
-    ("metric", "function"),
-    [
-        (ReconstructionPsnr, reconstruction_psnr),
-        (ReconstructionSsim, reconstruction_ssim),
-        (lambda: FieldOfViewMsSsim(win_size=5), lambda a, b: field_of_view_ms_ssim(a, b, win_size=5)),
-        (lambda: LpipsDistance(network=_absolute), lambda a, b: lpips_distance(a, b, _absolute)),
-    ],
-)
-def test_over_batches_equals_all_at_once(metric, function):
-    a, b = _images(5), _images(5, seed=1)
-    engine = Engine(lambda _engine, index: (a[index], b[index]))
-    metric().attach(engine, "direct")
-    IgniteMetricHandler(metric_fn=metric(), save_details=False).attach(engine, "handler")
-    metrics = engine.run(torch.arange(5).split(2), max_epochs=2).metrics
-    assert metrics["direct"] == pytest.approx(float(function(a, b).double().mean()), rel=1e-6)
-    assert metrics["handler"] == metrics["direct"]
-    with pytest.raises(NotComputableError):
-        metric().compute()
-
-
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40])
 def test_random_pairs_are_all_distinct_pairs(n):
     pairs = _random_pairs(n, 10_000, torch.Generator().manual_seed(0))
@@ -148,7 +99,7 @@ def test_diversity_pairs_stay_within_groups_and_groups_weigh_the_same():
     levels = torch.tensor([0.0, 0.2, 0.4, 0.0, 1.0, 0.7])
     images = levels.reshape(6, 1, 1, 1).expand(6, 3, 8, 8)
     groups = torch.tensor([0, 0, 0, 3, 3, 4])
-    result = lpips_diversity(images, _absolute, groups=groups)
+    result = pair_diversity(images, _distance, groups=groups)
     assert result.pairs == {0: 3, 3: 1, 4: 0}
     assert result.per_group[0] == pytest.approx(2 * (0.2 + 0.2 + 0.4) / 3)
     assert result.per_group[3] == pytest.approx(2.0)
@@ -158,35 +109,16 @@ def test_diversity_pairs_stay_within_groups_and_groups_weigh_the_same():
 
 def test_diversity_is_seeded_and_undefined_for_one_image():
     images = _images(12, 8)
-    first, again, other = (lpips_diversity(images, _absolute, pairs=5, seed=s).mean for s in (0, 0, 1))
+    first, again, other = (pair_diversity(images, _distance, pairs=5, seed=s).mean for s in (0, 0, 1))
     assert first == again
     assert first != other
-    assert math.isnan(lpips_diversity(images[:1], _absolute).mean)
+    assert math.isnan(pair_diversity(images[:1], _distance).mean)
 
 
 def test_ms_ssim_diversity_of_copies_is_one():
-    assert ms_ssim_diversity(_images(1).expand(3, -1, -1, -1), win_size=5).mean == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    ("metric", "pure"),
-    [
-        (
-            lambda: LpipsDiversity(network=_absolute, pairs=4),
-            lambda x, g: lpips_diversity(x, _absolute, groups=g, pairs=4),
-        ),
-        (
-            lambda: MsSsimDiversity(win_size=5, pairs=4),
-            lambda x, g: ms_ssim_diversity(x, win_size=5, groups=g, pairs=4),
-        ),
-    ],
-)
-def test_diversity_over_batches(metric, pure):
-    images, grades = _images(6), torch.tensor([0, 1, 0, 1, 0, 1])
-    engine = Engine(lambda _engine, index: (images[index], grades[index]))
-    metric().attach(engine, "diversity")
-    metrics = engine.run(torch.arange(6).split(4), max_epochs=2).metrics
-    assert metrics["diversity"] == pure(images, grades).mean
+    assert pair_diversity(
+        _images(1).expand(3, -1, -1, -1), lambda a, b: field_of_view_ms_ssim(a, b, win_size=5)
+    ).mean == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -201,24 +133,11 @@ def test_diversity_over_batches(metric, pure):
 )
 def test_bad_images_are_named(preds, message):
     with pytest.raises(ImageValueError, match=message):
-        reconstruction_psnr(preds, torch.zeros(1, 3, 8, 8))
-
-
-def test_ssim_of_tiny_images_is_an_error():
-    with pytest.raises(ImageValueError, match="SSIM's window needs 11"):
-        reconstruction_ssim(_images(1, 8), _images(1, 8))
-
-
-def test_metadata_of_monai_is_dropped():
-    images = MetaTensor(_images(3, 16), meta={"filename": "eye.png"})
-    metric = ReconstructionPsnr()
-    metric.update((images, MetaTensor(_images(3, 16, seed=1))))
-    assert not isinstance(metric._sum, MetaTensor)
-    assert metric.compute() == pytest.approx(float(reconstruction_psnr(_images(3, 16), _images(3, 16, seed=1)).mean()))
+        _distance(preds, torch.zeros(1, 3, 8, 8))
 
 
 def test_diversity_as_json():
-    values = lpips_diversity(_images(1, 8), _absolute).as_dict()
+    values = pair_diversity(_images(1, 8), _distance).as_dict()
     assert json.loads(json.dumps(values, allow_nan=False)) == {
         "mean": None,
         "per_group": {"0": None},

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from monai_retina_gen.metrics import density_coverage, neighbour_radii, precision_recall, realism_score
-from monai_retina_gen.metrics import neighbours as neighbours_module
+from monai_retina_gen.metrics import manifold as manifold_module
 
 
 def _noise(n: int, d: int = 4, seed: int = 0, shift: float = 0.0) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_blocks_do_not_matter(monkeypatch):
         return [*precision_recall(real, generated), *density_coverage(real, generated)]
 
     whole = figures()
-    monkeypatch.setattr(neighbours_module, "BLOCK_ELEMENTS", 170)
+    monkeypatch.setattr(manifold_module, "BLOCK_ELEMENTS", 170)
     assert figures() == whole
 
 

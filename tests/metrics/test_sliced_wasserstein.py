@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
-from ignite.exceptions import NotComputableError
 from scipy.ndimage import convolve
 from scipy.stats import wasserstein_distance
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics import SlicedWasserstein, laplacian_pyramid, sliced_wasserstein_distance
+from monai_retina_gen.metrics import laplacian_pyramid, sliced_wasserstein_distance
 from monai_retina_gen.metrics import sliced_wasserstein as module
 from monai_retina_gen.metrics.laplacian_pyramid import pyramid_sizes
 
@@ -116,17 +114,6 @@ def test_blurred_images_are_farther_than_the_floor():
 def test_constant_images_are_at_distance_zero():
     values = sliced_wasserstein_distance(torch.full((3, 3, 32, 32), 0.2), torch.full((3, 3, 32, 32), 0.7), **FAST)
     assert values["swd_mean"] == pytest.approx(0, abs=1)
-
-
-def test_over_batches_equals_all_at_once():
-    real, generated = _images(5), _images(5, seed=1)
-    engine = Engine(lambda _engine, index: (generated[index], real[index]))
-    SlicedWasserstein(**FAST).attach(engine, "swd")
-    metrics = engine.run(torch.arange(5).split(2), max_epochs=2).metrics
-    assert metrics["swd"] == sliced_wasserstein_distance(real, generated, **FAST)
-    assert metrics["swd_32"] == metrics["swd"]["swd_32"]
-    with pytest.raises(NotComputableError):
-        SlicedWasserstein().compute()
 
 
 def test_seed_alone_decides():

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics.data_copying import training_cells
-from monai_retina_gen.metrics.nearest_ratio import copied_share, ratio_of_distances
-from monai_retina_gen.metrics.neighbours import distance_blocks
+from monai_retina_gen.metrics.data_copying import ratio_of_distances, training_cells
+from monai_retina_gen.metrics.manifold import distance_blocks
 
 __all__ = [
     "CELL_IMAGES",
@@ -129,7 +128,7 @@ def _figures(space: Space, to_train: Tensor, ratios: Tensor) -> dict[str, Any]:
     return {
         "n": len(ratios),
         "near": near,
-        "near_share": float(copied_share(ratios, NEAR)),
+        "near_share": near / len(ratios),
         "ratio_median": float(ratios.median()),
         "authentic_share": float((distance > own).double().mean()),
     }

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from monai_retina_gen.evidence.audit.copying import NEAR, Space
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.metrics.nearest_ratio import ratio_of_distances
+from monai_retina_gen.metrics.data_copying import ratio_of_distances
 
 __all__ = ["LEVEL", "PERMUTATIONS", "QUESTIONS", "dealt_anew", "is_fair", "ratio_tests", "tail_index"]
 

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.metrics import lpips_diversity, ms_ssim_diversity, sliced_wasserstein_distance
+from monai_retina_gen.metrics import (
+    field_of_view_ms_ssim,
+    lpips_distance,
+    pair_diversity,
+    sliced_wasserstein_distance,
+)
 
 __all__ = ["diversity_figures", "sliced_wasserstein_figure"]
 
@@ -76,10 +81,11 @@ def diversity_figures(
     return {"ms_ssim": _ms_ssim(real, generated, options), "lpips": _lpips(real, generated, options, lpips)}
 
 
-def _both(real: ImageSet, generated: ImageSet, figure: Any) -> dict[str, Any]:
+def _both(real: ImageSet, generated: ImageSet, figure: Any, options: dict[str, int]) -> dict[str, Any]:
     found = {}
     for name, images in (("real", real), ("generated", generated)):
-        found[name] = figure(images.floats(), groups=torch.tensor(images.grades)).as_dict()
+        groups = torch.tensor(images.grades)
+        found[name] = pair_diversity(images.floats(), figure, groups=groups, **options).as_dict()
     return found
 
 
@@ -88,7 +94,7 @@ def _ms_ssim(real: ImageSet, generated: ImageSet, options: dict[str, int]) -> di
     window = next((w for w in WINDOWS if side > 16 * (w - 1)), None)
     if window is None:
         return {"skipped": f"images of {real.size} pixels are too small for five scales"}
-    both = _both(real, generated, lambda x, groups: ms_ssim_diversity(x, win_size=window, groups=groups, **options))
+    both = _both(real, generated, lambda a, b: field_of_view_ms_ssim(a, b, win_size=window), options)
     return {**both, "window": window, "reading": "lower is more diverse; compare with the photographs' own"}
 
 
@@ -97,7 +103,7 @@ def _lpips(real: ImageSet, generated: ImageSet, options: dict[str, int], wanted:
         return {"skipped": "not asked for"}
     try:
         network = _lpips_network()
-        both = _both(real, generated, lambda x, groups: lpips_diversity(x, network, groups=groups, **options))
+        both = _both(real, generated, lambda a, b: lpips_distance(a, b, network), options)
     except Exception as error:  # an optional figure: its download, package or cache must not end an evaluation
         logger.warning("LPIPS is left out: %s: %s", type(error).__name__, error)
         return {"skipped": f"{type(error).__name__}: {error}"}

@@ -22,7 +22,12 @@ import torch
 
 from monai_retina_gen.data import Item, load_datalist, write_json
 from monai_retina_gen.evidence.grading.grader_trainings import Training, cache_photographs, run_training
-from monai_retina_gen.metrics import grade_accuracy, quadratic_weighted_kappa, sensitivity_per_grade
+from monai_retina_gen.metrics import (
+    accuracy_from_confusion,
+    grade_confusion_matrix,
+    kappa_from_confusion,
+    sensitivity_from_confusion,
+)
 from monai_retina_gen.weights import find_bundle, load_state, read_inference_config, save_parts
 
 __all__ = ["GraderSearch", "out_of_fold"]
@@ -191,10 +196,11 @@ def out_of_fold(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, A
     """
     rows = [row for part in parts for row in part.values()]
     preds = torch.tensor([row["logits"] for row in rows]).argmax(1)
-    target, classes = torch.tensor([row["grade"] for row in rows]), len(rows[0]["logits"])
+    target = torch.tensor([row["grade"] for row in rows])
+    confusion = grade_confusion_matrix(preds, target, len(rows[0]["logits"]))
     return {
         "n": len(rows),
-        "kappa": round(float(quadratic_weighted_kappa(preds, target, classes)), 4),
-        "accuracy": round(float(grade_accuracy(preds, target, classes)), 4),
-        "sensitivity": [round(x, 3) for x in sensitivity_per_grade(preds, target, classes).tolist()],
+        "kappa": round(float(kappa_from_confusion(confusion)), 4),
+        "accuracy": round(float(accuracy_from_confusion(confusion)), 4),
+        "sensitivity": [round(x, 3) for x in sensitivity_from_confusion(confusion).tolist()],
     }

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from scipy.stats import mannwhitneyu
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -15,14 +18,14 @@ from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import PhantomDataset
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.audit.cells import data_copying_figures
-from monai_retina_gen.evidence.audit.copying import Space, distances, make_space
+from monai_retina_gen.evidence.audit.copying import Space, copying_figures, distances, make_space
 from monai_retina_gen.evidence.audit.copying_audit import audit
 from monai_retina_gen.evidence.audit.pixel_descriptor import pixel_descriptors
 from monai_retina_gen.evidence.audit.rule import LEVEL, dealt_anew, ratio_tests, tail_index
 from monai_retina_gen.evidence.audit.verdict import audit_verdict
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.metrics import data_copying_test
+from monai_retina_gen.metrics.data_copying import training_cells
 from monai_retina_gen.transforms.expansion.folder import expand
 
 SIZE = 48
@@ -198,17 +201,36 @@ def test_tail_index_is_below_the_dimension(dimension: int) -> None:
     assert tail_index(space_of({"train": same, "holdout": same, "generated": same})) == 0
 
 
-def test_the_celled_statistic_is_that_of_the_metric() -> None:
+def by_hand(train: Tensor, holdout: Tensor, generated: Tensor, cells: int) -> float:
+    """C_T by SciPy, of distances without ties."""
+    own, *others = training_cells([train, holdout, generated], cells)
+    scores, weights = [], []
+    for cell in range(cells):
+        held_out, made = (
+            cdist(x[c == cell], train[own == cell]).min(1) for x, c in zip((holdout, generated), others, strict=True)
+        )
+        n, m = len(made), len(held_out)
+        if min(n, m) >= 20:
+            scores.append((mannwhitneyu(made, held_out).statistic - n * m / 2) / (n * m * (n + m + 1) / 12) ** 0.5)
+            weights.append(m)
+    return float(np.average(scores, weights=weights))
+
+
+def test_the_celled_statistic_and_authenticity_match_scipy() -> None:
     generator = torch.Generator().manual_seed(1)
     n = {"train": 150, "holdout": 120, "generated": 100}
     features = {name: torch.randn(k, 2, generator=generator, dtype=torch.float64) for name, k in n.items()}
     found = data_copying_figures(space_of(features))
-    expected = data_copying_test(**features, cells=3)
-    assert found["generated"] == pytest.approx(expected.statistic)
+    assert found["generated"] == pytest.approx(by_hand(**features, cells=3))
     assert (found["cells"], found["note"]) == (3, "")
     few = data_copying_figures(space_of({name: x[:30] for name, x in features.items()}))
     assert "30 held out" in few["note"]
-    assert few["generated"] == pytest.approx(data_copying_test(**{k: x[:30] for k, x in features.items()}).statistic)
+    assert few["generated"] == pytest.approx(by_hand(**{k: x[:30] for k, x in features.items()}, cells=1))
+    own = cdist(features["train"], features["train"]) + np.diag([np.inf] * 150)
+    across = cdist(features["generated"], features["train"])
+    authentic = (across.min(1) > own.min(1)[across.argmin(1)]).mean()
+    figures = copying_figures(space_of(features))["generated"]
+    assert figures["authentic_share"] == pytest.approx(authentic)
 
 
 def test_a_space_where_photographs_themselves_differ_proves_nothing(

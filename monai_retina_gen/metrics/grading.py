@@ -1,4 +1,4 @@
-"""Confusion matrix of grades, and the accumulating Ignite base of every metric that is a function of it."""
+"""Figures of grading: functions of the confusion matrix of grades, and Ignite metrics that accumulate it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 
-__all__ = ["NUM_GRADES", "GradeConfusionMatrix", "GradeMetric", "grade_confusion_matrix", "referable_confusion"]
+__all__ = [
+    "NUM_GRADES",
+    "GradeAccuracy",
+    "GradeMetric",
+    "GradeSensitivity",
+    "QuadraticWeightedKappa",
+    "accuracy_from_confusion",
+    "grade_confusion_matrix",
+    "kappa_from_confusion",
+    "quadratic_weighted_kappa",
+    "referable_confusion",
+    "sensitivity_from_confusion",
+]
 
 NUM_GRADES = 5
 REFERABLE_FROM = 2
@@ -71,6 +83,57 @@ def _check_grades(name: str, grades: Tensor, num_classes: int) -> None:
             f"{name} holds values in [{low}, {high}]: pass grades in [0, {num_classes - 1}], "
             "drop photographs without a grade, or set num_classes"
         )
+
+
+def accuracy_from_confusion(confusion: Tensor) -> Tensor:
+    """Accuracy of confusion matrices, (..., k, k) counts."""
+    counts = confusion.double()
+    return counts.diagonal(dim1=-2, dim2=-1).sum(dim=-1) / counts.sum(dim=(-2, -1))
+
+
+def sensitivity_from_confusion(confusion: Tensor) -> Tensor:
+    """True-positive rate of each grade, (..., k), of (..., k, k); nan for a grade without photographs."""
+    counts = confusion.double()
+    return counts.diagonal(dim1=-2, dim2=-1) / counts.sum(dim=-1)
+
+
+def kappa_from_confusion(confusion: Tensor) -> Tensor:
+    """Quadratic weighted kappa of confusion matrices, (..., k, k) counts; nan where undefined."""
+    counts = confusion.double()
+    grades = torch.arange(counts.shape[-1], dtype=counts.dtype, device=counts.device)
+    weights = (grades[:, None] - grades[None, :]) ** 2
+    rows, columns = counts.sum(dim=-1), counts.sum(dim=-2)
+    expected = rows[..., :, None] * columns[..., None, :] / rows.sum(dim=-1)[..., None, None]
+    # 0/0 is nan: exactly the case in which kappa has no value.
+    return 1 - (weights * counts).sum(dim=(-2, -1)) / (weights * expected).sum(dim=(-2, -1))
+
+
+def quadratic_weighted_kappa(preds: Tensor, target: Tensor, num_classes: int = NUM_GRADES) -> Tensor:
+    r"""Quadratic weighted kappa of two gradings of the same photographs.
+
+    .. math:: \kappa = 1 - \frac{\sum_{ij} (i-j)^2 O_{ij}}{\sum_{ij} (i-j)^2 E_{ij}}
+
+    with the observed counts :math:`O` and those expected by chance, :math:`E_{ij} = r_i c_j / n`.
+
+    Args:
+        preds: predicted grades, (n,), integers in [0, num_classes).
+        target: true grades, (n,), integers in [0, num_classes).
+        num_classes: number of grades of the scale, fixed whether or not every grade occurs.
+
+    Returns:
+        float64 scalar in [-1, 1]; **nan where kappa is undefined**: both gradings use one and the same single
+        grade, so that chance agreement is complete. One constant grading against a varying one is 0.
+
+    Raises:
+        ValueError: as `grade_confusion_matrix`.
+
+    Examples:
+        >>> quadratic_weighted_kappa(torch.tensor([0, 1, 2, 4]), torch.tensor([0, 1, 2, 3])).item()
+        0.928...
+        >>> quadratic_weighted_kappa(torch.tensor([2, 2]), torch.tensor([2, 2])).item()
+        nan
+    """
+    return kappa_from_confusion(grade_confusion_matrix(preds, target, num_classes))
 
 
 class GradeMetric(FundusMetric):
@@ -133,8 +196,49 @@ class GradeMetric(FundusMetric):
         """Figure of the whole confusion matrix."""
 
 
-class GradeConfusionMatrix(GradeMetric):
-    """Ignite metric of `grade_confusion_matrix`: rows are true grades. Arguments as in `GradeMetric`."""
+class GradeAccuracy(GradeMetric):
+    """Ignite metric of `accuracy_from_confusion`. Arguments as in `GradeMetric`.
 
-    def _from_confusion(self, confusion: Tensor) -> Tensor:
-        return confusion.clone()
+    Examples:
+        >>> metric = GradeAccuracy()
+        >>> metric.update((torch.tensor([0, 1]), torch.tensor([0, 4])))
+        >>> metric.compute()
+        0.5
+    """
+
+    def _from_confusion(self, confusion: Tensor) -> float:
+        return float(accuracy_from_confusion(confusion))
+
+
+class GradeSensitivity(GradeMetric):
+    """Ignite metric of `sensitivity_from_confusion`; `compute` gives one entry a grade, so that loggers take it.
+
+    Arguments as in `GradeMetric`. Attached to an engine, the entries also stand by themselves in
+    `engine.state.metrics`.
+
+    Examples:
+        >>> metric = GradeSensitivity(num_classes=2)
+        >>> metric.update((torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1])))
+        >>> metric.compute()
+        {'sensitivity_grade_0': 1.0, 'sensitivity_grade_1': 0.5}
+    """
+
+    def _from_confusion(self, confusion: Tensor) -> dict[str, float]:
+        shares = sensitivity_from_confusion(confusion).tolist()
+        return {f"sensitivity_grade_{grade}": share for grade, share in enumerate(shares)}
+
+
+class QuadraticWeightedKappa(GradeMetric):
+    """Ignite metric of `quadratic_weighted_kappa`, exact over batches and processes.
+
+    Arguments as in `GradeMetric`.
+
+    Examples:
+        >>> metric = QuadraticWeightedKappa(num_classes=5)
+        >>> metric.update((torch.eye(5), torch.arange(5)))
+        >>> metric.compute()
+        1.0
+    """
+
+    def _from_confusion(self, confusion: Tensor) -> float:
+        return float(kappa_from_confusion(confusion))
