@@ -21,10 +21,10 @@ __all__ = ["RESIDUAL_CHANNELS", "ResidualCritic", "ResidualGenerator"]
 
 RESIDUAL_CHANNELS = {
     64: (128, 128, 64, 32, 16),
-    128: (192, 192, 128, 64, 32, 16),
-    256: (192, 192, 128, 64, 32, 16, 8),
+    128: (128, 128, 64, 32, 16, 16),
+    256: (128, 128, 64, 32, 16, 16, 16),
 }
-"""Default feature channels at 4 px and after every doubling."""
+"""Default feature channels at 4 px and after every doubling: a larger network holds the smaller one and grows from it."""
 
 
 class _ConditionalBatchNorm(nn.Module):
@@ -123,10 +123,14 @@ class ResidualGenerator(CuratedLatents):
         self.latent_distribution, self.conditional = latent_distribution, num_classes > 0
         labels = num_classes + 1 if num_classes else 0
         self.project = nn.Linear(latent_dim, channels[0] * 16)
-        self.blocks = nn.ModuleList(_UpBlock(i, o, labels) for i, o in pairwise(channels))
+        blocks = [_UpBlock(i, o, labels) for i, o in pairwise(channels)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.BatchNorm2d(channels[-1])
         self.to_rgb = nn.Conv2d(channels[-1], 3, 3, padding=1)
         self.apply(_initialise)
+        if channels[-1] == channels[-2]:  # start as an enlargement alone: of the images of a network that is grown
+            nn.init.dirac_(blocks[-1].skip.weight)
+            nn.init.zeros_(blocks[-1].conv2.weight)
 
     def forward(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
         """Images of latents and grades."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
+
 import pytest
 import torch
+from torch.nn.functional import interpolate
 from torch.nn.utils import parameters_to_vector
 
 from monai_retina_gen.networks import (
@@ -14,6 +17,7 @@ from monai_retina_gen.networks import (
     StridedCritic,
     draw_latents,
 )
+from monai_retina_gen.weights import start_networks
 
 SMALL = (8, 8, 8, 8, 8)
 
@@ -48,6 +52,19 @@ def test_residual_networks_have_defaults_for_published_sizes(size: int) -> None:
         image = ResidualGenerator(image_size=size)(torch.randn(2, 128), torch.tensor([0, 4]))
         assert image.shape == (2, 3, size, size)
         assert ResidualCritic(image_size=size)(image, torch.tensor([0, 4])).shape == (2,)
+
+
+def test_a_grown_network_first_makes_the_images_of_the_smaller_one_enlarged() -> None:
+    torch.manual_seed(0)
+    small, grown = (ResidualGenerator(image_size=size).eval() for size in (64, 128))
+    networks = {"generator": grown, "ema": grown}
+    with TemporaryDirectory() as folder:
+        torch.save(small.state_dict(), f"{folder}/model.pt")
+        start_networks(networks, init_weights=f"{folder}/model.pt", partial=True)
+    latent, grade = torch.randn(4, 128), torch.tensor([0, 1, 3, 4])
+    with torch.no_grad():
+        wanted, came = interpolate(small(latent, grade), scale_factor=2, mode="bilinear"), grown(latent, grade)
+    assert torch.corrcoef(torch.stack([wanted.flatten(), came.flatten()]))[0, 1] > 0.97
 
 
 def test_grade_changes_image_and_score_and_none_is_unknown() -> None:
