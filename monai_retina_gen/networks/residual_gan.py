@@ -24,7 +24,7 @@ RESIDUAL_CHANNELS = {
     128: (128, 128, 64, 32, 16, 16),
     256: (128, 128, 64, 32, 16, 16, 16),
 }
-"""Default feature channels at 4 px and after every doubling; a larger network holds the smaller one, to grow from it."""
+"""Default feature channels at 4 px and after every doubling; a larger network grows from the smaller one."""
 
 
 class _ConditionalBatchNorm(nn.Module):
