@@ -1,17 +1,16 @@
 """Edits of lesions: painted on photographs, or in the style space of a generator; and the label gate over both."""
 
-from monai_retina_gen.editing.edit_cache import photograph_keys
 from monai_retina_gen.editing.edit_request import EditRequest, parse_lesions
 from monai_retina_gen.editing.gate_limits import GateLimits, joint_limits, label_limits
 from monai_retina_gen.editing.gated_edits import EditedPhotographs, GatedEdits, PendingEdits
 from monai_retina_gen.editing.label_gate import Gate, GateVerdict, LabelGate, resolve_gate
 from monai_retina_gen.editing.lesion_masks import Masker, SegmenterMasks
 from monai_retina_gen.editing.painting import HolePainter, Painter, Painting, RatioPainter, paint
+from monai_retina_gen.editing.photograph_cache import PhotographCache, photograph_keys
 from monai_retina_gen.editing.planted_changes import erase_lesions, harmless_change, transplant_lesions
 from monai_retina_gen.editing.style import (
     DIRECTIONS,
     PRESETS,
-    CachedInverter,
     ChannelProbe,
     ContributionScores,
     DirectionPreset,
@@ -19,6 +18,7 @@ from monai_retina_gen.editing.style import (
     EncoderInversion,
     FoundDirection,
     Inversion,
+    InvertedPhotograph,
     Inverter,
     OptimisationInversion,
     PendingStyleEdits,
@@ -46,7 +46,6 @@ from monai_retina_gen.editing.style import (
 from monai_retina_gen.editing.tries import first_accepted, strongest_accepted
 
 __all__ = [
-    "CachedInverter",
     "EditRequest",
     "EncoderInversion",
     "GateVerdict",

@@ -2,9 +2,7 @@
 
 from monai_retina_gen.networks.activation_map import ActivationMapClassifier
 from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
-from monai_retina_gen.networks.detail_encoder import DetailEncoder
-from monai_retina_gen.networks.drgan import DRGAN
-from monai_retina_gen.networks.drgan_blocks import SpatialChannelAttention
+from monai_retina_gen.networks.drgan import DRGAN, SpatialChannelAttention
 from monai_retina_gen.networks.drgan_discriminator import MultiScaleDiscriminator
 from monai_retina_gen.networks.efficientnet_lite import LITE_VARIANTS, EfficientNetLite, fold_batch_norm, freeze_stages
 from monai_retina_gen.networks.efficientnet_lite_import import convert_efficientnet_lite_state
@@ -21,12 +19,10 @@ from monai_retina_gen.networks.ordinal_head import OrdinalHead
 from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
-from monai_retina_gen.networks.style_autoencoder import StyleAutoencoder
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
-from monai_retina_gen.networks.style_encoder import StyleEncoder
-from monai_retina_gen.networks.stylegan3 import StyleGAN3
+from monai_retina_gen.networks.style_encoder import DetailEncoder, StyleAutoencoder, StyleEncoder
+from monai_retina_gen.networks.stylegan3 import StyleGAN3, StyleSpace, latent_statistics, pinned_styles
 from monai_retina_gen.networks.stylegan3_import import convert_stylegan3_state
-from monai_retina_gen.networks.stylegan3_style_space import StyleSpace, latent_statistics, pinned_styles
 from monai_retina_gen.networks.wgan import DeconvolutionGenerator, StridedCritic
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.networks.stylegan3_style_space import pinned_styles
+from monai_retina_gen.networks.stylegan3 import pinned_styles
 
 __all__ = ["flipped", "mean_eye", "mirrored_photographs"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
-from monai_retina_gen.networks.drgan_blocks import resized_masks
+from monai_retina_gen.networks.drgan import resized_masks
 
 __all__ = ["HEADS", "MultiScaleDiscriminator"]
 

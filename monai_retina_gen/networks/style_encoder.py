@@ -1,20 +1,30 @@
-"""Encoder from photographs to the intermediate latents W+ of a StyleGAN3, one for each of its layers.
+"""Encoders of photographs for a StyleGAN3, and generator and encoders as one network.
 
-Source: Richardson et al. 2021, "Encoding in Style", arXiv:2008.00951 (a feature pyramid whose coarse, middle and fine
-maps give the latents of coarse, middle and fine layers; offsets from the mean latent). Smaller than theirs.
+Sources: Richardson et al. 2021, "Encoding in Style", arXiv:2008.00951 (styles: a feature pyramid whose coarse, middle
+and fine maps give the latents of coarse, middle and fine layers; offsets from the mean latent). Yao et al. 2022, "A
+Style-Based GAN Encoder for High Fidelity Reconstruction", arXiv:2202.02183, and Wang et al. 2022, "High-Fidelity GAN
+Inversion", arXiv:2109.06590 (detail: what styles cannot say of a photograph, such as where its vessels run, as maps for
+one layer of the generator; ours are added to what that layer reads, so that the styles of all layers still act). Zhao
+et al. 2023 compare photographs with generated images; here with `G(E(x))`, so that photographs can be inverted by
+construction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["StyleEncoder"]
+from monai_retina_gen.networks.stylegan3 import pinned_styles
+
+__all__ = ["DetailEncoder", "StyleAutoencoder", "StyleEncoder"]
 
 GRID = 4
 """Side of the pooled maps: where something lies matters, and the maps of all sizes of image end alike."""
+
+MAP_STRIDE = 4
 
 
 class _Block(nn.Module):
@@ -109,3 +119,132 @@ class StyleEncoder(nn.Module):
             top = here if top is None else here + nn.functional.interpolate(top, scale_factor=2.0)
             offsets.append(level(top))
         return w_avg + torch.cat(offsets, dim=1)
+
+
+class DetailEncoder(nn.Module):
+    """Maps for layer `synthesis.detail_layer` of a `StyleGAN3`.
+
+    Args:
+        channels: of the maps that the layer reads.
+        size: their side, margin included.
+        sampling_rate: samples to the image's side.
+        width: channels inside.
+        bottleneck: channels that all of the photograph passes through.
+
+    Shape:
+        - image: `(B, 3, S, S)`, -1..1; S is `4 * sampling_rate`.
+        - output: `(B, channels, size, size)`, 0 in the margin.
+
+    Examples:
+        >>> from monai_retina_gen.networks import StyleGAN3
+        >>> network = StyleGAN3(image_size=64, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
+        >>> encoder = DetailEncoder.of(network, width=8, bottleneck=4)
+        >>> detail = encoder(torch.zeros(2, 3, 64, 64))
+        >>> network.synthesis(network.mapping(torch.zeros(2, 8))).shape
+        torch.Size([2, 3, 64, 64])
+    """
+
+    def __init__(self, *, channels: int, size: int, sampling_rate: int, width: int = 96, bottleneck: int = 24) -> None:
+        super().__init__()
+        self.margin = (size - sampling_rate) // 2
+        self.first = nn.Conv2d(3 * MAP_STRIDE**2, width, 3, padding=1)
+        self.blocks = nn.ModuleList(_Residual(width) for _ in range(4))
+        self.narrow = nn.Conv2d(width, bottleneck, 1)
+        self.last = nn.Conv2d(bottleneck, channels, 1, bias=False)
+        with torch.no_grad():  # the generator begins without
+            self.last.weight.mul_(0.1)
+
+    @classmethod
+    def of(cls, network: Any, **options: Any) -> DetailEncoder:
+        """The encoder for a `StyleGAN3`.
+
+        Args:
+            network: gives `channels`, `size` and `sampling_rate`.
+            options: `width`, `bottleneck`.
+        """
+        reads = network.synthesis.layers[network.synthesis.detail_layer - 1].plan.source
+        return cls(channels=reads.channels, size=reads.size, sampling_rate=reads.sampling_rate, **options)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.first(nn.functional.pixel_unshuffle(image, MAP_STRIDE))
+        for block in self.blocks:
+            x = block(x)
+        found: Tensor = self.last(self.narrow(x))
+        return nn.functional.pad(found, [self.margin] * 4)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv0, self.conv1 = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.norm0, self.norm1 = (nn.GroupNorm(min(8, width), width) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv0(nn.functional.silu(self.norm0(x)))
+        y = self.conv1(nn.functional.silu(self.norm1(y)))
+        return x + y
+
+
+class StyleAutoencoder(nn.Module):
+    """Draws photographs again, and samples, in one pass.
+
+    Args:
+        generator: a `StyleGAN3`.
+        encoder: its `StyleEncoder`.
+        detail_encoder: its `DetailEncoder`.
+        detail_share: share of the photographs that are drawn with their detail; the others have their styles alone.
+
+    Shape:
+        - latent: `(B, z_dim)`; grade: `(B,)` or `None`.
+        - photograph: `(N, 3, S, S)` in [-1, 1], N at most B: the first N images are drawn from their styles, the
+          others from the latents. `None` for none.
+        - eye: `(N, 3, S, S)`, the same eyes, perhaps with other lesions: detail is read from them.
+        - output: `(B, 3, S, S)`.
+
+    Examples:
+        >>> from monai_retina_gen.networks import DetailEncoder, StyleEncoder, StyleGAN3
+        >>> generator = StyleGAN3(image_size=64, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
+        >>> encoder = StyleEncoder(w_dim=8, channels=(4, 4, 8, 8, 8), pyramid=8, hidden=16)
+        >>> both = StyleAutoencoder(generator, encoder, DetailEncoder.of(generator, width=8, bottleneck=4))
+        >>> both(torch.randn(3, 8), photograph=torch.zeros(2, 3, 64, 64), eye=torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([3, 3, 64, 64])
+    """
+
+    def __init__(
+        self, generator: nn.Module, encoder: nn.Module, detail_encoder: nn.Module, *, detail_share: float = 0.75
+    ) -> None:
+        super().__init__()
+        self.generator: Any = generator
+        self.encoder, self.detail_encoder = encoder, detail_encoder
+        self.detail_share = detail_share
+        self.latent_dim, self.latent_distribution = self.generator.latent_dim, self.generator.latent_distribution
+
+    def forward(
+        self,
+        latent: Tensor,
+        grade: Tensor | None = None,
+        photograph: Tensor | None = None,
+        eye: Tensor | None = None,
+        update_averages: bool = False,
+    ) -> Tensor:
+        network, count = self.generator, 0 if photograph is None else len(photograph)
+        ws = network.mapping(latent[count:], None if grade is None else grade[count:], update_averages=update_averages)
+        styles, detail = network.styles(ws), None
+        if photograph is not None and eye is not None:
+            own, detail = self.encode(photograph, eye)
+            styles = [torch.cat(pair) for pair in zip(own, styles, strict=True)]
+            shown = int(self.detail_share * count + 0.5)
+            detail = nn.functional.pad(detail[:shown], [0, 0, 0, 0, 0, 0, 0, len(latent) - shown])
+        image: Tensor = network.synthesis.run(styles, detail=detail, update_averages=update_averages)
+        return image
+
+    def encode(self, photograph: Tensor, eye: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """Style list and detail of photographs in [-1, 1]; detail of `eye` where it is given."""
+        ws = self.encoder(photograph, self.generator.w_avg)
+        return pinned_styles(self.generator, ws), self.detail_encoder(photograph if eye is None else eye)
+
+    def reconstruct(self, photograph: Tensor, eye: Tensor | None = None, *, detail: bool = True) -> Tensor:
+        """Photographs `(B, 3, S, S)` in [-1, 1] drawn again, with detail (of `eye`, where it is given) or without."""
+        styles, own = self.encode(photograph, eye)
+        image: Tensor = self.generator.synthesize_from_styles(styles, detail=own if detail else None)
+        return image

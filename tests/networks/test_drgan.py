@@ -12,7 +12,7 @@ from torch import nn
 
 from monai_retina_gen.data import CONDITION_KEYS
 from monai_retina_gen.networks import DRGAN, GradingSpace, MultiScaleDiscriminator
-from monai_retina_gen.networks.drgan_blocks import _AdaptiveNorm, resized_masks, up_layer
+from monai_retina_gen.networks.drgan import _AdaptiveNorm, resized_masks, up_layer
 
 TINY: dict[str, Any] = {"base_width": 4, "residual_blocks": 1, "grading_dimension": 6, "grading_rank": 2}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import write_json
 from monai_retina_gen.data.settings_file import check_writable
-from monai_retina_gen.editing import CachedInverter
+from monai_retina_gen.editing import InvertedPhotograph, PhotographCache
 from monai_retina_gen.evidence.edits.inversions import (
     SUMMARY,
     choose_inverter,
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> None:
     inverter = choose_inverter(generator, args.generator, space=args.optimise, steps=args.steps, device=args.device)
     identity = inverter_identity(name, config_name, inverter.settings)
     items = read_section(args.datalist, args.dataset_dir, default="training")
-    cached = CachedInverter(inverter, args.out, identity=identity)
-    rows = invert_photographs(items, cached, size=generator.image_size, batch_size=args.batch_size)
+    cache = PhotographCache[InvertedPhotograph](0, folder=args.out, kind=InvertedPhotograph, identity=identity)
+    rows = invert_photographs(items, inverter, cache, size=generator.image_size, batch_size=args.batch_size)
     write_json({"identity": identity, "photographs": rows}, Path(args.out) / SUMMARY, sort_keys=False)
     distances = sorted(row["distance"] for row in rows if "distance" in row)
     if not distances:

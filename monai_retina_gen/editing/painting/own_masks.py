@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.edit_cache import EditCache
 from monai_retina_gen.editing.edit_request import check_retina
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.editing.lesion_masks import Masker
+from monai_retina_gen.editing.photograph_cache import PhotographCache
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 
-__all__ = ["OwnMasks", "PaintingStart"]
+__all__ = ["OwnMasks"]
 
 PRESENT = 0.5
-
-
-@dataclass
-class PaintingStart:
-    """Masks that were found in a photograph, `(1, H, W)`, bool, by name."""
-
-    masks: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """Memory that they take."""
-        return sum(mask.nbytes for mask in self.masks.values())
 
 
 class OwnMasks:
@@ -50,7 +37,7 @@ class OwnMasks:
 
     def __init__(self, masker: Masker | None, *, cache_mb: float = 128) -> None:
         self.masker = masker
-        self.cache: EditCache[PaintingStart] = EditCache(cache_mb)
+        self.cache: PhotographCache[dict[str, Tensor]] = PhotographCache(cache_mb)
 
     def __call__(
         self,
@@ -71,28 +58,28 @@ class OwnMasks:
         lacking = [name for name in needed if name not in given]
         if lacking and self.masker is None:
             raise ImageValueError(f"masks: {', '.join(lacking)} did not come, and there is no segmenter: give them")
-        starts = self.cache.entries(photographs, [0] * len(photographs), _starts)
+        starts = self.cache.entries(photographs, [0] * len(photographs), _retinas)
         self._find(photographs, starts, lacking)
         if not starts:
             return dict(given)
         names = [name for name in ("fov", *lacking) if name not in given]
-        found = {name: torch.stack([each.masks[name] for each in starts]).to(photographs) for name in names}
+        found = {name: torch.stack([each[name] for each in starts]).to(photographs) for name in names}
         return {**given, **found}
 
-    def _find(self, photographs: Tensor, starts: list[PaintingStart], names: list[str]) -> None:
-        rows = [i for i, start in enumerate(starts) if any(name not in start.masks for name in names)]
+    def _find(self, photographs: Tensor, starts: list[dict[str, Tensor]], names: list[str]) -> None:
+        rows = [i for i, start in enumerate(starts) if any(name not in start for name in names)]
         if not rows:
             return
         assert self.masker is not None  # __call__
         found = self.masker(photographs[rows])
         for name, soft in found.items():
             for row, mask in zip(rows, soft >= PRESENT, strict=True):
-                starts[row].masks[name] = mask.clone()
+                starts[row][name] = mask.clone()
 
 
-def _starts(images: Tensor, grades: Tensor) -> list[PaintingStart]:
-    """Where the retina lies in photographs of any grade."""
-    return [PaintingStart({"fov": _retina(image)}) for image in images]
+def _retinas(images: Tensor, grades: Tensor) -> list[dict[str, Tensor]]:
+    """Where the retina lies in photographs of any grade: what is known of them before any mask is found."""
+    return [{"fov": _retina(image)} for image in images]
 
 
 def _retina(image: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from monai_retina_gen.editing.style.contribution_scores import ContributionScore
 from monai_retina_gen.editing.style.direction_search import FoundDirection, StyleRange, choose_directions, rank_channels
 from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, load_directions, save_directions
 from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
-from monai_retina_gen.editing.style.inversion import Inversion, Inverter
-from monai_retina_gen.editing.style.inversion_cache import CachedInverter
+from monai_retina_gen.editing.style.inversion import Inversion, InvertedPhotograph, Inverter
 from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
 from monai_retina_gen.editing.style.pair_directions import pair_directions, pair_vector
 from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
@@ -20,7 +19,6 @@ from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 __all__ = [
     "DIRECTIONS",
     "PRESETS",
-    "CachedInverter",
     "ChannelProbe",
     "ContributionScores",
     "DirectionPreset",
@@ -28,6 +26,7 @@ __all__ = [
     "EncoderInversion",
     "FoundDirection",
     "Inversion",
+    "InvertedPhotograph",
     "Inverter",
     "OptimisationInversion",
     "PendingStyleEdits",

@@ -6,8 +6,8 @@ Analysis", arXiv:2011.12799 (S).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_retina_gen.networks.disc_side import flipped
 
-__all__ = ["Inversion", "Inverter", "joined"]
+__all__ = ["Inversion", "InvertedPhotograph", "Inverter", "joined"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,51 @@ class Inversion:
     distance: Tensor
     mirrored: Tensor | None = None
     detail: Tensor | None = None
+
+
+@dataclass
+class InvertedPhotograph:
+    """One photograph in the style space, and what edits of it need again.
+
+    Args:
+        styles: `(K,)`.
+        image: `(3, S, S)` in [0, 1], the generator's unedited image.
+        distance: of the photograph from it.
+        mirrored: the styles make the mirror image of `image`.
+        masks: soft masks of the photograph and of `image`, where a segmenter knows their size.
+        features: outputs of layers, by the layer that reads them.
+        detail: `(C, h, h)`, see `Inversion`.
+    """
+
+    styles: Tensor
+    image: Tensor
+    distance: float
+    mirrored: bool = False
+    masks: list[Mapping[str, Tensor]] = field(default_factory=list)
+    features: dict[int, Tensor] = field(default_factory=dict)
+    detail: Tensor | None = None
+
+    @classmethod
+    def rows(cls, found: Inversion) -> list[InvertedPhotograph]:
+        """The photographs of an inversion one by one; a GPU is waited for once."""
+        mirrored = torch.zeros_like(found.distance) if found.mirrored is None else found.mirrored.to(found.distance)
+        numbers = torch.stack([found.distance, mirrored]).detach().T.tolist()
+        parts = zip(found.styles.detach(), found.image.detach(), numbers, strict=True)
+        details = [None] * len(numbers) if found.detail is None else [row.clone() for row in found.detail.detach()]
+        rows = zip(parts, details, strict=True)
+        return [cls(s, image, distance, side > 0, detail=own) for (s, image, (distance, side)), own in rows]
+
+    def state(self) -> dict[str, Tensor]:
+        """What a file keeps of it; masks and features are made again."""
+        numbers = {"distance": torch.tensor(self.distance), "mirrored": torch.tensor(self.mirrored)}
+        kept = {"styles": self.styles, "image": self.image, **numbers}
+        return kept if self.detail is None else {**kept, "detail": self.detail}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> InvertedPhotograph:
+        """From what `state` gave."""
+        distance, mirrored = float(state["distance"]), bool(state["mirrored"])
+        return cls(state["styles"], state["image"], distance, mirrored, detail=state.get("detail"))
 
 
 def joined(parts: Sequence[Inversion], mirrored: Tensor | None = None) -> Inversion:

@@ -21,7 +21,7 @@ from monai_retina_gen.editing.style.blend import (
     blend_replace,
     edit_neighbourhood,
 )
-from monai_retina_gen.editing.style.inversion_cache import InvertedPhotograph
+from monai_retina_gen.editing.style.inversion import InvertedPhotograph
 from monai_retina_gen.editing.style.strength import strength_for_area
 from monai_retina_gen.editing.style.style_shift import StyleShift
 from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor

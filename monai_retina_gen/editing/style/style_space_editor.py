@@ -12,9 +12,9 @@ from torch import Tensor
 
 from monai_retina_gen.editing.edit_request import check_retinas
 from monai_retina_gen.editing.lesion_masks import Masker, known_masks
+from monai_retina_gen.editing.photograph_cache import PhotographCache
 from monai_retina_gen.editing.style.directions import Directions
-from monai_retina_gen.editing.style.inversion import Inverter
-from monai_retina_gen.editing.style.inversion_cache import InversionCache, InvertedPhotograph
+from monai_retina_gen.editing.style.inversion import InvertedPhotograph, Inverter
 from monai_retina_gen.editing.style.style_shift import StyleShift
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.networks.disc_side import flipped
@@ -50,7 +50,8 @@ class StyleSpaceEditor:
     ) -> None:
         self.network, self.inverter, self.directions = network, inverter, directions
         self.masker, self.photograph_masker = masker, photograph_masker
-        self.distance_limit, self.cache = distance_limit, InversionCache(cache_mb)
+        self.distance_limit = distance_limit
+        self.cache: PhotographCache[InvertedPhotograph] = PhotographCache(cache_mb)
 
     def photographs(self, images: Tensor, grades: Tensor) -> list[InvertedPhotograph]:
         """Photographs `(B, 3, H, H)` inverted, from the cache where they are there; all others in one batch."""

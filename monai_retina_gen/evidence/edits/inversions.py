@@ -12,7 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import Item, icdr_grade, write_json
-from monai_retina_gen.editing import CachedInverter, Inverter, OptimisationInversion, photograph_keys
+from monai_retina_gen.editing import (
+    InvertedPhotograph,
+    Inverter,
+    OptimisationInversion,
+    PhotographCache,
+    photograph_keys,
+)
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
@@ -34,13 +40,20 @@ PERCENTILE = 99.0
 
 
 def invert_photographs(
-    items: Sequence[Item], inverter: CachedInverter, *, size: int, batch_size: int = 8, progress: bool = True
+    items: Sequence[Item],
+    inverter: Inverter,
+    cache: PhotographCache[InvertedPhotograph],
+    *,
+    size: int,
+    batch_size: int = 8,
+    progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Invert photographs that are not in the cache yet.
 
     Args:
         items: graded photographs.
-        inverter: with its cache.
+        inverter: finds the styles of what is not there.
+        cache: with a folder.
         size: side of the generator's images.
         batch_size: photographs at a time.
         progress: show a bar with the time left.
@@ -59,9 +72,9 @@ def invert_photographs(
         if good:
             images = torch.stack([image for image in read if isinstance(image, Tensor)])
             grades = torch.tensor([icdr_grade(few[i]) for i in good])
-            found = inverter(images, grades)
-            keys = photograph_keys(images, grades, inverter.cache.identity)
-            distances = {i: (float(d), k) for i, d, k in zip(good, found.distance, keys, strict=True)}
+            found = cache.entries(images, grades, lambda few, of: InvertedPhotograph.rows(inverter(few, of)))
+            keys = photograph_keys(images, grades, cache.identity)
+            distances = {i: (each.distance, k) for i, each, k in zip(good, found, keys, strict=True)}
         for i, item in enumerate(few):
             row = {"image": str(item["image"]), "grade": icdr_grade(item)}
             extra = {"problem": str(read[i])}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from monai_retina_gen.editing.edit_cache import photograph_keys
+from monai_retina_gen.editing.photograph_cache import photograph_keys
 from monai_retina_gen.fork_safety import put_in_order_after_fork
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 

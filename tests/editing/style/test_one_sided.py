@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.editing import CachedInverter, Directions, EncoderInversion, OptimisationInversion
+from monai_retina_gen.editing import (
+    Directions,
+    EncoderInversion,
+    InvertedPhotograph,
+    OptimisationInversion,
+    PhotographCache,
+)
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.networks import StyleEncoder, StyleGAN3, pinned_styles
 from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
@@ -104,9 +110,9 @@ def test_reconstructions_lie_as_the_photographs_do(generator: StyleGAN3Generator
 def test_the_disk_cache_keeps_the_side(inverter: EncoderInversion, left: Tensor, tmp_path: Path) -> None:
     mixed, grades = torch.tensor([True, False, False]), torch.tensor([1, 1, 1])
     for _ in range(2):  # computed, then read
-        found = CachedInverter(inverter, tmp_path, identity={})(flipped(left, mixed), grades)
-        assert found.mirrored is not None
-        assert torch.equal(found.mirrored, mixed)
+        cache = PhotographCache[InvertedPhotograph](0, folder=tmp_path, kind=InvertedPhotograph)
+        found = cache.entries(flipped(left, mixed), grades, lambda x, g: InvertedPhotograph.rows(inverter(x, g)))
+        assert [each.mirrored for each in found] == mixed.tolist()
 
 
 def test_odd_seeds_are_mirrored(generator: StyleGAN3Generator, network: StyleGAN3) -> None:
