@@ -10,12 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.data import load_datalist
+from monai_retina_gen.__main__ import main
+from monai_retina_gen.apps.model import directions as command
+from monai_retina_gen.data import load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import Directions, GateLimits, Inversion, LabelGate, load_directions
+from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study, summarise
 from monai_retina_gen.evidence.edits.directions import search_directions, store
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
-from monai_retina_gen.networks import StyleGAN3
+from monai_retina_gen.networks import LesionSegmenter, StyleGAN3
+from monai_retina_gen.networks.resizing import resized
+from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import save_state, sha256_file
 
 TINY = {"image_size": 32, "z_dim": 8, "w_dim": 8, "num_classes": 5, "channel_base": 256, "channel_max": 8}
@@ -99,6 +104,83 @@ def test_directions_are_found_stored_and_loaded(bundle: Path) -> None:
     assert again is not None
     assert torch.equal(again.vectors["ex"], found.directions["robust"].vectors["ex"])
     assert torch.equal(load_directions(bundle, of=generator.weights_sha256).mean, again.mean)
+
+
+class Lookup:
+    """Inverts photographs that it knows: the styles of the one that is most alike."""
+
+    def __init__(self, images: list[Tensor], styles: Tensor) -> None:
+        self.images, self.styles = torch.stack(images), styles
+
+    def __call__(self, images: Tensor, grades: Tensor) -> Inversion:
+        nearest = torch.cdist(images.flatten(1), self.images.flatten(1)).argmin(1)
+        return Inversion(self.styles[nearest], images, torch.zeros(len(images)))
+
+
+@pytest.fixture
+def planted(bundle: Path, tmp_path: Path) -> tuple[StyleGAN3Generator, Tensor, list[str]]:
+    """A generator for which painted versions differ by a known change, and options of the command."""
+    generator = loaded(bundle)
+    space = generator.style_space
+    change = torch.zeros(space.size)
+    change[[space.index(9, 2), space.index(11, 5)]] = torch.tensor([3.0, -2.0])
+    load, crop, known, items, listed = LoadFundus(), CropToFieldOfView(size=32), list[Tensor](), [], []
+    for i in range(4):
+        eye = phantom_fundus(i, size=64, grade=2).image
+        painted = eye.clone()
+        painted[0, 24:30, 24:30], painted[1:, 24:30, 24:30] = 1.0, 0.9
+        write_image(tmp_path / f"{i}.png", eye)
+        write_image(tmp_path / f"{i}_ex.png", painted)
+        items.append({"image": f"{i}.png", "grade": 2, "group": str(i)})
+        version = {"image": f"{i}_ex.png", "grade": 2, "lesion": "ex"}
+        listed.append({"image": f"{i}.png", "versions": [version]})
+        known += [crop(load(tmp_path / f"{i}.png")).as_tensor(), resized(painted[None], 32)[0]]
+    (tmp_path / "list.json").write_text(json.dumps({"training": items, "validation": [], "test": []}))
+    (tmp_path / "versions.json").write_text(json.dumps(listed))
+    with torch.no_grad():
+        ws = generator.codes(list(range(4)), torch.full((4,), 2))
+        clean = space.flatten(generator.network.styles(ws))
+    styles = torch.stack([clean, clean + change], dim=1).flatten(0, 1)
+    generator.equip(inverter=Lookup(known, styles))
+    options = ["--versions", str(tmp_path / "versions.json"), "--datalist", str(tmp_path / "list.json")]
+    return generator, change, [*options, "--dataset-dir", str(tmp_path)]
+
+
+def test_pairs_are_a_preset_like_the_others(
+    bundle: Path, planted: tuple[StyleGAN3Generator, Tensor, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, change, options = planted
+    network = LesionSegmenter(structures=["ex"], channels=(4, 8, 8))
+    segmenter = FundusSegmenter(network, structures=["ex"], image_size=32)
+    monkeypatch.setattr(command, "load_style_generator", lambda name, device: generator)
+    monkeypatch.setattr(command, "load_segmenter", lambda *names, **keywords: segmenter)
+    arguments = ["model", "directions", "--generator", str(bundle), "--preset", "pairs", "--images", "8"]
+    assert main([*arguments, "--probes", "2", *options]) == 0
+    stored = load_directions(bundle, of=generator.weights_sha256)
+    torch.testing.assert_close(stored.vectors["ex"], change, atol=1e-4, rtol=1e-4)
+    written = json.loads((bundle / "docs" / "directions.json").read_text())
+    assert (written["preset"], written["counts"]["pairs"]) == ("pairs", {"ex": 4})
+    assert written["directions"]["pairs"][0]["channels_moved"] == 2
+    assert main(arguments) == 2  # without versions
+
+
+def test_pairs_beside_other_presets_and_without_samples(
+    planted: tuple[StyleGAN3Generator, Tensor, list[str]],
+) -> None:
+    generator, change, _ = planted
+    styles = generator.inverter.styles  # type: ignore[union-attr]
+    pairs = {"ex": (styles[::2], styles[1::2])}
+    options: dict[str, Any] = {"lesions": ["ex"], "pairs": pairs, "images": 8, "probes": 2, "progress": False}
+    both = search_directions(generator, Masks(), presets=["joint", "pairs"], **options)
+    assert {name: rows[0].lesion for name, rows in both.rows.items()} == {"joint": "ex", "pairs": "ex"}
+    generator.modes = generator.modes - {"sample"}
+    alone = search_directions(generator, Masks(), presets=["pairs"], **options)
+    for found in (both, alone):
+        torch.testing.assert_close(found.directions["pairs"].vectors["ex"], change, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="no photograph has a version with ex painted"):
+        search_directions(generator, Masks(), presets=["pairs"], **{**options, "pairs": {}})
+    with pytest.raises(ValueError, match="does not sample"):
+        search_directions(generator, Masks(), presets=["joint"], **{**options, "pairs": {}})
 
 
 def test_directions_of_other_weights_are_left_out(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import with_versions
@@ -12,7 +13,7 @@ from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.editing import DIRECTIONS, PRESETS, LabelGate, SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.edits.directions import known_lesions, search_directions, store
-from monai_retina_gen.evidence.edits.pairs import directions_of_pairs, store_directions
+from monai_retina_gen.evidence.edits.pairs import styles_of_pairs
 from monai_retina_gen.evidence.evaluation.image_sets import read_section
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.generators.style_loading import load_style_generator
@@ -37,10 +38,9 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--segmenter", help="BUNDLE or BUNDLE:CONFIG (default: the one that the bundle names)")
     parser.add_argument("--segment-side", type=int, default=0, help="side at which images are segmented")
     parser.add_argument("--graders", nargs=None, help="BUNDLE:CONFIG of cross-fitted graders that count label flips")
-    parser.add_argument("--versions", help="versions.json of `model versions`: directions from pairs instead of scores")
+    parser.add_argument("--versions", help="versions.json of `model versions`, for the preset pairs")
     parser.add_argument("--datalist", help="DATALIST[:SECTION] (training) of the photographs of --versions")
     parser.shared("--dataset-dir")
-    parser.add_argument("--channels", type=int, help="with --versions: channels that move (default: all)")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.shared("--seed", "--device")
     parser.set_defaults(run=run)
@@ -52,16 +52,15 @@ def run(args: argparse.Namespace) -> None:
     name, config_name = split_bundle_name(args.generator)
     folder = find_bundle(name)
     check_writable(folder / "configs")
-    if args.versions:
-        _from_pairs(args, generator, folder, config_name)
-        return
     bundle = args.segmenter or read_inference_config(folder, config_name).get("segmenter", "retina_lesion_segmentation")
     segmenter = load_segmenter(bundle, device=args.device, flips=False)
+    pairs = _pairs(args, generator)
     found = search_directions(
         generator,
         SegmenterMasks(segmenter, side=args.segment_side),
         lesions=known_lesions(args.lesions, segmenter.structures, bundle),
-        presets=list(PRESETS) if args.compare else [args.preset],
+        presets=[name for name in PRESETS if pairs or name != "pairs"] if args.compare else [args.preset],
+        pairs=pairs,
         images=args.images,
         probes=args.probes,
         batch_size=args.batch_size,
@@ -73,13 +72,16 @@ def run(args: argparse.Namespace) -> None:
     print(path.read_text(encoding="utf-8"))
 
 
-def _from_pairs(args: argparse.Namespace, generator: StyleGAN3Generator, folder: Path, config_name: str) -> None:
+def _pairs(args: argparse.Namespace, generator: StyleGAN3Generator) -> dict[str, tuple[Tensor, Tensor]]:
+    """Styles of the photographs and versions that were named, by lesion."""
+    if args.versions is None:
+        if args.preset == "pairs":
+            raise ValueError(
+                "--preset pairs: want --versions VERSIONS/versions.json (see `model versions`) and --datalist"
+            )
+        return {}
     listed: list[dict[Any, Any]] = with_versions(
         read_section(args.datalist, args.dataset_dir, default="training"), args.versions
     )
     load, crop = LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=generator.image_size)
-    items = [crop(load(item)) for item in listed if item["versions"]]
-    directions, counts = directions_of_pairs(generator, items, channels=args.channels)
-    notes = {"preset": "pairs", "pairs": counts, "channels": args.channels}
-    path = store_directions(folder, config_name, directions, of=generator.weights_sha256, notes=notes)
-    print(f"{path}: pairs of {', '.join(f'{name} {count}' for name, count in counts.items())}")
+    return styles_of_pairs(generator, [crop(load(item)) for item in listed if item["versions"]])

@@ -9,7 +9,7 @@ from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, lo
 from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.style.inversion import Inversion, InvertedPhotograph, Inverter
 from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
-from monai_retina_gen.editing.style.pair_directions import pair_directions, pair_vector
+from monai_retina_gen.editing.style.pair_directions import choose_pair_directions, pair_vector
 from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
 from monai_retina_gen.editing.style.score_presets import PRESETS, DirectionPreset, resolve_preset
 from monai_retina_gen.editing.style.strength import strength_for_area
@@ -40,9 +40,9 @@ __all__ = [
     "blend_replace",
     "change_mask",
     "choose_directions",
+    "choose_pair_directions",
     "edit_mask",
     "load_directions",
-    "pair_directions",
     "pair_vector",
     "rank_channels",
     "resolve_preset",

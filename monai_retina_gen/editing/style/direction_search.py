@@ -16,7 +16,14 @@ from monai_retina_gen.editing.style.directions import Directions
 from monai_retina_gen.editing.style.score_presets import POLARITY, DirectionPreset
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = ["FoundDirection", "StyleRange", "choose_directions", "rank_channels", "regressed_vector"]
+__all__ = [
+    "FoundDirection",
+    "StyleRange",
+    "best_vector",
+    "choose_directions",
+    "rank_channels",
+    "regressed_vector",
+]
 
 QUANTILES = (0.01, 0.99)
 
@@ -134,7 +141,7 @@ def choose_directions(
         if preset.regressed and samples is not None:
             others.append(regressed_vector(lesion, *samples, preset, space, styles))
         tried = [single, *others] if preset.single else others
-        vector = _calibrated(lesion, _best(lesion, tried, probe), styles, probe, preset) if others else single
+        vector = _calibrated(lesion, best_vector(lesion, tried, probe), styles, probe, preset) if others else single
         vectors[lesion] = vector
         row = table.regions.index(lesion)
         score, specific = float(ranked[lesion][0][main]), float(ranked[lesion][1][main])
@@ -168,7 +175,7 @@ def _main_channel(
     return main, _unit(main, styles.std) * size * (1 if own >= 0 else -1)
 
 
-def _best(lesion: str, vectors: Sequence[Tensor], probe: ChannelProbe) -> Tensor:
+def best_vector(lesion: str, vectors: Sequence[Tensor], probe: ChannelProbe) -> Tensor:
     """The vector whose measured effect has the greatest merit."""
     moving = [vector for vector in vectors if bool(vector.any())]
     return max(moving, key=lambda vector: _merit(lesion, probe.measure(vector), probe.spread()))

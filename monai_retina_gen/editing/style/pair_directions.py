@@ -11,16 +11,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from monai_retina_gen.editing.style.direction_search import StyleRange
+from monai_retina_gen.editing.style.channel_effects import ChannelProbe
+from monai_retina_gen.editing.style.direction_search import FoundDirection, StyleRange, best_vector
 from monai_retina_gen.editing.style.directions import Directions
+from monai_retina_gen.editing.style.score_presets import DirectionPreset
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = ["pair_directions", "pair_vector"]
+__all__ = ["choose_pair_directions", "pair_vector"]
+
+Pair = tuple[Tensor, Tensor]
+"""Styles `(N, K)` of eyes without a lesion and of the same eyes with it."""
 
 
-def pair_vector(
-    without: Tensor, with_lesion: Tensor, space: StyleSpace, *, channels: int | None = None, times: float = 1.0
-) -> Tensor:
+def pair_vector(without: Tensor, with_lesion: Tensor, space: StyleSpace, *, channels: int | None = None) -> Tensor:
     """Mean change of the styles `(K,)` from eyes without a lesion to the same eyes with it.
 
     Args:
@@ -28,7 +31,6 @@ def pair_vector(
         with_lesion: styles of the same eyes, `(N, K)`.
         space: the network's style space; the input's styles, which place the eye, stay.
         channels: how many channels move, those whose change is largest beside its standard error; `None` for all.
-        times: factor.
 
     Raises:
         ValueError: for fewer than two pairs, or unequal shapes.
@@ -40,6 +42,49 @@ def pair_vector(
         >>> pair_vector(before, before + change, space), pair_vector(before, before + change, space, channels=1)
         (tensor([0.0000, 1.0000, 0.5000]), tensor([0., 1., 0.]))
     """
+    mean, sureness = _change((without, with_lesion), space)
+    if channels is not None:
+        mean[sureness.argsort(descending=True)[channels:]] = 0
+    return mean.float()
+
+
+def choose_pair_directions(
+    pairs: Mapping[str, Pair], preset: DirectionPreset, space: StyleSpace, probe: ChannelProbe
+) -> tuple[Directions, list[FoundDirection]]:
+    """Directions of the preset `pairs`; strength 1 is the mean change.
+
+    Along all channels or along the surest alone, whichever changes more of the lesion and less of all else.
+
+    Args:
+        pairs: by lesion, see `pair_vector`. No edit leaves the range of these styles.
+        preset: `candidates` is the number of the surest channels.
+        space: the network's style space.
+        probe: images on which both are measured; it knows all lesions of `pairs`.
+
+    Raises:
+        ValueError: for pairs that do not differ, and as `pair_vector`.
+    """
+    sureness = {lesion: _change(pair, space)[1] for lesion, pair in pairs.items()}
+    found = []
+    for lesion, pair in pairs.items():
+        tried = [pair_vector(*pair, space, channels=channels) for channels in (None, preset.candidates)]
+        surest = sureness[lesion].argsort(descending=True)[: preset.candidates].tolist()
+        main, change = surest[0], (pair[1] - pair[0])[:, surest[0]]
+        score = float(sureness[lesion][main])
+        if not score:
+            raise ValueError(f"pairs of {lesion}: no style differs between photographs and painted versions")
+        other = max((float(each[main]) for name, each in sureness.items() if name != lesion), default=0.0)
+        agree = float(change.mean().abs() / change.abs().mean().clamp(min=1e-30))
+        vector = best_vector(lesion, tried, probe)
+        found.append(FoundDirection(lesion, main, vector, score, agree, 1 - other / score, surest))
+    styles = StyleRange.of(torch.cat([side for pair in pairs.values() for side in pair]))
+    vectors, nothing = {each.lesion: each.vector for each in found}, torch.empty(0, dtype=torch.long)
+    return Directions(vectors, "sigma", styles.mean, styles.std, styles.low, styles.high, nothing, {}, {}), found
+
+
+def _change(pair: Pair, space: StyleSpace) -> Pair:
+    """Mean change `(K,)` of the styles, and its absolute value over its standard error; 0 for the input's styles."""
+    without, with_lesion = pair
     if without.shape != with_lesion.shape or without.ndim != 2 or len(without) < 2:
         raise ValueError(
             f"styles {tuple(without.shape)} and {tuple(with_lesion.shape)} came: want (N, K) of at least two pairs"
@@ -49,30 +94,4 @@ def pair_vector(
     for layer, name in enumerate(space.names):
         if name == "input":
             mean[space.offsets[layer] : space.offsets[layer + 1]] = 0
-    if channels is not None:
-        weak = (mean.abs() / error.clamp(min=1e-12)).argsort(descending=True)[channels:]
-        mean[weak] = 0
-    return (mean * times).float()
-
-
-def pair_directions(
-    pairs: Mapping[str, tuple[Tensor, Tensor]],
-    styles: StyleRange,
-    space: StyleSpace,
-    *,
-    channels: int | None = None,
-    times: float | Mapping[str, float] = 1.0,
-) -> Directions:
-    """Directions of all lesions that have pairs; strength 1 is the mean change, `times` as much.
-
-    Args:
-        pairs: styles without and with each lesion, see `pair_vector`.
-        styles: where styles lie: what an edit does not leave.
-        space: the network's style space.
-        channels: see `pair_vector`.
-        times: factor, one for all or by lesion.
-    """
-    factor = {name: times[name] if isinstance(times, Mapping) else times for name in pairs}
-    vectors = {name: pair_vector(*both, space, channels=channels, times=factor[name]) for name, both in pairs.items()}
-    nothing = torch.empty(0, dtype=torch.long)
-    return Directions(vectors, "sigma", styles.mean, styles.std, styles.low, styles.high, nothing, {}, {})
+    return mean, mean.abs() / error.clamp(min=1e-12)

@@ -1,4 +1,4 @@
-"""Settings of the search for directions: the paper's, those of its released code, and robust ones.
+"""Settings of the search for directions: the paper's, those of its released code, robust ones, and pairs of eyes.
 
 Sources: Zhao et al. 2023, Eq. 3-6; Wu et al. 2021, "StyleSpace Analysis", arXiv:2011.12799 (steps in standard
 deviations, toRGB left out).
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 __all__ = ["LESION_COLORS", "POLARITY", "PRESETS", "STEPS", "DirectionPreset", "resolve_preset"]
 
-FORMS = ("sum", "mean", "released", "contrast")
+FORMS = ("sum", "mean", "released", "contrast", "pairs")
 STEPS = ("mu", "sigma", "max")
 
 LESION_COLORS = {
@@ -32,7 +32,8 @@ class DirectionPreset:
     Args:
         form: what is summed up inside the mask of a lesion: `sum` is Eq. 3; `mean` is that per
             pixel of the mask; `released` is `10 |R(mask)| / O + |R(rest)| / (255 - O)` with O the mask's sum over
-            three channels; `contrast` is the mean inside the mask less the mean in a ring around it.
+            three channels; `contrast` is the mean inside the mask less the mean in a ring around it. `pairs` scores
+            nothing: see `choose_pair_directions`, which reads `candidates` alone.
         lesion_colors: weight red, green and blue by the lesion (`LESION_COLORS`); else equally.
         absolute: mean of absolute scores over images; else signed ones, which cancel.
         in_sigma: multiply scores by the channel's standard deviation: the change of a typical step. Raw scores of
@@ -113,6 +114,8 @@ PRESETS: dict[str, DirectionPreset] = {
     # Styles of inverted photographs lie beside those of samples, and there single channels do little: all layers move
     # together, as they do between samples.
     "joint": DirectionPreset(candidates=8, single=False, composed=False, spreads=2.0, within_reach=False),
+    # How styles differ between photographs and their painted versions; strength 1 is as much as painting changes.
+    "pairs": DirectionPreset(form="pairs"),
 }
 """Presets by name."""
 

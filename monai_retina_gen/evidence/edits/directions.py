@@ -6,7 +6,7 @@ Source: Zhao et al. 2023, section 2.2; how the presets differ stands in `editing
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from monai_retina_gen.editing import (
     StyleRange,
     StyleShift,
     choose_directions,
+    choose_pair_directions,
     resolve_preset,
     save_directions,
 )
@@ -46,7 +47,7 @@ __all__ = ["Search", "known_lesions", "search_directions", "store"]
 logger = logging.getLogger(__name__)
 RANGE_SAMPLES = 4096
 GRADES = (1, 2, 3, 4)
-STRENGTHS = {"paper": 0.6, "released": 0.5, "robust": 1.0, "joint": 1.0}
+STRENGTHS = {"paper": 0.6, "released": 0.5, "robust": 1.0, "joint": 1.0, "pairs": 1.0}
 """Strengths at which presets are compared: the largest that their authors use; the calibrated range."""
 
 
@@ -73,6 +74,7 @@ def search_directions(
     *,
     lesions: Sequence[str] = LESIONS,
     presets: Sequence[str] = ("robust",),
+    pairs: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     images: int = 1000,
     probes: int = 16,
     batch_size: int = 8,
@@ -82,11 +84,14 @@ def search_directions(
 ) -> Search:
     """Score style channels over generated images, choose directions, and measure them on others.
 
+    A generator that does not sample is measured on the painted eyes of `pairs`.
+
     Args:
         generator: the generator; image i has seed `seed + i` and one of the grades 1 to 4 in turn.
         masker: soft masks of its images.
         lesions: lesions to find directions of.
         presets: names in `PRESETS`; all are scored on the same images.
+        pairs: for the preset `pairs`, see `styles_of_pairs`.
         images: images that are scored.
         probes: images on which candidates are probed, and as many others on which the choice is measured.
         batch_size: images at a time.
@@ -95,59 +100,83 @@ def search_directions(
         progress: show bars with the time left.
 
     Raises:
-        ValueError: if no image shows any of the lesions.
+        ValueError: if no image shows any of the lesions, or the preset `pairs` has no pairs of them.
     """
     chosen = {name: resolve_preset(name) for name in presets}
-    scores = {name: ContributionScores(generator.network, preset, lesions) for name, preset in chosen.items()}
-    seen: list[tuple[int, int, Tensor]] = []
-    measures: list[dict[str, Tensor]] = []
-    for start in tqdm(range(0, images, batch_size), desc="scores", unit="batch", disable=not progress):
-        seeds = range(seed + start, seed + min(start + batch_size, images))
-        grades = torch.tensor([GRADES[s % len(GRADES)] for s in seeds])
-        flat, made = _styles(generator, seeds, grades)
-        masks = masker(made)
-        for each in scores.values():
-            each.update(generator.style_space.split(flat), masks, made)
-        areas = {name: mask.mean((1, 2, 3)).cpu() for name, mask in masks.items()}
-        measures.append(areas | {"brightness": made.mean((1, 2, 3)).cpu()})
-        shown = torch.stack([(masks[n] > 0.5).sum((1, 2, 3)) > 3 for n in lesions]).sum(0)
-        seen += [(-int(n), s, row) for n, s, row in zip(shown, seeds, flat.cpu(), strict=True)]
-    together = {name: torch.cat([each[name] for each in measures]) for name in measures[0]}
-    samples = (torch.stack([row for _, _, row in seen]), together)
-    best = sorted(seen, key=lambda each: each[:2])[: 2 * probes]
-    found = {name for name in lesions if next(iter(scores.values())).compute().counts[name]}
-    if not found:
-        raise ValueError(f"none of {images} generated images shows any of {', '.join(lesions)}: no direction to find")
-    space, styles = generator.style_space, _range(generator, seed)
-    probe, check = (ChannelProbe(generator.network, torch.stack([e[2] for e in part]).to(generator.device), masker,
-                                 list(lesions)) for part in (best[::2], best[1::2]))  # fmt: skip
+    pairs = {name: pair for name, pair in (pairs or {}).items() if name in lesions}
+    scores = {n: ContributionScores(generator.network, p, lesions) for n, p in chosen.items() if p.form != "pairs"}
+    if len(scores) < len(chosen) and not pairs:
+        raise ValueError(f"preset pairs: no photograph has a version with {', '.join(lesions)} painted")
+    batches, styles = _styles(generator, pairs, images, batch_size, seed)
+    bar = tqdm(batches, desc="scores", unit="batch", disable=not progress)
+    flat, areas, best = _look(generator, masker, lesions, bar, list(scores.values()))
+    probe, check = (
+        ChannelProbe(generator.network, flat[best[start : 2 * probes : 2]].to(generator.device), masker, list(lesions))
+        for start in (0, 1)
+    )
     result = Search({}, {}, {}, {})
     for name, preset in chosen.items():
-        table = scores[name].compute()
-        bar = partial(tqdm, desc=f"probe {name}", unit="channel", disable=not progress)
-        shown_ones = [n for n in lesions if n in found]
-        directions, how = choose_directions(table, shown_ones, preset, space, styles, probe, bar, samples)
-        edit = StyleShift(directions, space)
+        if preset.form == "pairs":
+            directions, how = choose_pair_directions(pairs, preset, generator.style_space, probe)
+            result.counts[name] = {lesion: len(pair[0]) for lesion, pair in pairs.items()}
+        else:
+            table = scores[name].compute()
+            shown = [n for n in lesions if table.counts[n]]
+            if not shown:
+                raise ValueError(f"none of {images} generated images shows any of {', '.join(lesions)}: no direction")
+            bars = partial(tqdm, desc=f"probe {name}", unit="channel", disable=not progress)
+            space = generator.style_space
+            directions, how = choose_directions(table, shown, preset, space, styles, probe, bars, (flat, areas))
+            result.counts[name] = {**table.counts, **{f"{n} skipped": c for n, c in table.skipped.items()}}
+        edit = StyleShift(directions, generator.style_space)
         result.directions[name] = directions
-        result.counts[name] = {**table.counts, **{f"{n} skipped": c for n, c in table.skipped.items()}}
         result.rows[name] = [_row(each, edit, check, STRENGTHS[name], gate) for each in how]
         result.sheet[name] = direction_sheet(check, edit, STRENGTHS[name])
     return result
 
 
-def _styles(generator: StyleGAN3Generator, seeds: Sequence[int], grades: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.no_grad():
-        parts = generator.network.styles(generator.codes(list(seeds), grades))
-        images = ((generator.network.synthesis.run(parts) + 1) / 2).clamp(0, 1)
-    return generator.style_space.flatten(parts), images
+def _styles(
+    generator: StyleGAN3Generator, pairs: Mapping[str, tuple[Tensor, Tensor]], images: int, batch_size: int, seed: int
+) -> tuple[list[Tensor], StyleRange]:
+    """Batches of styles `(B, K)` that are looked at, and the range that styles have."""
+    if "sample" not in generator.modes:
+        if not pairs:
+            raise ValueError(f"generator {generator.name!r} does not sample: give it pairs to find directions from")
+        with_lesions = torch.cat([painted for _, painted in pairs.values()])
+        return list(with_lesions[:images].split(batch_size)), StyleRange.of(with_lesions)
+    seeds = [range(seed + i, seed + min(i + batch_size, images)) for i in range(0, images, batch_size)]
+    batches = [_sampled(generator, few, torch.tensor([GRADES[s % len(GRADES)] for s in few])) for few in seeds]
+    wide = torch.arange(RANGE_SAMPLES) % generator.num_classes
+    return batches, StyleRange.of(_sampled(generator, range(seed, seed + RANGE_SAMPLES), wide).cpu())
 
 
-def _range(generator: StyleGAN3Generator, seed: int) -> StyleRange:
-    seeds = list(range(seed, seed + RANGE_SAMPLES))
-    grades = torch.arange(len(seeds)) % generator.num_classes
-    with torch.no_grad():
-        parts = generator.network.styles(generator.codes(seeds, grades))
-    return StyleRange.of(generator.style_space.flatten(parts).cpu())
+@torch.no_grad()
+def _sampled(generator: StyleGAN3Generator, seeds: Sequence[int], grades: Tensor) -> Tensor:
+    return generator.style_space.flatten(generator.network.styles(generator.codes(list(seeds), grades)))
+
+
+def _look(
+    generator: StyleGAN3Generator,
+    masker: Masker,
+    lesions: Sequence[str],
+    batches: Iterable[Tensor],
+    scores: Sequence[ContributionScores],
+) -> tuple[Tensor, dict[str, Tensor], list[int]]:
+    """Score the images of styles; styles `(N, K)`, what was measured of each, and those that show most, first."""
+    flat, areas, shown = list[Tensor](), list[dict[str, Tensor]](), list[Tensor]()
+    for few in batches:
+        styles = generator.style_space.split(few.to(generator.device))
+        with torch.no_grad():
+            made = ((generator.network.synthesis.run(styles) + 1) / 2).clamp(0, 1)
+        masks = masker(made)
+        for each in scores:
+            each.update(styles, masks, made)
+        flat.append(few.cpu())
+        found = {name: mask.mean((1, 2, 3)).cpu() for name, mask in masks.items()}
+        areas.append(found | {"brightness": made.mean((1, 2, 3)).cpu()})
+        shown.append(torch.stack([(masks[n] > 0.5).sum((1, 2, 3)) > 3 for n in lesions]).sum(0).cpu())
+    order = torch.cat(shown).argsort(descending=True, stable=True).tolist()
+    return torch.cat(flat), {name: torch.cat([each[name] for each in areas]) for name in areas[0]}, order
 
 
 def _row(

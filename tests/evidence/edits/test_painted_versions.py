@@ -11,9 +11,8 @@ from tiny_generators import stylegan3
 
 from monai_retina_gen.data import LesionBank, read_image, with_versions, write_image
 from monai_retina_gen.evidence.edits.painted_versions import paint_versions
-from monai_retina_gen.evidence.edits.pairs import directions_of_pairs, store_directions
+from monai_retina_gen.evidence.edits.pairs import styles_of_pairs
 from monai_retina_gen.networks.resizing import resized
-from monai_retina_gen.weights import read_metadata
 
 
 def test_versions_are_painted_and_become_directions(phantom_bank: LesionBank, tmp_path: Path) -> None:
@@ -31,20 +30,9 @@ def test_versions_are_painted_and_become_directions(phantom_bank: LesionBank, tm
     generator = stylegan3()
     small = resized(image, generator.image_size)[0]
     pairs = [{**item, "image": small} for item in with_versions(items, file)]
-    directions, counts = directions_of_pairs(generator, pairs)
-    assert counts == {"ex": 2, "he": 2}
+    found = styles_of_pairs(generator, pairs)
+    assert {lesion: len(with_lesion) for lesion, (_, with_lesion) in found.items()} == {"ex": 2, "he": 2}
     ends = [erased, image[0], *(read_image(tmp_path / "out" / f"eye{i}_ex.png") for i in (0, 1))]
     small_ends = torch.cat([resized(each[None], generator.image_size) for each in ends])
     styles = generator.encode((small_ends * 255).round() / 255)  # stacks have 8 bits
-    wanted = (styles[2:] - styles[:2]).mean(0)
-    torch.testing.assert_close(directions.vectors["ex"][4:], wanted[4:], atol=1e-4, rtol=1e-3)
-
-    bundle = tmp_path / "bundle"
-    (bundle / "configs").mkdir(parents=True)
-    (bundle / "models").mkdir()
-    for name in ("inference", "metadata"):
-        (bundle / "configs" / f"{name}.json").write_text("{}")
-    stored = store_directions(bundle, "inference", directions, of="0" * 64, notes={"preset": "pairs"})
-    pin = read_metadata(bundle)["weights"]["models/directions.pt"]
-    assert stored.is_file()
-    assert (pin["preset"], pin["of"]) == ("pairs", "0" * 64)
+    torch.testing.assert_close(torch.cat(found["ex"]), styles, atol=1e-4, rtol=1e-3)
