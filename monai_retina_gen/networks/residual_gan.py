@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents
+from monai_retina_gen.networks.minibatch_deviation import with_minibatch_deviation
 
 __all__ = ["RESIDUAL_CHANNELS", "ResidualCritic", "ResidualGenerator"]
 
@@ -165,8 +166,6 @@ class ResidualCritic(nn.Module):
             _DownBlock(i, o, first=n == 0) for n, (i, o) in enumerate(zip([3, *widths[:-2]], widths[:-1], strict=True))
         )
         last = widths[-2]
-        # Deviation over the batch as one more map (Karras et al. 2018): a critic that sees one image at a time does
-        # not see that all are alike.
         self.conv = nn.Conv2d(last + 1, last, 3, padding=1)
         self.dense = nn.Linear(last * 16, last)
         self.score = nn.Linear(last, 1)
@@ -182,22 +181,13 @@ class ResidualCritic(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = torch.relu(x)
-        x = torch.relu(self.conv(torch.cat([x, _batch_deviation(x)], dim=1)))
+        x = torch.relu(self.conv(with_minibatch_deviation(x)))
         features = torch.relu(self.dense(x.flatten(1)))
         score: Tensor = self.score(features).squeeze(1)
         if self.embedding is not None:
             label = _labels(grade, self.num_classes, image.shape[0], image.device)
             score = score + (self.embedding(label) * features).sum(1) / math.sqrt(features.shape[1])
         return score
-
-
-def _batch_deviation(x: Tensor, group: int = 4) -> Tensor:
-    """Mean deviation of features over groups of images, as a constant map `(B, 1, H, W)`."""
-    size = next(g for g in range(min(group, len(x)), 0, -1) if len(x) % g == 0)
-    grouped = x.float().unflatten(0, (size, -1))
-    variance = (grouped - grouped.mean(0)).square().mean(0)
-    deviation = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3)).repeat(size).to(x.dtype)
-    return deviation[:, None, None, None].expand(-1, 1, *x.shape[2:])
 
 
 def _labels(grade: Tensor | None, num_classes: int, batch: int, device: torch.device) -> Tensor:

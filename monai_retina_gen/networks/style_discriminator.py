@@ -21,6 +21,7 @@ from monai_retina_gen.networks.equalized_linear import (
     check_grade,
     scaled_leaky_relu,
 )
+from monai_retina_gen.networks.minibatch_deviation import with_minibatch_deviation
 
 __all__ = ["StyleDiscriminator"]
 
@@ -65,17 +66,6 @@ class _ResidualBlock(nn.Module):
         return x + skip.clamp(-limit, limit)
 
 
-def _with_minibatch_deviation(x: Tensor, group_size: int) -> Tensor:
-    """Append a channel with the mean standard deviation over the samples of each group."""
-    batch, _, height, width = x.shape
-    group = min(group_size, batch)
-    if batch % group:
-        raise ValueError(f"a batch of {batch} cannot be split in groups of {group} (group_size={group_size})")
-    grouped = x.reshape(group, batch // group, *x.shape[1:])
-    deviation = (grouped.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
-    return torch.cat([x, deviation.repeat(group).view(batch, 1, 1, 1).expand(batch, 1, height, width)], dim=1)
-
-
 class StyleDiscriminator(nn.Module):
     """Scores how real an image is, for its grade.
 
@@ -85,8 +75,8 @@ class StyleDiscriminator(nn.Module):
         channel_base: channels are `channel_base / resolution`.
         channel_max: upper limit of the channels.
         conv_clamp: limit of the absolute values of each layer's output; `None` for no limit.
-        group_size: samples over which the minibatch standard deviation is taken; batches must be a multiple of it,
-            or smaller.
+        group_size: samples over which the minibatch standard deviation is taken, see
+            `with_minibatch_deviation`.
         mapping_layers: fully connected layers of the grade's mapping network.
         amp: whether the four highest resolutions compute in bfloat16.
 
@@ -96,7 +86,7 @@ class StyleDiscriminator(nn.Module):
         - output: `(B,)` logits, float32.
 
     Raises:
-        ValueError: for another size of image, a batch that cannot be grouped, or a grade that there is not.
+        ValueError: for another size of image, or a grade that there is not.
 
     Examples:
         >>> network = StyleDiscriminator(image_size=16, num_classes=5, channel_base=128, channel_max=8)
@@ -145,7 +135,7 @@ class StyleDiscriminator(nn.Module):
         x = scaled_leaky_relu(self.from_rgb(image), clamp=self.clamp)
         for block in self.blocks:
             x = block(x)
-        x = _with_minibatch_deviation(x.to(self.conv.weight.dtype), self.group_size)
+        x = with_minibatch_deviation(x.to(self.conv.weight.dtype), self.group_size)
         x = scaled_leaky_relu(self.conv(x), clamp=self.clamp)
         x = self.out(scaled_leaky_relu(self.hidden(x.flatten(1))))
         if self.grade_mapping is None:
