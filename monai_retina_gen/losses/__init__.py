@@ -1,6 +1,7 @@
 """Losses and penalties. A feature network comes in as an argument."""
 
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
+from monai_retina_gen.losses.batch_spread import BatchSpread
 from monai_retina_gen.losses.class_weights import class_weights
 from monai_retina_gen.losses.elbo import ELBOLoss, kl_divergence
 from monai_retina_gen.losses.feature_distance import FeatureDistance, FeatureMaps
@@ -27,6 +28,7 @@ from monai_retina_gen.losses.weighted_l1 import WeightedL1Loss
 __all__ = [
     "LPIPSDR",
     "AdversarialStep",
+    "BatchSpread",
     "DiscriminatedGrade",
     "ELBOLoss",
     "EncodedGrade",
