@@ -13,10 +13,17 @@ from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import download_bundle, find_bundle, read_index
 from monai_retina_gen.zoo import CheckResult, build_zoo, find_bundles, publish_zoo, verify_bundle
 from monai_retina_gen.zoo.publishing import release_address
+from monai_retina_gen.zoo.publishing_hub import hub_address, publish_hub
 
 __all__ = ["add_options"]
 
 FROM = "address or folder of the zoo (default: MRG_ZOO, the user's cache, the public zoo)"
+
+HOSTS: dict[str, tuple[Callable[[str], str], str, Callable[..., list[str]]]] = {
+    "github": (release_address, "GITHUB_TOKEN", publish_zoo),
+    "huggingface": (hub_address, "HF_TOKEN", publish_hub),
+}
+"""By name: address of a repository's files, environment variable of the token, and upload."""
 
 
 def add_options(parser: CommandParser) -> None:
@@ -41,7 +48,8 @@ def _add_build(parser: CommandParser) -> None:
 
 
 def _add_publish(parser: CommandParser) -> None:
-    parser.add_argument("repository", help="OWNER/NAME on GitHub")
+    parser.add_argument("repository", help="OWNER/NAME")
+    parser.add_argument("--to", choices=list(HOSTS), default="github", help="whose repository it is (default: github)")
     parser.add_argument("--bundles", default="bundles", help="folder of the bundles")
     parser.add_argument("--out", required=False, default="zoo", help="folder to build in; keep it")
     parser.add_argument("--dry-run", action="store_true", help="build, and upload nothing")
@@ -77,16 +85,16 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _publish(args: argparse.Namespace) -> None:
-    address, token = release_address(args.repository), os.environ.get("GITHUB_TOKEN", "")
+    address_of, variable, upload = HOSTS[args.to]
+    address, token = address_of(args.repository), os.environ.get(variable, "")
     if not token and not args.dry_run:
-        raise ZooError("GITHUB_TOKEN is not set: want the owner's token, with the right to write contents")
+        raise ZooError(f"{variable} is not set: want the owner's token, with the right to write contents")
     entries = build_zoo(find_bundles(Path(args.bundles)), Path(args.out), address=address)
     if args.dry_run:
-        print(
-            "\n".join(f"would upload {entry.file} ({entry.bytes / 1e6:.1f} MB) if it is not there" for entry in entries)
-        )
+        for entry in entries:
+            print(f"would upload {entry.file} ({entry.bytes / 1e6:.1f} MB) to {address} if it is not there")
         return
-    print("\n".join(f"uploaded {name}" for name in publish_zoo(Path(args.out), args.repository, token=token)))
+    print("\n".join(f"uploaded {name}" for name in upload(Path(args.out), args.repository, token=token)))
     print(f"the zoo is at {address}: PUBLIC_ZOO in monai_retina_gen/weights/zoo_download.py makes it the default")
 
 
@@ -134,8 +142,9 @@ ACTIONS: dict[str, tuple[str, str, str, Callable[[CommandParser], None], Callabl
         _build,
     ),
     "publish": (
-        "build the zoo and upload it as a GitHub release",
-        "Builds as `zoo build` does and uploads what the release lacks, with the token in GITHUB_TOKEN.",
+        "build the zoo and upload it to GitHub or Hugging Face",
+        "Builds as `zoo build` does and uploads what a GitHub release (token in GITHUB_TOKEN) or a Hugging Face "
+        "repository (--to huggingface, HF_TOKEN) lacks.",
         "OWNER/REPOSITORY --dry-run",
         _add_publish,
         _publish,

@@ -1,35 +1,28 @@
-"""Getting a bundle from the zoo: hashed before it is opened, unpacked by the index, all or nothing.
-
-pooch transfers. It neither resumes nor bounds what comes, and follows any redirect: `_Part` adds these three.
-"""
+"""Getting a bundle from the zoo: hashed before it is opened, unpacked by the index, all or nothing."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from filelock import FileLock
 
-from monai_retina_gen import __version__
 from monai_retina_gen.errors import WeightsError, ZooError, ZooUnavailableError
 from monai_retina_gen.weights.bundle_paths import read_metadata, user_cache
 from monai_retina_gen.weights.state_files import load_state, sha256_file
 from monai_retina_gen.weights.zoo_index import ZooEntry, ZooIndex, parse_index
+from monai_retina_gen.weights.zoo_transfer import check_address, download, receive
 from monai_retina_gen.weights.zoo_unpack import unpack
 
 __all__ = [
     "INDEX_FILE",
     "PUBLIC_ZOO",
-    "check_address",
     "download_bundle",
     "installed_problems",
     "read_index",
@@ -41,11 +34,6 @@ PUBLIC_ZOO: str | None = None
 
 INDEX_FILE = "index.json"
 MAX_INDEX = 8 << 20
-ATTEMPTS = 3
-TIMEOUT = 30.0
-
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_CHUNK = 1 << 13  # what a break may lose
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +145,7 @@ def read_index(location: str | None = None) -> ZooIndex:
     with tempfile.TemporaryDirectory() as work:
         path = folder / INDEX_FILE if folder else Path(work) / INDEX_FILE
         if folder is None:
-            _receive(f"{where}/{INDEX_FILE}", path, MAX_INDEX)
+            receive(f"{where}/{INDEX_FILE}", path, MAX_INDEX)
         elif path.stat().st_size > MAX_INDEX:
             raise ZooError(f"{path} has {path.stat().st_size} bytes; an index may have {MAX_INDEX}")
         return parse_index(path.read_bytes(), where)
@@ -198,7 +186,7 @@ def _fetched(entry: ZooEntry, location: str, into: Path) -> tuple[Path, bool]:
         return mirror / entry.file, False
     part = into / f".{entry.file}.{entry.sha256[:16]}.part"
     logger.info(f"downloading {entry.name} {entry.version} from {location} ({entry.bytes / 1e6:.1f} MB) to {into}")
-    _download(f"{location}/{entry.file}", part, entry.bytes)
+    download(f"{location}/{entry.file}", part, entry.bytes)
     return part, True
 
 
@@ -231,76 +219,6 @@ def _check_bundle(bundle: Path, entry: ZooEntry) -> None:
                 raise ZooError(f"{entry.file} is refused: {error}") from error
 
 
-def _download(url: str, part: Path, size: int) -> None:
-    """Download `size` bytes into `part`, going on where an earlier try stopped; a break is retried twice."""
-    have = part.stat().st_size if part.is_file() else 0
-    if have > size:
-        part.unlink()
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return None if have == size else _receive(url, part, size)
-        except ZooUnavailableError as error:
-            have = part.stat().st_size if part.is_file() else 0
-            if attempt == ATTEMPTS:
-                there = f"{have} of {size} bytes are there"
-                raise ZooUnavailableError(f"{error} ({there}); start again to go on where it stopped") from error
-            logger.warning(f"{error}; going on")
-            time.sleep(0.2 * attempt)
-
-
-def _receive(url: str, path: Path, limit: int) -> None:
-    """One transfer to the end of a file."""
-    from pooch import HTTPDownloader  # here, as what never downloads needs neither
-    from requests import exceptions
-
-    if downloads_are_forbidden():
-        raise ZooUnavailableError(f"{url} is not asked: MRG_OFFLINE forbids downloads. Use a folder as the zoo.")
-    check_address(url)
-    with _Part(path, limit, url) as part:
-        headers = {"User-Agent": f"monai_retina_gen/{__version__}", "Accept-Encoding": "identity", **part.wanted}
-        transfer = HTTPDownloader(
-            chunk_size=_CHUNK, timeout=TIMEOUT, headers=headers, hooks={"response": part.check_response}
-        )
-        try:
-            transfer(url, part, None)
-        except exceptions.HTTPError as error:
-            answer = f"{error.response.status_code} {error.response.reason}"
-            raise ZooUnavailableError(f"{url}: the server answers {answer}") from error
-        except (exceptions.TooManyRedirects, exceptions.InvalidSchema) as error:
-            raise ZooError(f"{url} redirects to where this package does not follow: {error}") from error
-        except exceptions.RequestException as error:
-            raise ZooUnavailableError(f"{url} cannot be reached, or the transfer broke off: {error}") from error
-
-
-class _Part(io.FileIO):
-    """A file that pooch writes to: from where it ends, at most `limit` bytes, from no other place than may be."""
-
-    def __init__(self, path: Path, limit: int, url: str) -> None:
-        super().__init__(path, "ab")
-        self.limit, self.url, self.start = limit, url, path.stat().st_size
-        self.wanted = {"Range": f"bytes={self.start}-"} if self.start else {}
-
-    def check_response(self, response: Any, **_: Any) -> None:
-        """Called before a redirect is followed, and before anything is written."""
-        if response.is_redirect:
-            target = urljoin(response.url, response.headers["location"])
-            check_address(target)
-            if response.url.startswith("https:") and not target.startswith("https:"):
-                raise ZooError(f"{response.url} redirects to {target}, which is not encrypted; refused")
-        elif response.status_code == 200:
-            self.truncate(0)  # all of it comes again: the server knows no ranges
-        elif response.ok and not str(response.headers.get("Content-Range")).startswith(f"bytes {self.start}-"):
-            raise ZooError(f"{response.url} answers with other bytes than were asked for; refused")
-
-    def write(self, chunk: Any) -> int:
-        if self.seek(0, os.SEEK_END) + len(chunk) > self.limit:
-            self.truncate(0)
-            raise ZooError(
-                f"{self.url} sends more than the {self.limit} bytes that the index may have or states; refused"
-            )
-        return super().write(chunk)
-
-
 def _local_folder(location: str) -> Path | None:
     """The folder that a location is, or `None` for an address on the network."""
     if _is_address(location) and not location.startswith("file:"):
@@ -312,25 +230,6 @@ def _local_folder(location: str) -> Path | None:
             "`monai-retina-gen zoo build --out DIR` makes one."
         )
     return folder
-
-
-def check_address(url: str) -> None:
-    """Refuse addresses that anyone on the way could answer for, or that name files of this machine.
-
-    Raises:
-        ZooError: unless the scheme is `https`, or `http` to this machine.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-        return
-    raise ZooError(f"{url}: want an https:// address (http:// is for this machine alone), or a folder")
-
-
-def downloads_are_forbidden() -> bool:
-    """Whether `MRG_OFFLINE` is set (to anything but `0` and `false`): then nothing is asked over the network."""
-    return os.environ.get("MRG_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
 
 
 def _is_address(location: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import INDEX_FILE, parse_index
-from monai_retina_gen.weights.zoo_download import check_address
+from monai_retina_gen.weights.zoo_transfer import check_address
 from monai_retina_gen.zoo.building import MODEL_INFO
 
 __all__ = ["RELEASE_TAG", "publish_zoo", "release_address"]
