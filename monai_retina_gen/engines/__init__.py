@@ -1,7 +1,6 @@
 """What trainers and evaluators on MONAI's engines need: batches, inferers, and the adversarial trainer."""
 
-from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
-from monai_retina_gen.engines.alternating_trainer import AlternatingTrainer, GenerativeEvents
+from monai_retina_gen.engines.alternating_trainer import AlternatingTrainer
 from monai_retina_gen.engines.calibration import expected_calibration_error, fit_temperature
 from monai_retina_gen.engines.condition_batch import PrepareConditionBatch, PrepareSynthesisBatch, SynthesisInferer
 from monai_retina_gen.engines.cross_fitting import fold_datalist, fold_of_group, training_folds
@@ -10,6 +9,7 @@ from monai_retina_gen.engines.distributed import average_buffers, average_gradie
 from monai_retina_gen.engines.encoder_training import EncoderLoss, EncoderReconstruction, PrepareEncoderBatch
 from monai_retina_gen.engines.fading_blur import FadingBlur
 from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segmenter
+from monai_retina_gen.engines.generative_events import GenerativeEvents
 from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
 from monai_retina_gen.engines.grading_augment import GradingAugment
 from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
@@ -18,6 +18,7 @@ from monai_retina_gen.engines.painting_inference import PAINTING_CHANGES, Painti
 from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
 from monai_retina_gen.engines.phases import Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
+    PrepareAdversarialBatch,
     PrepareComparisonBatch,
     PrepareGradingBatch,
     PrepareImitationBatch,

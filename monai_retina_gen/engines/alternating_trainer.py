@@ -1,54 +1,44 @@
 """The adversarial trainer of all generative adversarial systems of this package.
 
-MONAI's `GanTrainer` repeats a critic's steps on one batch and fires no events inside an iteration, and its
-`AdversarialTrainer` has one step of each network and cannot be resumed; neither has penalties of inputs. Here one
-iteration is one fresh real batch and one step of the critic, and the generator steps at every `n_critic`-th.
+MONAI's `GanTrainer` repeats a critic's steps on one batch, and its `AdversarialTrainer` cannot be resumed; neither has
+penalties of inputs. Here an iteration is one fresh batch and one step of the critic; every `n_critic`-th, one of the
+generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from ignite.engine import Engine, EventEnum, Events
+from ignite.engine import Engine, Events
 from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_retina_gen.data.resumable import ResumableSampler
-from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
 from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
+from monai_retina_gen.engines.generative_events import GenerativeEvents
+from monai_retina_gen.engines.network_loss import LossTerm, NetworkLoss, each_score
 from monai_retina_gen.engines.phases import Phase, phase_at
-from monai_retina_gen.engines.repeatable import repeatable
+from monai_retina_gen.engines.prepare_batch import PrepareAdversarialBatch
+from monai_retina_gen.engines.random_state import repeatable, seed_device, seed_of
 from monai_retina_gen.losses import AdversarialStep, Penalty
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 
-__all__ = ["AlternatingTrainer", "GenerativeEvents"]
+__all__ = ["AlternatingTrainer"]
 
-LossTerm = Callable[[AdversarialStep], Tensor]
 LatentSampler = Callable[[int, torch.Generator, dict[str, Tensor]], Tensor]
 
 
-class GenerativeEvents(EventEnum):
-    """Events within an iteration of `AlternatingTrainer`, for handlers."""
+class _Real(NamedTuple):
+    """A batch, and the generator of the random numbers that all processes draw alike."""
 
-    D_STEP_STARTED = "d_step_started"
-    D_BACKWARD_COMPLETED = "d_backward_completed"
-    D_STEP_COMPLETED = "d_step_completed"
-    G_STEP_STARTED = "g_step_started"
-    G_BACKWARD_COMPLETED = "g_backward_completed"
-    G_STEP_COMPLETED = "g_step_completed"
-    PHASE_STARTED = "phase_started"
-    PHASE_COMPLETED = "phase_completed"
-
-
-_COMPLETED = {
-    "discriminator": (GenerativeEvents.D_BACKWARD_COMPLETED, GenerativeEvents.D_STEP_COMPLETED),
-    "generator": (GenerativeEvents.G_BACKWARD_COMPLETED, GenerativeEvents.G_STEP_COMPLETED),
-}
+    image: Tensor
+    condition: dict[str, Tensor]
+    shared: torch.Generator
 
 
 class AlternatingTrainer(Trainer):
@@ -86,17 +76,15 @@ class AlternatingTrainer(Trainer):
         amp: bfloat16 autocast in both networks; losses and penalties stay in float32.
         seed: of the random numbers.
         epoch_length: iterations of an epoch; the loader's length by default.
-        postprocessing: transforms of output and batch, as in MONAI's trainers.
-        key_train_metric: as in MONAI's trainers.
+        non_blocking, postprocessing, key_train_metric, decollate: as in MONAI's trainers.
         train_handlers: attached when everything else is there.
-        decollate: as in MONAI's trainers.
 
     Attributes of `state` beside MONAI's: `g_steps`, `images_seen` (by the discriminator, over all processes), `phase`
     and `ada_p` (strength of the augmentation), all saved with the trainer.
 
     Output of an iteration: `reals`, `fakes`, `latents`, `pred` (the fakes in [0, 1]), `image` (the reals in [0, 1]),
-    `loss` and `d_loss`, `g_loss` (of the last generator step; not there before the run's first) and each penalty and
-    term by its name. All are tensors without gradients; none is read, so that a GPU is never waited for.
+    `loss` and `d_loss`, `g_loss` (of the last generator step, if there was one) and each penalty and term by its name.
+    All are tensors without gradients; none is read, so that a GPU is never waited for.
 
     Raises:
         ValueError: for `n_critic` below 1, or names of penalties and terms that occur twice.
@@ -136,8 +124,9 @@ class AlternatingTrainer(Trainer):
     ) -> None:
         if n_critic < 1:
             raise ValueError(f"n_critic must be at least 1, got {n_critic}")
-        g_terms, d_terms = dict(g_terms or {}), dict(d_terms or {})
-        _refuse_repeated([p.name for p in penalties] + list(g_terms) + list(d_terms))
+        names = [*(p.name for p in penalties), *(g_terms or {}), *(d_terms or {})]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"penalties and terms share the names {repeated}: give each its own")
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,
@@ -152,13 +141,15 @@ class AlternatingTrainer(Trainer):
         )
         self.generator, self.discriminator = generator, discriminator
         self.optimizers = {"generator": g_optimizer, "discriminator": d_optimizer}
-        self.adversarial_loss, self.n_critic, self.penalties = loss, n_critic, list(penalties)
-        self.terms = {"generator": g_terms, "discriminator": d_terms}
+        self.adversarial_loss, self.n_critic, self.autocast, self.seed = loss, n_critic, amp, seed
+        self.losses = {
+            network: NetworkLoss(terms or {}, [p for p in penalties if p.network == network])
+            for network, terms in (("generator", g_terms), ("discriminator", d_terms))
+        }
         self.generator_only, self.d_step_options = frozenset(generator_only), dict(d_step_options or {})
         self.augment: Callable[[Tensor], Tensor] = augment or nn.Identity()
         self.gradient_transforms, self.phases = list(gradient_transforms), list(phases)
         self.latents, self.latent_name = latents or self._draw_latents, latent_name
-        self.autocast, self.seed = amp, seed
         self.state.g_steps, self.state.images_seen, self.state.phase, self.state.ada_p = 0, 0, 0, 0.0
         self.state_dict_user_keys.extend(["g_steps", "images_seen", "phase", "ada_p"])
         self._g_values: dict[str, Tensor] = {}
@@ -174,26 +165,24 @@ class AlternatingTrainer(Trainer):
         """The generator: what MONAI's handlers take for the network of a trainer."""
         return self.generator
 
-    # ---- one iteration
-
     def _iteration(self, engine: Any, batchdata: Any) -> dict[str, Any]:
-        rank, count = world()
-        _seed_device(self.state.device, _seed(self.seed, self.state.iteration, rank))
-        shared = torch.Generator().manual_seed(_seed(self.seed, self.state.iteration))
-        device = self.state.device
-        real, condition = self.prepare_batch(batchdata, device, self.non_blocking, **self.to_kwargs)
+        device, (rank, processes) = self.state.device, world()
+        seed_device(device, seed_of(self.seed, self.state.iteration, rank))
+        shared = torch.Generator().manual_seed(seed_of(self.seed, self.state.iteration))
+        image, condition = self.prepare_batch(batchdata, device, self.non_blocking, **self.to_kwargs)
+        real = _Real(image, condition, shared)
         self.generator.train()
         self.discriminator.train()
-        self.state.images_seen += len(real) * count
-        step, values = self._discriminator_step(real, condition, shared)
+        self.state.images_seen += len(real.image) * processes
+        step, values = self._discriminator_step(real)
         if self.state.iteration % self.n_critic == 0:
-            self._g_values = self._generator_step(real, condition, shared)
+            self._g_values = self._generator_step(real)
             self.state.g_steps += 1
         engine.state.output = {
-            "reals": real,
+            "reals": real.image,
             "fakes": step.fake,
             "latents": step.latent,
-            "image": (real + 1) / 2,
+            "image": (real.image + 1) / 2,
             "pred": ((step.fake + 1) / 2).clamp(0, 1),
             "loss": values["d_loss"],
             **values,
@@ -202,96 +191,66 @@ class AlternatingTrainer(Trainer):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def _discriminator_step(
-        self, real: Tensor, condition: dict[str, Tensor], shared: torch.Generator
-    ) -> tuple[AdversarialStep, dict[str, Tensor]]:
+    def _discriminator_step(self, real: _Real) -> tuple[AdversarialStep, dict[str, Tensor]]:
         self.fire_event(GenerativeEvents.D_STEP_STARTED)
-        latent = self._own_rows(self.latents, len(real), shared, condition)
+        latent = self._own_rows(self.latents, real)
         with torch.no_grad(), self._autocast():
-            fake = self._generate(latent, **condition, **self.d_step_options)
+            fake = self._generate(latent, **real.condition, **self.d_step_options)
         if self.d_step_options:
             average_buffers(self.generator)
-        seen_real, seen_fake = self.augment(real), self.augment(fake)
+        seen = {"seen_real": self.augment(real.image), "seen_fake": self.augment(fake)}
         with self._autocast():
-            real_scores = _float(self._score(seen_real, condition))
-            fake_scores = _float(self._score(seen_fake, condition))
-        step = AdversarialStep(
-            seen_real=seen_real,
-            seen_fake=seen_fake,
-            real_scores=real_scores,
-            fake_scores=fake_scores,
-            **self._step_inputs(real, fake, latent, condition, shared),
-        )
-        self.state.real_scores = _detached(real_scores)  # for handlers, such as the adaptive augmentation's
-        loss = self.adversarial_loss.discriminator(real_scores, fake_scores)
-        return step, self._update("discriminator", "d_loss", loss, step, self.state.iteration)
+            scores = [each_score(self._score(images, real.condition), Tensor.float) for images in seen.values()]
+        step = self._step(real, fake, latent, real_scores=scores[0], fake_scores=scores[1], **seen)
+        self.state.real_scores = each_score(scores[0], Tensor.detach)  # for handlers
+        loss = self.adversarial_loss.discriminator(*scores)
+        return step, self._update("discriminator", loss, step, self.state.iteration)
 
-    def _generator_step(self, real: Tensor, condition: dict[str, Tensor], shared: torch.Generator) -> dict[str, Tensor]:
+    def _generator_step(self, real: _Real) -> dict[str, Tensor]:
         self.fire_event(GenerativeEvents.G_STEP_STARTED)
         learns = [p for p in self.discriminator.parameters() if p.requires_grad]
         for parameter in learns:  # the generator's gradients pass through the critic, whose own are not needed
             parameter.requires_grad_(False)
-        latent = self._own_rows(self.latents, len(real), shared, condition)
+        latent = self._own_rows(self.latents, real)
         with self._autocast():
-            fake = self._generate(latent, **condition)
+            fake = self._generate(latent, **real.condition)
         alike = repeatable(self.augment, fake.device)
         seen = alike(fake)  # geometry needs float32
         with self._autocast():
-            scores = _float(self._score(seen, condition))
-        step = AdversarialStep(
-            seen_real=None,
-            seen_fake=seen,
-            real_scores=None,
-            fake_scores=scores,
-            augment_alike=alike,
-            **self._step_inputs(real, fake, latent, condition, shared),
-        )
-        loss = self.adversarial_loss.generator(scores)
-        values = self._update("generator", "g_loss", loss, step, self.state.g_steps + 1)
+            scores = each_score(self._score(seen, real.condition), Tensor.float)
+        own = {"seen_fake": seen, "fake_scores": scores, "augment_alike": alike}
+        step = self._step(real, fake, latent, seen_real=None, real_scores=None, **own)
+        values = self._update("generator", self.adversarial_loss.generator(scores), step, self.state.g_steps + 1)
         for parameter in learns:
             parameter.requires_grad_(True)
         return values
 
     def _generate(self, latent: Tensor, **keywords: Any) -> Tensor:
-        if self.latent_name is None:
-            fake: Tensor = self.generator(latent, **keywords)
-        else:
-            fake = self.generator(**keywords, **{self.latent_name: latent})
+        named = {} if self.latent_name is None else {self.latent_name: latent}
+        fake: Tensor = self.generator(*([] if named else [latent]), **keywords, **named)
         return fake.float()
 
     def _score(self, images: Tensor, condition: dict[str, Tensor]) -> Any:
         return self.discriminator(images, **{k: v for k, v in condition.items() if k not in self.generator_only})
 
-    def _step_inputs(
-        self, real: Tensor, fake: Tensor, latent: Tensor, condition: dict[str, Tensor], shared: torch.Generator
-    ) -> dict[str, Any]:
-        """What the steps of both networks have in common."""
-        return {
-            "real": real,
-            "fake": fake,
-            "score": lambda images: self._score(images, condition),
-            "augment": self.augment,
-            "mix": self._own_rows(_draw_mix, len(real), shared, condition),
-            "latent": latent,
-            "condition": condition,
-        }
+    def _step(self, real: _Real, fake: Tensor, latent: Tensor, **own: Any) -> AdversarialStep:
+        """A step, of what those of both networks have in common and what is `own` to one."""
+        return AdversarialStep(
+            real=real.image,
+            fake=fake,
+            score=lambda images: self._score(images, real.condition),
+            augment=self.augment,
+            mix=self._own_rows(lambda count, shared, condition: torch.rand(count, generator=shared), real),
+            latent=latent,
+            condition=real.condition,
+            **own,
+        )
 
-    def _update(self, which: str, name: str, loss: Tensor, step: AdversarialStep, count: int) -> dict[str, Tensor]:
+    def _update(self, which: str, loss: Tensor, step: AdversarialStep, count: int) -> dict[str, Tensor]:
         """Terms, penalties, backward pass and optimiser of one network."""
-        network, optimizer = getattr(self, which), self.optimizers[which]
-        backward_completed, step_completed = _COMPLETED[which]
+        letter, optimizer, whole = which[0], self.optimizers[which], self.losses[which]
         without = self.phases[self.state.phase].without if self.phases else ()
-        penalties = [p for p in self.penalties if p.network == which and p.name not in without]
-        values, total = {name: loss.detach()}, loss
-        for key, term in self.terms[which].items():
-            if key not in without:
-                value = term(step)
-                values[key], total = value.detach(), total + value
-                values.update(getattr(term, "logs", {}))
-        for penalty in penalties:
-            due = penalty.loss(step) if count % penalty.interval == 0 else None
-            if due is not None:
-                values[penalty.name], total = due.detach(), total + due * penalty.interval
+        total, values = whole.total(f"{letter}_loss", loss, step, count=count, without=without)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         # Those of the network, and of terms that learn with it.
@@ -299,21 +258,16 @@ class AlternatingTrainer(Trainer):
         average_gradients(parameters)
         for transform in self.gradient_transforms:
             transform(parameters)
-        self.fire_event(backward_completed)
+        self.fire_event(GenerativeEvents(f"{letter}_backward_completed"))
         optimizer.step()
-        for penalty in penalties:
-            penalty.constrain(network)
-        self.fire_event(step_completed)
+        whole.constrain(getattr(self, which), without=without)
+        self.fire_event(GenerativeEvents(f"{letter}_step_completed"))
         return values
 
-    # ---- random numbers
-
-    def _own_rows(
-        self, draw: LatentSampler, count: int, shared: torch.Generator, condition: dict[str, Tensor]
-    ) -> Tensor:
+    def _own_rows(self, draw: LatentSampler, real: _Real) -> Tensor:
         """This process's rows of what is drawn for all, so that processes together are one with the joined batch."""
         rank, processes = world()
-        return draw(count * processes, shared, condition)[rank::processes].to(self.state.device)
+        return draw(len(real.image) * processes, real.shared, real.condition)[rank::processes].to(self.state.device)
 
     def _draw_latents(self, count: int, generator: torch.Generator, condition: dict[str, Tensor]) -> Tensor:
         network: Any = self.generator
@@ -322,71 +276,23 @@ class AlternatingTrainer(Trainer):
     def _autocast(self) -> torch.autocast:
         return bfloat16_autocast(self.state.device.type, self.autocast)
 
-    # ---- epochs
-
     def _start_epoch(self, engine: Engine) -> None:
         if not self._started:
-            learning = [term for term in self.terms["generator"].values() if isinstance(term, nn.Module)]
+            learning = [term for term in self.losses["generator"].terms.values() if isinstance(term, nn.Module)]
             broadcast_state(self.generator, self.discriminator, *learning)
         sampler = getattr(self.data_loader, "sampler", None)
         if isinstance(sampler, ResumableSampler):
             done = self.state.iteration - (self.state.epoch - 1) * self.state.epoch_length
             sampler.set_position(epoch=self.state.epoch, batches=done)
-        self._enter_phase()
-        self._started = True
-
-    def _enter_phase(self) -> None:
-        if not self.phases:
-            return
-        index = phase_at(self.phases, self.state.epoch)
-        if index != self.state.phase or not self._started:
+        index = phase_at(self.phases, self.state.epoch) if self.phases else 0
+        if self.phases and (index != self.state.phase or not self._started):
             self.state.phase = index
             self.phases[index].apply(self.generator, self.discriminator)
             self.logger.info(f"phase {self.phases[index].name}")
             self.fire_event(GenerativeEvents.PHASE_STARTED)
+        self._started = True
 
     def _end_epoch(self, engine: Engine) -> None:
         last = self.state.epoch == self.state.max_epochs
         if self.phases and (last or phase_at(self.phases, self.state.epoch + 1) != self.state.phase):
             self.fire_event(GenerativeEvents.PHASE_COMPLETED)
-
-
-def _draw_mix(count: int, generator: torch.Generator, condition: dict[str, Tensor]) -> Tensor:
-    return torch.rand(count, generator=generator)
-
-
-def _float(scores: Any) -> Any:
-    """Scores of one or several discriminators in float32."""
-    if isinstance(scores, Tensor):
-        return scores.float()
-    if isinstance(scores, dict):
-        return {name: _float(score) for name, score in scores.items()}
-    return [_float(score) for score in scores]
-
-
-def _detached(scores: Any) -> Any:
-    if isinstance(scores, Tensor):
-        return scores.detach()
-    if isinstance(scores, dict):
-        return {name: _detached(score) for name, score in scores.items()}
-    return [_detached(score) for score in scores]
-
-
-def _seed_device(device: torch.device, seed: int) -> None:
-    """Seed the CPU and this device alone: `torch.manual_seed` formats a stack for every device that is not in use."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def _seed(*numbers: int) -> int:
-    seed = 0
-    for number in numbers:
-        seed = (seed * 6_364_136_223_846_793_005 + number + 1_442_695_040_888_963_407) % 2**63
-    return seed
-
-
-def _refuse_repeated(names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"penalties and terms share the names {repeated}: give each its own")

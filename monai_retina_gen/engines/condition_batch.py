@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.engines import PrepareBatch
 from monai.inferers import SimpleInferer
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
-from monai_retina_gen.data.plain_tensor import plain_tensor
-from monai_retina_gen.engines.adversarial_batch import PrepareAdversarialBatch
+from monai_retina_gen.engines.prepare_batch import Place, PrepareAdversarialBatch, PrepareOnDevice
 
 __all__ = ["PrepareConditionBatch", "PrepareSynthesisBatch", "SynthesisInferer"]
 
@@ -33,19 +31,13 @@ class PrepareConditionBatch(PrepareAdversarialBatch):
         super().__init__(image_key=image_key, condition_keys=("condition", "grade"))
         self.reduction = 1
 
-    def __call__(
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        real, condition = super().__call__(batchdata, device, non_blocking, **kwargs)
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, dict[str, Tensor]]:
+        real, condition = super().read(batch, place)
         condition["condition"] = _reduced(condition["condition"], self.reduction)
         return _reduced(real, self.reduction), condition
 
 
-class PrepareSynthesisBatch(PrepareBatch):
+class PrepareSynthesisBatch(PrepareOnDevice):
     """Condition maps as input and photographs as target, for evaluators that run a generator.
 
     Args:
@@ -62,23 +54,14 @@ class PrepareSynthesisBatch(PrepareBatch):
     def __init__(self, *, samples: int = 1) -> None:
         self.samples, self.reduction = samples, 1
 
-    def __call__(
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
-        condition = _reduced(plain_tensor(batchdata["condition"]).float(), self.reduction)
-        image = (
-            _reduced(plain_tensor(batchdata["image"]).float(), self.reduction) if "image" in batchdata else condition
-        )
-        seeds = [int(s) * self.samples + i for s in batchdata["seed"] for i in range(self.samples)]
-        grades = torch.as_tensor(batchdata["grade"]).long().repeat_interleave(self.samples)
-        missing = [str(names) for names in batchdata["missing"] for _ in range(self.samples)]
-        repeated = condition.repeat_interleave(self.samples, dim=0).to(device=device, non_blocking=non_blocking)
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
+        condition = _reduced(place(batch["condition"]).float(), self.reduction)
+        image = _reduced(place(batch["image"]).float(), self.reduction) if "image" in batch else condition
+        seeds = [int(s) * self.samples + i for s in batch["seed"] for i in range(self.samples)]
+        grades = torch.as_tensor(batch["grade"]).long().repeat_interleave(self.samples)
+        missing = [str(names) for names in batch["missing"] for _ in range(self.samples)]
         keywords = {"grades": grades, "seeds": seeds, "missing": missing}
-        return repeated, image.to(device=device, non_blocking=non_blocking), (), keywords
+        return condition.repeat_interleave(self.samples, dim=0), image, (), keywords
 
 
 class SynthesisInferer(SimpleInferer):

@@ -6,13 +6,13 @@ Generated images, whose latents are known, join the photographs (Zhu et al. 2020
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
-from monai.engines import PrepareBatch
 from torch import Tensor, nn
 
+from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import latent_statistics, pinned_styles
 from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
@@ -20,7 +20,7 @@ from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
 __all__ = ["EncoderLoss", "EncoderReconstruction", "PrepareEncoderBatch"]
 
 
-class PrepareEncoderBatch(PrepareBatch):
+class PrepareEncoderBatch(PrepareOnDevice):
     """Photographs, and generated images with their latents.
 
     The generated images come from a bank that is made at first use: to encode an image is cheap, to make one is not.
@@ -54,26 +54,21 @@ class PrepareEncoderBatch(PrepareBatch):
         self.random = torch.Generator().manual_seed(seed)
         self.latents = self.images = torch.empty(0)
 
-    def __call__(
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
+    def read(
+        self, batch: Mapping[str, Any], place: Place
     ) -> tuple[Tensor, dict[str, Tensor], tuple[()], dict[str, Any]]:
         if not len(self.latents):
             self._fill()
         if self.teacher is None:
-            image = batchdata["image"]
-            real = (image.as_tensor() if isinstance(image, MetaTensor) else image).float()
+            real = place(batch["image"]).float()
         else:
-            latents = self.teacher.latents(batchdata["seed"].tolist())
-            real = self.teacher.images(latents, batchdata["grade"].long())
+            latents = self.teacher.latents(batch["seed"].tolist())
+            real = place(self.teacher.images(latents, batch["grade"].long()))
         if self.one_sided:
-            real = flipped(real, mirrored_photographs(self.network, real.to(device)))
+            real = flipped(real, mirrored_photographs(self.network, real))
         rows = torch.randint(0, self.size, (self.generated,), generator=self.random)
-        images = torch.cat([real.to(device) * 2 - 1, self.images[rows].to(device).float()])
-        return images, {"image": images, "latents": self.latents[rows].to(device)}, (), {}
+        images = torch.cat([real * 2 - 1, place(self.images[rows]).float()])
+        return images, {"image": images, "latents": place(self.latents[rows])}, (), {}
 
     @torch.no_grad()
     def _fill(self) -> None:

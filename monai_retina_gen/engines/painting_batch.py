@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.engines import PrepareBatch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from monai_retina_gen.data.plain_tensor import plain_tensor
+from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 from monai_retina_gen.networks import dilated
 
 __all__ = ["PaintingNoise", "PreparePaintingBatch", "PreparePaintingEvaluation", "colour_jitter", "ellipses"]
@@ -18,7 +18,7 @@ COVERED = 0.4
 """Share of a pixel that a lesion covers, from which on it is erased."""
 
 
-class PreparePaintingBatch(PrepareBatch):
+class PreparePaintingBatch(PrepareOnDevice):
     """Photographs and canvases for `AlternatingTrainer`.
 
     Holes lie around lesions (each kind of a crop with probability `lesion_share`; their masks are given, so that the
@@ -54,17 +54,8 @@ class PreparePaintingBatch(PrepareBatch):
         self.lesion_share, self.empty_share, self.ellipse_share = lesion_share, empty_share, ellipse_share
         self.margin, self.jitter, self.soft_share = tuple(margin), jitter, soft_share
 
-    def __call__(
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        image, masks = (
-            plain_tensor(batchdata[key]).to(device=device, non_blocking=non_blocking).float() / 255
-            for key in ("image", "masks")
-        )
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, dict[str, Tensor]]:
+        image, masks = (place(batch[key]).float() / 255 for key in ("image", "masks"))
         if self.jitter:
             image = colour_jitter(image, self.jitter)
         field, allowed, rest = masks[:, :1], masks[:, 1:2], masks[:, 2:]
@@ -93,7 +84,7 @@ class PreparePaintingBatch(PrepareBatch):
         return torch.maximum(erased, drawn)
 
 
-class PreparePaintingEvaluation(PrepareBatch):
+class PreparePaintingEvaluation(PrepareOnDevice):
     """Canvases as input and the photographs, with the canvas once more, as target: for evaluators.
 
     Holes lie around all lesions, whose masks are given; nothing is drawn at random.
@@ -110,14 +101,8 @@ class PreparePaintingEvaluation(PrepareBatch):
             lesion_share=1.0, empty_share=0.0, ellipse_share=0.0, margin=(margin, margin), jitter=0.0, soft_share=0.0
         )
 
-    def __call__(
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor]:
-        real, condition = self.prepare(batchdata, device, non_blocking)
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor]:
+        real, condition = self.prepare.read(batch, place)
         return condition["canvas"], torch.cat([real, condition["canvas"]], dim=1)
 
 

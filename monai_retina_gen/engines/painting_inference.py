@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.engines.painting_batch import PreparePaintingEvaluation
+from monai_retina_gen.engines.prepare_batch import Place
 
 __all__ = ["PAINTING_CHANGES", "PaintedBatch", "PaintingInferer", "PreparePaintingInference"]
 
@@ -47,18 +49,14 @@ class PreparePaintingInference(PreparePaintingEvaluation):
             raise ValueError(f"change={change!r}: want one of {', '.join(PAINTING_CHANGES)}")
         self.change = change
 
-    def __call__(  # type: ignore[override]  # a longer tuple, which MONAI's evaluators take as well
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
+    def read(  # type: ignore[override]  # a longer tuple, which MONAI's evaluators take as well
+        self, batch: Mapping[str, Any], place: Place
     ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
-        canvas, target = super().__call__(batchdata, device, non_blocking)
+        canvas, target = super().read(batch, place)
         if self.change == "remove":
             canvas = torch.cat([canvas[:, :6], torch.zeros_like(canvas[:, 6:])], dim=1)
-        grades, seeds = ([int(x) for x in batchdata[key]] for key in ("grade", "seed"))
-        return canvas, target, (), {"grades": grades, "seeds": seeds, "sources": list(batchdata["source"])}
+        grades, seeds = ([int(x) for x in batch[key]] for key in ("grade", "seed"))
+        return canvas, target, (), {"grades": grades, "seeds": seeds, "sources": list(batch["source"])}
 
 
 class PaintingInferer(SimpleInferer):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.engines import PrepareBatch
 from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
+from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 from monai_retina_gen.networks.equalized_linear import scaled_leaky_relu
 
 __all__ = ["PreparePhantomBatch", "PreparePhantomMasks", "fit_mapping"]
@@ -22,7 +22,7 @@ FEW = 10
 """Factors of a plain phantom; those that join a fitted mapping are moved along as far as each of these."""
 
 
-class PreparePhantomBatch(PrepareBatch):
+class PreparePhantomBatch(PrepareOnDevice):
     """Latents as input, phantoms with a weight for every pixel as target: see `PrepareImitationBatch`.
 
     Args:
@@ -39,20 +39,14 @@ class PreparePhantomBatch(PrepareBatch):
         self.teacher, self.lesion_weight = teacher, lesion_weight
         self.options = {"update_averages": True} if update_averages else {}
 
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
-        latent, grade = self.teacher.latents(batchdata["seed"].tolist()), batchdata["grade"].long()
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
+        latent, grade = self.teacher.latents(batch["seed"].tolist()), batch["grade"].long()
         image, masks = self.teacher.draw(self.teacher.factors(latent, grade))
         target = torch.cat([image * 2 - 1, 1 + self.lesion_weight * masks["sites"]], dim=1)
-        return latent.to(device), target.to(device), (), {"grade": grade.to(device), **self.options}
+        return place(latent), place(target), (), {"grade": place(grade), **self.options}
 
 
-class PreparePhantomMasks(PrepareBatch):
+class PreparePhantomMasks(PrepareOnDevice):
     """Smooth phantoms as input, their exact masks as target, for a segmenter.
 
     Args:
@@ -68,19 +62,13 @@ class PreparePhantomMasks(PrepareBatch):
     def __init__(self, *, teacher: Any, structures: Sequence[str], blur: float = 0.0) -> None:
         self.teacher, self.structures, self.blur = teacher, tuple(structures), blur
 
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor]:
-        latent = self.teacher.latents(batchdata["seed"].tolist())
-        image, masks = self.teacher.draw(self.teacher.factors(latent, batchdata["grade"].long()))
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor]:
+        latent = self.teacher.latents(batch["seed"].tolist())
+        image, masks = self.teacher.draw(self.teacher.factors(latent, batch["grade"].long()))
         if self.blur:
             sigma = max(0.05, self.blur * float(torch.rand(())))
             image = GaussianFilter(2, sigma)(image).clamp(0, 1)
-        return image.to(device), torch.cat([masks[name] for name in self.structures], dim=1).to(device)
+        return place(image), place(torch.cat([masks[name] for name in self.structures], dim=1))
 
 
 def fit_mapping(

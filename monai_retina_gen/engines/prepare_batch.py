@@ -1,8 +1,9 @@
-"""What engines read from a batch of this package's items (`image`, `grade`...)."""
+"""What engines read from a batch of this package's items (`image`, `grade`...), on their device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,15 +14,79 @@ from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.networks.resizing import resized
 
 __all__ = [
+    "Place",
+    "PrepareAdversarialBatch",
     "PrepareComparisonBatch",
     "PrepareGradingBatch",
     "PrepareImitationBatch",
+    "PrepareOnDevice",
     "PrepareReconstructionBatch",
     "PrepareSamplingBatch",
 ]
 
 
-class PrepareGradingBatch(PrepareBatch):
+Place = Callable[[Any], Tensor]
+"""Brings an array, a tensor or a `MetaTensor` to the engine's device, as an ordinary tensor."""
+
+
+class PrepareOnDevice(PrepareBatch):
+    """Base of what engines read from a batch: a subclass says in `read` what it takes, and brings it to the device."""
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        def place(values: Any) -> Tensor:
+            return plain_tensor(values).to(device=device, non_blocking=non_blocking)
+
+        return self.read(batchdata, place)
+
+    @abstractmethod
+    def read(self, batch: Mapping[str, Any], place: Place) -> Any:
+        """What the class's docstring says, from a batch of items."""
+
+
+class PrepareAdversarialBatch(PrepareOnDevice):
+    """Real images and conditions.
+
+    Args:
+        image_key: key of the images `(B, 3, H, W)` in [0, 1].
+        condition_keys: keys passed on to both networks under their own names, such as `("grade",)` or masks; empty
+            for unconditional networks. Whole numbers become int64, others float32.
+        unknown_grade: label that stands for "grade unknown".
+        drop_grade: share of grades replaced by it, so that the networks also learn images without a grade.
+
+    Returns:
+        `(real, condition)` on the device, `real` in [-1, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        image_key: str = "image",
+        condition_keys: Sequence[str] = ("grade",),
+        unknown_grade: int = 5,
+        drop_grade: float = 0.0,
+    ) -> None:
+        self.image_key, self.condition_keys = image_key, tuple(condition_keys)
+        self.unknown_grade, self.drop_grade = unknown_grade, drop_grade
+
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, dict[str, Tensor]]:
+        condition = {key: place(self._condition(key, batch[key])) for key in self.condition_keys}
+        return place(batch[self.image_key]).float() * 2 - 1, condition
+
+    def _condition(self, key: str, value: Any) -> Tensor:
+        value = plain_tensor(value)
+        value = value.float() if value.is_floating_point() else value.long()
+        if key == "grade" and self.drop_grade > 0:
+            value = value.masked_fill(torch.rand(value.shape) < self.drop_grade, self.unknown_grade)
+        return value
+
+
+class PrepareGradingBatch(PrepareOnDevice):
     """Image and grade, for graders.
 
     Args:
@@ -42,19 +107,12 @@ class PrepareGradingBatch(PrepareBatch):
     ) -> None:
         self.image_key, self.label_key, self.augment = image_key, label_key, augment
 
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor]:
-        image = plain_tensor(batchdata[self.image_key]).to(device=device, non_blocking=non_blocking)
-        image = image if self.augment is None else self.augment(image)
-        return image, batchdata[self.label_key].long().to(device=device, non_blocking=non_blocking)
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor]:
+        image = place(batch[self.image_key])
+        return image if self.augment is None else self.augment(image), place(batch[self.label_key]).long()
 
 
-class PrepareReconstructionBatch(PrepareBatch):
+class PrepareReconstructionBatch(PrepareOnDevice):
     """Image as input and target, and the grade as keyword `grade`, for autoencoders.
 
     Args:
@@ -69,15 +127,8 @@ class PrepareReconstructionBatch(PrepareBatch):
     def __init__(self, *, unknown_grade: int = 5, drop_grade: float = 0.0) -> None:
         self.unknown_grade, self.drop_grade = unknown_grade, drop_grade
 
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Tensor]]:
-        image = plain_tensor(batchdata["image"]).to(device=device, non_blocking=non_blocking)
-        grade = batchdata["grade"].long().to(device=device)
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Tensor]]:
+        image, grade = place(batch["image"]), place(batch["grade"]).long()
         if self.drop_grade > 0:
             grade = grade.masked_fill(
                 torch.rand(grade.shape, device=grade.device) < self.drop_grade, self.unknown_grade
@@ -85,25 +136,19 @@ class PrepareReconstructionBatch(PrepareBatch):
         return image, image, (), {"grade": grade}
 
 
-class PrepareSamplingBatch(PrepareBatch):
+class PrepareSamplingBatch(PrepareOnDevice):
     """Grades and seeds, for generators that run as evaluators.
 
     Returns:
         `(grade, grade, (), {"seeds": list of int})`.
     """
 
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
-        grade = batchdata["grade"].long().to(device=device)
-        return grade, grade, (), {"seeds": batchdata["seed"].tolist()}
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
+        grade = place(batch["grade"]).long()
+        return grade, grade, (), {"seeds": batch["seed"].tolist()}
 
 
-class PrepareComparisonBatch(PrepareBatch):
+class PrepareComparisonBatch(PrepareOnDevice):
     """Grades and seeds as input and photographs as target, for evaluators that compare samples with photographs.
 
     Args:
@@ -116,20 +161,13 @@ class PrepareComparisonBatch(PrepareBatch):
     def __init__(self, *, samples: int = 1) -> None:
         self.samples = samples
 
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
-        image = plain_tensor(batchdata["image"]).to(device=device, non_blocking=non_blocking)
-        grade = batchdata["grade"].long().repeat_interleave(self.samples).to(device=device)
-        seeds = [int(s) * self.samples + i for s in batchdata["seed"] for i in range(self.samples)]
-        return grade, image, (), {"seeds": seeds}
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
+        grade = place(batch["grade"]).long().repeat_interleave(self.samples)
+        seeds = [int(s) * self.samples + i for s in batch["seed"] for i in range(self.samples)]
+        return grade, place(batch["image"]), (), {"seeds": seeds}
 
 
-class PrepareImitationBatch(PrepareBatch):
+class PrepareImitationBatch(PrepareOnDevice):
     """Latents as input and another generator's images of them as target: a student learns to make the same images.
 
     Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) of a generator: a regression, which gives a network
@@ -155,13 +193,7 @@ class PrepareImitationBatch(PrepareBatch):
         self.teacher, self.image_size = teacher, image_size
         self.options = {"update_averages": True} if update_averages else {}
 
-    def __call__(
-        self,
-        batchdata: dict[str, Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
-        latent, grade = self.teacher.latents(batchdata["seed"].tolist()), batchdata["grade"].long()
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
+        latent, grade = self.teacher.latents(batch["seed"].tolist()), batch["grade"].long()
         image = resized(self.teacher.images(latent, grade), self.image_size)
-        return latent.to(device), image.to(device) * 2 - 1, (), {"grade": grade.to(device), **self.options}
+        return place(latent), place(image) * 2 - 1, (), {"grade": place(grade), **self.options}

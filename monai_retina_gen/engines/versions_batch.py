@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.engines import PrepareBatch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
-from monai_retina_gen.data.plain_tensor import plain_tensor
+from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 
 __all__ = ["PrepareVersionsBatch", "VersionsInferer"]
 
 
-class PrepareVersionsBatch(PrepareBatch):
+class PrepareVersionsBatch(PrepareOnDevice):
     """Each eye twice, with its lesions at two strengths: real images, and what `StyleAutoencoder` makes them of.
 
     A version with lesions is the clean eye and what they change; changes of several versions are added, each times an
@@ -65,16 +65,8 @@ class PrepareVersionsBatch(PrepareBatch):
         self.faintest, self.strongest, self.equal = faintest, strongest, equal
         self.mirror, self.turned, self.degrees, self.zoom = mirror, turned, degrees, zoom
 
-    def __call__(
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        stacks, grades = (
-            plain_tensor(batchdata[key]).to(device=device, non_blocking=non_blocking) for key in ("versions", "grades")
-        )
+    def read(self, batch: Mapping[str, Any], place: Place) -> Any:
+        stacks, grades = place(batch["versions"]), place(batch["grades"])
         amounts, most = self._amounts(len(stacks), stacks.shape[1] - 1, stacks.device)
         images = stacks.float() / 255
         change = images[:, 1:] - images[:, :1]

@@ -8,9 +8,9 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_retina_gen.engines.alternating_trainer import GenerativeEvents
 from monai_retina_gen.engines.discriminator_augment import DiscriminatorAugment
 from monai_retina_gen.engines.distributed import world
+from monai_retina_gen.engines.generative_events import GenerativeEvents
 
 __all__ = ["AdaptiveAugmentHandler"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from ignite.engine import Engine
 
-from monai_retina_gen.engines.alternating_trainer import GenerativeEvents
 from monai_retina_gen.engines.fading_blur import FadingBlur
+from monai_retina_gen.engines.generative_events import GenerativeEvents
 
 __all__ = ["FadingBlurHandler"]
 

@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from monai_retina_gen.engines.alternating_trainer import GenerativeEvents
+from monai_retina_gen.engines.generative_events import GenerativeEvents
 
 __all__ = ["GeneratorEMAHandler"]
 

@@ -14,7 +14,7 @@ from monai.handlers import MetricLogger, StatsHandler
 from torch import Tensor, nn
 
 from monai_retina_gen.engines import AlternatingTrainer, ClipGradientNorm, FiniteGradients, GenerativeEvents, Phase
-from monai_retina_gen.engines.alternating_trainer import _seed
+from monai_retina_gen.engines.random_state import seed_of
 from monai_retina_gen.losses import AdversarialStep, Penalty, R1Penalty, WeightClipping
 
 Make = Callable[..., AlternatingTrainer]
@@ -29,7 +29,7 @@ def _by_hand(trainer: AlternatingTrainer, iterations: int) -> None:
         loader.sampler.set_position(epoch=epoch)
         batches += list(loader)
     for i, batch in enumerate(batches[:iterations], start=1):
-        shared = torch.Generator().manual_seed(_seed(3, i))
+        shared = torch.Generator().manual_seed(seed_of(3, i))
         real, grade = batch["image"] * 2 - 1, batch["grade"]
         fake = generator(torch.randn(4, 3, generator=shared), grade).detach()
         mix = torch.rand(4, generator=shared)[:, None, None, None]
