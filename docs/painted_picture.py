@@ -3,7 +3,8 @@
 Run: python docs/painted_picture.py docs/pictures/painted.jpg
 
 No photograph of a patient is in it: vessels and disc are a phantom's, `retina_drgan` draws the healthy eye (256 px,
-brought to 512), and composed lesions of the grades 2 and 3 are painted on it.
+enlarged to 512 and a little brightened, so that lesions show in print), and composed lesions of the grades 2 and 3 are
+painted on it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from monai_retina_gen.data.mask_picture import draw_masks
 from monai_retina_gen.generators import load_generator
 
 SIDE = 512
+BRIGHTENED = 0.85
+"""Exponent for the drawn eye."""
 
 
 def main() -> None:
     """Draw and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
-    parser.add_argument("--eye", type=int, default=12, help="seed of the eye")
-    parser.add_argument("--lesions", type=int, nargs=2, default=(14, 5), help="seeds of the lesions of each grade")
+    parser.add_argument("--eye", type=int, default=31, help="seed of the eye")
+    parser.add_argument("--lesions", type=int, nargs=2, default=(3, 3), help="seeds of the lesions of each grade")
     parser.add_argument("--painter", default="retina_lesion_painter")
     parser.add_argument("--side", type=int, default=448, help="of each eye, in pixels")
     args = parser.parse_args()
@@ -50,7 +53,7 @@ def healthy_eye(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     small = {key: shrunk(mask, network.image_size) for key, mask in masks.items()}
     drawn = network.synthesize(small, [0], seeds=[seed]).image
     image = interpolate(drawn, (SIDE, SIDE), mode="bicubic", align_corners=False).clamp(0, 1)
-    return image, masks
+    return image**BRIGHTENED, masks
 
 
 def shrunk(picture: Tensor, side: int) -> Tensor:
