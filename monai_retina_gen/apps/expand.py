@@ -14,7 +14,7 @@ from monai_retina_gen.engines.sharing import by_first, in_all_processes
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import items_sha256
 from monai_retina_gen.transforms.expansion.counts import counts_to_balance
-from monai_retina_gen.transforms.expansion.folder import BANK, BANK_OF, check_request, expand
+from monai_retina_gen.transforms.expansion.folder import BANK, BANK_OF, check_request, check_unmixed, expand
 
 __all__ = ["add_options", "run"]
 
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
     masks, canvas = (_training_items(args, source) for source in (args.masks, args.canvas))
     labels = None if label_grades is None else LabelGrades(label_grades)
     check_request(generator, counts, labels, args.seed, args.batch_size, masks, canvas)
+    by_first(lambda: check_unmixed(Path(args.out)))
     folder = expand(
         generator,
         counts,

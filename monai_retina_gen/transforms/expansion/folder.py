@@ -95,8 +95,8 @@ def expand(
         also `masks/<key>/grade<g>/<index>.png`.
 
     Raises:
-        ValueError: if the folder was begun with other settings, the label gate or the generator does not know the
-            grades, or a number is none; all before the folder is begun.
+        ValueError: if the folder was begun with other settings or holds other files, the label gate or the generator
+            does not know the grades, or a number is none; all before the folder is begun.
         UnsupportedModeError: if the generator makes images from masks and none are given, or the other way round.
         DatalistError: if the masks or the bank have nothing for a grade.
         BundleNotFoundError, WeightsError: if the gate's graders are missing.
@@ -208,7 +208,24 @@ def _check_settings(
     if eyes is not None:
         settings["masks_sha256"] = eyes.digest()
         settings["lesion_bank_sha256"] = eyes.composer.bank.digest() if eyes.composer else ""
+    check_unmixed(folder)
     begin_folder(folder, settings, name=SETTINGS)
+
+
+def check_unmixed(folder: Path) -> None:
+    """Refuse a folder that holds something else than an earlier `expand`: its files would be taken for a data set.
+
+    Raises:
+        ValueError: names what is there.
+    """
+    there = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    foreign = [name for name in there if name not in (BANK, BANK_OF)]
+    if foreign and SETTINGS not in there:
+        more = f" and {len(foreign) - 3} more" if foreign[3:] else ""
+        raise ValueError(
+            f"{folder} holds {', '.join(foreign[:3])}{more}, and no {SETTINGS} of an earlier expand: choose an empty "
+            "or another --out"
+        )
 
 
 def image_seed(seed: int, index: int) -> int:

@@ -173,6 +173,24 @@ def test_other_settings_are_refused(vae_bundle: Path, tmp_path: Path) -> None:
         expand(str(vae_bundle), {1: 1}, tmp_path, seed=1, gate=None, progress=False)
 
 
+def test_a_folder_with_other_files_is_refused(vae_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photograph.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"mine holds photograph.png, and no expand.json"):
+        expand(str(vae_bundle), {3: 2}, tmp_path / "mine", gate=None, progress=False)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photograph.png"]
+
+
+def test_the_command_refuses_a_folder_with_other_files(
+    vae_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    command = ["expand", "--generator", str(vae_bundle), "--counts", "3:1", "--gate", "none", "--out", str(tmp_path)]
+    assert main(command) != 0
+    assert "holds notes.txt" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_a_changed_file_is_refused(vae_bundle: Path, tmp_path: Path) -> None:
     folder = expand(str(vae_bundle), {1: 1}, tmp_path, gate=None, progress=False)
     picture = next(folder.glob("images/*/*.png"))

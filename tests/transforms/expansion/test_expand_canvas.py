@@ -138,5 +138,5 @@ def test_the_command_takes_the_training_photographs_alone(
     monkeypatch.setattr(command, "load_generator", lambda source, **kw: painter)
     monkeypatch.setattr(command, "expand", lambda *a, canvas, **kw: seen.extend(canvas) or tmp_path)
     arguments = ["expand", "--generator", "painter", "--canvas", str(datalist), "--counts", "2:1"]
-    assert main([*arguments, "--gate", "none", "--out", str(tmp_path)]) == 0
+    assert main([*arguments, "--gate", "none", "--out", str(tmp_path / "out")]) == 0
     assert {item["image"] for item in seen} == {item["image"] for item in load_datalist(datalist)["training"]}
