@@ -17,8 +17,7 @@ from monai_retina_gen.evidence.study.segmentation import (
     SegmentationStudyConfig,
     run_segmentation_study,
 )
-from monai_retina_gen.evidence.study.segmentation.smoke import smoke_pairs, smoke_synthesizer
-from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_phantoms
+from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_pairs, smoke_phantoms, smoke_synthesizer
 from monai_retina_gen.evidence.study.study import run_study
 
 __all__ = ["add_options", "run"]

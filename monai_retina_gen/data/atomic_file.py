@@ -18,7 +18,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place when the block ends, and is removed if it fails.
 
     Args:
-        path: the file to be written; its folder must exist.
+        path: the file to be written; its folder is made.
 
     Examples:
         >>> import tempfile
@@ -29,6 +29,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         'whole'
     """
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}{SUFFIX}")
     try:
         yield part

@@ -12,7 +12,7 @@ from torch import Tensor
 from monai_retina_gen.metrics.grading import NUM_GRADES, grade_confusion_matrix
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["BootstrapInterval", "bootstrap_interval"]
+__all__ = ["BootstrapInterval", "bootstrap_interval", "confusion_per_group"]
 
 ConfusionStatistic = Callable[[Tensor], Tensor]
 Groups = Sequence[Any] | Tensor
@@ -88,12 +88,12 @@ def bootstrap_interval(
         >>> [round(float(v), 1) for v in (interval.low, interval.value, interval.high)]
         [0.7, 0.8, 0.9]
     """
-    counts = _counts_per_group(preds, target, groups, num_classes)
+    counts = confusion_per_group(preds, target, groups, num_classes)
     values = torch.cat([statistic(c) for c in _resampled(counts, resamples, seed)])
     return _interval(statistic(counts.sum(dim=0)), values, level, len(preds), len(counts))
 
 
-def _counts_per_group(preds: Tensor, target: Tensor, groups: Groups | None, num_classes: int) -> Tensor:
+def confusion_per_group(preds: Tensor, target: Tensor, groups: Groups | None, num_classes: int) -> Tensor:
     """Confusion matrix of each group, (G, k, k) float64: all figures are functions of their sums."""
     grade_confusion_matrix(preds, target, num_classes)  # checks both
     index = _group_index(groups, len(target))

@@ -143,13 +143,7 @@ def _variance(figures: Tensor, left_out: Tensor, kinds: Sequence[Tensor]) -> tup
 
 
 def _interval(
-    value: Tensor,
-    error: Tensor,
-    freedom: Tensor,
-    level: float,
-    within: tuple[float, float],
-    seeds: int,
-    n_groups: int,
+    value: Tensor, error: Tensor, freedom: Tensor, level: float, within: tuple[float, float], seeds: int, n_groups: int
 ) -> CrossedInterval:
     df = freedom.numpy()
     tail, power = (torch.from_numpy(np.asarray(stdtrit(df, q))) for q in ((1 + level) / 2, POWER))

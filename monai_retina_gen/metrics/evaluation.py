@@ -16,7 +16,7 @@ from monai_retina_gen.metrics.kernel import kernel_distance, kernel_permutation_
 from monai_retina_gen.metrics.manifold import density_coverage, precision_recall
 from monai_retina_gen.metrics.result import MetricResult
 
-__all__ = ["evaluate_features"]
+__all__ = ["evaluate_features", "random_halves"]
 
 FEATURE_METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
 FEW_IMAGES = 50
@@ -114,14 +114,19 @@ def _floors(real: Tensor, generated: Tensor, splits: int, seed: int) -> _Floors:
     if size < SMALLEST_SET:
         return _Floors([], [], 0)
     floors = _Floors([], [], size)
-    generator = torch.Generator().manual_seed(seed)
+    for half, other, chosen in random_halves(real, generated, splits, seed):
+        floors.real.append(_figures(half, other, seed))
+        floors.generated.append(_figures(half, chosen, seed))
+    return floors
+
+
+def random_halves(real: Tensor, generated: Tensor, splits: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Random halves of real rows, and as many generated ones, several times."""
+    size, generator = min(len(real) // 2, len(generated)), torch.Generator().manual_seed(seed)
     for _ in range(splits):
         order = torch.randperm(len(real), generator=generator).to(real.device)
         chosen = torch.randperm(len(generated), generator=generator)[:size].to(real.device)
-        half, other = real[order[:size]], real[order[size : 2 * size]]
-        floors.real.append(_figures(half, other, seed))
-        floors.generated.append(_figures(half, generated[chosen], seed))
-    return floors
+        yield real[order[:size]], real[order[size : 2 * size]], generated[chosen]
 
 
 def _mean(figures: list[dict[str, float]], name: str) -> float:

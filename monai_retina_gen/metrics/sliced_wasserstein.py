@@ -23,12 +23,7 @@ BINS, BINS_PER_UNIT = 32768, 1024  # projections from -16 to 16; their variance 
 
 
 def sliced_wasserstein_distance(
-    real: Tensor,
-    generated: Tensor,
-    *,
-    patches_per_image: int = 128,
-    directions: int = 512,
-    seed: int = 0,
+    real: Tensor, generated: Tensor, *, patches_per_image: int = 128, directions: int = 512, seed: int = 0
 ) -> dict[str, float]:
     """Distance of 7x7 patches' distributions, per level of a Laplacian pyramid and averaged, times 1000.
 

@@ -23,7 +23,7 @@ from torch import nn
 from monai_retina_gen.data import Item, load_datalist
 from monai_retina_gen.evidence.study.segmentation import SegmentationStudyConfig
 from monai_retina_gen.evidence.study.segmentation import study as parts
-from monai_retina_gen.evidence.study.segmentation.banks import made_pairs
+from monai_retina_gen.evidence.study.segmentation.paintings import made_pairs
 from monai_retina_gen.evidence.study.segmentation.training import (
     RISE,
     _network,

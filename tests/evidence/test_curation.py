@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import GenerationRecord, SyntheticDataset, load_datalist, read_image
+from monai_retina_gen.evidence.curation.candidates import CandidatePool
 from monai_retina_gen.evidence.curation.curation import Curation, curate
-from monai_retina_gen.evidence.curation.graders import GraderEnsemble
 from monai_retina_gen.evidence.curation.selection import REASONS, select
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import photographs
@@ -42,8 +42,8 @@ class BrightnessJudge:
         grade = torch.eye(5)[digits.long()]
         return grade * confidence + (1 - grade) * (1 - confidence) / 4
 
-    def as_dict(self) -> list[dict[str, Any]]:
-        return [{"name": "brightness", "sha256": "", "image_size": 0}]
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": "brightness", "sha256": "", "image_size": 0}
 
 
 def _extractor() -> Extractor:
@@ -78,7 +78,7 @@ def items(phantom_list: Path) -> list[dict[str, Any]]:
 
 def _curate(generator: Any, items: Sequence[Any], out: Path, **options: Any) -> Curation:
     defaults = {"candidates": 30, "per_grade": 4, "realism": 0.0, "confidence": 0.6, "batch_size": 8}
-    roles: dict[str, Any] = {"graders": BrightnessJudge(), "extractor": _extractor(), "progress": False}
+    roles: dict[str, Any] = {"graders": [BrightnessJudge()], "extractor": _extractor()}
     return curate(generator, items, out, **{**defaults, **roles, **options})
 
 
@@ -166,7 +166,7 @@ def test_stopped_and_started_again_gives_the_same_bytes(wgan_bundle: Path, items
             return super().probabilities(images)
 
     with pytest.raises(KeyboardInterrupt):
-        _curate(str(wgan_bundle), items, tmp_path / "stopped", graders=Stops())
+        _curate(str(wgan_bundle), items, tmp_path / "stopped", graders=[Stops()])
     assert len(list((tmp_path / "stopped" / "candidates").glob("0*.pt"))) == 2
     _curate(str(wgan_bundle), items, tmp_path / "stopped")
     _curate(str(wgan_bundle), items, tmp_path / "whole")
@@ -179,7 +179,7 @@ def test_other_thresholds_choose_anew_among_the_same(wgan_bundle: Path, items: A
             raise AssertionError("drawn again")
 
     few = _curate(str(wgan_bundle), items, tmp_path, candidates=24, per_grade=2)
-    strict = _curate(str(wgan_bundle), items, tmp_path, candidates=24, confidence=0.999, graders=Never())
+    strict = _curate(str(wgan_bundle), items, tmp_path, candidates=24, confidence=0.999, graders=[Never()])
     assert sum(strict.kept.values()) < sum(few.kept.values()) or strict.report["seeds"] != few.report["seeds"]
     assert len(list((tmp_path / "images").rglob("*.png"))) == len(SyntheticDataset(tmp_path))  # no older one is left
     more = _curate(str(wgan_bundle), items, tmp_path, candidates=40, per_grade=2)
@@ -245,7 +245,7 @@ def test_a_generator_that_takes_grades_is_filtered(vae_bundle: Path, items: Any,
         def probabilities(self, images: Tensor, groups: Any = None) -> Tensor:
             return torch.eye(5)[[3] * len(images)]
 
-    result = _curate(str(vae_bundle), items, tmp_path, graders=SeesGrade3(), candidates=12)
+    result = _curate(str(vae_bundle), items, tmp_path, graders=[SeesGrade3()], candidates=12)
     assert result.report["seeds"] == {"0": [], "1": [], "2": [], "3": [3, 8], "4": []}  # asked for 0, 1, 2, 3, 4, 0...
     assert result.report["refused"]["other grade"] == 10
     assert result.latents == []
@@ -283,7 +283,7 @@ def test_nothing_kept_is_no_error(wgan_bundle: Path, items: Any, tmp_path: Path)
     assert len(SyntheticDataset(tmp_path / "out")) == 0
 
 
-def test_ensemble_averages_probabilities() -> None:
+def test_graders_are_averaged(wgan_bundle: Path, items: Any, tmp_path: Path) -> None:
     class Says(nn.Module):
         def __init__(self, grade: int) -> None:
             super().__init__()
@@ -293,11 +293,12 @@ def test_ensemble_averages_probabilities() -> None:
             return torch.eye(5)[[self.grade] * len(image)] * image.shape[-1]
 
     judges = [GraderJudge(Says(1), name="a", image_size=4), GraderJudge(Says(2), name="b")]
-    found = GraderEnsemble(judges).probabilities(torch.rand(3, 3, 8, 8))
+    pool = CandidatePool(tmp_path, load_generator(wgan_bundle), _extractor(), judges)
+    found = pool.probabilities(torch.rand(3, 3, 8, 8))
     expected = (torch.eye(5)[1] * 4).softmax(0) / 2 + (torch.eye(5)[2] * 8).softmax(0) / 2
     torch.testing.assert_close(found, expected.expand(3, 5))
     with pytest.raises(ValueError, match="graders is empty"):
-        GraderEnsemble([])
+        _curate(str(wgan_bundle), items, tmp_path, graders=[])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from monai_retina_gen.apps.model import directions as command
 from monai_retina_gen.data import load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import Directions, GateLimits, Inversion, LabelGate, load_directions
 from monai_retina_gen.engines import FundusSegmenter
-from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study, summarise
+from monai_retina_gen.evidence.edits.alpha_figures import summarise
+from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study
 from monai_retina_gen.evidence.edits.directions import search_directions, store
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.networks import LesionSegmenter, StyleGAN3
@@ -83,7 +84,6 @@ def test_directions_are_found_stored_and_loaded(bundle: Path) -> None:
     generator = loaded(bundle)
     found = search_directions(
         generator, Masks(), lesions=["ex"], presets=["paper", "robust", "joint"], images=8, probes=3, gate=gate(),
-        progress=False,
     )  # fmt: skip
     assert set(found.directions) == {"paper", "robust", "joint"}
     joint = found.directions["joint"].vectors["ex"]
@@ -170,7 +170,7 @@ def test_pairs_beside_other_presets_and_without_samples(
     generator, change, _ = planted
     styles = generator.inverter.styles  # type: ignore[union-attr]
     pairs = {"ex": (styles[::2], styles[1::2])}
-    options: dict[str, Any] = {"lesions": ["ex"], "pairs": pairs, "images": 8, "probes": 2, "progress": False}
+    options: dict[str, Any] = {"lesions": ["ex"], "pairs": pairs, "images": 8, "probes": 2}
     both = search_directions(generator, Masks(), presets=["joint", "pairs"], **options)
     assert {name: rows[0].lesion for name, rows in both.rows.items()} == {"joint": "ex", "pairs": "ex"}
     generator.modes = generator.modes - {"sample"}
@@ -185,7 +185,7 @@ def test_pairs_beside_other_presets_and_without_samples(
 
 def test_directions_of_other_weights_are_left_out(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
     generator = loaded(bundle)
-    found = search_directions(generator, Masks(), lesions=["ex"], presets=["paper"], images=4, probes=2, progress=False)
+    found = search_directions(generator, Masks(), lesions=["ex"], presets=["paper"], images=4, probes=2)
     store(bundle, "inference", found, "paper", of="0" * 64, notes={})
     assert loaded(bundle).directions is None
     assert "belongs to other weights" in caplog.text
@@ -196,7 +196,7 @@ def test_no_lesion_is_an_error(bundle: Path) -> None:
         return {"ex": torch.zeros_like(images[:, :1])}
 
     with pytest.raises(ValueError, match="none of 4 generated images"):
-        search_directions(loaded(bundle), nothing, lesions=["ex"], images=4, probes=2, progress=False)
+        search_directions(loaded(bundle), nothing, lesions=["ex"], images=4, probes=2)
 
 
 def make_editor(bundle: Path) -> StyleGAN3Generator:
@@ -216,7 +216,7 @@ def test_alpha_study_measures_writes_and_goes_on(bundle: Path, phantom_folder: P
     ][:5]
     settings = AlphaSettings(strengths=(-1, 0, 1), image_size=64, graders="own")
     options = {"judge": gate(), "distance": lambda a, b: (a - b).abs().mean((1, 2, 3))}
-    report = alpha_study(items, make_editor(bundle), tmp_path / "a", settings, progress=False, **options)
+    report = alpha_study(items, make_editor(bundle), tmp_path / "a", settings, **options)
     figures = {f["strength"]: f for f in report["figures"]}
     edited = [item for item in items if item["grade"] != 0]
     assert sorted(figures) == [-1, 0, 1]
@@ -230,11 +230,11 @@ def test_alpha_study_measures_writes_and_goes_on(bundle: Path, phantom_folder: P
     }  # fmt: skip
     still = make_editor(bundle)
     still.edit = None  # type: ignore[method-assign,assignment]  # nothing is edited a second time
-    again = alpha_study(items, still, tmp_path / "a", settings, progress=False, **options)
+    again = alpha_study(items, still, tmp_path / "a", settings, **options)
     assert again == report
     other = AlphaSettings(strengths=(-1, 0, 1), image_size=48, graders="own")
     with pytest.raises(ValueError, match="other settings \\(image_size: 64 there"):
-        alpha_study(items, still, tmp_path / "a", other, progress=False, **options)
+        alpha_study(items, still, tmp_path / "a", other, **options)
     stranger = gate()
     stranger.image_size = 8
     for changed, named in (
@@ -242,11 +242,11 @@ def test_alpha_study_measures_writes_and_goes_on(bundle: Path, phantom_folder: P
         ({"distance": nn.Linear(1, 1)}, "distance_sha256"),
     ):
         with pytest.raises(ValueError, match=f"other settings \\({named}"):
-            alpha_study(items, still, tmp_path / "a", settings, progress=False, **{**options, **changed})
+            alpha_study(items, still, tmp_path / "a", settings, **{**options, **changed})
     with pytest.raises(ValueError, match="other settings \\(data_sha256"):
-        alpha_study(items[1:], still, tmp_path / "a", settings, progress=False, **options)
+        alpha_study(items[1:], still, tmp_path / "a", settings, **options)
     with pytest.raises(ValueError, match="other settings \\(generator \\(directions_sha256\\)"):
-        alpha_study(items, loaded(bundle), tmp_path / "a", settings, progress=False, **options)
+        alpha_study(items, loaded(bundle), tmp_path / "a", settings, **options)
 
 
 def test_figures_in_closed_form() -> None:

@@ -72,8 +72,7 @@ def test_an_exact_editor_gets_full_marks_and_a_weak_one_does_not() -> None:
             ["he"],
             count=COUNT,
             changes=(-0.5,),
-            teacher=teacher,
-            progress=False,  # type: ignore[arg-type]
+            teacher=teacher,  # type: ignore[arg-type]
         )
         (found,) = figures(rows)
         assert found["n"] > 0

@@ -13,7 +13,7 @@ from monai_retina_gen.data.settings_file import check_writable
 from monai_retina_gen.editing import DIRECTIONS, PRESETS, LabelGate, SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.edits.directions import known_lesions, search_directions, store
-from monai_retina_gen.evidence.edits.pairs import styles_of_pairs
+from monai_retina_gen.evidence.edits.painted_versions import styles_of_pairs
 from monai_retina_gen.evidence.evaluation.image_sets import read_section
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.generators.style_loading import load_style_generator

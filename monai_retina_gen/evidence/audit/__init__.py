@@ -2,6 +2,4 @@
 
 from monai_retina_gen.evidence.audit.copying_audit import audit
 
-__all__ = [
-    "audit",
-]
+__all__ = ["audit"]

@@ -14,18 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics.data_copying import ratio_of_distances, training_cells
+from monai_retina_gen.metrics import CopyingTest
+from monai_retina_gen.metrics.data_copying import celled_statistic, ratio_of_distances, training_cells
 from monai_retina_gen.metrics.manifold import distance_blocks
-
-__all__ = [
-    "CELL_IMAGES",
-    "NEAR",
-    "Space",
-    "copying_figures",
-    "distances",
-    "make_space",
-    "same_source",
-]
 
 NEAR = 0.5
 """Ratio of distances below which an image is taken for a possible copy."""
@@ -36,25 +27,15 @@ CELL_IMAGES = 20
 
 @dataclass(frozen=True)
 class Space:
-    """Distances in one space, `(rows, columns)` float64; infinite where a photograph must not be compared.
+    """Distances in one space, `(rows, columns)` float64; infinite where a photograph must not be compared."""
 
-    Args:
-        to_train: generated images to training photographs.
-        to_holdout: generated images to photographs held out.
-        holdout_to_train: photographs held out to training photographs.
-        within_holdout: among photographs held out, infinite between those of one patient or photograph.
-        within_train: those training photographs that are `nearest` of something, to all others.
-        nearest: rows of `within_train` by training photograph; -1 where it is nobody's nearest.
-        cells: k-means cell of each training photograph, photograph held out and generated image.
-    """
-
-    to_train: Tensor
-    to_holdout: Tensor
+    to_train: Tensor  # generated images to training photographs
+    to_holdout: Tensor  # generated images to photographs held out
     holdout_to_train: Tensor
-    within_holdout: Tensor
-    within_train: Tensor
-    nearest: Tensor
-    cells: tuple[Tensor, Tensor, Tensor]
+    within_holdout: Tensor  # infinite between photographs of one patient
+    within_train: Tensor  # those training photographs that are `nearest` of something, to all others
+    nearest: Tensor  # rows of `within_train` by training photograph; -1 where it is nobody's nearest
+    cells: tuple[Tensor, Tensor, Tensor]  # k-means cell of each training photograph, one held out, generated image
 
     @property
     def ratios(self) -> Tensor:
@@ -138,3 +119,47 @@ def same_source(sources: Sequence[str], names: Sequence[Sequence[str]]) -> Tenso
     """(generated, photographs) booleans: which photograph an edited image was made from, by any of its names."""
     rows = [[bool(source) and source in known for known in names] for source in sources]
     return torch.tensor(rows, dtype=torch.bool).reshape(len(sources), len(names))
+
+
+def data_copying_figures(space: Space) -> dict[str, Any]:
+    """C_T of Meehan et al. 2020 in cells: below 0 where generated images lie nearer to training than those held out do.
+
+    The value of photographs held out is that of one half of them against the other. Where sets are too small for
+    cells, or no cell has enough images, it is the global form, and `note` says so.
+    """
+    generated, holdout = (
+        d.masked_fill(cells[:, None] != space.cells[0], math.inf).amin(1)
+        for d, cells in ((space.to_train, space.cells[2]), (space.holdout_to_train, space.cells[1]))
+    )
+    order = torch.randperm(len(holdout), generator=torch.Generator().manual_seed(0))
+    first, second = order[::2], order[1::2]
+    cells = int(space.cells[0].max()) + 1
+    options = {"cells": cells, "min_images": CELL_IMAGES}
+    found = celled_statistic(generated, holdout, space.cells[2], space.cells[1], **options)
+    floor = celled_statistic(holdout[first], holdout[second], space.cells[1][first], space.cells[1][second], **options)
+    if celled := cells > 1 and not math.isnan(found.statistic):
+        note = ""
+    else:
+        found = _global(space.to_train, space.holdout_to_train)
+        note = (
+            f"C_T is the global form: with {len(space.cells[0])} training photographs, {len(space.to_holdout.T)} held "
+            f"out and {len(space.to_train)} generated images, no cell would have {CELL_IMAGES} of each."
+        )
+    if not celled or math.isnan(floor.statistic):
+        floor = _global(space.holdout_to_train[first], space.holdout_to_train[second])
+    named = found.as_dict()
+    return {
+        "generated": named["statistic"],
+        "holdout": floor.as_dict()["statistic"],
+        "cells": cells if celled else 1,
+        "cell_z": named["cell_z"],
+        "tested_share": named["tested_share"],
+        "holdout_cells": sum(not math.isnan(z) for z in floor.cell_z),
+        "note": note,
+    }
+
+
+def _global(first: Tensor, second: Tensor) -> CopyingTest:
+    values = [x.min(dim=1).values for x in (first, second)]
+    one = [torch.zeros(len(x), dtype=torch.long) for x in values]
+    return celled_statistic(values[0], values[1], one[0], one[1], cells=1, min_images=1)

@@ -15,15 +15,18 @@ from torch import Tensor
 
 from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.audit.cells import data_copying_figures
-from monai_retina_gen.evidence.audit.copying import Space, copying_figures, make_space, same_source
+from monai_retina_gen.evidence.audit.copying import (
+    Space,
+    copying_figures,
+    data_copying_figures,
+    make_space,
+    same_source,
+)
 from monai_retina_gen.evidence.audit.pixel_descriptor import flipped, pixel_descriptors
 from monai_retina_gen.evidence.audit.rule import QUESTIONS, dealt_anew, is_fair, ratio_tests
 from monai_retina_gen.evidence.audit.verdict import LIMITS, RULE, audit_verdict, closest_pairs
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
-from monai_retina_gen.evidence.evaluation.image_sets import (
-    ImageSet,
-)
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.evidence.report.pictures import rows_of
 from monai_retina_gen.metrics import kernel_permutation_p_value
 

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-__all__ = ["FLIPS", "flipped", "pixel_descriptors"]
-
 SIDE = 32
 RADIUS = 0.75
 SHIFTS = (-2, -1, 0, 1, 2)

@@ -33,8 +33,6 @@ from monai_retina_gen.evidence.audit.copying import NEAR, Space
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics.data_copying import ratio_of_distances
 
-__all__ = ["LEVEL", "PERMUTATIONS", "QUESTIONS", "dealt_anew", "is_fair", "ratio_tests", "tail_index"]
-
 LEVEL = 0.05
 QUESTIONS = 3
 """Asked in each space that may vote."""
@@ -46,12 +44,9 @@ ROUNDING = 1e-12
 
 
 def is_fair(alike: float) -> bool:
-    """Whether a space may vote: photographs held out do not differ in it from those trained on.
+    """Whether a space may vote: photographs held out do not differ in it from those trained on (p-value `alike`).
 
     It is settled before a generated image is looked at, so that a space without a vote takes no share of the level.
-
-    Args:
-        alike: p-value that the two sets of photographs are alike.
     """
     return alike >= ALIKE
 
@@ -148,13 +143,7 @@ def _smallest(space: Space, questions: int) -> dict[str, Any]:
     # where a photograph held out is as near, the chance is larger than the formula has it, or the sets overlap
     threshold = min(NEAR, held_out, (allowed / (1 - allowed) / weight) ** (1 / index) if index else 0.0)
     p_value = _corrected(count * chance, questions) if ratio < min(NEAR, held_out) else 1.0
-    return {
-        "p_value": p_value,
-        "ratio": ratio,
-        "holdout_ratio": held_out,
-        "threshold": threshold,
-        "tail_index": index,
-    }
+    return {"p_value": p_value, "ratio": ratio, "holdout_ratio": held_out, "threshold": threshold, "tail_index": index}
 
 
 def _detectable(near: Tensor, labels: Tensor, shape: torch.Size, questions: int) -> int | None:

@@ -9,8 +9,6 @@ from monai_retina_gen.evidence.audit.copying import NEAR, Space
 from monai_retina_gen.evidence.audit.rule import LEVEL
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 
-__all__ = ["LIMITS", "RULE", "audit_verdict", "closest_pairs"]
-
 OUTCOMES = ("copies found", "suspicious", "no copies found", "no fair ground")
 FEW_IMAGES = 50
 RULE = (

@@ -7,7 +7,7 @@ asked for more candidates, and always sees the same bytes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,11 @@ from tqdm import tqdm
 
 from monai_retina_gen.data import GenerationRecord, write_json
 from monai_retina_gen.data.settings_file import begin_folder
-from monai_retina_gen.evidence.curation.graders import GradeJudge
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
+from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.content_record import generator_record
 from monai_retina_gen.weights import load_state, save_state, state_sha256
-
-__all__ = ["CandidatePool", "is_unconditional", "network_sha256"]
 
 TABLE = ("curated_latents", "curated_counts")
 """Buffers of an unconditional network that curation itself writes."""
@@ -39,15 +37,6 @@ def network_sha256(state: dict[str, Tensor]) -> str:
     return state_sha256({name: value for name, value in state.items() if name.rsplit(".", 1)[-1] not in TABLE})
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Images of a batch with what made them; `latents` is empty for a generator that takes grades."""
-
-    images: Tensor
-    latents: Tensor
-    records: list[GenerationRecord]
-
-
 class CandidatePool:
     """The candidates of a generator, with features and the graders' probabilities.
 
@@ -55,7 +44,7 @@ class CandidatePool:
         folder: where batches are kept.
         generator: unconditional, or any that samples for grades; then grades are asked for in turn.
         extractor: gives the features that realism is scored with.
-        graders: give the probabilities.
+        graders: give the probabilities, which are averaged.
         seed: seed of the first candidate; the others follow.
         batch_size: candidates per forward pass.
 
@@ -68,23 +57,35 @@ class CandidatePool:
         folder: Path,
         generator: RetinaGenerator,
         extractor: Extractor,
-        graders: GradeJudge,
+        graders: Sequence[GraderJudge],
         *,
         seed: int = 0,
         batch_size: int = 32,
     ) -> None:
         self.folder, self.generator, self.extractor, self.graders = folder, generator, extractor, graders
         self.seed, self.batch_size, self.count = seed, batch_size, 0
-        self._check_settings()
+        settings = {
+            "network_sha256": network_sha256(generator.network.state_dict()),
+            "generator": generator_record(generator)["settings"],
+            "extractor": extractor.as_dict(),
+            "graders": [grader.as_dict() for grader in graders],
+            "seed": seed,
+            "batch_size": batch_size,
+        }
+        begin_folder(folder, settings)
 
-    def draw(self, count: int, progress: bool = True) -> tuple[Tensor, Tensor]:
+    def draw(self, count: int) -> tuple[Tensor, Tensor]:
         """Features `(count, d)` and probabilities `(count, grades)` of the first candidates; made where not on disk."""
         self.count = count
         starts = range(0, count, self.batch_size)
-        bar = tqdm(starts, desc=f"candidates of {self.generator.name}", unit="batch", disable=not progress)
+        bar = tqdm(starts, desc=f"candidates of {self.generator.name}", unit="batch")
         batches = [self._batch(start) for start in bar]
         features, probabilities = (torch.cat([b[key] for b in batches])[:count] for key in ("features", "grades"))
         return features, probabilities
+
+    def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
+        """Mean of the graders' probabilities `(B, grades)`; see `GraderJudge`."""
+        return torch.stack([grader.probabilities(images, groups) for grader in self.graders]).mean(0)
 
     def images(self, rows: list[int]) -> Tensor:
         """`(n, 3, S, S)` uint8, as the candidates were judged."""
@@ -115,33 +116,23 @@ class CandidatePool:
         """Scores of one batch: read where it stands, else made. The `.pt` comes last: with it all is there."""
         path = self._path(start, "pt")
         if not path.is_file():
-            drawn = self._drawn([self.seed + start + i for i in range(self.batch_size)])
-            images = (drawn.images.float().cpu() * 255).round().clamp(0, 255).byte()
+            made, latents, records = self._drawn([self.seed + start + i for i in range(self.batch_size)])
+            images = (made.float().cpu() * 255).round().clamp(0, 255).byte()
             seen = images.float() / 255  # judged as they will be written
-            scores = {"features": self.extractor(seen), "grades": self.graders.probabilities(seen).float()}
-            write_json([json.loads(record.to_json()) for record in drawn.records], self._path(start, "json"))
-            save_state({"images": images, "latents": drawn.latents, **scores}, path)
+            scores = {"features": self.extractor(seen), "grades": self.probabilities(seen).float()}
+            write_json([json.loads(record.to_json()) for record in records], self._path(start, "json"))
+            save_state({"images": images, "latents": latents, **scores}, path)
         return {key: value for key, value in load_state(path).items() if key in ("features", "grades")}
 
     @torch.no_grad()
-    def _drawn(self, seeds: list[int]) -> _Drawn:
+    def _drawn(self, seeds: list[int]) -> tuple[Tensor, Tensor, list[GenerationRecord]]:
+        """Images, what made them (empty for a generator that takes grades), and their records."""
         generator: Any = self.generator
         if not is_unconditional(generator):
             batch = generator.sample([seed % generator.num_classes for seed in seeds], seeds=seeds)
-            return _Drawn(batch.image, torch.zeros(len(seeds), 0), batch.records)
+            return batch.image, torch.zeros(len(seeds), 0), batch.records
         # The bundle's table holds halves: what is judged is what they make.
         latents = generator.latents(seeds).cpu().half().float()
         options = {"curated": False, "temperature": 1.0}
         records = [generator.record("sample", 0, seed, options=options) for seed in seeds]
-        return _Drawn(generator.images(latents), latents, records)
-
-    def _check_settings(self) -> None:
-        settings = {
-            "network_sha256": network_sha256(self.generator.network.state_dict()),
-            "generator": generator_record(self.generator)["settings"],
-            "extractor": self.extractor.as_dict(),
-            "graders": self.graders.as_dict(),
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-        }
-        begin_folder(self.folder, settings)
+        return generator.images(latents), latents, records

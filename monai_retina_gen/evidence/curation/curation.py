@@ -18,44 +18,28 @@ from torch import Tensor
 from monai_retina_gen.data import Item, write_json
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
 from monai_retina_gen.evidence.curation.candidates import CandidatePool, is_unconditional
-from monai_retina_gen.evidence.curation.curation_report import (
-    distribution,
-    outcome,
-    pictures,
-    statement,
-    warnings_of,
-)
-from monai_retina_gen.evidence.curation.graders import GradeJudge, resolve_graders
-from monai_retina_gen.evidence.curation.kept_images import write_kept
-from monai_retina_gen.evidence.curation.reference import score_photographs
-from monai_retina_gen.evidence.curation.selection import Selection, select
-from monai_retina_gen.evidence.curation.store import check_store, store
+from monai_retina_gen.evidence.curation.curation_report import distribution, outcome, pictures, statement, warnings_of
+from monai_retina_gen.evidence.curation.kept_images import check_store, store, write_kept
+from monai_retina_gen.evidence.curation.selection import Selection, score_photographs, select
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, Extractor, load_extractor
 from monai_retina_gen.evidence.evaluation.image_sets import photographs
+from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge, load_grader
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
 __all__ = ["Curation", "curate"]
 
 CURATION_FILE = "curation.json"
 K = 3
-SELECTING = ("training", "validation")  # nothing is selected on test photographs
 
 
 @dataclass(frozen=True)
 class Curation:
-    """Outcome of `curate`.
+    """Outcome of `curate`."""
 
-    Args:
-        folder: where the kept images, `manifest.json`, `datalist.json` and `curation.json` are.
-        selection: which candidates were kept, and why the others were not.
-        report: what `curation.json` holds.
-        latents: per grade `(n, latent_dim)`; empty for a generator that takes grades.
-    """
-
-    folder: Path
-    selection: Selection
-    report: dict[str, Any]
-    latents: list[Tensor]
+    folder: Path  # of the kept images, `manifest.json`, `datalist.json` and `curation.json`
+    selection: Selection  # which candidates were kept, and why the others were not
+    report: dict[str, Any]  # what `curation.json` holds
+    latents: list[Tensor]  # per grade (n, latent_dim); empty for a generator that takes grades
 
     @property
     def kept(self) -> dict[int, int]:
@@ -72,13 +56,12 @@ def curate(
     per_grade: int = 100,
     realism: float = 1.0,
     confidence: float = 0.5,
-    graders: Sequence[str] | GradeJudge = (DEFAULT_GRADERS,),
+    graders: Sequence[str | GraderJudge] = (DEFAULT_GRADERS,),
     extractor: str | Extractor = DEFAULT_EXTRACTOR,
     store_in: str | Path | None = None,
     seed: int = 0,
     batch_size: int = 32,
     device: str = "cpu",
-    progress: bool = True,
 ) -> Curation:
     """Draw candidates, keep those that are realistic and clearly of a grade, up to a number per grade.
 
@@ -94,13 +77,12 @@ def curate(
         per_grade: images kept of each grade at most. Fewer are no error: the report says how many are lacking.
         realism: smallest realism score; 1 is the border of the photographs' estimated manifold.
         confidence: smallest probability that the graders give to their grade, in (0, 1].
-        graders: bundles of graders whose probabilities are averaged, or an object with their method.
+        graders: graders, or names of their bundles; their probabilities are averaged.
         extractor: see `load_extractor`.
         store_in: bundle whose weights get the kept latents, so that it samples by grade; pinned anew.
         seed: of the first candidate.
         batch_size: images per forward pass; part of the settings, since bytes may depend on it.
         device: where generator, extractor and graders run.
-        progress: show bars with the time left.
 
     Returns:
         The outcome; `out` is a data set as `expand` writes it.
@@ -109,8 +91,17 @@ def curate(
         ValueError: for a number or threshold outside its range, fewer than four photographs, a folder that holds
             candidates of another generator, or a bundle that cannot take the latents (see `check_store`).
     """
-    _check_numbers(candidates=candidates, per_grade=per_grade, batch_size=batch_size)
-    _check_thresholds(realism, confidence, len(items))
+    for name, value in (("candidates", candidates), ("per_grade", per_grade), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: at least 1 is wanted")
+    if not 0 < confidence <= 1:
+        raise ValueError(f"confidence={confidence}: a probability in (0, 1] is wanted")
+    if not realism >= 0:
+        raise ValueError(f"realism={realism}: a score of at least 0 is wanted; 1 is the border of the manifold")
+    if len(items) < K + 1:
+        raise ValueError(f"items holds {len(items)} photographs: realism with k = {K} needs at least {K + 1}")
+    if not graders:
+        raise ValueError("graders is empty: name at least one, such as retina_grader:cross_fitted")
     made_by = load_generator(generator, device=device)
     bundle = check_store(store_in, made_by, per_grade) if store_in else None
     folder = Path(out)
@@ -118,12 +109,12 @@ def curate(
         folder / "candidates",
         made_by,
         load_extractor(extractor, device=device),
-        resolve_graders(graders, device),
+        [load_grader(grader, device) if isinstance(grader, str) else grader for grader in graders],
         seed=seed,
         batch_size=batch_size,
     )
     reference = score_photographs(pool, photographs(items, made_by.image_size), k=K)
-    features, probabilities = pool.draw(candidates, progress)
+    features, probabilities = pool.draw(candidates)
     scores, sureness = reference.realism(features), probabilities.max(dim=1).values
     selection = select(
         scores,
@@ -137,7 +128,8 @@ def curate(
     classes = range(probabilities.shape[1])
     latents = [pool.latents(selection.rows(grade=grade)) for grade in classes] if is_unconditional(made_by) else []
     stored = store(bundle, latents) if bundle and any(map(len, latents)) else None
-    label = f"seen by {pool.graders.name} with a probability of at least {confidence}"
+    names = " + ".join(grader.name for grader in pool.graders)
+    label = f"seen by {names} with a probability of at least {confidence}"
     write_kept(folder, pool, selection, label=label, stored=stored)
     report = {
         "kind": "curation",
@@ -152,18 +144,3 @@ def curate(
     report["pictures"] = pictures(folder, pool, selection, report["grades"])
     write_json(report, folder / CURATION_FILE)
     return Curation(folder, selection, report, latents)
-
-
-def _check_numbers(candidates: int, per_grade: int, batch_size: int) -> None:
-    for name, value in (("candidates", candidates), ("per_grade", per_grade), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name}={value}: at least 1 is wanted")
-
-
-def _check_thresholds(realism: float, confidence: float, photographs: int) -> None:
-    if not 0 < confidence <= 1:
-        raise ValueError(f"confidence={confidence}: a probability in (0, 1] is wanted")
-    if not realism >= 0:
-        raise ValueError(f"realism={realism}: a score of at least 0 is wanted; 1 is the border of the manifold")
-    if photographs < K + 1:
-        raise ValueError(f"items holds {photographs} photographs: realism with k = {K} needs at least {K + 1}")

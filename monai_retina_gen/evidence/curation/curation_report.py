@@ -13,7 +13,7 @@ from monai_retina_gen.data import write_image
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.evidence.curation.candidates import CandidatePool, is_unconditional, network_sha256
 from monai_retina_gen.evidence.curation.selection import REASONS, Selection
-from monai_retina_gen.evidence.report.sheets import labelled_rows
+from monai_retina_gen.evidence.report.pictures import labelled_rows
 
 __all__ = ["distribution", "lines", "outcome", "pictures", "statement", "warnings_of"]
 
@@ -64,14 +64,14 @@ def statement(pool: CandidatePool, stored: Mapping[str, Any] | None) -> dict[str
             "conditional": not is_unconditional(generator),
         },
         "extractor": pool.extractor.as_dict(),
-        "graders": pool.graders.as_dict(),
+        "graders": [grader.as_dict() for grader in pool.graders],
         "stored": dict(stored) if stored else None,
     }
 
 
 def warnings_of(pool: CandidatePool, photographs: int) -> list[str]:
     """What the reader must know."""
-    graders, found = pool.graders.as_dict(), []
+    graders, found = [grader.as_dict() for grader in pool.graders], []
     if len(graders) == 1 and not graders[0].get("cross_fitted"):
         found.append(
             "One grader, not cross-fitted: where it was trained on the generator's photographs it may know them, not "

@@ -20,10 +20,10 @@ from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.mask_picture import draw_masks
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.errors import BundleNotFoundError
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye
 from monai_retina_gen.evidence.report.html import Cell, figure, page, paragraph, section, table, warnings
-from monai_retina_gen.evidence.report.sheets import labelled_rows
+from monai_retina_gen.evidence.report.pictures import labelled_rows
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator, load_generator
-from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.transforms.segmenting.segment import find_images
 from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
 
@@ -86,9 +86,8 @@ def _drawn(drawer: RetinaGenerator, seed: int) -> tuple[list[str], Tensor, dict[
 
 
 def _photographs(images: Sequence[str]) -> tuple[list[str], Tensor, dict[str, Tensor]]:
-    paths = [Path(item["image"]) for item in find_images(images)[:EYES]]
-    load, crop = LoadFundus(), CropToFieldOfView(size=SIZE)
-    return [path.name for path in paths], torch.stack([crop(load(path)).as_tensor() for path in paths]), {}
+    items = find_images(images)[:EYES]
+    return [Path(i["image"]).name for i in items], torch.stack([load_eye(i, SIZE)["image"] for i in items]), {}
 
 
 def _painted(painter: RetinaGenerator, eye: Tensor, own: dict[str, Tensor], seed: int) -> tuple[GeneratedBatch, float]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -25,14 +24,14 @@ from monai_retina_gen.data.settings_file import SETTINGS, begin_folder
 from monai_retina_gen.editing import LabelGate, resolve_gate
 from monai_retina_gen.editing.gate_measures import lesion_neighbourhood
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
-from monai_retina_gen.evidence.edits.alpha_plot import draw_alpha_study
+from monai_retina_gen.evidence.edits.alpha_figures import draw_alpha_study, summarise
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.content_record import gate_record, generator_record, items_sha256
 from monai_retina_gen.losses import LPIPSDR
-from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import state_sha256
 
-__all__ = ["AlphaSettings", "alpha_study", "alpha_table", "summarise"]
+__all__ = ["AlphaSettings", "alpha_study"]
 
 RESULT, ROWS, PLOT = "alpha_study.json", "alpha_study.csv", "alpha_study.png"
 STRENGTHS = tuple(round(-1 + 0.25 * i, 2) for i in range(9))
@@ -79,7 +78,6 @@ def alpha_study(
     *,
     judge: LabelGate,
     distance: LPIPSDR | Any,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Edit photographs at every strength and measure.
 
@@ -90,7 +88,6 @@ def alpha_study(
         settings: what is done.
         judge: graders that say the grade.
         distance: perceptual distance of pairs of images in [0, 1].
-        progress: show a bar with the time left.
 
     Returns:
         What `alpha_study.json` holds: a list of figures by lesion and strength.
@@ -100,17 +97,22 @@ def alpha_study(
     """
     folder = Path(out)
     gate = None if settings.gate == "none" else resolve_gate(settings.gate)
-    _begin(folder, settings, items, generator, {"gate": gate_record(gate), "judge": gate_record(judge)}, distance)
+    record = {
+        "data_sha256": items_sha256(items, ("image", "grade", "group")),
+        "generator": generator_record(generator),
+        "judges": {"gate": gate_record(gate), "judge": gate_record(judge)},
+        "distance_sha256": state_sha256(distance.state_dict()) if isinstance(distance, nn.Module) else "",
+    }
+    begin_folder(folder, asdict(settings) | record)
     names = photograph_names(str(item["image"]) for item in items)
     chosen = [item for item in items if any(n in GRADE_LESIONS[icdr_grade(item)] for n in settings.lesions)]
     if not chosen:
         raise ValueError(f"no photograph has a grade that shows {', '.join(settings.lesions)}")
     rows = []
-    for item in tqdm(chosen, desc="edits", unit="photograph", disable=not progress):
+    for item in tqdm(chosen, desc="edits", unit="photograph"):
         name = names[str(item["image"])]
         file = folder / "rows" / f"{name}.json"
         if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
             found = _rows(item, generator, settings, judge, distance, gate)
             write_json([{"image": name, **row} for row in found], file)
         rows += json.loads(file.read_text(encoding="utf-8"))
@@ -124,23 +126,6 @@ def alpha_study(
     return report
 
 
-def _begin(
-    folder: Path,
-    settings: AlphaSettings,
-    items: Sequence[Mapping[str, Any]],
-    generator: RetinaGenerator,
-    judges: Mapping[str, Any],
-    distance: Any,
-) -> None:
-    record = {
-        "data_sha256": items_sha256(items, ("image", "grade", "group")),
-        "generator": generator_record(generator),
-        "judges": dict(judges),
-        "distance_sha256": state_sha256(distance.state_dict()) if isinstance(distance, nn.Module) else "",
-    }
-    begin_folder(folder, asdict(settings) | record)
-
-
 def _rows(
     item: Mapping[str, Any],
     generator: RetinaGenerator,
@@ -150,7 +135,7 @@ def _rows(
     gate: Any,
 ) -> list[dict[str, Any]]:
     """One row a lesion and strength."""
-    photo = CropToFieldOfView(size=settings.image_size)(LoadFundus()(item["image"])).as_tensor()
+    photo = load_eye(dict(item), settings.image_size)["image"]
     grade, group, count = icdr_grade(item), str(item.get("group", "")), len(settings.strengths)
     rows = []
     for lesion in settings.lesions:
@@ -208,58 +193,3 @@ def _measures(
 
 def _at(masks: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
     return {name: mask[[row]] for name, mask in masks.items()}
-
-
-def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Figures by lesion and strength: means over photographs, with Wilson's 95 % interval for rates.
-
-    Examples:
-        >>> row = {"lesion": "ex", "asked": 0.5, "grade": 3, "predicted": 3, "flipped": False, "refused": "",
-        ...        "strength": 0.5, "probability": 0.9, "area": None, "outside": None}
-        >>> summarise([row])[0]["accuracy"]["rate"]
-        1.0
-    """
-    found = []
-    for lesion, asked in sorted({(row["lesion"], row["asked"]) for row in rows}):
-        own = [row for row in rows if (row["lesion"], row["asked"]) == (lesion, asked)]
-        base = {row.get("image"): row for row in rows if row["lesion"] == lesion and row["asked"] == 0}
-        changes = [row["area"] - base[row.get("image")]["area"] for row in own if row["area"] is not None and base]
-        areas = [base[row.get("image")]["area"] for row in own if row["area"] is not None and base]
-        outside = [row["outside"] for row in own if row["outside"] is not None]
-        found.append(
-            {
-                "lesion": lesion,
-                "strength": asked,
-                "n": len(own),
-                "accuracy": _rate([row["predicted"] == row["grade"] for row in own]),
-                "flips": _rate([bool(row["flipped"]) for row in own]),
-                "accepted": _rate([not row["refused"] for row in own]),
-                "mean_strength": sum(float(row["strength"]) for row in own) / len(own),
-                "probability": sum(float(row["probability"]) for row in own) / len(own),
-                "area_change": sum(changes) / sum(areas) if areas and sum(areas) > 0 else None,
-                "outside": sum(outside) / len(outside) if outside else None,
-                "reasons": _reasons([str(row["refused"]) for row in own]),
-            }
-        )
-    return found
-
-
-def _rate(values: Sequence[bool]) -> dict[str, float]:
-    low, high = binomtest(sum(values), len(values)).proportion_ci(method="wilson")
-    return {"rate": sum(values) / len(values), "low": float(low), "high": float(high)}
-
-
-def _reasons(reasons: Sequence[str]) -> dict[str, int]:
-    """How often each kind of refusal occurs; figures in the text are left out."""
-    kinds = ["".join(c for c in reason.split(",")[0] if not c.isdigit()) for reason in reasons if reason]
-    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-
-
-def alpha_table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """What `summarise` gives, as text: a line a lesion and strength."""
-    lines = ["lesion | strength | n | accuracy | flips | accepted | area change | outside"]
-    for f in figures:
-        area, outside = (("" if f[k] is None else f"{f[k]:+.3f}") for k in ("area_change", "outside"))
-        rates = " | ".join(f"{f[key]['rate']:.3f}" for key in ("accuracy", "flips", "accepted"))
-        lines.append(f"{f['lesion']} | {f['strength']:+.2f} | {f['n']} | {rates} | {area} | {outside}")
-    return "\n".join(lines)

@@ -12,8 +12,6 @@ from monai_retina_gen.editing import ChannelProbe, StyleShift
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["DirectionRow", "comparison_table", "direction_sheet", "direction_table"]
-
 SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 EYES = 2
 TILE = 96
@@ -23,43 +21,24 @@ AMPLIFIED = 4.0
 
 @dataclass(frozen=True)
 class DirectionRow:
-    """One direction, measured on images that were not used to choose it.
-
-    Args:
-        lesion: the lesion.
-        layer: name of the main channel's layer.
-        channel: the main channel in it.
-        channels_moved: channels that the direction moves.
-        score: of the main channel, in the preset's own unit.
-        consistency: `|mean R| / mean |R|` of the main channel.
-        specificity: its score less the strongest in another region, over the score.
-        strength: at which the rest is measured, up and down.
-        locality: share of the change of the image inside the lesion's neighbourhood.
-        area_change: of the lesion, as a share of the field of view.
-        area_change_in_spread: the same in standard deviations of the area over images.
-        area_consistency: share of images in which the area moves that way.
-        largest_other_in_spread: the largest change of another lesion, vessels, disc or background.
-        vessel_change: 1 - Dice of the vessels between both ends.
-        disc_shift: of the disc's centre between both ends, as a share of the side.
-        label_flips: share of images whose most probable grade changes, where graders were given.
-    """
+    """One direction, measured on images that were not used to choose it."""
 
     lesion: str
-    layer: str
-    channel: int
+    layer: str  # of the main channel
+    channel: int  # the main one, in its layer
     channels_moved: int
-    score: float
-    consistency: float
-    specificity: float
-    strength: float
-    locality: float
-    area_change: float
-    area_change_in_spread: float
-    area_consistency: float
-    largest_other_in_spread: float
-    vessel_change: float
-    disc_shift: float
-    label_flips: float | None = None
+    score: float  # of the main channel, in the preset's own unit
+    consistency: float  # |mean R| / mean |R| of the main channel
+    specificity: float  # its score less the strongest in another region, over the score
+    strength: float  # at which the rest is measured, up and down
+    locality: float  # share of the change of the image inside the lesion's neighbourhood
+    area_change: float  # of the lesion, as a share of the field of view
+    area_change_in_spread: float  # the same in standard deviations of the area over images
+    area_consistency: float  # share of images in which the area moves that way
+    largest_other_in_spread: float  # the largest change of another lesion, vessels, disc or background
+    vessel_change: float  # 1 - Dice of the vessels between both ends
+    disc_shift: float  # of the disc's centre between both ends, as a share of the side
+    label_flips: float | None = None  # share of images whose most probable grade changes, where graders were given
 
 
 def direction_table(preset: str, rows: Sequence[DirectionRow], counts: Mapping[str, int]) -> str:

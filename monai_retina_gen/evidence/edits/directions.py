@@ -53,19 +53,12 @@ STRENGTHS = {"paper": 0.6, "released": 0.5, "robust": 1.0, "joint": 1.0, "pairs"
 
 @dataclass
 class Search:
-    """What a search found.
-
-    Args:
-        directions: by preset.
-        rows: what each direction does, by preset, on images that were not used to choose it.
-        counts: images that had each region, and those that were skipped.
-        sheet: pictures at five strengths, by preset.
-    """
+    """What a search found, by preset."""
 
     directions: dict[str, Directions]
-    rows: dict[str, list[DirectionRow]]
-    counts: dict[str, dict[str, int]]
-    sheet: dict[str, Tensor]
+    rows: dict[str, list[DirectionRow]]  # what each direction does, on images that were not used to choose it
+    counts: dict[str, dict[str, int]]  # images that had each region, and those that were skipped
+    sheet: dict[str, Tensor]  # pictures at five strengths
 
 
 def search_directions(
@@ -80,7 +73,6 @@ def search_directions(
     batch_size: int = 8,
     seed: int = 0,
     gate: LabelGate | None = None,
-    progress: bool = True,
 ) -> Search:
     """Score style channels over generated images, choose directions, and measure them on others.
 
@@ -97,7 +89,6 @@ def search_directions(
         batch_size: images at a time.
         seed: of the first image.
         gate: graders that say whether the label flips; `None` leaves that out.
-        progress: show bars with the time left.
 
     Raises:
         ValueError: if no image shows any of the lesions, or the preset `pairs` has no pairs of them.
@@ -108,7 +99,7 @@ def search_directions(
     if len(scores) < len(chosen) and not pairs:
         raise ValueError(f"preset pairs: no photograph has a version with {', '.join(lesions)} painted")
     batches, styles = _styles(generator, pairs, images, batch_size, seed)
-    bar = tqdm(batches, desc="scores", unit="batch", disable=not progress)
+    bar = tqdm(batches, desc="scores", unit="batch")
     flat, areas, best = _look(generator, masker, lesions, bar, list(scores.values()))
     probe, check = (
         ChannelProbe(generator.network, flat[best[start : 2 * probes : 2]].to(generator.device), masker, list(lesions))
@@ -124,7 +115,7 @@ def search_directions(
             shown = [n for n in lesions if table.counts[n]]
             if not shown:
                 raise ValueError(f"none of {images} generated images shows any of {', '.join(lesions)}: no direction")
-            bars = partial(tqdm, desc=f"probe {name}", unit="channel", disable=not progress)
+            bars = partial(tqdm, desc=f"probe {name}", unit="channel")
             space = generator.style_space
             directions, how = choose_directions(table, shown, preset, space, styles, probe, bars, (flat, areas))
             result.counts[name] = {**table.counts, **{f"{n} skipped": c for n, c in table.skipped.items()}}

@@ -20,8 +20,8 @@ from monai_retina_gen.editing import (
     photograph_keys,
 )
 from monai_retina_gen.errors import ImageValueError
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye
 from monai_retina_gen.generators import StyleGAN3Generator
-from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import (
     find_bundle,
     read_inference_config,
@@ -46,50 +46,38 @@ def invert_photographs(
     *,
     size: int,
     batch_size: int = 8,
-    progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Invert photographs that are not in the cache yet.
-
-    Args:
-        items: graded photographs.
-        inverter: finds the styles of what is not there.
-        cache: with a folder.
-        size: side of the generator's images.
-        batch_size: photographs at a time.
-        progress: show a bar with the time left.
+    """Invert graded photographs that are not in the cache yet, at `size`, the side of the generator's images.
 
     Returns:
         For each photograph its path, grade, distance, and the name of its file in the cache; a photograph without a
         retina has a `problem` instead.
     """
     rows: list[dict[str, Any]] = []
-    bar = tqdm(total=len(items), desc="invert", unit="photograph", disable=not progress)
-    for start in range(0, len(items), batch_size):
+    for start in tqdm(range(0, len(items), batch_size), desc="invert", unit="batch"):
         few = items[start : start + batch_size]
         read = [_crop(item, size) for item in few]
         good = [i for i, image in enumerate(read) if isinstance(image, Tensor)]
-        distances: dict[int, tuple[float, str]] = {}
+        known: dict[int, dict[str, Any]] = {}
         if good:
             images = torch.stack([image for image in read if isinstance(image, Tensor)])
             grades = torch.tensor([icdr_grade(few[i]) for i in good])
             found = cache.entries(images, grades, lambda few, of: InvertedPhotograph.rows(inverter(few, of)))
             keys = photograph_keys(images, grades, cache.identity)
-            distances = {i: (each.distance, k) for i, each, k in zip(good, found, keys, strict=True)}
+            known = {
+                i: {"distance": round(each.distance, 6), "file": f"{key}.npz"}
+                for i, each, key in zip(good, found, keys, strict=True)
+            }
         for i, item in enumerate(few):
             row = {"image": str(item["image"]), "grade": icdr_grade(item)}
-            extra = {"problem": str(read[i])}
-            if i in distances:
-                extra = {"distance": round(distances[i][0], 6), "file": f"{distances[i][1]}.npz"}  # type: ignore[dict-item]
-            rows.append({**row, **extra})
-        bar.update(len(few))
-    bar.close()
+            rows.append(row | known.get(i, {"problem": str(read[i])}))
     return rows
 
 
 def _crop(item: Item, size: int) -> Tensor | str:
     """The photograph as `(3, size, size)`, or what is wrong with it."""
     try:
-        return CropToFieldOfView(size=size)(LoadFundus()(item["image"])).as_tensor()
+        return load_eye(item, size)["image"]
     except ImageValueError as error:
         logger.warning("%s: %s", item["image"], error)
         return str(error)
@@ -118,14 +106,8 @@ def store_limit(
     Args:
         bundle: name or folder.
         config_name: configuration of the generator.
-        distances: of photographs that neither generator nor encoder was trained on.
+        distances: at least 20, of photographs that neither generator nor encoder was trained on.
         of: identity of the inverter.
-
-    Returns:
-        The limit.
-
-    Raises:
-        ValueError: for fewer than 20 distances.
     """
     if len(distances) < 20:
         raise ValueError(f"{len(distances)} photographs: a limit wants at least 20")
@@ -149,14 +131,9 @@ def choose_inverter(
     steps: int | None = None,
     device: str = "cpu",
 ) -> Any:
-    """The bundle's inverter, or optimisation alone where a `space` is named.
+    """The bundle's inverter, or optimisation alone where a `space` (`w`, `w+` or `s`) is named.
 
-    Args:
-        generator: the bundle's.
-        bundle: `BUNDLE` or `BUNDLE:CONFIG`.
-        space: `w`, `w+` or `s`.
-        steps: of the refinement, or of the optimisation (1000 by default).
-        device: where it runs.
+    `steps` are those of the refinement, or of the optimisation (1000 by default).
 
     Raises:
         ValueError: if the bundle has no encoder and no space is named.

@@ -1,9 +1,9 @@
-"""Painted versions of photographs: their lesions erased, then one kind of lesion at a time, from which styles learn."""
+"""Painted versions of photographs, erased or with one kind of lesion: styles and directions are learned from them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from tqdm import tqdm
 from monai_retina_gen.data import Item, icdr_grade, write_image, write_json
 from monai_retina_gen.editing.painting import paint
 from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye
+from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.generators.lesion_painting import LesionPainting
 from monai_retina_gen.networks import PAINTED_LESIONS
-from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
+from monai_retina_gen.transforms import StackVersionsd
 
-__all__ = ["VERSIONS", "paint_versions"]
+__all__ = ["paint_versions", "styles_of_pairs"]
 
 VERSIONS = "versions.json"
 PAINTED_GRADE = 2
@@ -34,9 +36,8 @@ def paint_versions(
     lesions: Sequence[str] = ("he", "ex", "se"),
     batch_size: int = 8,
     seed: int = 0,
-    progress: bool = True,
 ) -> Path:
-    """Paint versions of photographs and list them for `with_versions`.
+    """Paint versions of graded photographs and list them for `with_versions`; returns the list's path.
 
     Args:
         items: photographs with grades.
@@ -46,17 +47,12 @@ def paint_versions(
         lesions: painted one at a time on the eye without its own.
         batch_size: photographs at a time.
         seed: of the lesions; photograph i has `seed + i`.
-        progress: show a bar with the time left.
-
-    Returns:
-        The list.
     """
     out, rows = Path(folder), []
     out.mkdir(parents=True, exist_ok=True)
-    for start in tqdm(range(0, len(items), batch_size), desc="versions", unit="batch", disable=not progress):
+    for start in tqdm(range(0, len(items), batch_size), desc="versions", unit="batch"):
         few = items[start : start + batch_size]
-        crop = CropToFieldOfView(size=size)
-        images = torch.stack([crop(LoadFundus()(item["image"])).as_tensor() for item in few])
+        images = torch.stack([load_eye(item, size)["image"] for item in few])
         grades = torch.tensor([icdr_grade(item) for item in few])
         made = _versions(generator, images, grades, lesions, [seed + start + i for i in range(len(few))])
         for i, item in enumerate(few):
@@ -94,3 +90,29 @@ def _composed(generator: Any, own: dict[str, Tensor], row: int, lesion: str, see
     except DatalistError:  # the bank has none
         return torch.zeros_like(anatomy["fov"])
     return torch.as_tensor(made.masks[lesion]).clamp(0, 1)
+
+
+def styles_of_pairs(
+    generator: StyleGAN3Generator, items: Sequence[Mapping[Any, Any]]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Styles `(N, K)` of eyes without their lesions and with painted ones, by the lesion that was painted.
+
+    Args:
+        generator: with an inverter.
+        items: `image` `(3, S, S)` in [0, 1], cropped, of the generator's side; `grade`; `versions` as `with_versions`
+            gives them.
+
+    Raises:
+        UnsupportedModeError: for a generator that inverts no photographs.
+    """
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for item in items:
+        listed = item["versions"]
+        stack = StackVersionsd("image", count=len(listed) + 1)(item)["versions"].float() / 255
+        styles = generator.encode(stack).cpu()
+        # the stack begins with the eye without lesions, then the others in their order
+        names = [each["lesion"] for each in listed if each["lesion"]]
+        for lesion, row in zip(names, styles[len(styles) - len(names) :], strict=True):
+            found.setdefault(lesion, []).append((styles[0], row))
+    sides = {lesion: tuple(zip(*rows, strict=True)) for lesion, rows in found.items()}
+    return {lesion: (torch.stack(without), torch.stack(painted)) for lesion, (without, painted) in sides.items()}

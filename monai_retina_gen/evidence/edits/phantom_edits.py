@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
@@ -39,15 +38,9 @@ SHOWN, TILE, AMPLIFIED = 3, 96, 4.0
 
 
 def asked_phantoms(teacher: PhantomGenerator, factors: Tensor, lesion: str, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """The phantoms of `factors`, with so many pixels of a lesion: images, and the exact mask of the lesion.
+    """The phantoms of `factors` `(B, 10)` with so many `pixels` `(B,)` of a lesion: images, and the exact mask of it.
 
     The amount is found by bisection; where even the full amount shows fewer pixels, it is the full one.
-
-    Args:
-        teacher: draws them.
-        factors: `(B, 10)`.
-        lesion: its name.
-        pixels: `(B,)` that the exact mask is to have.
     """
     column, low, high = FACTORS.index(lesion), torch.zeros(len(factors)), torch.ones(len(factors))
     for _ in range(8):
@@ -69,7 +62,6 @@ def phantom_edits(
     count: int = 24,
     changes: Sequence[float] = CHANGES,
     teacher: PhantomGenerator | None = None,
-    progress: bool = True,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """Edit held-out phantoms of the grades 2 to 4 and measure.
 
@@ -79,7 +71,6 @@ def phantom_edits(
         count: phantoms.
         changes: of the lesion's pixels, relative.
         teacher: draws the phantoms; by default one of the generator's size.
-        progress: show a bar.
 
     Returns:
         A row for each phantom, lesion and change; and a picture for each lesion: phantom, edits, differences.
@@ -90,7 +81,7 @@ def phantom_edits(
     images, exact = drawn.draw(factors)
     before = generator.editor.masks(images)
     rows, sheets = [], {}
-    for lesion in tqdm(lesions, desc="edits of phantoms", unit="lesion", disable=not progress):
+    for lesion in tqdm(lesions, desc="edits of phantoms", unit="lesion"):
         full = factors.clone()
         full[:, FACTORS.index(lesion)] = 1.0
         sites = widened((drawn.draw_masks(full)[lesion] > 0.1).float())
@@ -143,7 +134,6 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set_title(lesion)
         axes.set_xlabel("lesion pixels asked for")
     figure.axes[0].set_ylabel("lesion pixels changed")
-    FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -173,7 +163,6 @@ def phantom_study(
     teacher = None if renderer is None else _rendered(renderer, generator, device)
     rows, sheets = phantom_edits(generator, lesions, count=count, teacher=teacher)
     folder, found = Path(out), figures(rows)
-    folder.mkdir(parents=True, exist_ok=True)
     write_json({"figures": found, "rows": rows}, folder / "phantom_edits.json", sort_keys=False)
     draw(rows, folder / "phantom_edits.png")
     for lesion, sheet in sheets.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,28 +81,15 @@ class Extractor:
         }
 
 
-class _GraderFeatures(nn.Module):
-    """Pooled features of a grader, before its head."""
+class _Features(nn.Module):
+    """Features of a network, taken by a function of it and images."""
 
-    def __init__(self, grader: nn.Module) -> None:
+    def __init__(self, network: nn.Module, take: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
-        self.grader = grader
+        self.network, self.take = network, take
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.grader.features(images)  # type: ignore[operator]
-        return features
-
-
-class _InceptionFeatures(nn.Module):
-    """torch-fidelity's Inception, which takes bytes and resizes as TensorFlow did."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.network((images * 255).round().to(torch.uint8))[0]
-        return features
+        return self.take(self.network, images)
 
 
 def load_extractor(source: str | os.PathLike[str] | Extractor = DEFAULT_EXTRACTOR, device: str = "cpu") -> Extractor:
@@ -144,7 +133,8 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = DEFAULT_EXTRACTO
             "configs/inference.json a key `image_size`"
         )
     weights = sha256_file(bundle / CHECKPOINT)
-    return Extractor(_GraderFeatures(network), name=_pooled(bundle), sha256=weights, input_size=size, device=device)
+    pooled = _Features(network, lambda grader, images: grader.features(images))  # before its head
+    return Extractor(pooled, name=_pooled(bundle), sha256=weights, input_size=size, device=device)
 
 
 def _imagenet(variant: str, device: str) -> Extractor:
@@ -165,5 +155,7 @@ def _inception(device: str) -> Extractor:
     path = hub_file(URL_INCEPTION_V3, what="extractor 'inception'", otherwise="use the extractor 'lite2'")
     load_state(path)  # torch-fidelity unpickles objects: only a plain state dict gets that far
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    # it takes bytes, and resizes as TensorFlow did
+    features = _Features(network, lambda inception, images: inception((images * 255).round().to(torch.uint8))[0])
     name = "torch-fidelity inception-v3-compat 2048"
-    return Extractor(_InceptionFeatures(network), name=name, sha256=sha256_file(path), input_size=0, device=device)
+    return Extractor(features, name=name, sha256=sha256_file(path), input_size=0, device=device)

@@ -22,24 +22,17 @@ STATE, SETTINGS, PLOT = "grading_space.pt", "grading_space.json", "grading_space
 def fit_grading_space(
     images: ImageSet, extractor: Extractor, out: str | Path, *, num_classes: int = 5, rank: int = 0
 ) -> GradingSpace:
-    """Fit a grading space to photographs and write it.
+    """Fit a grading space to training photographs with their grades, by the features of a grader.
 
     Args:
-        images: training photographs with their grades.
-        extractor: features, those of a grader.
+        images: the photographs.
+        extractor: the features.
         out: folder for `grading_space.pt` (a bare state dict), `grading_space.json` (arguments of `GradingSpace`,
             extractor, photographs per grade) and `grading_space.png`.
         num_classes: number of grades.
         rank: see `GradingSpace`.
-
-    Returns:
-        The fitted space.
-
-    Raises:
-        ValueError: as `GradingSpace`.
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     features, grades = images.features(extractor), torch.tensor(images.grades)
     space = GradingSpace(dimension=features.shape[1], num_classes=num_classes, rank=rank)
     space.fit(features, grades)
@@ -51,13 +44,7 @@ def fit_grading_space(
 
 
 def store_grading_space(space: GradingSpace, extractor: Extractor, bundle: str | Path) -> None:
-    """Put a space into a bundle, from where `load_network(bundle, config_name="grading_space")` builds it.
-
-    Args:
-        space: a fitted one.
-        extractor: whose features it holds.
-        bundle: name or folder.
-    """
+    """Put a fitted space into a bundle, from where `load_network(bundle, config_name="grading_space")` builds it."""
     folder = find_bundle(bundle)
     arguments = {"dimension": space.dimension, "num_classes": space.num_classes, "rank": space.rank}
     config = {
@@ -88,14 +75,7 @@ def load_grading_space(name: str = "retina_grader:grading_space") -> dict[str, T
 
 
 def plot_grading_space(space: GradingSpace, features: Tensor, grades: Tensor, path: str | Path) -> None:
-    """Features and the ellipses of one and two deviations per grade, in the plane that varies most.
-
-    Args:
-        space: fitted to `features`.
-        features: `(n, dimension)`.
-        grades: `(n,)`.
-        path: PNG file to write.
-    """
+    """Features `(n, dimension)` and the ellipses of one and two deviations per grade, in the plane that varies most."""
     from matplotlib.figure import Figure
 
     middle = features.mean(0)

@@ -10,21 +10,14 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.metrics import (
-    field_of_view_ms_ssim,
-    lpips_distance,
-    pair_diversity,
-    sliced_wasserstein_distance,
-)
-
-__all__ = ["diversity_figures", "sliced_wasserstein_figure"]
+from monai_retina_gen.metrics import field_of_view_ms_ssim, lpips_distance, pair_diversity, sliced_wasserstein_distance
+from monai_retina_gen.metrics.evaluation import FEW_IMAGES, random_halves
+from monai_retina_gen.metrics.result import plain
 
 logger = logging.getLogger(__name__)
 SPLITS = 3
-FEW_IMAGES = 50
 WINDOWS = (11, 9, 7, 5, 3)
 LPIPS_NETWORK = "lpips 0.1 alex"
 
@@ -38,7 +31,11 @@ def sliced_wasserstein_figure(real: ImageSet, generated: ImageSet, *, seed: int 
     n = min(len(real), len(generated))
     orders = [torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)) for x in (real, generated)]
     levels = sliced_wasserstein_distance(real.images[orders[0][:n]], generated.images[orders[1][:n]], seed=seed)
-    floors, values = _halves(real.images, generated.images, min(len(real) // 2, len(generated)), seed)
+    floor_n = min(len(real) // 2, len(generated))
+    floors, values = [], []
+    for half, other, chosen in random_halves(real.images, generated.images, SPLITS if floor_n else 0, seed):
+        floors.append(sliced_wasserstein_distance(half, other, seed=seed)["swd_mean"])
+        values.append(sliced_wasserstein_distance(half, chosen, seed=seed)["swd_mean"])
     floor, value = (statistics.fmean(x) if x else math.nan for x in (floors, values))
     few = [f"{n} images in each set: under {FEW_IMAGES}, no figure is reliable"] if n < FEW_IMAGES else []
     return {
@@ -50,24 +47,12 @@ def sliced_wasserstein_figure(real: ImageSet, generated: ImageSet, *, seed: int 
         "extractor": "7x7 patches of a Laplacian pyramid",
         "extractor_sha256": "",
         "dimension": 147,
-        "floor_n": min(len(real) // 2, len(generated)),
-        "floor": None if math.isnan(floor) else floor,
-        "value_at_floor_n": None if math.isnan(value) else value,
+        "floor_n": floor_n,
+        "floor": plain(floor),
+        "value_at_floor_n": plain(value),
         "ratio_to_floor": value / floor if floor > 0 else None,
         "warnings": few,
     }
-
-
-def _halves(real: Tensor, generated: Tensor, size: int, seed: int) -> tuple[list[float], list[float]]:
-    generator = torch.Generator().manual_seed(seed)
-    floors, values = [], []
-    for _ in range(SPLITS if size else 0):
-        order = torch.randperm(len(real), generator=generator)
-        chosen = torch.randperm(len(generated), generator=generator)[:size]
-        half, other = real[order[:size]], real[order[size : 2 * size]]
-        floors.append(sliced_wasserstein_distance(half, other, seed=seed)["swd_mean"])
-        values.append(sliced_wasserstein_distance(half, generated[chosen], seed=seed)["swd_mean"])
-    return floors, values
 
 
 def diversity_figures(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.transforms import Compose
 from torch import Tensor
 
 from monai_retina_gen.data import SECTIONS, Item, icdr_grade, load_datalist, read_image, read_manifest
@@ -27,6 +26,7 @@ __all__ = [
     "ImageSet",
     "expanded_images",
     "generated_images",
+    "load_eye",
     "photographs",
     "read_section",
     "sampled_images",
@@ -119,6 +119,19 @@ def section_of(source: str, *, default: str) -> str:
     return tail if head and tail in SECTIONS else default
 
 
+def load_eye(item: Item, size: int, masks: Sequence[str] = ()) -> dict[str, Tensor]:
+    """A photograph under `image`, `(3, size, size)` in [0, 1], cropped to the field of view, and masks by their keys.
+
+    Raises:
+        ImageValueError: for a photograph that is smaller than `size`, or shows no retina.
+    """
+    keys = ("image", *masks)
+    # not by `Compose`, which hides what is wrong with a file behind "applying transform"
+    loaded = LoadFundusd(keys="image", mask_keys=masks)({key: item[key] for key in keys})
+    cropped = CropToFieldOfViewd(keys="image", mask_keys=masks, size=size)(loaded)
+    return {key: plain_tensor(cropped[key]) for key in keys}
+
+
 def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> ImageSet:
     """Graded photographs, cropped to the field of view, at `size` pixels.
 
@@ -128,8 +141,7 @@ def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> 
     """
     if not items:
         raise DatalistError(f"{what}: no graded photographs")
-    load = Compose([LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=size)])
-    images = shared_map(lambda item: to_bytes(load({"image": item["image"]})["image"]), items, desc=what)
+    images = shared_map(lambda item: to_bytes(load_eye(item, size)["image"]), items, desc=what)
     names = [os.path.basename(item["image"]) for item in items]
     groups = [str(item.get("group", item["image"])) for item in items]
     return ImageSet(torch.stack(images), [icdr_grade(item) for item in items], names, groups)

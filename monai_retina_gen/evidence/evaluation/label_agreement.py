@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.data import write_json
-from monai_retina_gen.evidence.evaluation.image_sets import (
-    ImageSet,
-)
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics import (
     accuracy_from_confusion,
     bootstrap_interval,
@@ -140,9 +138,7 @@ def label_check(
         "data": {"n_generated": len(generated), "n_real": len(real), "edits": sum(map(bool, generated.groups))},
         "warnings": _warnings(generated, real, graders),
     }
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(result, folder / LABEL_CHECK_FILE)
+    write_json(result, Path(out) / LABEL_CHECK_FILE)
     return result
 
 

@@ -103,14 +103,9 @@ class SynthesisEvaluation(GeneratorEvaluation):
 
 
 def condition_maps(items: Sequence[Item], size: int) -> tuple[Tensor, list[str]]:
-    """Condition maps of datalist items, cropped with their photographs.
+    """Condition maps of items with `image` and masks, cropped with their photographs: `(N, 9, size, size)` uint8.
 
-    Args:
-        items: with `image` and masks.
-        size: side in pixels.
-
-    Returns:
-        `(N, 9, size, size)` uint8, and the masks that no item has.
+    Also the names of the masks that no item has.
     """
     loading: dict[str, Any] = {"keys": "image", "mask_keys": CONDITION_KEYS, "allow_missing_keys": True}
     load = Compose([LoadFundusd(**loading), CropToFieldOfViewd(size=size, **loading), StackConditionMapd()])
@@ -120,12 +115,12 @@ def condition_maps(items: Sequence[Item], size: int) -> tuple[Tensor, list[str]]
 
 
 def mask_agreement(images: ImageSet, conditions: Tensor, segmenter: Any, side: int) -> dict[str, dict[str, float]]:
-    """Agreement of what a segmenter finds in images with the masks that were asked for, over all pixels together.
+    """Agreement of what a `FundusSegmenter` finds in N images with the masks that were asked for, over all pixels.
 
     Args:
-        images: `N` images.
+        images: N images.
         conditions: `(N, 9, H, W)` in [0, 1].
-        segmenter: a `FundusSegmenter`.
+        segmenter: finds.
         side: of the images that the segmenter sees; masks are compared at their own size.
 
     Returns:

@@ -69,7 +69,6 @@ def calibrate_gate(
     if whole["test"]:
         test = collect_statistics(whole["test"], gate, what="test", **options)
         report["test"] = _figures(test, limits)
-    Path(out).mkdir(parents=True, exist_ok=True)
     write_json(report, Path(out) / REPORT)
     write_json({**config, "gate": limits.as_dict()}, path, sort_keys=False)
     return report

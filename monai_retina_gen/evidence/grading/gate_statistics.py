@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from monai.transforms import Compose
 from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import Item, icdr_grade
 from monai_retina_gen.data.names import LESIONS
-from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.editing import LabelGate, erase_lesions, harmless_change, transplant_lesions
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye
 from monai_retina_gen.networks.resizing import resized
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
 __all__ = ["GateStatistics", "collect_statistics", "load_with_lesions"]
 
@@ -25,19 +23,13 @@ SIDES = (32, 64, 128, 256)
 
 @dataclass
 class GateStatistics:
-    """Statistics of photographs, one row each.
-
-    Args:
-        grades: their labels.
-        probabilities: `(n, grades)` by side in pixels.
-        harmless: measures of harmless changes.
-        planted: measures of planted changes, by their kind; each with the label that no longer holds.
-    """
+    """Statistics of photographs, one row each."""
 
     grades: list[int] = field(default_factory=list)
-    probabilities: dict[int, list[Tensor]] = field(default_factory=dict)
-    harmless: list[dict[str, float]] = field(default_factory=list)
+    probabilities: dict[int, list[Tensor]] = field(default_factory=dict)  # (n, grades) by side in pixels
+    harmless: list[dict[str, float]] = field(default_factory=list)  # measures of harmless changes
     planted: dict[str, list[tuple[int, dict[str, float]]]] = field(default_factory=dict)
+    """Measures of planted changes, by their kind; each with the label that no longer holds."""
 
 
 def collect_statistics(
@@ -50,11 +42,11 @@ def collect_statistics(
     what: str,
     sides: Sequence[int] = SIDES,
 ) -> GateStatistics:
-    """Measure photographs.
+    """Measure graded photographs, by a gate whose limits play no part.
 
     Args:
-        items: graded photographs; which lesions are annotated, `annotated_lesions` says.
-        gate: its limits play no part.
+        items: which lesions are annotated, `annotated_lesions` says.
+        gate: measures.
         image_size: side at which edits are made.
         folds: fold by group. Lesions are transplanted within a fold, so that no judge has seen where they come from.
         edits: harmless changes, and planted ones of each kind, that are made; spread evenly over the photographs.
@@ -83,16 +75,9 @@ def collect_statistics(
 def load_with_lesions(item: Item, size: int) -> tuple[Tensor, Tensor]:
     """A photograph `(3, size, size)` in [0, 1] and the union of its lesion masks `(1, size, size)`, 0 without any."""
     keys = [name for name in LESIONS if name in item]
-    steps = Compose(
-        [
-            LoadFundusd(keys="image", mask_keys=keys),
-            CropToFieldOfViewd(keys="image", mask_keys=keys, size=size),
-        ]
-    )
-    loaded = steps({key: item[key] for key in ["image", *keys]})
-    plain = {key: plain_tensor(loaded[key]).float() for key in ["image", *keys]}
-    mask = torch.stack([plain[key] for key in keys]).amax(0) if keys else torch.zeros(1, size, size)
-    return plain["image"], mask
+    plain = load_eye(item, size, keys)
+    mask = torch.stack([plain[key].float() for key in keys]).amax(0) if keys else torch.zeros(1, size, size)
+    return plain["image"].float(), mask
 
 
 def _annotated_by_fold(items: Sequence[Item], folds: Mapping[str, int]) -> dict[int, list[Item]]:

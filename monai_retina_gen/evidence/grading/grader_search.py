@@ -6,11 +6,9 @@ counts once all its folds are done. Within a time limit two thirds go to the set
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import multiprocessing
-import queue
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,7 @@ from typing import Any
 import torch
 
 from monai_retina_gen.data import Item, load_datalist, write_json
-from monai_retina_gen.evidence.grading.grader_trainings import Training, cache_photographs, run_training
+from monai_retina_gen.evidence.grading.trainings import Training, cache_photographs, run_training
 from monai_retina_gen.metrics import (
     accuracy_from_confusion,
     grade_confusion_matrix,
@@ -80,7 +78,6 @@ class GraderSearch:
 
     def run(self) -> dict[str, Any]:
         """Try the settings, train the best, and return what `search.json` holds."""
-        self.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
             self.scratch = Path(scratch)
             # several are spawned: a forked process cannot use a GPU that its parent knows
@@ -148,26 +145,24 @@ class GraderSearch:
         logger.info(f"{len(self.items)} photographs read, {self._seconds():.0f} s")
 
     def _train(self, trainings: Sequence[Training], until: float) -> None:
-        waiting, running = list(reversed(trainings)), set[str]()
-        ended: queue.Queue[tuple[str, Any]] = queue.Queue()
-        while running or (waiting and self._seconds() < until):
-            while waiting and len(running) < self.workers and self._seconds() < until:
-                one = waiting.pop()
-                running.add(one.name)
-                note = functools.partial(_put, ended, one.name)
-                files = self.files[self._size(one.settings)]
-                job = (str(self.bundle), one, str(self.scratch), files, self.folds)
-                self.pool.apply_async(run_training, job, callback=note, error_callback=note)
+        end = time.time() + until - self._seconds()
+        jobs = [
+            (end, str(self.bundle), one, str(self.scratch), self.files[self._size(one.settings)], self.folds)
+            for one in trainings
+        ]
+        ended = self.pool.imap_unordered(_attempt, jobs)
+        for left in range(len(jobs), 0, -1):
             try:
-                name, outcome = ended.get(timeout=max(self.limit - self._seconds(), 0.1))
-            except queue.Empty:
-                logger.warning(f"the time is over: {', '.join(sorted(running))} are left undone")
+                name, outcome = ended.next(timeout=max(self.limit - self._seconds(), 0.1))
+            except multiprocessing.TimeoutError:
+                logger.warning(f"the time is over: {left} trainings are left undone")
                 return
-            running.remove(name)
             self._note(name, outcome)
 
-    def _note(self, name: str, outcome: dict[str, Any] | BaseException) -> None:
-        if isinstance(outcome, BaseException):
+    def _note(self, name: str, outcome: dict[str, Any] | Exception | None) -> None:
+        if outcome is None:
+            return
+        if isinstance(outcome, Exception):
             logger.error(f"{name} failed, the others go on: {outcome!r}"[:2000])
             return
         self.done[name] = outcome
@@ -182,8 +177,14 @@ class GraderSearch:
         return time.monotonic() - self.start
 
 
-def _put(ended: queue.Queue[tuple[str, Any]], name: str, outcome: Any) -> None:
-    ended.put((name, outcome))
+def _attempt(job: tuple[Any, ...]) -> tuple[str, dict[str, Any] | Exception | None]:
+    """A training's name and outcome: what went wrong where it failed, `None` where it is too late to begin."""
+    end, *arguments = job
+    name = arguments[1].name
+    try:
+        return name, run_training(*arguments) if time.time() < end else None
+    except Exception as error:  # the others go on
+        return name, error
 
 
 def out_of_fold(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -3,7 +3,4 @@
 from monai_retina_gen.evidence.report.reader_study import reader_study
 from monai_retina_gen.evidence.report.report_page import report
 
-__all__ = [
-    "reader_study",
-    "report",
-]
+__all__ = ["reader_study", "report"]

@@ -8,20 +8,9 @@ from typing import Any
 from monai_retina_gen.evidence.report.html import Cell, figure, number, paragraph, picture, section, table, warnings
 from monai_retina_gen.evidence.report.plots import audit_plot
 
-__all__ = ["audit_section"]
-
 Result = dict[str, Any]
-_FIGURES = [
-    "space",
-    "images",
-    "n",
-    "ratio below 0.5",
-    "median ratio",
-    "authentic",
-    "C_T",
-    "cells tested",
-    "C_T of cells",
-]
+_FIGURES = ["space", "images", "n", "ratio below 0.5", "median ratio", "authentic", "C_T", "cells tested"]
+_FIGURES += ["C_T of cells"]
 _TESTS = ["space", "question", "found", "expected if nothing is copied", "p, corrected"]
 
 
@@ -30,8 +19,7 @@ def audit_section(result: Result, folder: Path) -> list[str]:
     data, extractor = result["data"], result["extractor"]
     told = (
         f"{data['n_generated']} images against {data['n_train']} training photographs and {data['n_holdout']} held "
-        "out. "
-        f"Feature space: {extractor['name']} (sha256 {extractor['sha256'][:12] or 'none'}, d = "
+        f"out. Feature space: {extractor['name']} (sha256 {extractor['sha256'][:12] or 'none'}, d = "
         f"{extractor['dimension']}); pixel space: luminance and colour at 32 x 32, with flips and shifts."
     )
     caption = "Closest pairs in {}: generated, nearest training photograph, nearest photograph held out."
@@ -68,17 +56,8 @@ def _figures(space: str, found: Result) -> list[list[Cell]]:
     copying = found["data_copying"]
     cells = {"generated": sum(z is not None for z in copying["cell_z"]), "holdout": copying["holdout_cells"]}
     of_cells = {"generated": ", ".join(map(number, copying["cell_z"])), "holdout": None}
+    names = ("n", "near_share", "ratio_median", "authentic_share")
     return [
-        [
-            space,
-            kind,
-            found[kind]["n"],
-            found[kind]["near_share"],
-            found[kind]["ratio_median"],
-            found[kind]["authentic_share"],
-            copying[kind],
-            cells[kind],
-            of_cells[kind],
-        ]
+        [space, kind, *(found[kind][name] for name in names), copying[kind], cells[kind], of_cells[kind]]
         for kind in ("generated", "holdout")
     ]

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-__all__ = ["Cell", "figure", "number", "page", "paragraph", "picture", "section", "table", "warnings"]
-
 Cell = str | float | int | None
 WIDE = 10
 """Columns above which a table is set smaller."""

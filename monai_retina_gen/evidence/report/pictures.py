@@ -1,10 +1,12 @@
-"""Pictures for reports: rows of images by grade, strips, and pairs."""
+"""Pictures for reports: rows of images by grade or with words beside them, strips, and pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from monai_retina_gen.data.sampling import spread
@@ -12,11 +14,9 @@ from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["grade_rows", "rows_of", "strip"]
-
 TILE = 128
 GAP = 4
-WHITE = 1.0
+MARGIN = 150
 
 
 def strip(images: ImageSet, tile: int = TILE) -> Tensor:
@@ -25,21 +25,14 @@ def strip(images: ImageSet, tile: int = TILE) -> Tensor:
 
 
 def grade_rows(real: ImageSet, generated: ImageSet, columns: int = 4, tile: int = TILE) -> Tensor:
-    """One row a grade: photographs at the left, generated images at the right of a white gap.
+    """One row a grade, `(3, H, W)`: photographs at the left, generated images at the right of a white gap.
 
-    Args:
-        real: photographs.
-        generated: generated images.
-        columns: images of each kind in a row; white where a grade has fewer.
-        tile: side of an image in pixels.
-
-    Returns:
-        `(3, H, W)` in [0, 1].
+    A row has `columns` images of each kind, white where a grade has fewer.
     """
     rows = []
     for grade in sorted(set(real.grades) | set(generated.grades)):
-        halves = [_row(images.of_grade(grade), columns, tile) for images in (real, generated)]
-        rows.append(torch.cat([halves[0], torch.full((3, tile, GAP), WHITE), halves[1]], dim=2))
+        halves = [_row(images.of_grade(grade).floats(), columns, tile) for images in (real, generated)]
+        rows.append(torch.cat([halves[0], torch.ones(3, tile, GAP), halves[1]], dim=2))
     return torch.cat(rows, dim=1)
 
 
@@ -48,13 +41,38 @@ def rows_of(columns: Sequence[Tensor], tile: int = TILE) -> Tensor:
     parts: list[Tensor] = []
     for images in columns:
         column = image_grid(resized(images, tile), 1)
-        parts += [column, torch.full((3, column.shape[1], GAP), WHITE)]
+        parts += [column, torch.ones(3, column.shape[1], GAP)]
     return torch.cat(parts[:-1], dim=2)
 
 
-def _row(images: ImageSet, columns: int, tile: int) -> Tensor:
-    chosen = images.select(spread(len(images), columns)) if len(images) else images
-    row = torch.full((columns, 3, tile, tile), WHITE)
-    if len(chosen):
-        row[: len(chosen)] = resized(chosen.floats(), tile)
+def labelled_rows(rows: Sequence[tuple[str, Tensor]], *, columns: int = 10, tile: int = 96) -> Tensor:
+    """Rows of images with words at their left.
+
+    Args:
+        rows: words (lines parted by newlines) and images `(n, 3, S, S)` in [0, 1]; of more than `columns` images an
+            even choice is shown, and fewer leave white.
+        columns: images in a row.
+        tile: side of an image in pixels.
+
+    Returns:
+        `(3, len(rows) * tile, MARGIN + columns * tile)` in [0, 1].
+
+    Examples:
+        >>> labelled_rows([("grade 0", torch.rand(3, 3, 8, 8)), ("none", torch.rand(0, 3, 8, 8))], columns=4).shape
+        torch.Size([3, 192, 534])
+    """
+    return torch.cat([torch.cat([_words(words, tile), _row(images, columns, tile)], 2) for words, images in rows], 1)
+
+
+def _row(images: Tensor, columns: int, tile: int) -> Tensor:
+    row = torch.ones(columns, 3, tile, tile)
+    if len(images):
+        chosen = images[spread(len(images), columns)]
+        row[: len(chosen)] = resized(chosen, tile)
     return image_grid(row, columns)
+
+
+def _words(words: str, tile: int) -> Tensor:
+    page = Image.new("RGB", (MARGIN, tile), "white")
+    ImageDraw.Draw(page).multiline_text((6, 6), words, fill="black")
+    return torch.from_numpy(np.array(page)).permute(2, 0, 1).float() / 255

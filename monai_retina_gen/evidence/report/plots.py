@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-__all__ = ["Curves", "agreement_plot", "audit_plot", "read_training", "training_plot"]
 
 Curves = dict[str, tuple[list[float], list[float]]]
 """Steps and values by the name of a curve."""
@@ -87,7 +84,6 @@ def _bars(axes: Any, groups: Mapping[str, Sequence[float]], labels: Sequence[str
 
 
 def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()

@@ -9,8 +9,6 @@ from typing import Any
 from monai_retina_gen.evidence.report.html import Cell, figure, paragraph, picture, section, table, warnings
 from monai_retina_gen.evidence.report.plots import agreement_plot
 
-__all__ = ["evaluation_section", "label_check_section", "reader_section", "study_section"]
-
 Result = dict[str, Any]
 _BETTER = {"fid": "lower", "kid": "lower", "swd": "lower"}
 
@@ -101,18 +99,8 @@ def _study_caption(stem: str) -> str:
 
 
 def _metric_table(metrics: list[Result], caption: str) -> str:
-    head = [
-        "figure",
-        "better",
-        "value",
-        "real against real",
-        "at equal n",
-        "ratio",
-        "n of floor",
-        "n",
-        "extractor",
-        "d",
-    ]
+    head = ["figure", "better", "value", "real against real", "at equal n", "ratio", "n of floor", "n"]
+    head += ["extractor", "d"]
     rows: list[list[Cell]] = []
     for m in metrics:
         value = f"{_shown(m['value'])} (p = {_shown(m['p_value'])})" if m.get("p_value") is not None else m["value"]

@@ -6,15 +6,9 @@ arms.
 
 from __future__ import annotations
 
-from .choice import best_policy
+from .analysis import best_policy
 from .config import ARMS, StudyConfig
 from .presets import PRESETS
 from .study import run_study
 
-__all__ = [
-    "ARMS",
-    "PRESETS",
-    "StudyConfig",
-    "best_policy",
-    "run_study",
-]
+__all__ = ["ARMS", "PRESETS", "StudyConfig", "best_policy", "run_study"]

@@ -1,4 +1,4 @@
-"""What replaces a photograph in the arms that use a generator: made ahead, once per generator."""
+"""What replaces a photograph in the arms that use a generator: made ahead, once per generator, and judged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import MaskComposer, SyntheticDataset, read_image
+from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan, AugmentationPolicy
@@ -29,8 +30,6 @@ from .paintings import nothing_new, painted_canvases, painted_edits
 from .photographs import Photographs
 from .texture import match_texture
 
-__all__ = ["make_alternatives", "make_bank"]
-
 BATCH = 32
 
 
@@ -43,18 +42,10 @@ def make_bank(
     *,
     grades: Collection[int] = (),
 ) -> Bank:
-    """Generate `bank_size` images of every grade that the photographs and the generator have, and read them.
+    """Generate `bank_size` images of each grade that photographs and generator have, into `folder`, and read them.
 
     In the mode `synthesize` they are of the photographs' vessels, disc and field of view, with lesions composed from
-    these photographs alone after the grade.
-
-    Args:
-        generator: makes them.
-        photographs: the training photographs.
-        folder: where they are kept.
-        config: the study's settings.
-        mode: `sample` or `synthesize`.
-        grades: in place of the photographs'.
+    these photographs alone after the grade. `grades` are made in place of the photographs'.
     """
     wanted = set(grades or photographs.grades) - generator.missing_grades
     if mode == "synthesize":
@@ -80,15 +71,10 @@ def make_alternatives(
     bank: Bank | None = None,
     of: Alternatives | None = None,
 ) -> Alternatives:
-    """Make the images that replace photographs in an arm.
+    """Make the images that replace training photographs in an arm.
 
-    Args:
-        arm: name in `ARMS`.
-        generator: makes them.
-        photographs: the training photographs.
-        config: the study's settings.
-        bank: images that were made ahead, for the arms `sample` and `synthesize`.
-        of: what replaces photographs in the arm that a control controls: it replaces the same ones.
+    The arms `sample` and `synthesize` take theirs from `bank`; a control replaces the same photographs as `of`, what
+    replaces them in the arm that it controls.
 
     Raises:
         ValueError: for an arm of a bank or a control without what it wants.
@@ -155,3 +141,21 @@ def _edits(generator: RetinaGenerator, photographs: Photographs, config: StudyCo
     images, grades = torch.stack([image for _, image in kept]), [photographs.grades[row] for row, _ in kept]
     sources = [row for row, _ in kept]
     return Alternatives(to_bytes(images), grades, rows_by_source(sources, len(photographs)), len(made), sources=sources)
+
+
+def judge(made: Alternatives, photographs: Photographs, config: StudyConfig, *, edits: bool) -> list[bool]:
+    """Whether the gate accepts each image, once and as it is: weaker edits are not tried in place of refused ones.
+
+    A photograph and what was made of it are judged by the grader that was not trained on it. Edits show their source's
+    grade and are compared with it; canvases show another one.
+    """
+    gate = LabelGate() if config.gate == "label" else LabelGate(graders=config.gate)
+    accepted = []
+    for rows in torch.arange(len(made.images)).split(2 * BATCH):
+        images = made.images[rows].to(config.device).float() / 255
+        sources = [made.sources[row] for row in rows.tolist()]
+        originals = photographs.floats(sources).to(config.device) if edits else None
+        groups = [photographs.groups[row] for row in sources]
+        verdict = gate.check(images, [made.grades[row] for row in rows.tolist()], originals, groups)
+        accepted += [not reason for reason in verdict.reasons]
+    return accepted

@@ -23,8 +23,6 @@ from .arms import BASELINE, GENERATIVE, Condition
 from .config import StudyConfig
 from .gradings import Gradings, figure_interval
 
-__all__ = ["analyse"]
-
 STATISTICS = {
     "accuracy": accuracy_from_confusion,
     "kappa": kappa_from_confusion,
@@ -233,3 +231,26 @@ def _means(matrices: list[torch.Tensor]) -> dict[str, Any]:
     stack = torch.stack(matrices)
     figures = {name: STATISTICS[name](stack).nanmean() for name in ("accuracy", "kappa")}
     return {name: None if value.isnan() else float(value) for name, value in figures.items()}
+
+
+def best_policy(rows: list[dict[str, Any]]) -> str:
+    """The generative condition with the best kappa, of equals the first: the rule by which a study's policy is taken.
+
+    Args:
+        rows: `study["sets"]["cross-validation"]` of a study of policies, in which every photograph is judged by graders
+            that were not trained on it.
+
+    Raises:
+        ValueError: without a generative condition.
+
+    Examples:
+        >>> rows = [{"condition": "oversample", "kappa": {"value": 0.9}}]
+        >>> rows += [{"condition": f"edit--g--share{s}", "kappa": {"value": k}} for s, k in ((0.3, 0.5), (0.5, 0.4))]
+        >>> best_policy(rows)
+        'edit--g--share0.3'
+    """
+    found = {row["condition"]: row["kappa"]["value"] for row in rows if "--" in row["condition"]}
+    generative = {name: kappa for name, kappa in found.items() if not Condition.parse(name).of}
+    if not generative:
+        raise ValueError(f"rows: {[row['condition'] for row in rows]} came, and none is of a generative arm")
+    return max(generative, key=lambda name: generative[name])

@@ -14,19 +14,6 @@ from .config import StudyConfig
 from .painters import only_paints, paints, why_no_painting
 from .photographs import Photographs
 
-__all__ = [
-    "BASELINE",
-    "CANVAS_GRADES",
-    "CONTROLS",
-    "EDITED_GRADES",
-    "GENERATIVE",
-    "PAINTED",
-    "Condition",
-    "bank_mode",
-    "expand_arms",
-    "replacement_probabilities",
-]
-
 GENERATIVE = ("sample", "sample-uniform", "edit", "canvas", "edit-canvas", "synthesize")
 CONTROLS = {
     "reconstruct": ("sample", "synthesize"),
@@ -55,23 +42,14 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Condition:
-    """An arm with its generator, and how much it replaces.
-
-    Args:
-        arm: name in `ARMS`.
-        generator: name, `""` for an arm without one.
-        ratio: share of the photographs that balancing adds; 0 where `share` says how many.
-        of: the generative arm that a control controls.
-        share: share of the photographs shown of each of the arm's grades, the same for all.
-        gated: only what the label gate accepts replaces photographs.
-    """
+    """An arm with its generator, and how much it replaces."""
 
     arm: str
-    generator: str = ""
-    ratio: float = 0.0
-    of: str = ""
-    share: float = 0.0
-    gated: bool = False
+    generator: str = ""  # name; empty for an arm without one
+    ratio: float = 0.0  # share of the photographs that balancing adds; 0 where `share` says how many
+    of: str = ""  # the generative arm that a control controls
+    share: float = 0.0  # share of the photographs shown of each of the arm's grades, the same for all
+    gated: bool = False  # only what the label gate accepts replaces photographs
 
     @property
     def id(self) -> str:

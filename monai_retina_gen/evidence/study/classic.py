@@ -11,8 +11,6 @@ from torchvision.transforms import v2
 
 from monai_retina_gen.engines import GradingAugment
 
-__all__ = ["classic_transform"]
-
 
 def classic_transform(arm: str, recipe: str) -> Callable[[Tensor], Tensor]:
     """The augmentation of an arm, on images `(B, 3, H, W)` in [0, 1], drawing from torch's global random state.

@@ -26,21 +26,14 @@ from .material import GeneratedImages
 from .photographs import Photographs
 from .texture import match_texture, texture_features
 
-__all__ = ["cross_fitted_scores", "detect_generated", "detect_paintings"]
-
 RIDGE = 1e-2
 """Weight of the squared coefficients beside the mean loss."""
 
 
 def detect_generated(photographs: Photographs, bank: Bank, config: StudyConfig) -> dict[str, Any]:
-    """Held-out area under the ROC curve of a logistic regression on texture features, real against generated.
+    """Held-out area under the ROC curve of a logistic regression on texture features, photographs against generated.
 
     Each image is scored by the half that it was not fitted on (photographs of one group together).
-
-    Args:
-        photographs: the training photographs.
-        bank: generated images.
-        config: the study's settings.
 
     Returns:
         `by_grade` and `all`: AUC of photographs against generated images; `texture_matched`: AUC of texture-matched
@@ -49,30 +42,21 @@ def detect_generated(photographs: Photographs, bank: Bank, config: StudyConfig) 
     matched, sigma = match_texture(photographs, bank.images, bank.grades)
     result: dict[str, Any] = {"blur_sigma_px": round(sigma, 3), "texture_matched": None, "by_grade": {}, "all": None}
     if bank.images.shape[-1] == config.image_size:
-        scores, truth, grades = _scores(photographs, photographs.images, bank)
-        result["by_grade"] = {g: auc(scores[grades == g], truth[grades == g]) for g in sorted(set(bank.grades))}
-        result["all"] = auc(scores, truth)
-        scores, truth, _ = _scores(photographs, to_bytes(matched), bank)
-        result["texture_matched"] = auc(scores, truth)
+        groups = [f"photograph {group}" for group in photographs.groups]
+        groups += [f"generated {number}" for number in range(len(bank.images))]
+        made, grades = texture_features(bank.images), [photographs.grades, bank.grades]
+        result |= _aucs(texture_features(photographs.images), made, grades, groups)
+        result["texture_matched"] = _aucs(texture_features(to_bytes(matched)), made, grades, groups)["all"]
     return {**result, "words": _words(result)}
 
 
 def detect_paintings(
-    generated: GeneratedImages,
-    conditions: Sequence[Condition],
-    features: Callable[[Tensor], Tensor] = texture_features,
+    generated: GeneratedImages, conditions: Sequence[Condition], features: Callable[[Tensor], Tensor] = texture_features
 ) -> dict[str, Any]:
-    """Held-out area under the ROC curve, photographs against painted photographs of the same grade, by arm.
+    """Held-out area under the ROC curve, photographs against painted ones of the same grade, by arm and generator.
 
     A painted photograph and the one that it was painted on are in the same half, so that no eye is recognised.
-
-    Args:
-        generated: of a training part.
-        conditions: of the study; those that paint are looked at, each arm once.
-        features: `(N, d)` of `(N, 3, S, S)` uint8 images.
-
-    Returns:
-        By arm and generator: `n`, `by_grade` and `all`.
+    `features` are `(N, d)` of `(N, 3, S, S)` uint8 images.
     """
     real, arms = generated.photographs, ("edit", "canvas")
     wanted = {(arm, c.generator) for c in conditions for arm in arms if c.arm in (arm, "edit-canvas")}
@@ -85,34 +69,23 @@ def detect_paintings(
 
 def _detect_painted(real: Photographs, made: Alternatives, features: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     rows = [row for row, grade in enumerate(real.grades) if grade in made.grades]
-    found = torch.cat([features(real.images[rows]), features(made.images)])
-    truth = torch.tensor([0.0] * len(rows) + [1.0] * len(made.images))
-    grades = torch.tensor([*(real.grades[row] for row in rows), *made.grades])
-    scores = cross_fitted_scores(found, truth, grades, [real.groups[row] for row in (*rows, *made.sources)])
-    by_grade = {g: auc(scores[grades == g], truth[grades == g]) for g in sorted(set(made.grades))}
-    return {"n": len(made.images), "by_grade": by_grade, "all": auc(scores, truth)}
+    groups = [real.groups[row] for row in (*rows, *made.sources)]
+    grades = [[real.grades[row] for row in rows], made.grades]
+    return {"n": len(made.images), **_aucs(features(real.images[rows]), features(made.images), grades, groups)}
 
 
-def _scores(photographs: Photographs, images: Tensor, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:
-    features = torch.cat([texture_features(images), texture_features(bank.images)])
-    truth = torch.tensor([0.0] * len(images) + [1.0] * len(bank.images))
-    groups = [f"photograph {group}" for group in photographs.groups]
-    groups += [f"generated {number}" for number in range(len(bank.images))]
-    grades = torch.tensor([*photographs.grades, *bank.grades])
-    return cross_fitted_scores(features, truth, grades, groups), truth, grades
+def _aucs(real: Tensor, made: Tensor, grades: Sequence[list[int]], groups: list[str]) -> dict[str, Any]:
+    """AUC by grade that was made, and of all, of features of photographs and of images that were made."""
+    truth, each = torch.tensor([0.0] * len(real) + [1.0] * len(made)), torch.tensor([*grades[0], *grades[1]])
+    scores = cross_fitted_scores(torch.cat([real, made]), truth, each, groups)
+    by_grade = {g: auc(scores[each == g], truth[each == g]) for g in sorted(set(grades[1]))}
+    return {"by_grade": by_grade, "all": auc(scores, truth)}
 
 
 def cross_fitted_scores(features: Tensor, truth: Tensor, grades: Tensor, groups: list[str]) -> Tensor:
-    """Scores of a logistic regression, each from the half of the groups that the image is not in.
+    """Logits of a logistic regression, `(N,)`, each from the half of the groups that the image is not in.
 
-    Args:
-        features: `(N, d)`.
-        truth: `(N,)`, 1 for generated.
-        grades: `(N,)`; the two kinds count the same within each grade.
-        groups: group of each image.
-
-    Returns:
-        `(N,)` logits; NaN where a half has one kind alone.
+    The two kinds (`truth` is 1 for generated) count the same within each grade. NaN where a half has one kind alone.
     """
     items = [
         {"row": i, "group": group, "grade": f"{grade}-{real}"}

@@ -10,40 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics import crossed_interval, grade_confusion_matrix
-
-__all__ = ["Gradings", "figure_interval"]
+from monai_retina_gen.metrics import crossed_interval
+from monai_retina_gen.metrics.bootstrap import confusion_per_group
 
 
 @dataclass(frozen=True)
 class Gradings:
-    """What several graders of one condition say of the same photographs.
+    """What several graders of one condition say of the same photographs."""
 
-    Args:
-        preds: `(U, N)` labels, one row a grader.
-        target: `(N,)` true labels.
-        groups: patient or photograph of each, drawn together.
-        strata: backbone of each grader.
-        num_classes: number of labels.
-    """
-
-    preds: Tensor
-    target: Tensor
-    groups: Sequence[str]
-    strata: Sequence[str]
+    preds: Tensor  # (U, N) labels, one row a grader
+    target: Tensor  # (N,) true labels
+    groups: Sequence[str]  # patient or photograph of each, drawn together
+    strata: Sequence[str]  # backbone of each grader
     num_classes: int
 
     def counts(self) -> Tensor:
         """Confusion matrices by grader and group: `(U, G, k, k)` float64."""
-        numbers = {group: number for number, group in enumerate(dict.fromkeys(self.groups))}
-        group = torch.tensor([numbers[name] for name in self.groups])
-        k = self.num_classes
-        rows = []
-        for preds in self.preds:
-            grade_confusion_matrix(preds, self.target, k)  # checks the labels
-            cells = (group * k + self.target) * k + preds
-            rows.append(torch.bincount(cells, minlength=len(numbers) * k * k).reshape(len(numbers), k, k))
-        return torch.stack(rows).double()
+        each = [confusion_per_group(preds, self.target, self.groups, self.num_classes) for preds in self.preds]
+        return torch.stack(each)
 
 
 def figure_interval(
@@ -54,14 +38,8 @@ def figure_interval(
 ) -> dict[str, Any]:
     """Mean figure of the graders, or of its difference to a baseline's, as `crossed_interval` gives it.
 
-    Args:
-        gradings: of one condition.
-        statistic: of `(..., k, k)` confusion matrices.
-        baseline: of another condition, by the same graders and seeds on the same photographs.
-        within: range of the figure.
-
     Raises:
-        ValueError: for a baseline that is judged on other photographs or by other graders.
+        ValueError: for a baseline that is judged on other photographs or by other graders and seeds.
     """
     counts = None
     if baseline is not None:

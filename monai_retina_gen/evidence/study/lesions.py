@@ -15,14 +15,11 @@ from torch import Tensor
 from monai_retina_gen.data import CONDITION_KEYS, Item, LesionBank
 from monai_retina_gen.data.bank_building import bank_of_eyes, eye_lesions
 from monai_retina_gen.data.combine_masks import annotated_lesions, merge_masks
-from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye, to_bytes
 from monai_retina_gen.networks import PAINTED_LESIONS
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
 from .photographs import Photographs
 from .side_by_side import mapped
-
-__all__ = ["lesions_of", "mask_keys", "own_masks", "read_ahead", "with_predicted"]
 
 PREDICTED = "predicted_masks"
 """Key of an item: which of its masks are predicted."""
@@ -43,11 +40,7 @@ def with_predicted(item: Item, predicted: Item | None) -> Item:
 
 
 def lesions_of(photographs: Photographs) -> LesionBank:
-    """Lesions of these photographs alone.
-
-    Raises:
-        DatalistError: if none has a mask of a lesion.
-    """
+    """Lesions of these photographs alone; a `DatalistError` if none has a mask of a lesion."""
     found = [_lesions(item) for item in photographs.items if "grade" in item]
     return bank_of_eyes([eye for eye in found if eye is not None], photographs.items)
 
@@ -101,8 +94,5 @@ def _read_lesions(item: Item) -> LesionBank | None:
 
 def _read_masks(item: Item, size: int) -> dict[str, npt.NDArray[np.uint8]]:
     keys = tuple(key for key in CONDITION_KEYS if key in item)
-    if not keys:
-        return {}
-    loaded = LoadFundusd(keys="image", mask_keys=keys)({key: item[key] for key in ("image", *keys)})
-    cropped = CropToFieldOfViewd(keys="image", mask_keys=keys, size=size)(loaded)
-    return {key: to_bytes(cropped[key]).numpy() for key in keys}
+    eye = load_eye(item, size, keys) if keys else {}
+    return {key: to_bytes(eye[key]).numpy() for key in keys}

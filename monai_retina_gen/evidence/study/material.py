@@ -18,17 +18,13 @@ from monai_retina_gen.data import write_json
 from monai_retina_gen.engines.cross_fitting import fold_of_group
 from monai_retina_gen.generators import RetinaGenerator
 
-from .alternative_images import Alternatives, Bank
-from .alternatives import make_alternatives, make_bank
+from .alternative_images import Alternatives, Bank, read_bank, read_made, write_bank, write_made
+from .alternatives import judge, make_alternatives, make_bank
 from .arms import Condition, bank_mode
 from .config import StudyConfig
-from .judging import judge, judged_by
 from .lesions import read_ahead
-from .made_files import read_bank, read_made, write_bank, write_made
 from .painters import only_paints, paints
 from .photographs import Photographs
-
-__all__ = ["GeneratedImages", "Material", "Run", "Split"]
 
 Rows = list[int]
 SEVERE = (3, 4)
@@ -63,12 +59,8 @@ class Split:
 class GeneratedImages:
     """Images that generators make for one training part, made at first use and kept.
 
-    Args:
-        photographs: the training part.
-        generators: by name.
-        config: the study's settings.
-        part: name of the part, for the folders of what is made from it; empty for a study without folds.
-        grades: that samples are made of; those of the photographs by default.
+    `part` names the folders of what is made; it is empty for a study without folds. Samples are of `grades`, by default
+    those of the photographs.
     """
 
     def __init__(
@@ -162,8 +154,8 @@ class GeneratedImages:
         if (arm, name) not in self._accepted:
             file = self._folder / f"accepted-{arm}--{name}.json"
             if not file.is_file():
-                gate, edits = judged_by(self.config), arm == "edit"
-                write_json(judge(self._made(arm, name), self.photographs, gate, self.config, edits=edits), file)
+                made = self._made(arm, name)
+                write_json(judge(made, self.photographs, self.config, edits=arm == "edit"), file)
             self._accepted[arm, name] = json.loads(file.read_text(encoding="utf-8"))
         return self._accepted[arm, name]
 
@@ -171,12 +163,8 @@ class GeneratedImages:
 class Material:
     """Photographs of a study and the generators that make images of them.
 
-    Args:
-        training: photographs that may be trained on: those of training, or with cross-validation of validation too.
-        validation: photographs that select the epoch; not used with cross-validation.
-        tests: photographs that judge, by name: `test` and the external sets.
-        generators: by name.
-        config: the study's settings.
+    With cross-validation `training` holds those of validation too, and `validation`, which selects the epoch, is not
+    used. `tests` judge: `test` and the external sets.
     """
 
     def __init__(

@@ -6,14 +6,10 @@ the generator's segmenter.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from monai_retina_gen.data import CONDITION_KEYS, MaskComposer
 from monai_retina_gen.editing.edit_request import EditRequest
@@ -21,15 +17,13 @@ from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
 from monai_retina_gen.networks import PAINTED_LESIONS
-from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH
 
 from .alternative_images import Alternatives, LesionChange, rows_by_grade, rows_by_source, to_be_edited
 from .arms import CANVAS_GRADES, EDITED_GRADES
 from .config import StudyConfig
 from .lesions import lesions_of, mask_keys, own_masks
+from .painters import alike, drawn, painting, with_lesions
 from .photographs import Photographs
-
-__all__ = ["nothing_new", "painted_canvases", "painted_edits"]
 
 BATCH = 16
 ANATOMY = ("fov", "od", "vessel")
@@ -39,7 +33,7 @@ def painted_edits(generator: RetinaGenerator, photographs: Photographs, config: 
     """Photographs with more lesions of their grade, as many of each as make `bank_size` of its grade."""
     painter = _with_own_lesions(generator, photographs)
     chosen = to_be_edited(photographs, set(EDITED_GRADES) & set(_composer(painter).grades), config.bank_size)
-    seeds, strengths = _drawn(len(chosen))
+    seeds, strengths = drawn(len(chosen))
     images, changes = [], []
     for few in _alike(chosen, photographs, "edit"):
         rows = [chosen[i] for i in few]
@@ -95,22 +89,15 @@ def _kept(
 def nothing_new(
     generator: RetinaGenerator, photographs: Photographs, of: Alternatives, config: StudyConfig
 ) -> Alternatives:
-    """The same photographs painted in the same places, with nothing but what they show already.
-
-    Args:
-        generator: made the edits.
-        photographs: the training photographs.
-        of: the edits.
-        config: the study's settings.
-    """
-    painter, rows_of = _painting(generator), [change.row for change in of.changes]
+    """The photographs of the edits `of`, painted in the same places, with nothing but what they show already."""
+    painter, rows_of = painting(generator), [change.row for change in of.changes]
     images = of.images.clone()
     for few in _alike(rows_of, photographs, "nothing-new"):
         changes, part = [of.changes[i] for i in few], photographs.select([rows_of[i] for i in few])
         real = part.floats().to(config.device)
         own, wanted = (_lesions(each, real) for each in zip(*((c.own, c.wanted) for c in changes), strict=True))
         found = painter.found_masks(real, _masks_of(photographs, [rows_of[i] for i in few], ANATOMY, config) | own)
-        assert painter.painter is not None  # _painting
+        assert painter.painter is not None  # painting
         drawn, where = painter.painter.draw(
             real,
             found,
@@ -130,7 +117,7 @@ def painted_canvases(generator: RetinaGenerator, photographs: Photographs, confi
     healthy = [row for row, grade in enumerate(photographs.grades) if grade == HEALTHY]
     grades = [grade for grade in wanted for _ in range(config.bank_size)]
     chosen = [healthy[i % len(healthy)] for i in range(len(grades))]
-    seeds, strengths = _drawn(len(chosen))
+    seeds, strengths = drawn(len(chosen))
     images, made, sources = [], [], []
     for few in _alike(chosen, photographs, "canvas"):
         rows = [chosen[i] for i in few]
@@ -152,46 +139,9 @@ def painted_canvases(generator: RetinaGenerator, photographs: Photographs, confi
     return Alternatives(torch.stack(images), made, rows_by_grade(made, photographs), len(chosen), (), sources)
 
 
-def _painting(generator: RetinaGenerator) -> LesionPainting:
-    if not isinstance(generator, LesionPainting) or generator.painter is None:
-        raise ValueError(f"generator: {generator.name} came, which paints no photographs")
-    return generator
-
-
-def _with_own_lesions(generator: RetinaGenerator, photographs: Photographs) -> LesionPainting:
-    """The generator with lesions of these photographs alone; with its own where they have no masks."""
-    painter = _painting(generator)
-    if not any(key in item for item in photographs.items for key in PAINTED_LESIONS):
-        return painter
-    composer = MaskComposer(lesions_of(photographs))
-    painter = copy.copy(painter)
-    painter.composer = lambda: composer
-    return painter
-
-
 def _composer(painter: LesionPainting) -> MaskComposer:
     assert painter.composer is not None  # why_no_painting
     return painter.composer()
-
-
-def _drawn(number: int) -> tuple[list[int], Tensor]:
-    """Seeds and strengths of images."""
-    random = np.random.RandomState(0)
-    seeds = random.randint(0, 2**31, number, dtype=np.int64)
-    return [int(seed) for seed in seeds], torch.from_numpy(random.uniform(*DEFAULT_STRENGTH, number)).float()
-
-
-def _alike(rows: Sequence[int], photographs: Photographs, what: str) -> Iterator[list[int]]:
-    """Batches of indices into `rows`, of photographs with the same masks."""
-    keys = [mask_keys(photographs.items[row]) for row in rows]
-    order = sorted(range(len(rows)), key=lambda i: keys[i])
-    bar = tqdm(total=len(rows), desc=what, leave=False)
-    for _, same in groupby(order, key=lambda i: keys[i]):
-        each = list(same)
-        for start in range(0, len(each), BATCH):
-            yield each[start : start + BATCH]
-            bar.update(len(each[start : start + BATCH]))
-    bar.close()
 
 
 def _masks_of(
@@ -201,3 +151,15 @@ def _masks_of(
     each = [own_masks(photographs.items[row], config.image_size) for row in rows]
     found = [name for name in mask_keys(photographs.items[rows[0]]) if name in names]
     return {name: torch.stack([masks[name] for masks in each]).to(config.device).float() / 255 for name in found}
+
+
+def _with_own_lesions(generator: RetinaGenerator, photographs: Photographs) -> LesionPainting:
+    """The generator with lesions of these photographs alone; with its own where they have no masks."""
+    painter = painting(generator)
+    masked = any(key in item for item in photographs.items for key in PAINTED_LESIONS)
+    return with_lesions(painter, lesions_of(photographs)) if masked else painter
+
+
+def _alike(rows: Sequence[int], photographs: Photographs, what: str) -> Iterator[list[int]]:
+    """Batches of indices into `rows`, of photographs with the same masks."""
+    return alike([mask_keys(photographs.items[row]) for row in rows], BATCH, what)

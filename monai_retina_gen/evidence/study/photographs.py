@@ -17,32 +17,19 @@ from torch import Tensor
 
 from monai_retina_gen.data import GRADE_MAPS, ICDR_GRADE, Item, LabelGrades, count_label_grades, icdr_grade
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, to_bytes
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, load_eye, to_bytes
 
 from .side_by_side import mapped
-
-__all__ = ["Photographs", "load_photographs"]
 
 
 @dataclass(frozen=True)
 class Photographs(ImageSet):
-    """Photographs of a section; make them with `of`.
+    """Photographs of a section; make them with `of`. Names are without folders: results say nothing of the machine."""
 
-    Args:
-        images: `(N, 3, S, S)` uint8.
-        grades: grades 0-4, which generators know.
-        names: file names, without folders: a result says nothing of the machine it was made on.
-        groups: patient or photograph that each belongs to.
-        labels: `(N,)` int64, what graders learn: the grade, or the grade through a grade map.
-        items: the datalist's items, in the same order.
-        own_grades: whether the grades are those of the photographs; otherwise their labels stand for several, which
-            were given out as often as in the data.
-    """
-
-    labels: Tensor
-    items: list[Item]
+    labels: Tensor  # (N,) int64, what graders learn: the grade, or the grade through a grade map
+    items: list[Item]  # the datalist's, in the same order
     own_grades: bool = True
+    """Whether grades are the photographs' own; else labels stand for several, given out as often as in the data."""
 
     @classmethod
     def of(
@@ -74,10 +61,10 @@ def load_photographs(
     label_grades: LabelGrades | None = None,
     jobs: int = 1,
 ) -> Photographs:
-    """Load graded photographs, cropped to the field of view.
+    """Load graded photographs, cropped to the field of view, in `jobs` processes.
 
     Args:
-        items: items with `image`, `grade` and `group`.
+        items: items with `image`, `group` and a grade or label under `label_key`.
         size: side of the images in pixels.
         grade_map: name in `GRADE_MAPS`, or None.
         what: name of the section, for errors.
@@ -104,9 +91,7 @@ def load_photographs(
 
 
 def _decoded(path: str, size: int) -> npt.NDArray[np.uint8]:
-    # not by `Compose`, which hides what is wrong with a file behind "applying transform"
-    loaded = LoadFundusd(keys="image")({"image": path})
-    return to_bytes(CropToFieldOfViewd(keys="image", size=size)(loaded)["image"]).numpy()
+    return to_bytes(load_eye({"image": path}, size)["image"]).numpy()
 
 
 def _check_not_mapped(items: Sequence[Item], what: str, label_key: str) -> None:

@@ -6,38 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-__all__ = ["draw_plots"]
 
 FIGURES = ("accuracy", "kappa")
 
 
 def draw_plots(study: dict[str, Any], folder: Path) -> None:
     """Write `plots/<set>_figures.png`, `<set>_differences.png`, `<set>_confusion.png` and `validation.png`."""
-    target = folder / "plots"
-    target.mkdir(exist_ok=True)
+    plots = {"validation": _validation(study["runs"])}
     for name, rows in study["sets"].items():
         stem = "".join(c if c.isalnum() else "_" for c in name)
-        _save(_figures(rows, name), target / f"{stem}_figures.png")
-        _save(_confusions(rows, name), target / f"{stem}_confusion.png")
+        plots |= {f"{stem}_figures": _figures(rows, name), f"{stem}_confusion": _confusions(rows, name)}
         if study["comparisons"][name]:
-            _save(_differences(study["comparisons"][name], name), target / f"{stem}_differences.png")
-    _save(_validation(study["runs"]), target / "validation.png")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)  # draws without a display and leaves the user's pyplot alone
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+            plots[f"{stem}_differences"] = _differences(study["comparisons"][name], name)
+    (folder / "plots").mkdir(exist_ok=True)
+    for name, plot in plots.items():
+        plot.savefig(folder / "plots" / f"{name}.png", dpi=120, metadata={"Software": None})
 
 
 def _figures(rows: Sequence[dict[str, Any]], name: str) -> Figure:
     figure = Figure(figsize=(11, 1.2 + 0.32 * len(rows)), layout="constrained")
+    labels = [f"{row['condition']}  {row['grader']}" for row in rows]
     for axes, key in zip(figure.subplots(1, len(FIGURES), sharey=True), FIGURES, strict=True):
-        _intervals(axes, [row[key] for row in rows])
+        _intervals(axes, [row[key] for row in rows], labels)
         axes.set_xlabel(f"{key}, {name}, 95 % interval")
-        axes.set_yticks(range(len(rows)), [f"{row['condition']}  {row['grader']}" for row in rows])
     axes.invert_yaxis()
     return figure
 
@@ -45,21 +37,21 @@ def _figures(rows: Sequence[dict[str, Any]], name: str) -> Figure:
 def _differences(comparisons: Sequence[dict[str, Any]], name: str) -> Figure:
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(comparisons)), layout="constrained")
     axes = figure.subplots()
-    _intervals(axes, [comparison["kappa"] for comparison in comparisons])
-    axes.axvline(0, color="grey", linewidth=1)
     labels = [f"{c['a']} - {c['b']}{' (primary)' if c['primary'] else ''}" for c in comparisons]
-    axes.set_yticks(range(len(labels)), labels)
+    _intervals(axes, [comparison["kappa"] for comparison in comparisons], labels)
+    axes.axvline(0, color="grey", linewidth=1)
     axes.invert_yaxis()
     axes.set_xlabel(f"difference of kappa, {name}, 95 % interval (uncorrected)")
     return figure
 
 
-def _intervals(axes: Any, figures: Sequence[dict[str, Any]]) -> None:
+def _intervals(axes: Any, figures: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
     for position, figure in enumerate(figures):
         if figure["value"] is not None:
             axes.plot([figure["value"]], [position], "o", color="tab:blue")
         if figure["low"] is not None:
             axes.plot([figure["low"], figure["high"]], [position, position], color="tab:blue")
+    axes.set_yticks(range(len(labels)), labels)
     axes.grid(axis="x", alpha=0.3)
 
 

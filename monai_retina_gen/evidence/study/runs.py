@@ -18,10 +18,8 @@ from .classic import classic_transform
 from .config import StudyConfig
 from .material import GeneratedImages, Material, Run
 from .photographs import Photographs
-from .side_by_side import each
+from .side_by_side import mapped
 from .training import TrainingPhotographs, predict_grades, train_grader
-
-__all__ = ["carry_out", "list_runs", "make_ahead", "read_results"]
 
 logger = logging.getLogger("monai_retina_gen.study")
 RESULT = "result.json"
@@ -42,13 +40,10 @@ def list_runs(conditions: Sequence[Condition], config: StudyConfig) -> list[Run]
 
 
 def carry_out(runs: Sequence[Run], material: Material, jobs: int = 1) -> None:
-    """Carry out those runs that have no result yet, with the time that is left in the log.
+    """Carry out those runs that have no result yet, in their order, with the time that is left in the log.
 
-    Args:
-        runs: in their order.
-        material: of the study.
-        jobs: processes that share them; a GPU serves several. What is generated of each training part is made first,
-            part by part, into files.
+    With several `jobs`, processes share them (a GPU serves several), and what is generated of each training part is
+    made first, part by part, into files.
     """
     folder = Path(material.config.out) / "runs"
     waiting = [run for run in runs if not (folder / run.id / RESULT).is_file()]
@@ -62,7 +57,6 @@ def carry_out(runs: Sequence[Run], material: Material, jobs: int = 1) -> None:
         material.move(material.config.device)
         result = _result(run, material)
         seconds = time.monotonic() - started
-        (folder / run.id).mkdir(parents=True, exist_ok=True)
         write_json({**result, "timing": {"seconds": seconds}}, folder / run.id / RESULT)
         left = (time.monotonic() - begun) / (number + 1) * (len(waiting) - number - 1)
         logger.info(
@@ -70,7 +64,7 @@ def carry_out(runs: Sequence[Run], material: Material, jobs: int = 1) -> None:
             number + 1, len(waiting), run.id, result["validation_kappa"], seconds, left // 3600, left % 3600 // 60,
         )  # fmt: skip
 
-    each(carry, len(waiting), jobs)
+    mapped(carry, range(len(waiting)), jobs)
 
 
 def make_ahead(runs: Sequence[Run], material: Material, jobs: int) -> None:
@@ -80,14 +74,13 @@ def make_ahead(runs: Sequence[Run], material: Material, jobs: int) -> None:
         if run.condition.generator:
             parts.setdefault(material.part(run), []).append(run)
     material.read_ahead(jobs)
-    todo = list(parts.values())
 
-    def make(number: int) -> None:
+    def make(runs_of_part: list[Run]) -> None:
         material.move(material.config.device)
-        for condition in dict.fromkeys(run.condition for run in todo[number]):
-            material.generated(todo[number][0]).alternatives(condition)
+        for condition in dict.fromkeys(run.condition for run in runs_of_part):
+            material.generated(runs_of_part[0]).alternatives(condition)
 
-    each(make, len(todo), jobs)
+    mapped(make, list(parts.values()), jobs)
 
 
 def _result(run: Run, material: Material) -> dict[str, Any]:

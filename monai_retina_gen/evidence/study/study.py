@@ -22,10 +22,10 @@ from monai_retina_gen.data import (
 from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import files_sha256, generator_record, items_sha256
+from monai_retina_gen.metrics import FEWEST_SEEDS
 
 from .analysis import analyse
 from .arms import BASELINE, Condition, expand_arms
-from .cautions import study_warnings
 from .config import StudyConfig
 from .detection import detect_generated, detect_paintings
 from .lesions import with_predicted
@@ -35,10 +35,11 @@ from .plots import draw_plots
 from .runs import carry_out, list_runs, read_results
 from .tables import write_tables
 
-__all__ = ["load_material", "run_study", "study_settings"]
+__all__ = ["load_material", "run_study", "study_settings", "study_warnings"]
 
 logger = logging.getLogger("monai_retina_gen.study")
 RESULT = "study.json"
+FEW = 10
 
 
 def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | str], *, jobs: int = 1) -> dict[str, Any]:
@@ -61,7 +62,6 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
         DatalistError: a section without graded photographs.
     """
     folder = Path(config.out)
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
     device = config.device if jobs <= 1 else "cpu"  # a process that uses a GPU cannot be forked
     loaded = {name: load_generator(source, device=device) for name, source in generators.items()}
     material, patients = load_material(config, loaded, jobs)
@@ -141,6 +141,48 @@ def study_settings(config: StudyConfig, material: Material) -> dict[str, Any]:
         "generators": {name: generator_record(generator) for name, generator in material.generators.items()},
         "versions": {"monai_retina_gen": __version__, "torch": torch.__version__},
     }
+
+
+def study_warnings(config: StudyConfig, material: Material, patients: str) -> list[str]:
+    """Lines to be printed with the figures; `patients` is `datalist["patients"]`."""
+    lines = []
+    if patients == "unknown":
+        lines.append(
+            "Patients are unknown: the split is by photograph, two eyes of one patient can fall on both sides, and all "
+            "figures may be too good. Intervals are by photograph."
+        )
+    for name, photographs in {"validation": material.validation, **material.tests}.items():
+        labels = photographs.labels.tolist()
+        few = {label: labels.count(label) for label in range(config.num_classes) if labels.count(label) < FEW}
+        if few:
+            counts = ", ".join(f"{count} of label {label}" for label, count in few.items())
+            lines.append(f"{name}: {len(labels)} photographs, only {counts}: sensitivities of those mean little.")
+    if config.seeds < FEWEST_SEEDS:
+        lines.append(
+            f"{config.seeds} seed(s) for each arm: how much results vary from training to training is hardly seen, and "
+            f"there is no verdict below {FEWEST_SEEDS}."
+        )
+    seen = sorted(set(material.generators) - set(config.unseen))
+    if config.cross_validation and seen:
+        lines.append(
+            f"Cross-validation judges photographs that {', '.join(seen)} may have seen in training: arms with them may "
+            "be too good there and get no verdict. Only the test split and external sets are clean."
+        )
+    if config.cross_validation and any(name.endswith("--gated") for name in config.policies):
+        lines.append(
+            "The gate's graders may have seen the photographs that cross-validation judges, like the generators."
+        )
+    if config.severe_share < 1:
+        gate = " and the gate" * any(name.endswith("--gated") for name in config.policies)
+        lines.append(
+            f"Only {config.severe_share:g} of the training photographs of grades 3 and 4 are there, but the generators"
+            f"{gate} may have seen the others: no verdict on what generation does where photographs are rare."
+        )
+    if config.preset == "smoke":
+        lines.append(
+            "Preset smoke: phantoms and a handful of steps. The figures show that everything runs and nothing else."
+        )
+    return lines
 
 
 def _check_primary(config: StudyConfig, conditions: Sequence[Condition]) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .arms import GENERATIVE
+from monai_retina_gen.evidence.report.markdown import interval_text, markdown_table
 
-__all__ = ["write_tables"]
+from .arms import GENERATIVE
 
 REFERABLE = ("referable_sensitivity", "referable_specificity")
 Study = dict[str, Any]
@@ -28,12 +28,7 @@ def write_tables(study: Study, folder: Path) -> None:
     for name, table in tables.items():
         with open(target / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(table)
-        (target / f"{name}.md").write_text(_markdown(table), encoding="utf-8")
-
-
-def _markdown(table: Table) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]]) + "\n"
+        (target / f"{name}.md").write_text(markdown_table(table[0], table[1:]) + "\n", encoding="utf-8")
 
 
 def _summary(study: Study) -> Table:
@@ -45,89 +40,76 @@ def _summary(study: Study) -> Table:
             difference = row.get("difference", {})
             cells = [name, row["condition"], row["grader"], str(row["n"]), str(row["graders_trained"])]
             for figure in ("kappa", "accuracy"):
-                cells += [_interval(row[figure]), _interval(difference[figure], "+") if difference else ""]
-            table.append([*cells, *(_interval(row[name]) for name in referable)])
+                cells += [interval_text(row[figure]), interval_text(difference[figure], "+") if difference else ""]
+            table.append([*cells, *(interval_text(row[name]) for name in referable)])
     return table
 
 
 def _sensitivity(study: Study) -> Table:
     """Of every grade."""
-    table = [["set", "arm", "grader", *(f"grade {g}" for g in _labels(study))]]
+    table = [["set", "arm", "grader", *_grades(study)]]
     for name, rows in study["sets"].items():
         for row in rows:
-            found = [_interval(_entry(row["sensitivity"], g)) for g in _labels(study)]
-            table.append([name, row["condition"], row["grader"], *found])
+            of = {key: values for key, values in row["sensitivity"].items() if isinstance(values, list)}
+            cells = (interval_text(dict(zip(of, each, strict=True))) for each in zip(*of.values(), strict=True))
+            table.append([name, row["condition"], row["grader"], *cells])
     return table
 
 
 def _comparisons(study: Study) -> Table:
-    head = ["set", "comparison", "difference of kappa", "p", "p (Holm)", "detectable", "verdict"]
-    table = [head]
+    table = [["set", "comparison", "difference of kappa", "p", "p (Holm)", "detectable", "verdict"]]
     for name, comparisons in study["comparisons"].items():
         for c in comparisons:
             title = f"{c['a']} - {c['b']}" + (" (primary)" if c["primary"] else "")
             p_holm = "" if c["primary"] else _number(c["p_holm"])
             kappa = c["kappa"]
-            cells = [_interval(kappa, "+"), _number(kappa["p"]), p_holm, _number(kappa["detectable"]), c["verdict"]]
+            cells = [interval_text(kappa, "+"), _number(kappa["p"]), p_holm, _number(kappa["detectable"]), c["verdict"]]
             table.append([name, title, *cells])
     return table
 
 
 def _zhao_table_2(study: Study, rows: Sequence[Row]) -> Table:
     """Accuracy by augmentation: of every grade (its sensitivity) and of all, for each grader."""
-    labels = _labels(study)
-    table = [["augmentation", "grader", *(f"grade {g}" for g in labels), "ALL"]]
-    for row in rows:
-        figures = [_number(_entry(row["sensitivity"], g)["value"]) for g in labels]
-        table.append([row["condition"], row["grader"], *figures, _number(row["accuracy"]["value"])])
-    return table
+    figures = [[*row["sensitivity"]["value"], row["accuracy"]["value"]] for row in rows]
+    return [["augmentation", "grader", *_grades(study), "ALL"], *_named(rows, figures)]
 
 
 def _drgan_table_3(study: Study, rows: Sequence[Row]) -> Table:
     """Accuracy and kappa by grader: trained on real and tested on fake, trained on real, trained on both."""
-    best = _best_generative(study)
+    best, by_name = _best_generative(study), _by_name(rows)
     pairs = ["Tr-Real Te-Fake", "Tr-Real Te-Real", f"Tr-Real & Fake Te-Real ({best or 'none'})"]
     table = [["backbone", *(f"{pair} {figure}" for pair in pairs for figure in ("acc.", "kappa"))]]
-    for grader in dict.fromkeys(row["grader"] for row in rows):
-        fakes = study["te_fake"].get(grader, {})
-        fake = fakes.get(_generator_of(best), {})
-        cells = [_number(fake.get("accuracy")), _number(fake.get("kappa"))]
+    for grader in _graders(rows):
+        fake = study["te_fake"].get(grader, {}).get(best.split("--")[1] if best else "", {})
+        cells = [_number(fake.get(figure)) for figure in ("accuracy", "kappa")]
         for condition in ("none", best):
-            row = _find(rows, condition, grader)
-            cells += [_number(row[f]["value"]) if row else "" for f in ("accuracy", "kappa")]
+            row = by_name.get((condition, grader))
+            cells += [_number(row[figure]["value"]) if row else "" for figure in ("accuracy", "kappa")]
         table.append([grader, *cells])
     return table
 
 
 def _drgan_table_4(study: Study, rows: Sequence[Row]) -> Table:
     """Accuracy and kappa by setting; here the arms, which separate what the modules of the paper separate."""
-    table = [["setting", "grader", "acc.", "kappa"]]
-    for row in rows:
-        figures = [_number(row[figure]["value"]) for figure in ("accuracy", "kappa")]
-        table.append([row["condition"], row["grader"], *figures])
-    return table
+    figures = [[row[figure]["value"] for figure in ("accuracy", "kappa")] for row in rows]
+    return [["setting", "grader", "acc.", "kappa"], *_named(rows, figures)]
 
 
 def _drgan_table_5(study: Study, rows: Sequence[Row]) -> Table:
     """True-positive rate by grade, trained on real and on real and fake."""
-    best = _best_generative(study)
-    graders = list(dict.fromkeys(row["grader"] for row in rows))
-    columns = [(grader, condition) for grader in graders for condition in ("none", "oversample", best)]
-    columns = [column for column in columns if _find(rows, column[1], column[0])]
-    table = [["grade", *(f"{grader}, {condition}" for grader, condition in columns)]]
-    for g in _labels(study):
-        found = [_find(rows, condition, grader) for grader, condition in columns]
-        table.append([str(g), *(_number(_entry(row["sensitivity"], g)["value"]) for row in found if row)])
-    return table
+    conditions, by_name = ("none", "oversample", _best_generative(study)), _by_name(rows)
+    columns = {f"{g}, {c}": by_name[c, g] for g in _graders(rows) for c in conditions if (c, g) in by_name}
+    rates = zip(*(row["sensitivity"]["value"] for row in columns.values()), strict=True)
+    return [["grade", *columns], *([str(grade), *map(_number, of)] for grade, of in enumerate(rates))]
 
 
 def _cheng_table_1(study: Study, rows: Sequence[Row]) -> Table:
     """Accuracy by augmentation, a column for each grader."""
-    graders = list(dict.fromkeys(row["grader"] for row in rows))
-    table = [["augmentation", *graders]]
+    by_name = _by_name(rows)
+    table = [["augmentation", *_graders(rows)]]
     for condition in dict.fromkeys(row["condition"] for row in rows):
-        found = [_find(rows, condition, grader) for grader in graders]
-        table.append([condition, *(f"{100 * row['accuracy']['value']:.2f}%" for row in found if row)])
+        found = [by_name[condition, grader] for grader in _graders(rows) if (condition, grader) in by_name]
+        table.append([condition, *(f"{100 * row['accuracy']['value']:.2f}%" for row in found)])
     return table
 
 
@@ -141,9 +123,9 @@ PUBLISHED: dict[str, Callable[[Study, Sequence[Row]], Table]] = {
 
 
 def _confusion(row: Row) -> Table:
-    labels = range(len(row["confusion"]))
-    table = [["true \\ predicted", *map(str, labels)]]
-    return table + [[str(label), *map(str, row["confusion"][label])] for label in labels]
+    counts = row["confusion"]
+    head = ["true \\ predicted", *map(str, range(len(counts)))]
+    return [head, *([str(label), *map(str, line)] for label, line in enumerate(counts))]
 
 
 def _best_generative(study: Study) -> str:
@@ -151,28 +133,21 @@ def _best_generative(study: Study) -> str:
     return max(kappas, key=kappas.__getitem__) if kappas else ""
 
 
-def _generator_of(condition: str) -> str:
-    return condition.split("--")[1] if condition else ""
+def _grades(study: Study) -> list[str]:
+    return [f"grade {g}" for g in range(len(study["sets"]["test"][0]["confusion"]))]
 
 
-def _labels(study: Study) -> range:
-    return range(len(study["sets"]["test"][0]["confusion"]))
+def _graders(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["grader"] for row in rows))
 
 
-def _find(rows: Sequence[Row], condition: str, grader: str) -> Row | None:
-    return next((row for row in rows if row["condition"] == condition and row["grader"] == grader), None)
+def _by_name(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
+    return {(row["condition"], row["grader"]): row for row in rows}
 
 
-def _entry(figures: dict[str, Any], label: int) -> dict[str, Any]:
-    return {name: values[label] for name, values in figures.items() if isinstance(values, list)}
-
-
-def _interval(figure: dict[str, Any], sign: str = "") -> str:
-    if figure["value"] is None:
-        return "undefined"
-    if figure["low"] is None:
-        return format(figure["value"], f"{sign}.3f")
-    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.3f} to {figure['high']:{sign}.3f})"
+def _named(rows: Sequence[Row], figures: Sequence[Sequence[float | None]]) -> Table:
+    """Rows of figures after condition and grader."""
+    return [[r["condition"], r["grader"], *map(_number, of)] for r, of in zip(rows, figures, strict=True)]
 
 
 def _number(value: float | None) -> str:

@@ -17,24 +17,17 @@ from monai_retina_gen.transforms.box_geometry import resize_square
 
 from .photographs import Photographs
 
-__all__ = ["match_texture", "texture_features"]
-
 STEPS = 12  # of the bisection: sigma to 1/500 pixel
 LARGEST_SIGMA = 8.0
 CHUNK = 64
 
 
 def match_texture(photographs: Photographs, generated: Tensor, grades: Sequence[int]) -> tuple[Tensor, float]:
-    """Bring photographs to the resolution and blur of generated images.
+    """Bring photographs to the resolution and blur of generated images `(M, 3, S, S)` uint8 and their grades.
 
     They are shrunk to the size of the generated images where that is smaller and enlarged again, then blurred with the
     Gaussian whose width gives the finest level of the Laplacian pyramid the energy that it has in generated images of
     the same mixture of grades. Edits have the photographs' size: they are not shrunk.
-
-    Args:
-        photographs: photographs to blur.
-        generated: `(M, 3, S, S)` uint8.
-        grades: their grades.
 
     Returns:
         `(N, 3, S, S)` float32 in [0, 1], and the width of the Gaussian in pixels; 0 where generated images are not more
@@ -70,13 +63,9 @@ def _fine_energy(images: Tensor, weights: Tensor) -> float:
 
 
 def texture_features(images: Tensor) -> Tensor:
-    """Statistics of texture and colour.
+    """Texture and colour of `(N, 3, S, S)` images, uint8 or float32 in [0, 1].
 
-    Args:
-        images: `(N, 3, S, S)` uint8 or float32 in [0, 1].
-
-    Returns:
-        `(N, 18)`: log energy of four levels of the Laplacian pyramid, mean and standard deviation, of every channel.
+    `(N, 18)`: log energy of four levels of the Laplacian pyramid, mean and standard deviation, of every channel.
 
     Examples:
         >>> texture_features(torch.rand(2, 3, 32, 32)).shape

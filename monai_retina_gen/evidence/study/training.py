@@ -27,8 +27,6 @@ from .alternative_images import Alternatives
 from .config import StudyConfig
 from .photographs import Photographs
 
-__all__ = ["TrainingPhotographs", "WatchValidation", "predict_grades", "train_grader"]
-
 LOOKS = 5
 """Epochs at which validation is looked at where it selects nothing."""
 
@@ -39,13 +37,8 @@ HALF_LIFE = 1000
 class TrainingPhotographs:
     """Photographs of which some draws are replaced, then augmented; draws from torch's global random state.
 
-    All images lie on the device as 8 bits, and are augmented there batch by batch: nothing waits for a loader.
-
-    Args:
-        photographs: the training photographs.
-        transform: classic augmentation of a batch.
-        probabilities: probability of a replacement, by label.
-        alternatives: what replaces them; `None` where nothing does.
+    All images lie on the device as 8 bits, and are augmented there batch by batch (`transform`): nothing waits for a
+    loader. `probabilities` are those of a replacement, by label.
     """
 
     def __init__(
@@ -119,13 +112,7 @@ class _Batches:
 
 @dataclass
 class WatchValidation:
-    """Ignite handler: the kappa on validation, after every epoch where it selects one, else `LOOKS` times; the weights.
-
-    Args:
-        network: judged after every epoch.
-        validation: photographs that select.
-        config: the study's settings.
-    """
+    """Ignite handler: kappa on validation, after every epoch where it selects one, else `LOOKS` times; the weights."""
 
     network: nn.Module
     validation: Photographs
@@ -191,11 +178,7 @@ def train_grader(
 
 
 def _trainer(
-    network: nn.Module,
-    average: nn.Module | None,
-    loader: _Batches,
-    select: WatchValidation,
-    config: StudyConfig,
+    network: nn.Module, average: nn.Module | None, loader: _Batches, select: WatchValidation, config: StudyConfig
 ) -> SupervisedTrainer:
     fused = torch.device(config.device).type == "cuda"  # one kernel in place of hundreds
     optimizer = torch.optim.AdamW(

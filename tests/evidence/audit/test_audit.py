@@ -17,8 +17,7 @@ from torch.nn.functional import interpolate
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import PhantomDataset
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.audit.cells import data_copying_figures
-from monai_retina_gen.evidence.audit.copying import Space, copying_figures, distances, make_space
+from monai_retina_gen.evidence.audit.copying import Space, copying_figures, data_copying_figures, distances, make_space
 from monai_retina_gen.evidence.audit.copying_audit import audit
 from monai_retina_gen.evidence.audit.pixel_descriptor import pixel_descriptors
 from monai_retina_gen.evidence.audit.rule import LEVEL, dealt_anew, ratio_tests, tail_index

@@ -10,8 +10,7 @@ from painting_parts import Knows, painting_generator, phantom
 from tiny_generators import stylegan3
 
 from monai_retina_gen.data import LesionBank, read_image, with_versions, write_image
-from monai_retina_gen.evidence.edits.painted_versions import paint_versions
-from monai_retina_gen.evidence.edits.pairs import styles_of_pairs
+from monai_retina_gen.evidence.edits.painted_versions import paint_versions, styles_of_pairs
 from monai_retina_gen.networks.resizing import resized
 
 
@@ -21,7 +20,7 @@ def test_versions_are_painted_and_become_directions(phantom_bank: LesionBank, tm
     for item in items:
         write_image(item["image"], image[0])
     painter = painting_generator(phantom_bank, Knows({name: masks[name] for name in masks if name != "fov"}))
-    file = paint_versions(items, painter, tmp_path / "out", size=128, lesions=["ex", "he"], progress=False)
+    file = paint_versions(items, painter, tmp_path / "out", size=128, lesions=["ex", "he"])
     listed = {row["image"]: [each["lesion"] for each in row["versions"]] for row in json.loads(file.read_text())}
     assert listed == {"eye0.png": ["", "ex", "he"], "eye1.png": ["ex", "he"]}  # a healthy eye has nothing to erase
     erased, painted = (read_image(tmp_path / "out" / f"eye0_{name}.png") for name in ("none", "ex"))

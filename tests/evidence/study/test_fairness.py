@@ -21,8 +21,7 @@ from monai_retina_gen.evidence.study.analysis import SEEN, analyse
 from monai_retina_gen.evidence.study.arms import Condition, replacement_probabilities
 from monai_retina_gen.evidence.study.material import Material, Run
 from monai_retina_gen.evidence.study.photographs import Photographs
-from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
-from monai_retina_gen.evidence.study.smoke import smoke_generator
+from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_synthesizer
 from monai_retina_gen.evidence.study.training import TrainingPhotographs, train_grader
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan

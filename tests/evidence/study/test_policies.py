@@ -15,19 +15,19 @@ from sklearn.metrics import accuracy_score, recall_score
 from monai_retina_gen.data import LesionBank, MaskComposer, build_lesion_bank, load_datalist, write_phantoms
 from monai_retina_gen.editing import GateVerdict
 from monai_retina_gen.evidence.study import PRESETS, StudyConfig, best_policy
+from monai_retina_gen.evidence.study import alternatives as alternatives_module
 from monai_retina_gen.evidence.study import material as material_module
-from monai_retina_gen.evidence.study.alternative_images import Alternatives
+from monai_retina_gen.evidence.study.alternative_images import Alternatives, read_made, write_made
 from monai_retina_gen.evidence.study.analysis import REFERABLE, SEEN, analyse
 from monai_retina_gen.evidence.study.arms import Condition, expand_arms, replacement_probabilities
-from monai_retina_gen.evidence.study.cautions import study_warnings
 from monai_retina_gen.evidence.study.detection import detect_paintings
 from monai_retina_gen.evidence.study.lesions import lesions_of, mask_keys, own_masks, read_ahead, with_predicted
-from monai_retina_gen.evidence.study.made_files import read_made, write_made
 from monai_retina_gen.evidence.study.material import GeneratedImages, Material, Run, _subset
 from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
 from monai_retina_gen.evidence.study.runs import carry_out, list_runs, read_results
-from monai_retina_gen.evidence.study.side_by_side import each, mapped
+from monai_retina_gen.evidence.study.side_by_side import mapped
 from monai_retina_gen.evidence.study.smoke import smoke_generator
+from monai_retina_gen.evidence.study.study import study_warnings
 from monai_retina_gen.evidence.study.training import TrainingPhotographs
 from monai_retina_gen.metrics import grade_confusion_matrix
 
@@ -117,7 +117,7 @@ def test_what_the_gate_refuses_replaces_nothing_in_arm_and_control(
     eyes: Photographs, phantom_bank: LesionBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = RefusesEverySecond()
-    monkeypatch.setattr(material_module, "judged_by", lambda config: gate)
+    monkeypatch.setattr(alternatives_module, "LabelGate", lambda **options: gate)
     made = GeneratedImages(eyes, {"painter": painting_generator(phantom_bank)}, config(tmp_path))
     whole, gated = made.alternatives(EDIT), made.alternatives(replace(EDIT, gated=True))
     control = made.alternatives(Condition("nothing-new", "painter", of="edit", share=0.5, gated=True))
@@ -304,11 +304,16 @@ def test_predicted_masks_stay_predicted(items: list[dict[str, Any]]) -> None:
 
 
 def test_work_is_shared_out_and_failures_are_told(tmp_path: Path) -> None:
-    each(lambda number: (tmp_path / str(number)).touch(), 5, jobs=2)
+    mapped(lambda number: (tmp_path / str(number)).touch(), range(5), jobs=2)
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2", "3", "4"}
     assert mapped(str, [3, 1, 2], jobs=2) == ["3", "1", "2"]
-    with pytest.raises(RuntimeError, match="2 of 2 processes failed"):
-        each(lambda number: 1 / 0, 4, jobs=2)  # type: ignore[arg-type, return-value]
+
+    def failing(number: int) -> None:
+        (tmp_path / f"after {1 / number}").touch()
+
+    with pytest.raises(ZeroDivisionError):
+        mapped(failing, range(5), jobs=2)
+    assert len(list(tmp_path.glob("after *"))) == 4  # the others go on
 
 
 def test_side_by_side_gives_the_same_results(eyes: Photographs, phantom_bank: LesionBank, tmp_path: Path) -> None:

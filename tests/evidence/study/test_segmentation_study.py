@@ -14,17 +14,16 @@ from painting_parts import SIDE, painting_generator
 from stand_in_device import stand_in_device
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import SECTIONS, LesionBank, load_datalist, unit_of, write_phantoms
+from monai_retina_gen.data import SECTIONS, LesionBank, build_lesion_bank, load_datalist, unit_of, write_phantoms
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError
+from monai_retina_gen.evidence.study.painters import painting, with_lesions
 from monai_retina_gen.evidence.study.segmentation import SegmentationStudyConfig, run_segmentation_study
 from monai_retina_gen.evidence.study.segmentation.figures import EACH, analyse_curves
 from monai_retina_gen.evidence.study.segmentation.paintings import (
     healthy_pairs,
     painted_canvases,
     painted_eyes,
-    painter_for,
 )
-from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
 from monai_retina_gen.evidence.study.segmentation.study import _parts
 from monai_retina_gen.evidence.study.segmentation.training import (
     Pairs,
@@ -33,6 +32,7 @@ from monai_retina_gen.evidence.study.segmentation.training import (
     load_pairs,
     train_segmenter,
 )
+from monai_retina_gen.evidence.study.smoke import smoke_synthesizer
 from monai_retina_gen.metrics import average_precision, curve_counts
 
 
@@ -167,7 +167,7 @@ def test_painted_pairs(graded_phantoms: Path, tmp_path: Path, phantom_bank: Lesi
     config = settings(graded_phantoms, tmp_path, image_size=SIDE, grades=(2, 4), bank_size=4)
     items = load_datalist(config.datalist)["training"]
     annotated, healthy = ([item for item in items if ("ma" in item) is known] for known in (True, False))
-    painter = painter_for(painting_generator(phantom_bank), annotated)
+    painter = with_lesions(painting_generator(phantom_bank), build_lesion_bank(annotated))
     assert {Path(f"{name}.png").stem for name in painter.composer().bank.name} <= {  # type: ignore[misc]
         Path(item["image"]).stem for item in annotated
     }
@@ -200,7 +200,8 @@ def test_painted_trained_and_judged_on_a_device(
     annotated = [item for item in items if "ma" in item]
     real = load_pairs(annotated, config, "real")
     with stand_in_device():
-        made = painted_eyes(painter_for(painting_generator(phantom_bank).to("meta"), annotated), annotated, config)
+        painter = with_lesions(painting_generator(phantom_bank).to("meta"), build_lesion_bank(annotated))
+        made = painted_eyes(painter, annotated, config)
         assert made.image.device.type == "cpu"
         data = crop_batches(real, made, config, 0, augment=True)
         counts = judge_segmenter(train_segmenter(data, config, 0), real, config)
@@ -233,7 +234,7 @@ def test_errors(phantom_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModeError, match="no mode 'edit'"):
         run_segmentation_study(settings(phantom_folder, tmp_path, arms=("canvas",)), smoke_synthesizer())
     with pytest.raises(ValueError, match="paints no photographs"):
-        painter_for(smoke_synthesizer(), [])
+        painting(smoke_synthesizer())
     with pytest.raises(ValueError, match="an even number up to 30"):
         settings(phantom_folder, tmp_path, image_size=30)
     with pytest.raises(ValueError, match="0 or a number from 2"):

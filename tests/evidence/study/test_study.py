@@ -25,8 +25,7 @@ from monai_retina_gen.evidence.study.detection import auc, cross_fitted_scores
 from monai_retina_gen.evidence.study.gradings import Gradings, figure_interval
 from monai_retina_gen.evidence.study.material import GeneratedImages, _folds
 from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
-from monai_retina_gen.evidence.study.segmentation.smoke import smoke_synthesizer
-from monai_retina_gen.evidence.study.smoke import smoke_generator
+from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_synthesizer
 from monai_retina_gen.evidence.study.texture import _blur, match_texture
 from monai_retina_gen.evidence.study.training import TrainingPhotographs, train_grader
 from monai_retina_gen.metrics import accuracy_from_confusion, holm, kappa_from_confusion

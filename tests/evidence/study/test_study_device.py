@@ -14,7 +14,7 @@ from torch import nn
 from monai_retina_gen.data import LesionBank, load_datalist, write_phantoms
 from monai_retina_gen.editing import GateLimits, LabelGate
 from monai_retina_gen.evidence.study import PRESETS, StudyConfig
-from monai_retina_gen.evidence.study import material as material_module
+from monai_retina_gen.evidence.study import alternatives as alternatives_module
 from monai_retina_gen.evidence.study.arms import Condition
 from monai_retina_gen.evidence.study.classic import classic_transform
 from monai_retina_gen.evidence.study.material import GeneratedImages
@@ -34,7 +34,7 @@ def test_painted_judged_and_trained_on_a_device(
     eyes = load_photographs(load_datalist(written)["training"], 128, None, "training")
     limits = GateLimits(0.1, {128: [9.0] * 5}, {128: [9.0] * 5}, 9.0, 9.0, 9.0, 9.0)
     gate = LabelGate(graders=Uniform(), segmenter=None, limits=limits)
-    monkeypatch.setattr(material_module, "judged_by", lambda config: gate)
+    monkeypatch.setattr(alternatives_module, "LabelGate", lambda **options: gate)
     settings = {**PRESETS["smoke"], "image_size": 128, "bank_size": 1, "batch_size": 8, "amp": False}
     config = StudyConfig(**{**settings, "datalist": "-", "out": str(tmp_path / "out"), "device": "meta"})
     with stand_in_device():

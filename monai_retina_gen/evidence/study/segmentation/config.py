@@ -5,14 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = [
-    "PAINTED_ARMS",
-    "SEGMENTATION_ARMS",
-    "SEGMENTATION_PRESETS",
-    "SYNTHESIZED_ARMS",
-    "SegmentationStudyConfig",
-]
-
 SEGMENTATION_ARMS = {
     "none": "crops of the annotated photographs as they are",
     "classic": "turns, scale, flips and colour: the baseline",

@@ -11,19 +11,13 @@ from torch import Tensor
 
 from monai_retina_gen.metrics import average_precision, crossed_interval, holm
 
-__all__ = ["analyse_curves"]
-
 MEAN = "mean"
 EACH = "each photograph"
 BASELINE = "classic"
 
 
 def analyse_curves(
-    curves: Mapping[str, np.ndarray],
-    groups: Sequence[str],
-    structures: Sequence[str],
-    *,
-    baseline: str = BASELINE,
+    curves: Mapping[str, np.ndarray], groups: Sequence[str], structures: Sequence[str], *, baseline: str = BASELINE
 ) -> dict[str, Any]:
     """Figures of every arm, and their differences to the baseline.
 

@@ -1,53 +1,90 @@
-"""Painted pairs of photograph and masks for segmenters, and the healthy photographs that canvases are.
+"""Pairs of photograph and masks that are made for one set of training photographs, by arm: painted or synthesized.
 
-New lesions are composed from the annotated training photographs alone. What a mask asks for and the painting does not
+What a mask asks for and the painting does not
 show is not in the label (see `generators.LesionPainting`).
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.data import CONDITION_KEYS, Item, MaskComposer, build_lesion_bank, icdr_grade
-from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions
+from monai_retina_gen.data import CONDITION_KEYS, Item, MaskComposer, SyntheticDataset, build_lesion_bank, icdr_grade
+from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions, merge_masks
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye, to_bytes
 from monai_retina_gen.evidence.study.arms import CANVAS_GRADES
+from monai_retina_gen.evidence.study.painters import alike, drawn, painting, with_lesions
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackMasksd
-from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH
+from monai_retina_gen.transforms import StackMasksd
+from monai_retina_gen.transforms.expansion.folder import expand
 
-from .config import SegmentationStudyConfig
-from .training import Pairs
+from .config import PAINTED_ARMS, SYNTHESIZED_ARMS, SegmentationStudyConfig
+from .training import Pairs, load_pairs
 
-__all__ = ["healthy_pairs", "painted_canvases", "painted_eyes", "painter_for"]
+__all__ = ["healthy_pairs", "made_pairs", "painted_canvases", "painted_eyes"]
 
 BATCH = 8
 Eye = dict[str, Tensor]
 
 
-def painter_for(generator: RetinaGenerator, annotated: Sequence[Item]) -> LesionPainting:
-    """The generator with the lesions of these photographs alone.
+def made_pairs(
+    arm: str,
+    training: Sequence[Item],
+    config: SegmentationStudyConfig,
+    generator: RetinaGenerator | None,
+    *,
+    healthy: Sequence[Item] = (),
+    predicted: Sequence[Item] = (),
+    folder: Path,
+) -> Pairs | None:
+    """Pairs of an arm, made of the training photographs; `None` for an arm of photographs alone.
+
+    `healthy` are those of grade 0, which canvases are; `predicted` have predicted masks. Synthesized pairs are written
+    into `folder`.
 
     Raises:
-        ValueError: for a generator that paints no photographs.
+        DatalistError: where nothing can be made.
+        ValueError: for a generator that cannot make the arm.
     """
-    if not isinstance(generator, LesionPainting) or generator.painter is None:
-        raise ValueError(f"generator: {generator.name} came, which paints no photographs")
-    composer = MaskComposer(build_lesion_bank(annotated, progress=True))
-    painter = copy.copy(generator)
-    painter.composer = lambda: composer
-    return painter
+    annotated = [item for item in training if any(key in item for key in config.structures)]
+    if arm == "healthy":
+        return healthy_pairs(healthy, config)
+    if generator is None:
+        return None
+    if arm in PAINTED_ARMS:
+        # new lesions are composed from the annotated training photographs alone
+        painter = with_lesions(painting(generator), build_lesion_bank(annotated, progress=True))
+        return painted_eyes(painter, annotated, config) if arm == "edit" else painted_canvases(painter, healthy, config)
+    return _synthesized(arm, training, predicted, config, generator, folder) if arm in SYNTHESIZED_ARMS else None
+
+
+def _synthesized(
+    arm: str,
+    training: Sequence[Item],
+    predicted: Sequence[Item],
+    config: SegmentationStudyConfig,
+    generator: RetinaGenerator,
+    folder: Path,
+) -> Pairs:
+    second = {item["image"]: item for item in predicted}
+    items, composer = [merge_masks(item, second.get(item["image"])) for item in training], None
+    if arm == "synthesize":
+        composer = MaskComposer(build_lesion_bank(training, predicted=predicted, progress=True))
+    else:
+        annotated = [item for item in items if any(key in item for key in config.structures)]
+        items = [item for item in annotated if "grade" in item and icdr_grade(item) in config.grades]
+    present = [g for g in config.grades if composer or any(icdr_grade(item) == g for item in items)]
+    counts = dict.fromkeys(present, config.bank_size)
+    expand(generator, counts, folder / arm, gate=None, masks=items, lesion_bank=composer, device=config.device)
+    return load_pairs(SyntheticDataset(folder / arm).data, config, arm, synthesized=True)
 
 
 def painted_eyes(painter: LesionPainting, annotated: Sequence[Item], config: SegmentationStudyConfig) -> Pairs:
@@ -59,11 +96,11 @@ def painted_eyes(painter: LesionPainting, annotated: Sequence[Item], config: Seg
     graded = [item for item in annotated if "grade" in item]
     of = {grade: [i for i, item in enumerate(graded) if icdr_grade(item) == grade] for grade in config.grades}
     chosen = [rows[i % len(rows)] for rows in of.values() if rows for i in range(config.bank_size)]
-    seeds, strengths = _drawn(len(chosen))
+    seeds, strengths = drawn(len(chosen))
     eyes = _eyes([graded[i] for i in sorted(set(chosen))], config, "annotated eyes")
     eye_of = {row: eyes[place] for place, row in enumerate(sorted(set(chosen)))}
     found = []
-    for few in _alike([eye_of[i] for i in chosen], "edit"):
+    for few in alike([sorted(eye_of[i]) for i in chosen], BATCH, "edit"):
         masks = _together([eye_of[chosen[i]] for i in few], config)
         images = masks.pop("image")
         batch = painter.edit(
@@ -88,17 +125,13 @@ def painted_canvases(painter: LesionPainting, healthy: Sequence[Item], config: S
     grades = [grade for grade in CANVAS_GRADES if grade in config.grades for _ in range(config.bank_size)]
     eyes = _eyes(healthy[: len(grades)], config, "healthy eyes")
     chosen = [eyes[i % len(eyes)] for i in range(len(grades))]
-    seeds, strengths = _drawn(len(chosen))
+    seeds, strengths = drawn(len(chosen))
     found = []
-    for few in _alike(chosen, "canvas"):
+    for few in alike([sorted(eye) for eye in chosen], BATCH, "canvas"):
         masks = _together([chosen[i] for i in few], config)
         images = masks.pop("image")
         batch = painter.paint_canvases(
-            images,
-            [grades[i] for i in few],
-            seeds=[seeds[i] for i in few],
-            strength=strengths[few],
-            masks=masks,
+            images, [grades[i] for i in few], seeds=[seeds[i] for i in few], strength=strengths[few], masks=masks
         )
         found += _pairs(batch, {}, config)
     return _kept(found, "canvas", painter)
@@ -126,29 +159,10 @@ def _eyes(items: Sequence[Item], config: SegmentationStudyConfig, what: str) -> 
     found = []
     for item in tqdm(items, desc=what, leave=False):
         keys = [key for key in CONDITION_KEYS if key in item]
-        loaded = LoadFundusd(keys="image", mask_keys=keys)({key: item[key] for key in ("image", *keys)})
-        cropped = CropToFieldOfViewd(keys="image", mask_keys=keys, size=config.image_size)(loaded)
-        eye = {key: cropped[key].as_tensor() for key in ("image", *keys)}
+        eye = load_eye(item, config.image_size, keys)
         absent = [name for name in TOGETHER if name in annotated_lesions(item) and name not in eye]
         found.append({**eye, **{name: torch.zeros_like(eye["image"][:1]) for name in absent}})
     return found
-
-
-def _drawn(number: int) -> tuple[list[int], Tensor]:
-    random = np.random.RandomState(0)
-    seeds = random.randint(0, 2**31, number, dtype=np.int64)
-    return [int(seed) for seed in seeds], torch.from_numpy(random.uniform(*DEFAULT_STRENGTH, number)).float()
-
-
-def _alike(eyes: Sequence[Eye], what: str) -> Iterator[list[int]]:
-    """Batches of indices of eyes with the same masks."""
-    order = sorted(range(len(eyes)), key=lambda i: sorted(eyes[i]))
-    with tqdm(total=len(eyes), desc=what, leave=False) as bar:
-        for _, same in groupby(order, key=lambda i: sorted(eyes[i])):
-            each = list(same)
-            for start in range(0, len(each), BATCH):
-                yield each[start : start + BATCH]
-                bar.update(BATCH)
 
 
 def _together(eyes: Sequence[Eye], config: SegmentationStudyConfig) -> Eye:

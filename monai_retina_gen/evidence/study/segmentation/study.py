@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,17 @@ from monai_retina_gen.data import MASK_KEYS, SECTIONS, Datalist, Item, load_data
 from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
 from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.engines import fold_of_group, official_test, training_folds
+from monai_retina_gen.evidence.report.markdown import interval_text, markdown_table
 from monai_retina_gen.evidence.study.config import PLACES
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import generator_record, items_sha256
 from monai_retina_gen.generators.lesion_painting import HEALTHY
 from monai_retina_gen.metrics import verdict
 
-from .banks import made_pairs
 from .config import PAINTED_ARMS, SYNTHESIZED_ARMS, SegmentationStudyConfig
 from .figures import BASELINE, EACH, MEAN, analyse_curves
+from .paintings import made_pairs
 from .training import crop_batches, judge_segmenter, load_pairs, train_segmenter
-
-__all__ = ["run_segmentation_study"]
 
 logger = logging.getLogger("monai_retina_gen.study")
 RESULT, SUMMARY = "study.json", "summary.md"
@@ -64,7 +63,14 @@ def run_segmentation_study(
     _check_generator(config, made_by)
     datalist = load_datalist(config.datalist, config.dataset_dir)
     predicted = load_datalist(config.masks)["training"] if config.masks else []
-    _check_settings(folder, config, made_by, {**datalist, "predicted": predicted})
+    items, keys = {**datalist, "predicted": predicted}, ("image", "group", "grade", *MASK_KEYS)
+    settings = {
+        **{name: value for name, value in config.settings().items() if name not in (*PLACES, "seeds")},
+        "data_sha256": {name: items_sha256(items[name], keys) for name in (*SECTIONS, "predicted")},
+        "generator": None if made_by is None else generator_record(made_by),
+        "version": __version__,
+    }
+    begin_folder(folder, settings)
     parts = _parts(config, datalist)
     for fold, (training, judged) in enumerate(parts):
         if only_folds is None or fold in only_folds:
@@ -135,11 +141,7 @@ def _results(
 ) -> dict[str, Any]:
     curves = {arm: np.stack([_read(folder, arm, seed, config) for seed in range(config.seeds)]) for arm in config.arms}
     groups = [str(item.get("group", item["image"])) for item in judged]
-    result = {
-        "settings": config.settings(),
-        "n_test": len(judged),
-        **analyse_curves(curves, groups, config.structures),
-    }
+    result = {"settings": config.settings(), "n_test": len(judged), **analyse_curves(curves, groups, config.structures)}
     if "healthy" in curves and "canvas" in curves:
         both = {arm: curves[arm] for arm in ("healthy", "canvas")}
         result["canvas_over_healthy"] = analyse_curves(both, groups, config.structures, baseline="healthy")[
@@ -152,7 +154,7 @@ def _results(
             result[name] = {"n": len(rows), **analyse_curves(part, [groups[i] for i in rows], config.structures)}
     result["words"] = _words(result)
     write_json(result, folder / RESULT)
-    write_atomically(folder / SUMMARY, _table(result, config))
+    write_atomically(folder / SUMMARY, _summary(result, config))
     return result
 
 
@@ -170,25 +172,11 @@ def _check_generator(config: SegmentationStudyConfig, generator: RetinaGenerator
             )
 
 
-def _check_settings(
-    folder: Path, config: SegmentationStudyConfig, generator: RetinaGenerator | None, items: Mapping[str, Any]
-) -> None:
-    keys = ("image", "group", "grade", *MASK_KEYS)
-    settings = {
-        **{name: value for name, value in config.settings().items() if name not in (*PLACES, "seeds")},
-        "data_sha256": {name: items_sha256(items[name], keys) for name in (*SECTIONS, "predicted")},
-        "generator": None if generator is None else generator_record(generator),
-        "version": __version__,
-    }
-    begin_folder(folder, settings)
-
-
 def _path(folder: Path, arm: str, seed: int, fold: int) -> Path:
     return folder / "runs" / f"{arm}--seed{seed}--fold{fold}.npz"
 
 
 def _write(counts: np.ndarray, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez_compressed(file, counts=counts)
 
@@ -211,21 +199,15 @@ def _words(result: dict[str, Any]) -> str:
 
 def _said(arm: str, cell: dict[str, Any], photographs: int) -> str:
     said = f"{arm} against {BASELINE}, mean PR-AUC of {photographs} test photographs: "
-    said += f"{_cell(cell, '+')}: {verdict(cell['value'], cell['p'], cell['seeds'])}."
+    said += f"{interval_text(cell, '+')}: {verdict(cell['value'], cell['p'], cell['seeds'])}."
     return said if cell["p"] is None else f"{said} A difference of {cell['detectable']:.3f} would have been found."
 
 
-def _table(result: dict[str, Any], config: SegmentationStudyConfig) -> str:
+def _summary(result: dict[str, Any], config: SegmentationStudyConfig) -> str:
     names = [*config.structures, MEAN, EACH]
-    rows = ["| arm | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for arm, cells in result["arms"].items():
-        rows.append("| " + " | ".join([arm, *(_cell(cells[name]) for name in names)]) + " |")
-    for arm, cells in result["differences"].items():
-        rows.append("| " + " | ".join([f"{arm} - {BASELINE}", *(_cell(cells[n], "+") for n in names)]) + " |")
-    return "\n".join([*rows, "", result["words"], ""])
-
-
-def _cell(figure: dict[str, Any], sign: str = "") -> str:
-    if figure["low"] is None:
-        return "undefined" if figure["value"] is None else format(figure["value"], f"{sign}.3f")
-    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.3f} to {figure['high']:{sign}.3f})"
+    rows = [[arm, *(interval_text(cells[name]) for name in names)] for arm, cells in result["arms"].items()]
+    rows += [
+        [f"{arm} - {BASELINE}", *(interval_text(cells[name], "+") for name in names)]
+        for arm, cells in result["differences"].items()
+    ]
+    return f"{markdown_table(['arm', *names], rows)}\n\n{result['words']}\n"

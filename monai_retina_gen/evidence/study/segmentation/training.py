@@ -17,11 +17,12 @@ from tqdm import tqdm
 from monai_retina_gen.data import Item
 from monai_retina_gen.engines import AutocastInferer, FlippedWindowInferer
 from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye
 from monai_retina_gen.handlers import ProgressHandler
 from monai_retina_gen.losses import LesionLoss
 from monai_retina_gen.metrics import curve_counts
 from monai_retina_gen.networks import LiteSegmenter
-from monai_retina_gen.transforms import CropToFieldOfViewd, LesionCropBatches, LoadFundusd, StackMasksd, UnpackMasksd
+from monai_retina_gen.transforms import LesionCropBatches, LoadFundusd, StackMasksd, UnpackMasksd
 from monai_retina_gen.transforms.box_geometry import resize_square
 from monai_retina_gen.weights import load_imagenet
 
@@ -34,17 +35,11 @@ RISE = 50  # steps in which the learning rate rises
 
 @dataclass(frozen=True)
 class Pairs:
-    """Photographs with masks.
+    """Photographs with masks."""
 
-    Args:
-        image: `(N, 3, S, S)` uint8.
-        label: `(N, structures, S, S)` uint8 as `StackMasksd` makes it.
-        groups: photograph or patient of each.
-    """
-
-    image: Tensor
-    label: Tensor
-    groups: list[str]
+    image: Tensor  # (N, 3, S, S) uint8
+    label: Tensor  # (N, structures, S, S) uint8, as `StackMasksd` makes it
+    groups: list[str]  # photograph or patient of each
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -56,11 +51,7 @@ def load_pairs(
 ) -> Pairs:
     """Load pairs at the study's size, cropped to the field of view.
 
-    Args:
-        items: items with `image` and masks.
-        config: the study's settings.
-        what: name of the section, for the progress bar and errors.
-        synthesized: whether they are images of a generator, which fill their frame already and are not cropped.
+    Images of a generator (`synthesized`) fill their frame already and are not cropped.
 
     Raises:
         DatalistError: if no item has the mask of any of the structures.
@@ -76,24 +67,19 @@ def load_pairs(
 
 def _load(item: Item, config: SegmentationStudyConfig, synthesized: bool) -> dict[Any, Any]:
     keys = [key for key in config.structures if key in item]
-    loaded = LoadFundusd(keys="image", mask_keys=keys)({key: item[key] for key in ("image", *keys)})
     if synthesized:
+        loaded = LoadFundusd(keys="image", mask_keys=keys)({key: item[key] for key in ("image", *keys)})
         modes = {"image": "bilinear", **dict.fromkeys(keys, "area")}
         return {k: resize_square(loaded[k].as_tensor(), config.image_size, mode) for k, mode in modes.items()}
-    return CropToFieldOfViewd(keys="image", mask_keys=keys, size=config.image_size)(loaded)
+    return load_eye(item, config.image_size, keys)
 
 
 def crop_batches(
     real: Pairs, made: Pairs | None, config: SegmentationStudyConfig, seed: int, *, augment: bool
 ) -> LesionCropBatches:
-    """All batches of one training.
+    """All batches of one training: of annotated pairs, and of made ones, of which the study's `share` of the crops are.
 
-    Args:
-        real: annotated pairs.
-        made: pairs of which the study's `share` of the crops are; `None` where there are none.
-        config: the study's settings.
-        seed: of all draws.
-        augment: turns, scale, flips and colour.
+    `augment`: turns, scale, flips and colour. `seed` is of all draws.
     """
     weights = torch.full((len(real),), 1 / len(real))
     image, label = real.image, real.label
@@ -116,13 +102,7 @@ def crop_batches(
 
 
 def train_segmenter(data: LesionCropBatches, config: SegmentationStudyConfig, seed: int) -> nn.Module:
-    """Train a `LiteSegmenter` for the study's number of steps.
-
-    Args:
-        data: the batches of the training.
-        config: the study's settings.
-        seed: of the weights.
-    """
+    """Train a `LiteSegmenter` for the study's number of steps; `seed` is of the weights."""
     device = torch.device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -16,8 +16,6 @@ from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics import evaluate_features
 
-__all__ = ["RANKINGS", "critic_scores", "figures", "groups_of"]
-
 RANKINGS = ("critic", "realism")
 FIGURES = ("fid", "kid")
 SMALLEST = 6
@@ -33,7 +31,7 @@ def critic_scores(
     device: str = "cpu",
     batch_size: int = 16,
 ) -> Tensor:
-    """Scores of a critic, averaged over several fixed random orders of the images.
+    """Scores `(N,)` of a critic, averaged over several fixed random orders of the images.
 
     A critic may look at a batch as a whole (the deviation over the batch of Karras et al. 2018), so that its score of
     an image depends on the company. Averaged over orders it is the image's own.
@@ -44,9 +42,6 @@ def critic_scores(
         conditional: whether the critic takes grades.
         device: where the critic is.
         batch_size: images that it sees together.
-
-    Returns:
-        `(N,)` float64.
     """
     grades, total = torch.tensor(images.grades), torch.zeros(len(images), dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
@@ -79,17 +74,10 @@ def figures(
     extractor: Extractor,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """FID and KID of each group against each set of photographs, each with n, extractor, floor and warnings.
+    """FID and KID of each group of samples against each set of photographs, with n, extractor, floor and warnings.
 
-    Args:
-        references: features of photographs by name.
-        samples: features of all samples.
-        groups: rows of the samples by name.
-        extractor: what the features were taken with.
-        seed: of the splits.
-
-    Returns:
-        By reference and group: `{"fid": ..., "kid": ...}`; a reference with fewer than six photographs is skipped.
+    `references` and `samples` are features, `groups` rows of the samples. By reference and group it is
+    `{"fid": ..., "kid": ...}`; a reference with fewer than six photographs is skipped.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, real in references.items():

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from monai_retina_gen.data import (
     SECTIONS,
@@ -84,7 +83,16 @@ class SelectionRateStudy:
         self.trainer, self.load, self.extractor, self.device = trainer, load, extractor, device
         self.samples, self.top, self.seed, self.folder = samples, top, seed, Path(output_dir)
         self.trainer_settings = dict(settings)
-        self._check_settings()
+        keys = ("image", "grade", "group", "selection_rate")
+        begun = {
+            "trainer": self.trainer_settings,
+            "extractor": extractor.as_dict(),
+            "items_sha256": {section: items_sha256(self.datalist[section], keys) for section in SECTIONS},
+            "samples": samples,
+            "top": top,
+            "seed": seed,
+        }
+        begin_folder(self.folder, begun)
 
     def run(self) -> dict[str, Any]:
         """Train and measure what is not yet done; write `selection_rate.json`, `selection_rate.md` and `sheet.png`."""
@@ -132,7 +140,11 @@ class SelectionRateStudy:
         asked = [grades[i * len(grades) // self.samples] for i in range(self.samples)]
         samples = sampled_images(trained.generator, asked, seed=self.seed)
         drawn = samples.features(self.extractor)
-        scores = self._scores(trained, samples, features["training"], drawn)
+        conditional = bool(getattr(trained.generator, "conditional", True))
+        scores = {
+            "critic": critic_scores(trained.critic, samples, conditional=conditional, device=self.device),
+            "realism": realism_score(features["training"], drawn, k=K),
+        }
         groups = groups_of(scores, self.top)
         for name, rows in groups.items():
             if name != "all":
@@ -142,13 +154,6 @@ class SelectionRateStudy:
             "n_samples": len(samples),
             "figures": figures(features, drawn, groups, self.extractor),
             "rankings": {name: [samples.names[i] for i in rows] for name, rows in groups.items()},
-        }
-
-    def _scores(self, trained: Trained, samples: ImageSet, real: Tensor, drawn: Tensor) -> dict[str, Tensor]:
-        conditional = bool(getattr(trained.generator, "conditional", True))
-        return {
-            "critic": critic_scores(trained.critic, samples, conditional=conditional, device=self.device),
-            "realism": realism_score(real, drawn, k=K),
         }
 
     def _warnings(self, columns: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -167,18 +172,6 @@ class SelectionRateStudy:
             present = [name for i, name in enumerate(self.classes) if columns[0]["photographs"][str(i)]]
             if gone := [name for name in lost if name in present]:
                 yield f"{column_name(column['threshold'])} has no photograph of {', '.join(gone)}."
-
-    def _check_settings(self) -> None:
-        keys = ("image", "grade", "group", "selection_rate")
-        settings = {
-            "trainer": self.trainer_settings,
-            "extractor": self.extractor.as_dict(),
-            "items_sha256": {section: items_sha256(self.datalist[section], keys) for section in SECTIONS},
-            "samples": self.samples,
-            "top": self.top,
-            "seed": self.seed,
-        }
-        begin_folder(self.folder, settings)
 
 
 def _graded(datalist: Datalist) -> tuple[Datalist, list[str]]:

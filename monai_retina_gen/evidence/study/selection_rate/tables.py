@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_retina_gen.data import read_image, write_image
-from monai_retina_gen.evidence.report.sheets import labelled_rows
+from monai_retina_gen.evidence.report.markdown import markdown_table
+from monai_retina_gen.evidence.report.pictures import labelled_rows
 from monai_retina_gen.evidence.study.selection_rate.ranking import RANKINGS
-
-__all__ = ["column_name", "markdown", "write_sheet"]
 
 REFERENCES = {"training": "the photographs trained on", "validation": "the validation photographs"}
 COLUMNS = 10
@@ -44,7 +43,7 @@ def _counts(columns: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str
         for number, name in enumerate(classes)
     ]
     rows.append(["all", *(str(column["n_training"]) for column in columns)])
-    return "## Photographs trained on\n\n" + _table(["class", *_names(columns)], rows)
+    return "## Photographs trained on\n\n" + markdown_table(["class", *_names(columns)], rows)
 
 
 def _figure_table(columns: Sequence[Mapping[str, Any]], reference: str, name: str, words: str) -> str:
@@ -54,7 +53,7 @@ def _figure_table(columns: Sequence[Mapping[str, Any]], reference: str, name: st
     ]
     rows.append(["floor: half against half", *(_floor(column, reference, name) for column in columns)])
     note = "In brackets: ratio to the floor at equal n." if name == "fid" else "Unbiased: 0 is no difference."
-    return f"## {name.upper()} against {words}\n\n{note}\n\n" + _table(["samples", *_names(columns)], rows)
+    return f"## {name.upper()} against {words}\n\n{note}\n\n" + markdown_table(["samples", *_names(columns)], rows)
 
 
 def _groups(top: int) -> dict[str, str]:
@@ -81,11 +80,6 @@ def _floor(column: Mapping[str, Any], reference: str, name: str) -> str:
 
 def _names(columns: Sequence[Mapping[str, Any]]) -> list[str]:
     return [column_name(column["threshold"]) for column in columns]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_sheet(result: Mapping[str, Any], folder: Path) -> None:

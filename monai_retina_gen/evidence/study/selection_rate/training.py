@@ -39,13 +39,13 @@ Trainer = Callable[[Path, Path], Trained]
 
 
 class BundleTrainer:
-    """Runs `python -m monai.bundle run` on a bundle's training configuration.
+    """Runs `python -m monai.bundle run` on the training configuration of a bundle with a generator and a critic.
 
     The generator is the moving average at the end of training and the critic that of the same step. The checkpoint that
     the bundle selects on validation photographs is not used: figures against these would be flattered.
 
     Args:
-        bundle: name or folder of a bundle with a generator and a critic (`network_def`, `discriminator_def`).
+        bundle: name or folder; it needs `network_def` and `discriminator_def`.
         preset: further configuration of the bundle, such as `kim2021`.
         overrides: values of the configuration by key, such as `max_epochs` and `image_size`.
         device: where sampling and scoring run; training takes the configuration's, or `overrides["device"]`.
