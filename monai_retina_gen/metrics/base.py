@@ -12,8 +12,6 @@ from ignite.metrics import Metric
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-__all__ = ["FundusMetric", "OutputTransform"]
-
 OutputTransform = Callable[[Any], Any]
 
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from monai_retina_gen.metrics.grading import NUM_GRADES, grade_confusion_matrix
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["BootstrapInterval", "bootstrap_interval", "confusion_per_group"]
-
 ConfusionStatistic = Callable[[Tensor], Tensor]
 Groups = Sequence[Any] | Tensor
 RESAMPLES_AT_A_TIME = 256

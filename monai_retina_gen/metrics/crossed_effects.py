@@ -22,8 +22,6 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["CrossedInterval", "crossed_interval"]
-
 POWER = 0.8
 
 

@@ -14,8 +14,6 @@ from torch import Tensor
 from monai_retina_gen.metrics.manifold import nearest_distance
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["CopyingTest", "celled_statistic", "mann_whitney_z", "ratio_of_distances", "training_cells"]
-
 
 class CopyingTest(NamedTuple):
     """C_T over cells; much below 0 is copying, much above 0 underfitting.

@@ -19,8 +19,6 @@ from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.metrics.image_pairs import check_image_pair, check_images
 from monai_retina_gen.metrics.result import plain
 
-__all__ = ["Diversity", "field_of_view_ms_ssim", "inscribed_square", "lpips_distance", "pair_diversity"]
-
 PairFunction = Callable[[Tensor, Tensor], Tensor]
 SCALES = 5
 

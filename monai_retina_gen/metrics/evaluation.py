@@ -16,8 +16,6 @@ from monai_retina_gen.metrics.kernel import kernel_distance, kernel_permutation_
 from monai_retina_gen.metrics.manifold import density_coverage, precision_recall
 from monai_retina_gen.metrics.result import MetricResult
 
-__all__ = ["evaluate_features", "random_halves"]
-
 FEATURE_METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
 FEW_IMAGES = 50
 MANIFOLD_K = {"precision_recall": 3, "density_coverage": 5}

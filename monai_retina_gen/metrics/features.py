@@ -8,8 +8,6 @@ import torch
 from monai.networks.utils import eval_mode
 from torch import Tensor, nn
 
-__all__ = ["FeatureExtractor", "check_features", "extract_features"]
-
 FeatureExtractor = nn.Module | Callable[[Tensor], Tensor]
 
 

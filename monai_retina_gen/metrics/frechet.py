@@ -9,8 +9,6 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.features import check_features
 
-__all__ = ["frechet_distance", "is_rank_deficient"]
-
 CHUNK_ROWS = 4096
 
 

@@ -13,20 +13,6 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 
-__all__ = [
-    "NUM_GRADES",
-    "GradeAccuracy",
-    "GradeMetric",
-    "GradeSensitivity",
-    "QuadraticWeightedKappa",
-    "accuracy_from_confusion",
-    "grade_confusion_matrix",
-    "kappa_from_confusion",
-    "quadratic_weighted_kappa",
-    "referable_confusion",
-    "sensitivity_from_confusion",
-]
-
 NUM_GRADES = 5
 REFERABLE_FROM = 2
 """Grade from which on an eye is referred."""

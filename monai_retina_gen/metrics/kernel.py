@@ -12,8 +12,6 @@ from torch import Tensor
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 from monai_retina_gen.metrics.features import FeatureExtractor, check_features, extract_features
 
-__all__ = ["KernelDistance", "KernelDistanceResult", "kernel_distance", "kernel_permutation_p_value"]
-
 
 class KernelDistanceResult(NamedTuple):
     """Mean and standard deviation over subsets; the latter is nan where one subset is the whole of both."""

@@ -7,8 +7,6 @@ from torch.nn import functional as F
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["laplacian_pyramid", "pyramid_sizes"]
-
 SMALLEST_LEVEL = 16
 
 

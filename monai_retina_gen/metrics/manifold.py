@@ -14,15 +14,6 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.features import check_features
 
-__all__ = [
-    "density_coverage",
-    "distance_blocks",
-    "nearest_distance",
-    "neighbour_radii",
-    "precision_recall",
-    "realism_score",
-]
-
 BLOCK_ELEMENTS = 2**24  # 128 MiB of float64 a block
 ROUNDING = 1e-13
 

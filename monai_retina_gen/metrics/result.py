@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["MetricResult"]
-
 
 def plain(value: Any) -> Any:
     """Plain JSON value of tensors, mappings, tuples and floats; None for what is not finite."""

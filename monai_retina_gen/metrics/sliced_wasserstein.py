@@ -13,8 +13,6 @@ from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.metrics.image_pairs import check_images
 from monai_retina_gen.metrics.laplacian_pyramid import laplacian_pyramid, pyramid_sizes
 
-__all__ = ["sliced_wasserstein_distance"]
-
 PATCH = 7
 IMAGES_AT_A_TIME = 32  # the draws of corners depend on it: another number is another sample of patches
 CHUNKS_AT_A_TIME = 4

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["FEWEST_SEEDS", "NO_CONCLUSION", "TOO_FEW_SEEDS", "holm", "verdict"]
-
 FEWEST_SEEDS = 5
 """Trainings of each kind that a verdict needs."""
 

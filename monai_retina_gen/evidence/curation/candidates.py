@@ -74,11 +74,11 @@ class CandidatePool:
         }
         begin_folder(folder, settings)
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor]:
+    def draw(self, count: int, progress: bool = True) -> tuple[Tensor, Tensor]:
         """Features `(count, d)` and probabilities `(count, grades)` of the first candidates; made where not on disk."""
         self.count = count
         starts = range(0, count, self.batch_size)
-        bar = tqdm(starts, desc=f"candidates of {self.generator.name}", unit="batch")
+        bar = tqdm(starts, desc=f"candidates of {self.generator.name}", unit="batch", disable=not progress)
         batches = [self._batch(start) for start in bar]
         features, probabilities = (torch.cat([b[key] for b in batches])[:count] for key in ("features", "grades"))
         return features, probabilities

@@ -62,6 +62,7 @@ def curate(
     seed: int = 0,
     batch_size: int = 32,
     device: str = "cpu",
+    progress: bool = True,
 ) -> Curation:
     """Draw candidates, keep those that are realistic and clearly of a grade, up to a number per grade.
 
@@ -83,6 +84,7 @@ def curate(
         seed: of the first candidate.
         batch_size: images per forward pass; part of the settings, since bytes may depend on it.
         device: where generator, extractor and graders run.
+        progress: show bars with the time left.
 
     Returns:
         The outcome; `out` is a data set as `expand` writes it.
@@ -114,7 +116,7 @@ def curate(
         batch_size=batch_size,
     )
     reference = score_photographs(pool, photographs(items, made_by.image_size), k=K)
-    features, probabilities = pool.draw(candidates)
+    features, probabilities = pool.draw(candidates, progress)
     scores, sureness = reference.realism(features), probabilities.max(dim=1).values
     selection = select(
         scores,
