@@ -28,7 +28,7 @@ def mapped(function: Callable[[Row], Made], rows: Sequence[Row], jobs: int) -> l
         [1, 2]
     """
     global _function
-    if jobs <= 1 or len(rows) < 2:
+    if jobs <= 1 or not rows:  # one row too goes to a process: this one must not begin to use the GPU
         return [function(row) for row in rows]
     if "fork" not in multiprocessing.get_all_start_methods():
         raise ValueError("jobs: this system cannot fork processes; use one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -307,6 +308,7 @@ def test_work_is_shared_out_and_failures_are_told(tmp_path: Path) -> None:
     mapped(lambda number: (tmp_path / str(number)).touch(), range(5), jobs=2)
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2", "3", "4"}
     assert mapped(str, [3, 1, 2], jobs=2) == ["3", "1", "2"]
+    assert mapped(lambda row: os.getpid() == row, [os.getpid()], jobs=2) == [False]  # nothing of it in this process
 
     def failing(number: int) -> None:
         (tmp_path / f"after {1 / number}").touch()
