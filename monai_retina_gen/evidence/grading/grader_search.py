@@ -159,11 +159,11 @@ class GraderSearch:
                 return
             self._note(name, outcome)
 
-    def _note(self, name: str, outcome: dict[str, Any] | Exception | None) -> None:
+    def _note(self, name: str, outcome: dict[str, Any] | str | None) -> None:
         if outcome is None:
             return
-        if isinstance(outcome, Exception):
-            logger.error(f"{name} failed, the others go on: {outcome!r}"[:2000])
+        if isinstance(outcome, str):
+            logger.error(f"{name} failed, the others go on: {outcome}"[:2000])
             return
         self.done[name] = outcome
         kappa = out_of_fold([outcome["held_out"]])["kappa"]
@@ -177,14 +177,14 @@ class GraderSearch:
         return time.monotonic() - self.start
 
 
-def _attempt(job: tuple[Any, ...]) -> tuple[str, dict[str, Any] | Exception | None]:
+def _attempt(job: tuple[Any, ...]) -> tuple[str, dict[str, Any] | str | None]:
     """A training's name and outcome: what went wrong where it failed, `None` where it is too late to begin."""
     end, *arguments = job
     name = arguments[1].name
     try:
         return name, run_training(*arguments) if time.time() < end else None
     except Exception as error:  # the others go on
-        return name, error
+        return name, repr(error)
 
 
 def out_of_fold(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
