@@ -84,14 +84,11 @@ def make_space(
     same_patient = same_source(holdout_groups, [[group] for group in holdout_groups]).fill_diagonal_(True)
     within = distances(holdout, plain["holdout"]).masked_fill(same_patient, math.inf)
     to_holdout = distances(generated, plain["holdout"]).masked_fill(excluded[1], math.inf)
-    return Space(to_train, to_holdout, holdout_to_train, within, within_train, nearest, _cells(plain))
-
-
-def _cells(plain: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     sets = [plain[name].double() for name in ("train", "holdout", "generated")]
     few = min(map(len, sets)) < CELLS * CELL_IMAGES
-    train, holdout, generated = training_cells(sets, 1 if few else CELLS)
-    return train, holdout, generated
+    in_train, in_holdout, in_generated = training_cells(sets, 1 if few else CELLS)
+    cells = (in_train, in_holdout, in_generated)
+    return Space(to_train, to_holdout, holdout_to_train, within, within_train, nearest, cells)
 
 
 def copying_figures(space: Space) -> dict[str, Any]:

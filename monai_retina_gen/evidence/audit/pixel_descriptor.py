@@ -60,11 +60,7 @@ def _standardised(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
 def _shifted_discs(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
     reach = max(SHIFTS)
     padded = pad(smooth, (reach,) * 4, mode="replicate")
-    rows, columns = _disc().nonzero(as_tuple=True)
+    axis = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    rows, columns = (axis[:, None] ** 2 + axis[None] ** 2 <= RADIUS**2).nonzero(as_tuple=True)
     parts = [padded[:, :, rows + reach - down, columns + reach - right] for down in shifts for right in shifts]
     return torch.stack(parts)
-
-
-def _disc() -> Tensor:
-    axis = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
-    return axis[:, None] ** 2 + axis[None] ** 2 <= RADIUS**2

@@ -64,15 +64,10 @@ def reader_study(real: ImageSet, generated: ImageSet, *, out: str | Path, seed: 
     return folder / PAGE
 
 
-def _png_uri(image: Tensor) -> str:
-    """`data:` URI of a `(3, H, W)` uint8 image, as PNG without metadata."""
-    data = encode_png(image.permute(1, 2, 0).contiguous().numpy(), text={}, xmp=None)
-    return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
 def _reader_page(images: Sequence[Tensor]) -> str:
     """One HTML file with its images, for keyboard and touch, without a network; image i is called i, from 1."""
-    uris = [_png_uri(image) for image in images]
+    pngs = [encode_png(image.permute(1, 2, 0).contiguous().numpy(), text={}, xmp=None) for image in images]
+    uris = ["data:image/png;base64," + base64.b64encode(png).decode() for png in pngs]
     # answers kept by the browser belong to this very set of images
     study = hashlib.sha256("".join(uris).encode()).hexdigest()[:16]
     return _PAGE.replace("__STUDY__", json.dumps(study)).replace("__IMAGES__", json.dumps(uris))

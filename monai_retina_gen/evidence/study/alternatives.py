@@ -96,12 +96,8 @@ def make_alternatives(
         made = match_texture(photographs, of.images, of.grades)[0]
     else:
         made = _reconstructed(generator, photographs, config)
-    return _one_each(made, photographs).only_where(of)
-
-
-def _one_each(images: Tensor, photographs: Photographs) -> Alternatives:
-    rows = [torch.tensor([row]) for row in range(len(images))]
-    return Alternatives(to_bytes(images), photographs.grades, rows, len(images))
+    rows = [torch.tensor([row]) for row in range(len(made))]
+    return Alternatives(to_bytes(made), photographs.grades, rows, len(made)).only_where(of)
 
 
 def _reconstructed(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Tensor:

@@ -90,7 +90,8 @@ def _gradings(results: Results, condition: Condition, name: str, config: StudyCo
         unit = (run["grader"], run["seed"], -1 if pooled else run["fold"])
         units.setdefault(unit, []).append(result["predictions"][name])
     tables = [_joined(parts) for parts in units.values()]
-    _check_same(tables, name)
+    if any([row[:3] for row in table] != [row[:3] for row in tables[0]] for table in tables):
+        raise ValueError(f"runs were judged on different photographs of {name!r}; delete the runs and start again")
     return Gradings(
         preds=torch.tensor([[row[-1] for row in table] for table in tables]),
         target=torch.tensor([row[2] for row in tables[0]]),
@@ -104,11 +105,6 @@ def _joined(parts: list[dict[str, Any]]) -> list[tuple[str, str, int, int]]:
     keys = ("image", "group", "target", "pred")
     rows = [row for part in parts for row in zip(*(part[key] for key in keys), strict=True)]
     return sorted(rows) if len(parts) > 1 else rows
-
-
-def _check_same(tables: list[list[tuple[str, str, int, int]]], name: str) -> None:
-    if any([row[:3] for row in table] != [row[:3] for row in tables[0]] for table in tables):
-        raise ValueError(f"runs were judged on different photographs of {name!r}; delete the runs and start again")
 
 
 def _validation_kappa(results: Results, condition: Condition) -> float:
@@ -196,21 +192,18 @@ def _primary(
     if kappa["p"] is None:
         figures = "kappa or its interval is undefined on the test split"
     else:
+        # graders that never differ (both always answer the same grade, say) say nothing about power
+        detectable = f"{kappa['detectable']:.3f}" if kappa["detectable"] else "unknown, nothing varies"
         figures = (
             f"difference of quadratic weighted kappa on the test split {kappa['value']:+.3f} (95 % interval "
             f"{kappa['low']:+.3f} to {kappa['high']:+.3f}, p = {kappa['p']:.3f}); smallest difference that this study "
-            f"could have detected (80 % power, 5 % level): {_detectable(kappa)}"
+            f"could have detected (80 % power, 5 % level): {detectable}"
         )
     words = (
         f"Primary comparison: {best} ({how}; validation kappa {validation[pair[0]]:.3f}) against "
         f"{BASELINE} ({validation[pair[1]]:.3f}): {figures}. Verdict: {comparison['verdict']}."
     )
     return {**comparison, "words": words}
-
-
-def _detectable(kappa: dict[str, Any]) -> str:
-    # graders that never differ (both always answer the same grade, say) say nothing about power
-    return f"{kappa['detectable']:.3f}" if kappa["detectable"] else "unknown, nothing varies"
 
 
 def _te_fake(results: Results, config: StudyConfig) -> dict[str, Any]:

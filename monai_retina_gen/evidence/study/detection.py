@@ -93,7 +93,8 @@ def cross_fitted_scores(features: Tensor, truth: Tensor, grades: Tensor, groups:
     ]
     parts = split_by_group(items, (0.5, 0.0, 0.5))
     halves = [torch.tensor([item["row"] for item in parts[name]]) for name in ("training", "test")]
-    weights = _weights(truth, grades)
+    cells = grades * 2 + truth.long()
+    weights = 1 / torch.bincount(cells)[cells].float()
     scores = torch.zeros(len(features))
     for fitted, judged in (halves, halves[::-1]):
         if truth[fitted].min() == truth[fitted].max():  # too few to have both kinds in each half
@@ -103,11 +104,6 @@ def cross_fitted_scores(features: Tensor, truth: Tensor, grades: Tensor, groups:
         model.fit(features[fitted].numpy(), truth[fitted].numpy(), logisticregression__sample_weight=shares)
         scores[judged] = torch.from_numpy(model.decision_function(features[judged].numpy())).float()
     return scores
-
-
-def _weights(truth: Tensor, grades: Tensor) -> Tensor:
-    cells = grades * 2 + truth.long()
-    return 1 / torch.bincount(cells)[cells].float()
 
 
 def auc(scores: Tensor, truth: Tensor) -> float | None:

@@ -131,7 +131,8 @@ def _run_fold(
         started = time.monotonic()
         data = crop_batches(real, pairs[arm], config, seed, augment=arm != "none")
         counts = judge_segmenter(train_segmenter(data, config, seed), held_out, config)
-        _write(counts, _path(folder, arm, seed, fold))
+        with atomic_path(_path(folder, arm, seed, fold)) as part, part.open("wb") as file:
+            np.savez_compressed(file, counts=counts)
         seconds = time.monotonic() - started
         logger.info("fold %d, run %d/%d %s seed %d: %.0f s", fold, number, len(waiting), arm, seed, seconds)
 
@@ -174,11 +175,6 @@ def _check_generator(config: SegmentationStudyConfig, generator: RetinaGenerator
 
 def _path(folder: Path, arm: str, seed: int, fold: int) -> Path:
     return folder / "runs" / f"{arm}--seed{seed}--fold{fold}.npz"
-
-
-def _write(counts: np.ndarray, path: Path) -> None:
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, counts=counts)
 
 
 def _read(folder: Path, arm: str, seed: int, config: SegmentationStudyConfig) -> np.ndarray:

@@ -106,11 +106,15 @@ def train_segmenter(data: LesionCropBatches, config: SegmentationStudyConfig, se
     device = torch.device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network: nn.Module = _network(config)
+        network: nn.Module = LiteSegmenter(structures=config.structures, enlarge=config.enlarge)
+        network = load_imagenet(network) if config.pretrained else network
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     fast = device.type == "cuda"
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.01, fused=fast)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * min(step / config.steps, 1.0))),
+    )
     SupervisedTrainer(
         device=device,
         max_epochs=1,
@@ -127,15 +131,6 @@ def train_segmenter(data: LesionCropBatches, config: SegmentationStudyConfig, se
         decollate=False,
     ).run()
     return network.eval()
-
-
-def _network(config: SegmentationStudyConfig) -> nn.Module:
-    network = LiteSegmenter(structures=config.structures, enlarge=config.enlarge)
-    return load_imagenet(network) if config.pretrained else network
-
-
-def _rate(step: int, steps: int) -> float:
-    return min(1.0, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0)))
 
 
 @torch.no_grad()

@@ -110,7 +110,8 @@ class BundleTrainer:
         if _has_checkpoint(folder):
             values["resume"] = True
         files = json.dumps([str(path) for path in self.configs])
-        return ["--config_file", files, *(word for k, v in values.items() for word in (f"--{k}", _word(v)))]
+        words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+        return ["--config_file", files, *(word for key, value in words.items() for word in (f"--{key}", value))]
 
     def _network(self, key: str, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
         network: nn.Module = self._parse(key)
@@ -149,7 +150,3 @@ def _has_checkpoint(folder: Path) -> bool:
         return bool(latest_checkpoint(folder))
     except WeightsError:
         return False
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
