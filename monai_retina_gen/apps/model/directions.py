@@ -14,10 +14,9 @@ from monai_retina_gen.editing import DIRECTIONS, PRESETS, LabelGate, SegmenterMa
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.edits.directions import known_lesions, search_directions, store
 from monai_retina_gen.evidence.edits.painted_versions import styles_of_pairs
-from monai_retina_gen.evidence.evaluation.image_sets import read_section
+from monai_retina_gen.evidence.evaluation.image_sets import load_eye, read_section
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.generators.style_loading import load_style_generator
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
 
 __all__ = ["add_options", "run"]
@@ -83,5 +82,5 @@ def _pairs(args: argparse.Namespace, generator: StyleGAN3Generator) -> dict[str,
     listed: list[dict[Any, Any]] = with_versions(
         read_section(args.datalist, args.dataset_dir, default="training"), args.versions
     )
-    load, crop = LoadFundusd(keys="image"), CropToFieldOfViewd(keys="image", size=generator.image_size)
-    return styles_of_pairs(generator, [crop(load(item)) for item in listed if item["versions"]])
+    eyes = [{**item, **load_eye(item, generator.image_size)} for item in listed if item["versions"]]
+    return styles_of_pairs(generator, eyes)

@@ -55,14 +55,8 @@ def select(
     of many candidates are the most typical and the most alike. In the order of seeds the kept images are a fair draw of
     all that pass, and more candidates add to them without exchanging any.
 
-    Args:
-        realism: `(N,)` scores.
-        copies: whether each candidate coincides with a photograph.
-        probabilities: `(N, grades)`, of the graders.
-        asked: grade that each was asked for; `None` where the generator takes none.
-        per_grade: images that are kept of each grade at most.
-        min_realism: smallest realism score.
-        confidence: smallest probability of the graders' grade.
+    Realism, whether it is a copy, and the graders' probabilities `(N, grades)` are of each candidate, as the grade that
+    was asked for, `None` where the generator takes none.
 
     Examples:
         >>> sure = torch.eye(5)[[2, 2, 2, 3]]

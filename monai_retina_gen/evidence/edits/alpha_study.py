@@ -39,26 +39,14 @@ STRENGTHS = tuple(round(-1 + 0.25 * i, 2) for i in range(9))
 
 @dataclass(frozen=True, kw_only=True)
 class AlphaSettings:
-    """Settings of an alpha study.
+    """Settings of an alpha study; a `ValueError` says what makes no sense."""
 
-    Args:
-        lesions: lesions that are edited, each alone.
-        strengths: in [-1, 1]; 0 is the photograph as it is.
-        image_size: side of the photographs.
-        blend: `ratio`, `delta` or `replace`.
-        gate: `none`, or `label` for edits as a gated augmentation makes them.
-        graders: `BUNDLE:CONFIG` of cross-fitted graders that judge; not those of the gate, if there is one.
-
-    Raises:
-        ValueError: for strengths outside [-1, 1], or if the gate's own graders would judge.
-    """
-
-    lesions: tuple[str, ...] = ("ex",)
-    strengths: tuple[float, ...] = STRENGTHS
+    lesions: tuple[str, ...] = ("ex",)  # that are edited, each alone
+    strengths: tuple[float, ...] = STRENGTHS  # in [-1, 1]; 0 is the photograph as it is
     image_size: int = 256
-    blend: str = "delta"
-    gate: str = "none"
-    graders: str = DEFAULT_GRADERS
+    blend: str = "delta"  # or `ratio`, `replace`
+    gate: str = "none"  # or `label`: edits as a gated augmentation makes them
+    graders: str = DEFAULT_GRADERS  # BUNDLE:CONFIG of cross-fitted graders that judge; not those of the gate
 
     def __post_init__(self) -> None:
         if not self.strengths or not all(-1 <= s <= 1 for s in self.strengths):
@@ -79,10 +67,10 @@ def alpha_study(
     judge: LabelGate,
     distance: LPIPSDR | Any,
 ) -> dict[str, Any]:
-    """Edit photographs at every strength and measure.
+    """Edit graded photographs at every strength and measure; grades that do not show the lesion are left out.
 
     Args:
-        items: graded items of a datalist with `group`; grades without the lesion are left out.
+        items: graded items of a datalist with `group`.
         generator: one with the mode `edit`.
         out: folder; made, or gone on with.
         settings: what is done.

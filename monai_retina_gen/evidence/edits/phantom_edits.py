@@ -63,11 +63,11 @@ def phantom_edits(
     changes: Sequence[float] = CHANGES,
     teacher: PhantomGenerator | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """Edit held-out phantoms of the grades 2 to 4 and measure.
+    """Edit held-out phantoms of the grades 2 to 4, each lesion alone, and measure.
 
     Args:
         generator: trained on phantoms, with inverter, directions and segmenter.
-        lesions: lesions that are edited, each alone.
+        lesions: lesions that are edited.
         count: phantoms.
         changes: of the lesion's pixels, relative.
         teacher: draws the phantoms; by default one of the generator's size.
@@ -146,18 +146,9 @@ def phantom_study(
     renderer: str | None = None,
     device: str = "cpu",
 ) -> str:
-    """Measure the edits of a generator of phantoms, and write rows, a plot and a picture for each lesion.
+    """Measure the edits of a generator of phantoms; write rows, a plot and a picture for each lesion; returns a text.
 
-    Args:
-        bundle: `BUNDLE:CONFIG` of a generator that was trained on phantoms.
-        lesions: lesions that are edited, each alone.
-        out: folder to write.
-        count: phantoms.
-        renderer: bundle of the DR-GAN that drew what the generator learned; drawn phantoms by default.
-        device: where it runs.
-
-    Returns:
-        The figures as text, a line a lesion and change.
+    `renderer` is the bundle of the DR-GAN that drew what the generator of `bundle` learned; drawn phantoms by default.
     """
     generator = load_style_generator(bundle, device=device)
     teacher = None if renderer is None else _rendered(renderer, generator, device)

@@ -46,16 +46,9 @@ def rows_of(columns: Sequence[Tensor], tile: int = TILE) -> Tensor:
 
 
 def labelled_rows(rows: Sequence[tuple[str, Tensor]], *, columns: int = 10, tile: int = 96) -> Tensor:
-    """Rows of images with words at their left.
+    """Rows of images `(n, 3, S, S)` in [0, 1] with words (lines parted by newlines) at their left: `(3, H, W)`.
 
-    Args:
-        rows: words (lines parted by newlines) and images `(n, 3, S, S)` in [0, 1]; of more than `columns` images an
-            even choice is shown, and fewer leave white.
-        columns: images in a row.
-        tile: side of an image in pixels.
-
-    Returns:
-        `(3, len(rows) * tile, MARGIN + columns * tile)` in [0, 1].
+    Of more than `columns` images an even choice is shown, and fewer leave white. `tile` is the side of an image.
 
     Examples:
         >>> labelled_rows([("grade 0", torch.rand(3, 3, 8, 8)), ("none", torch.rand(0, 3, 8, 8))], columns=4).shape
