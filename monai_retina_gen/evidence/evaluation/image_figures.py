@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import statistics
@@ -15,6 +14,7 @@ from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics import field_of_view_ms_ssim, lpips_distance, pair_diversity, sliced_wasserstein_distance
 from monai_retina_gen.metrics.evaluation import FEW_IMAGES, random_halves
 from monai_retina_gen.metrics.result import plain
+from monai_retina_gen.weights import state_sha256
 
 logger = logging.getLogger(__name__)
 SPLITS = 3
@@ -93,15 +93,7 @@ def _lpips(real: ImageSet, generated: ImageSet, options: dict[str, int], wanted:
         logger.warning("LPIPS is left out: %s: %s", type(error).__name__, error)
         return {"skipped": f"{type(error).__name__}: {error}"}
     reading = "higher is more diverse; compare with the photographs' own"
-    return {**both, "network": LPIPS_NETWORK, "network_sha256": _state_sha256(network), "reading": reading}
-
-
-def _state_sha256(network: torch.nn.Module) -> str:
-    """sha256 over names and bytes of all tensors: trunk and heads come from different files."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return {**both, "network": LPIPS_NETWORK, "network_sha256": state_sha256(network.state_dict()), "reading": reading}
 
 
 def _lpips_network() -> torch.nn.Module:
