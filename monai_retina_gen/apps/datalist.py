@@ -15,7 +15,7 @@ from monai_retina_gen.data import (
     save_datalist,
     votes_datalist,
 )
-from monai_retina_gen.data.known_sets import read_standard_csv
+from monai_retina_gen.data.csv_list import read_standard_csv
 
 __all__ = ["add_options", "run"]
 

@@ -20,14 +20,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
-from monai_retina_gen.data.combine_masks import TOGETHER
+from monai_retina_gen.data.combine_masks import TOGETHER, EyeMasks, read_eye_masks
 from monai_retina_gen.data.datalist_format import Item
 from monai_retina_gen.data.eye_geometry import EyeGeometry, inner_field
-from monai_retina_gen.data.eye_masks import EyeMasks, read_eye_masks
 from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.label_grades import icdr_grade
 from monai_retina_gen.data.lesion_bank import LesionBank
-from monai_retina_gen.data.lesion_limits import lesion_limits
+from monai_retina_gen.data.lesion_choice import lesion_limits
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
 from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
 from monai_retina_gen.errors import DatalistError

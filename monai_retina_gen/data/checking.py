@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from monai_retina_gen.data.datalist_format import PATH_KEYS, Item, iterate_items, why_missing
+from monai_retina_gen.data.datalist_format import PATH_KEYS, Item, Problems, iterate_items, why_missing
 from monai_retina_gen.data.grades import read_grade
 from monai_retina_gen.data.label_grades import ICDR_GRADE
-from monai_retina_gen.data.problems import Problems
 
 __all__ = ["check_datalist"]
 

@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_retina_gen.data.datalist_format import (
+    MASK_KEYS,
     SECTIONS,
     Datalist,
     Item,
+    Problems,
     absolute_path,
     existing_folder,
     make_datalist,
     why_missing,
 )
-from monai_retina_gen.data.photographs import group_identical_files, require_items
-from monai_retina_gen.data.problems import Problems
-from monai_retina_gen.data.splitting import FRACTIONS, split_by_group
-from monai_retina_gen.data.tables import IMAGE_SUFFIXES, note_repeated, parse_grade, read_table
+from monai_retina_gen.data.splitting import FRACTIONS, group_identical_files, require_items, split_by_group
+from monai_retina_gen.data.tables import IMAGE_SUFFIXES, note_repeated, parse_grade, read_header, read_table
+from monai_retina_gen.errors import DatalistError
 
-__all__ = ["csv_datalist"]
+__all__ = ["csv_datalist", "read_standard_csv"]
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "valid": "validation"} | {name: name for name in SECTIONS}
 
@@ -76,19 +77,8 @@ def csv_datalist(
         if label_column and row[label_column]:
             item["grade"] = parse_grade(row[label_column], item["image"], problems)
     problems.raise_any("Correct the table or the files.")
-    if group_column is None:
-        group_identical_files(items)
-    sections = (
-        split_by_column(items, rows, split_column, csv) if split_column else split_by_group(items, fractions, seed=seed)
-    )
-    how = f"by column {split_column}" if split_column else f"by group, seed {seed}"
-    description = f"Photographs of {Path(csv).name}, split {how}."
-    return make_datalist(
-        sections,
-        name=Path(csv).stem,
-        description=description,
-        licence="unknown: that of the photographs",
-        patients_known=group_column is not None,
+    return split_table(
+        items, rows, csv, "Photographs", split_column, fractions, seed, patients=group_column is not None
     )
 
 
@@ -110,7 +100,34 @@ def _named_by_id(path: str, suffix: str) -> str:
     return "" if found is None else f" (there is one with image_suffix {found})"
 
 
-def split_by_column(
+def split_table(
+    items: Sequence[Item],
+    rows: Sequence[Mapping[str, str]],
+    csv: str | os.PathLike[str],
+    what: str,
+    split_column: str | None,
+    fractions: Sequence[float],
+    seed: int,
+    *,
+    patients: bool,
+) -> Datalist:
+    """The datalist of a table's items, split by a column of its rows, or by group; identical files are one group."""
+    if not patients:
+        group_identical_files(items)
+    if split_column:
+        sections, how = _split_by_column(items, rows, split_column, csv), f"by column {split_column}"
+    else:
+        sections, how = split_by_group(items, fractions, seed=seed), f"by group, seed {seed}"
+    return make_datalist(
+        sections,
+        name=Path(csv).stem,
+        description=f"{what} of {Path(csv).name}, split {how}.",
+        licence="unknown: that of the photographs",
+        patients_known=patients,
+    )
+
+
+def _split_by_column(
     items: Sequence[Item], rows: Sequence[Mapping[str, str]], column: str, csv: str | os.PathLike[str]
 ) -> dict[str, list[Item]]:
     sections: dict[str, list[Item]] = {section: [] for section in SECTIONS}
@@ -126,3 +143,38 @@ def split_by_column(
             sections[section].append(item)
     problems.raise_any("Correct the table.")
     return sections
+
+
+# key of the datalist: argument of `csv_datalist`
+CSV_COLUMNS = {"image": "image_column", "grade": "label_column", "group": "group_column", "split": "split_column"}
+
+
+def read_standard_csv(
+    path: Path, dataset_dir: str | os.PathLike[str], columns: Mapping[str, str] | None = None, *, image_suffix: str = ""
+) -> Datalist:
+    """Read a CSV table whose columns have the names of the datalist's keys, or those that `columns` gives them.
+
+    Args:
+        path: the table.
+        dataset_dir: folder that its paths are relative to.
+        columns: `{key: column}` for `image`, `grade`, `group`, `split` and mask keys.
+        image_suffix: what to add to the image column, for example `.jpg` where it holds an id.
+
+    Raises:
+        DatalistError: a key or column that there is not, and what `csv_datalist` finds.
+    """
+    header, named = read_header(path), dict(columns or {})
+    unknown = [key for key in named if key not in (*CSV_COLUMNS, *MASK_KEYS)]
+    if unknown:
+        raise DatalistError(f"columns {unknown}: no such key; there are {', '.join([*CSV_COLUMNS, *MASK_KEYS])}.")
+    missing = [column for column in [named.get("image", "image"), *named.values()] if column not in header]
+    if missing:
+        raise DatalistError(
+            f"{path}: no column {missing[0]!r}; its columns are {header}. Rename them to image, grade, group (the "
+            f"patient) and split, or say which is which: datalist TABLE.csv --columns image=NAME grade=NAME "
+            f"(csv_datalist in Python)."
+        )
+    present = {key: named.get(key, key) for key in (*CSV_COLUMNS, *MASK_KEYS) if named.get(key, key) in header}
+    mask_columns = {key: present.pop(key) for key in MASK_KEYS if key in present}
+    chosen = {"label_column": None, **{CSV_COLUMNS[key]: column for key, column in present.items()}}
+    return csv_datalist(path, dataset_dir, mask_columns=mask_columns, image_suffix=image_suffix, **chosen)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from typing import Any
 
 from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.checking import check_datalist
+from monai_retina_gen.data.csv_list import read_standard_csv
 from monai_retina_gen.data.datalist_format import (
     MASK_KEYS,
     PATH_KEYS,
@@ -23,7 +24,7 @@ from monai_retina_gen.data.datalist_format import (
 )
 from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.grades import apply_grade_map
-from monai_retina_gen.data.known_sets import KNOWN_SETS, read_folder, read_known_set, read_standard_csv
+from monai_retina_gen.data.known_sets import KNOWN_SETS, read_folder, read_known_set
 from monai_retina_gen.data.label_grades import ICDR_GRADE
 from monai_retina_gen.errors import DatalistError
 

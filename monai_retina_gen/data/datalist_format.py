@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,36 @@ from monai_retina_gen.errors import DatalistError
 
 __all__ = ["MASK_KEYS", "PATH_KEYS", "SECTIONS", "Datalist", "Item", "iterate_items", "make_datalist"]
 
+SHOWN = 10
 Item = dict[str, Any]
 Datalist = dict[str, Any]
-
 SECTIONS = ("training", "validation", "test")
 MASK_KEYS = (*STRUCTURES, "vessel2", "fov", *LATE_SIGNS)
 PATH_KEYS = ("image", *MASK_KEYS)
+
+
+class Problems:
+    """Names by kind of problem; raises one `DatalistError` with the count and ten names of each kind."""
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self._names: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, kind: str, name: object) -> None:
+        """Note one more `name` (a file, a row, a value) with the problem `kind`."""
+        self._names[kind].append(str(name))
+
+    def raise_any(self, advice: str) -> None:
+        """Raise a `DatalistError` that ends with `advice`, unless nothing was noted."""
+        if self._names:
+            found = "; ".join(f"{kind}: {listed(names)}" for kind, names in self._names.items())
+            raise DatalistError(f"{self.subject}: {found}. {advice}")
+
+
+def listed(names: list[str]) -> str:
+    """`2 (a, b)`; only the first ten names are written out."""
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} ({', '.join(names[:SHOWN])}{more})"
 
 
 def make_datalist(

@@ -11,13 +11,16 @@ import torch
 from torch.nn import functional as F
 
 from monai_retina_gen.data.ellipse_fit import Ellipse
-from monai_retina_gen.data.retina_colour import colour_fault, is_reddish, is_retina_coloured
 from monai_retina_gen.data.retina_outline import GOOD, Outline, disc, find_outline, inner_rectangle, second_eye
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["FieldOfView", "find_field_of_view"]
+__all__ = ["FieldOfView", "colour_fault", "find_field_of_view", "is_reddish", "is_retina_coloured", "is_warm"]
 
 Array = npt.NDArray[np.floating]
+_WARM = 0.35  # red minus blue, as a share of red
+_GREEN, _BLUE = 0.65, 0.47  # of red, at most, in the median pixel; skin has more
+_SHARE = 0.85  # of the pixels that have to be warm
+_GREY = 0.03
 _SEARCH_SIZE = 256  # longer side of the reduced picture
 _DARK = 0.1  # grounds up to this value count as black
 _DEPTH = 2  # rectangles in rectangles: a photograph with a border on a page
@@ -26,6 +29,38 @@ _DOUBTFUL = 0.2  # a score below which frames are looked for
 _LINE = 0.03  # width of lines around a picture, as a share of its shorter side
 _RIM = 0.05  # width of the band along the frame that has to show retina, as a share of the shorter side
 _ROUGH = 0.5  # mean step between neighbours, in spreads: a retina is smooth
+
+
+def is_warm(pixels: Array) -> npt.NDArray[np.bool_]:
+    """Whether pixels (..., 3) have a hue of the retina, the optic disc included."""
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    return np.asarray((red >= green) & (green >= 0.9 * blue) & (red - blue >= _WARM * red) & (red > 0.04))
+
+
+def is_retina_coloured(pixels: Array) -> bool:
+    """Whether pixels (N, 3) together look like a retina."""
+    red, green, blue = np.median(pixels, axis=0)
+    return bool(green <= _GREEN * red and blue <= _BLUE * red and is_warm(pixels).mean() >= _SHARE)
+
+
+def is_reddish(pixels: Array) -> bool:
+    """Whether the median of pixels (N, 3) is neither grey nor of another hue; wider than `is_retina_coloured`."""
+    red, green, blue = np.median(pixels, axis=0)
+    return bool(red > green > 0.9 * blue and red - blue > _GREY)
+
+
+def colour_fault(pixels: Array, *, dark_ground: bool) -> str:
+    """What is wrong with the colours of a retina (N, 3), in words; empty where nothing is.
+
+    Examples:
+        >>> colour_fault(np.array([[0.1, 0.3, 0.6]]), dark_ground=True)
+        'blue where it should be red: the channels come as BGR'
+    """
+    red, green, blue = np.median(pixels, axis=0)
+    if not (blue > green > red and blue - red > _GREY):
+        return ""
+    cause = "the channels come as BGR" if dark_ground else "the colours are inverted"
+    return f"blue where it should be red: {cause}"
 
 
 @dataclass(frozen=True)

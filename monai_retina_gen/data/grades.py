@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monai_retina_gen.data.datalist_format import Item
+from monai_retina_gen.data.datalist_format import Item, Problems
 from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.label_grades import ICDR_GRADE
-from monai_retina_gen.data.problems import Problems
 from monai_retina_gen.errors import DatalistError
 
 __all__ = ["GRADE_MAPS", "apply_grade_map", "count_grades"]

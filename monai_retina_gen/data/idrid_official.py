@@ -11,10 +11,8 @@ import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from monai_retina_gen.data.datalist_format import Datalist, Item, existing_folder, make_datalist
-from monai_retina_gen.data.idrid import DESCRIPTION, LICENCE, block_of
-from monai_retina_gen.data.problems import Problems
-from monai_retina_gen.data.shared_layout import SECTION_OF_SPLIT
+from monai_retina_gen.data.datalist_format import Datalist, Item, Problems, existing_folder, make_datalist
+from monai_retina_gen.data.prepared_sets import IDRID, IDRID_LICENCE, SECTION_OF_SPLIT, block_of, note_missing
 from monai_retina_gen.data.tables import image_files, read_table, warn_without_row
 from monai_retina_gen.errors import DatalistError
 
@@ -69,7 +67,7 @@ def idrid_official_datalist(root: str | os.PathLike[str], *, canonical_only: boo
     for index in chosen:
         sections[SECTION_OF_SPLIT[rows[index]["split"]]].append(items[index])
     return make_datalist(
-        sections, name="idrid_official", description=DESCRIPTION, licence=LICENCE, patients_known=False
+        sections, name="idrid_official", description=IDRID, licence=IDRID_LICENCE, patients_known=False
     )
 
 
@@ -107,10 +105,7 @@ def _canonical(rows: list[Row]) -> list[int]:
 
 def _check(folder: Path, rows: list[Row], items: list[Item]) -> None:
     problems = Problems(str(folder))
-    for item in items:
-        for key in ("image", *MASK_FOLDERS):
-            if key in item and not os.path.isfile(item[key]):
-                problems.add("missing file", item[key])
+    note_missing(items, problems)
     problems.raise_any("Extract the archive again, or remove the whole part.")
     _check_labels(folder, rows)
     present = {path for images in {_images(folder, row) for row in rows} for path in image_files(images).values()}

@@ -1,59 +1,121 @@
-"""The data sets that we know by name and by the layout of their folder."""
+"""The data sets that we know by name and by the layout of their folder, plain folders among them."""
 
 from __future__ import annotations
 
-import inspect
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.data import (
-    aptos,
-    chasedb1,
-    dr_images,
-    eyepacs,
-    folder,
-    hrf,
-    idrid,
-    idrid_official,
-    messidor2,
-    odir,
-)
-from monai_retina_gen.data.csv_list import csv_datalist
-from monai_retina_gen.data.datalist_format import MASK_KEYS, Datalist
-from monai_retina_gen.data.tables import read_header
+from monai_retina_gen.data import idrid_official
+from monai_retina_gen.data.datalist_format import Datalist, Item, Problems, existing_folder, listed, make_datalist
+from monai_retina_gen.data.prepared_sets import PREPARED_SETS, is_prepared
+from monai_retina_gen.data.public_sets import PUBLIC_SETS, read_public_set
+from monai_retina_gen.data.splitting import group_identical_files, require_items, split_by_group
+from monai_retina_gen.data.tables import GRADES, image_files, warn_unread
 from monai_retina_gen.errors import DatalistError
+
+__all__ = ["folder_datalist"]
+
+LAYOUT = "folder: one folder per grade (0/ 1/ 2/ 3/ 4/) with images, or images without grades in one folder"
+
+
+def folder_datalist(root: str | os.PathLike[str]) -> Datalist:
+    """Read the images of `root/0` to `root/4` with these grades, or those directly in `root` without grades.
+
+    Identical files form one group; otherwise each photograph is its own. The split spreads grades evenly.
+
+    Args:
+        root: the folder; grades without photographs need no folder.
+
+    Returns:
+        Datalist with absolute paths.
+
+    Raises:
+        DatalistError: no such folder, no images, or a folder whose number is no grade.
+
+    Warns:
+        UserWarning: images beside the grades' folders, other folders and files that no reader takes, which are left
+            out, and identical photographs with different grades.
+    """
+    folder = existing_folder(root, "folder_datalist")
+    graded = _grade_folders(folder)
+    items = [item for name in graded for item in _items(folder / name, int(name))] if graded else _items(folder)
+    warn_unread(folder, [path for name in graded or ["."] for path in sorted((folder / name).iterdir())])
+    require_items(items, folder, LAYOUT)
+    group_identical_files(items)
+    how = "folders by grade" if graded else "one folder, not graded"
+    return make_datalist(
+        split_by_group(items),
+        name=folder.name,
+        description=f"Photographs in {how}, split with seed 0.",
+        licence="unknown: that of the photographs",
+        patients_known=False,
+    )
+
+
+def is_folder(root: Path) -> bool:
+    """Whether `root` has folders named by grade, or images."""
+    return any((root / str(grade)).is_dir() for grade in GRADES) or bool(image_files(root))
+
+
+def _grade_folders(folder: Path) -> list[str]:
+    names = sorted(e.name for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
+    graded = [name for name in names if name in {str(grade) for grade in GRADES}]
+    problems = Problems(str(folder))
+    for name in names:
+        if name.isdigit() and name not in graded:
+            problems.add("folder that is not one of the grades 0 to 4", name)
+    problems.raise_any("Rename the folders to the grades.")
+    others = sorted(set(names) - set(graded)) + (list(image_files(folder)) if graded else [])
+    if others:
+        warnings.warn(f"{folder}: left out: {listed(others)}.", UserWarning, stacklevel=3)
+    return graded
+
+
+def _items(folder: Path, grade: int | None = None) -> list[Item]:
+    prefix, label = ("", {}) if grade is None else (f"{grade}/", {"grade": grade})
+    stems = {path: name.removesuffix(".gz").rsplit(".", 1)[0] for name, path in image_files(folder).items()}
+    return [{"image": path, "group": prefix + stem, **label} for path, stem in stems.items()]
 
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A reader, the test whether a folder has its layout, and that layout in words."""
+    """A reader, the test whether a folder has its layout, that layout in words, and options that the reader takes."""
 
     read: Callable[..., Datalist]
     matches: Callable[[Path], bool]
     layout: str
+    options: tuple[str, ...] = ()
+
+
+def _prepared(name: str) -> KnownSet:
+    source, read = PREPARED_SETS[name]
+    layout = f"{name}: labels.csv (source {source}), splits.csv, 512/ and 256/ with images/ and masks/"
+    options = ("size", "canonical_only") if name == "idrid" else ("size",)
+    return KnownSet(read, lambda root: is_prepared(root, source), layout, options)
 
 
 # in the order in which a folder is tried: the plain folder, which asks least, last
 KNOWN_SETS = {
-    "idrid": KnownSet(idrid.idrid_datalist, idrid.is_idrid, idrid.LAYOUT),
+    "idrid": _prepared("idrid"),
     "idrid_official": KnownSet(
-        idrid_official.idrid_official_datalist, idrid_official.is_idrid_official, idrid_official.LAYOUT
+        idrid_official.idrid_official_datalist,
+        idrid_official.is_idrid_official,
+        idrid_official.LAYOUT,
+        options=("canonical_only",),
     ),
-    "hrf": KnownSet(hrf.hrf_datalist, hrf.is_hrf, hrf.LAYOUT),
-    "chasedb1": KnownSet(chasedb1.chasedb1_datalist, chasedb1.is_chasedb1, chasedb1.LAYOUT),
-    "aptos2019": KnownSet(aptos.aptos2019_datalist, aptos.is_aptos2019, aptos.LAYOUT),
-    "eyepacs": KnownSet(eyepacs.eyepacs_datalist, eyepacs.is_eyepacs, eyepacs.LAYOUT),
-    "odir5k": KnownSet(odir.odir5k_datalist, odir.is_odir5k, odir.LAYOUT),
-    "messidor2": KnownSet(messidor2.messidor2_datalist, messidor2.is_messidor2, messidor2.LAYOUT),
-    "dr_images": KnownSet(dr_images.dr_images_datalist, dr_images.is_dr_images, dr_images.LAYOUT),
-    "folder": KnownSet(folder.folder_datalist, folder.is_folder, folder.LAYOUT),
+    "hrf": _prepared("hrf"),
+    "chasedb1": _prepared("chasedb1"),
+    **{
+        name: KnownSet(partial(read_public_set, name), known.matches, known.layout)
+        for name, known in PUBLIC_SETS.items()
+    },
+    "folder": KnownSet(folder_datalist, is_folder, LAYOUT),
 }
-
-# key of the datalist: argument of `csv_datalist`
-CSV_COLUMNS = {"image": "image_column", "grade": "label_column", "group": "group_column", "split": "split_column"}
 
 
 def read_known_set(name: str, dataset_dir: str | os.PathLike[str] | None, options: Mapping[str, Any]) -> Datalist:
@@ -65,9 +127,8 @@ def read_known_set(name: str, dataset_dir: str | os.PathLike[str] | None, option
         )
     if not dataset_dir:
         raise DatalistError(f"datalist={name!r} needs dataset_dir, the folder that holds that data set.")
-    read = KNOWN_SETS[name].read
-    accepted = inspect.signature(read).parameters
-    return read(dataset_dir, **{key: value for key, value in options.items() if key in accepted})
+    known = KNOWN_SETS[name]
+    return known.read(dataset_dir, **{key: options[key] for key in known.options if key in options})
 
 
 def read_folder(root: Path, options: Mapping[str, Any]) -> Datalist:
@@ -77,34 +138,3 @@ def read_folder(root: Path, options: Mapping[str, Any]) -> Datalist:
             return read_known_set(name, root, options)
     layouts = "\n  ".join(known.layout for known in KNOWN_SETS.values())
     raise DatalistError(f"{root} has none of the layouts that are known:\n  {layouts}\nor give a JSON or CSV file.")
-
-
-def read_standard_csv(
-    path: Path, dataset_dir: str | os.PathLike[str], columns: Mapping[str, str] | None = None, *, image_suffix: str = ""
-) -> Datalist:
-    """Read a CSV table whose columns have the names of the datalist's keys, or those that `columns` gives them.
-
-    Args:
-        path: the table.
-        dataset_dir: folder that its paths are relative to.
-        columns: `{key: column}` for `image`, `grade`, `group`, `split` and mask keys.
-        image_suffix: what to add to the image column, for example `.jpg` where it holds an id.
-
-    Raises:
-        DatalistError: a key or column that there is not, and what `csv_datalist` finds.
-    """
-    header, named = read_header(path), dict(columns or {})
-    unknown = [key for key in named if key not in (*CSV_COLUMNS, *MASK_KEYS)]
-    if unknown:
-        raise DatalistError(f"columns {unknown}: no such key; there are {', '.join([*CSV_COLUMNS, *MASK_KEYS])}.")
-    missing = [column for column in [named.get("image", "image"), *named.values()] if column not in header]
-    if missing:
-        raise DatalistError(
-            f"{path}: no column {missing[0]!r}; its columns are {header}. Rename them to image, grade, group (the "
-            f"patient) and split, or say which is which: datalist TABLE.csv --columns image=NAME grade=NAME "
-            f"(csv_datalist in Python)."
-        )
-    present = {key: named.get(key, key) for key in (*CSV_COLUMNS, *MASK_KEYS) if named.get(key, key) in header}
-    mask_columns = {key: present.pop(key) for key in MASK_KEYS if key in present}
-    chosen = {"label_column": None, **{CSV_COLUMNS[key]: column for key, column in present.items()}}
-    return csv_datalist(path, dataset_dir, mask_columns=mask_columns, image_suffix=image_suffix, **chosen)  # type: ignore[arg-type]

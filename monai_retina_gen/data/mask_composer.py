@@ -15,18 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monai_retina_gen.data.composed_eye import ComposedEye
-from monai_retina_gen.data.composed_masks import ComposedMasks, finished, nothing
+from monai_retina_gen.data.composed_masks import ComposedEye, ComposedMasks, finished, nothing
 from monai_retina_gen.data.lesion_bank import LesionBank, counts_by_lesion
 from monai_retina_gen.data.lesion_choice import (
     HAEMORRHAGE,
     Chosen,
     PieceChoice,
     below_the_4,
+    lesion_limits,
     needed_first,
     within_limits,
 )
-from monai_retina_gen.data.lesion_limits import lesion_limits
 from monai_retina_gen.data.lesion_placement import Canvas, place
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from monai_retina_gen.errors import DatalistError

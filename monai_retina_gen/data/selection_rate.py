@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
-from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item
-from monai_retina_gen.data.problems import Problems
+from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item, Problems
 from monai_retina_gen.errors import DatalistError
 
 __all__ = ["SelectionRateFilter", "selection_rate"]

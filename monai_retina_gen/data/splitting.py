@@ -1,19 +1,20 @@
 """Splits by group with the grades spread evenly: iterative stratification on whole groups.
 
-Source: K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the stratification of multi-label data", ECML PKDD
-2011, algorithm 1, with groups in place of examples and the number of each grade in place of a binary label. What
-rounding leaves over in one grade is carried on to the next, so that small sections are not left empty.
+Source: K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the stratification of multi-label data", ECML PKDD 2011,
+algorithm 1, with groups in place of examples and the number of each grade in place of a binary label. What rounding
+leaves over in one grade is carried on to the next, so that small sections are not left empty.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from monai_retina_gen.data.datalist_format import SECTIONS, Item
-from monai_retina_gen.data.problems import Problems
+from monai_retina_gen.data.checking import same_content
+from monai_retina_gen.data.datalist_format import SECTIONS, Item, Problems, listed
 from monai_retina_gen.errors import DatalistError
 
 __all__ = ["split_by_group", "unit_of"]
@@ -118,3 +119,22 @@ def _rarest(labels: Iterable[str], totals: Mapping[str, int]) -> tuple[int, str]
 
 def _hash(seed: int, name: str) -> str:
     return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+
+
+def group_identical_files(items: Sequence[Item]) -> None:
+    """Give photographs with identical bytes one `group`, and warn where their grades differ."""
+    by_path = {item["image"]: item for item in items}
+    conflicts = []
+    for copies in same_content(by_path):
+        for path in copies:
+            by_path[path]["group"] = by_path[copies[0]]["group"]
+        if len({by_path[path].get("grade") for path in copies}) > 1:
+            conflicts.append(" = ".join(copies))
+    if conflicts:
+        warnings.warn(f"Identical photographs with different grades: {listed(conflicts)}.", UserWarning, stacklevel=3)
+
+
+def require_items(items: Sequence[Item], where: object, wanted: str) -> None:
+    """Raise a `DatalistError` where nothing was found."""
+    if not items:
+        raise DatalistError(f"{where}: no photographs found; {wanted} is wanted.")

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from monai_retina_gen.data.datalist_format import Problems, listed
 from monai_retina_gen.data.dicom_io import is_dicom
 from monai_retina_gen.data.grade_of import grade_of
-from monai_retina_gen.data.problems import Problems, listed
 from monai_retina_gen.errors import DatalistError
 
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -142,13 +142,6 @@ def warn_unread(folder: Path, files: Sequence[Path]) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def image_ids(folder: Path, suffixes: Collection[str], problems: Problems) -> dict[str, str]:
-    """Absolute path by file stem; two files with one stem are noted."""
-    files = image_files(folder, suffixes)
-    note_repeated((Path(name).stem for name in files), "two files of one id", problems)
-    return {Path(name).stem: path for name, path in files.items()}
 
 
 def warn_without_row(unlisted: Collection[str], table: str | os.PathLike[str]) -> None:

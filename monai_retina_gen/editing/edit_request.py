@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from monai_retina_gen.data.field_of_view import FieldOfView, find_field_of_view
+from monai_retina_gen.data.field_of_view import FieldOfView, find_field_of_view, is_retina_coloured
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
-from monai_retina_gen.data.retina_colour import is_retina_coloured
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.errors import ImageValueError
 

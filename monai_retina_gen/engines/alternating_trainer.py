@@ -17,7 +17,7 @@ from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from monai_retina_gen.data.resumable import ResumableSampler
+from monai_retina_gen.data.sampling import ResumableSampler
 from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
 from monai_retina_gen.engines.generative_events import GenerativeEvents
 from monai_retina_gen.engines.network_loss import LossTerm, NetworkLoss, each_score

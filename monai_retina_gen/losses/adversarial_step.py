@@ -1,14 +1,15 @@
-"""What a loss term or a penalty of adversarial training may look at."""
+"""What a term or a penalty of adversarial training may look at, and terms made of others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-__all__ = ["AdversarialStep"]
+__all__ = ["AdversarialStep", "FirstRows", "SumOfTerms"]
 
 
 @dataclass
@@ -43,3 +44,65 @@ class AdversarialStep:
     latent: Tensor
     condition: dict[str, Tensor] = field(default_factory=dict)
     augment_alike: Callable[[Tensor], Tensor] = field(default=lambda images: images)
+
+
+class FirstRows(nn.Module):
+    """Gives a term of `AlternatingTrainer(g_terms=...)` the first rows alone: reconstructions, before samples.
+
+    Args:
+        term: of pairs of images, such as `PairedPerceptual`.
+        count: rows.
+
+    Examples:
+        >>> term = FirstRows(lambda step: (step.real - step.fake).abs().sum(), count=1)
+        >>> real, fake = torch.ones(2, 3, 1, 1), torch.zeros(2, 3, 1, 1)
+        >>> term(AdversarialStep(real, fake, None, None, real, fake, None, None, None, None))
+        tensor(3.)
+    """
+
+    def __init__(self, term: Callable[[AdversarialStep], Tensor], *, count: int) -> None:
+        super().__init__()
+        self.term: Any = term
+        self.count = count
+
+    @property
+    def logs(self) -> dict[str, Tensor]:
+        """What the term logs."""
+        logs: dict[str, Tensor] = getattr(self.term, "logs", {})
+        return logs
+
+    def forward(self, step: AdversarialStep) -> Tensor:
+        condition = {name: value[: self.count] for name, value in step.condition.items()}
+        rows = replace(step, real=step.real[: self.count], fake=step.fake[: self.count], condition=condition)
+        found: Tensor = self.term(rows)
+        return found
+
+
+class SumOfTerms(nn.Module):
+    """The sum of terms that compare each generated image with its real one.
+
+    Args:
+        terms: by name, such as `PairedPerceptual` or `VersionChange`.
+
+    Attributes:
+        logs: the terms of the last call.
+
+    Examples:
+        >>> loss = SumOfTerms({"error": lambda step: (step.fake - step.real).abs().mean()})
+        >>> loss(torch.ones(1, 3, 2, 2), {"image": torch.zeros(1, 3, 2, 2), "eye": torch.zeros(1, 3, 2, 2)})
+        tensor(1.)
+    """
+
+    def __init__(self, terms: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.terms = dict(terms)
+        self.logs: dict[str, Tensor] = {}
+
+    def forward(self, preds: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+        real = target["image"]
+        condition = {"photograph": real, "eye": target["eye"]}
+        step = AdversarialStep(real, preds, None, lambda x: x, None, preds, None, None, None, None, condition)  # type: ignore[arg-type]
+        values = {name: term(step) for name, term in self.terms.items()}
+        self.logs = {name: value.detach() for name, value in values.items()}
+        total: Tensor = sum(values.values(), torch.zeros((), device=preds.device))
+        return total

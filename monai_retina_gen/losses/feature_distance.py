@@ -1,7 +1,8 @@
 """Perceptual distance of images in the features of a frozen network.
 
 Source: Zhang et al. 2018, arXiv:1801.03924, Eq. 1: features normalised to unit length over channels, squared
-differences, weighted, averaged over space and added over layers.
+differences, weighted, averaged over space and added over layers. In a network that knows diabetic retinopathy it is the
+LPIPS_DR of Zhao et al. 2023, Eq. 1.
 """
 
 from __future__ import annotations
@@ -13,9 +14,32 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.losses.occasional_look import OccasionalLook
 
-__all__ = ["VALUE_RANGES", "FeatureDistance", "FeatureMaps", "to_unit_range"]
+__all__ = ["LPIPSDR", "VALUE_RANGES", "FeatureDistance", "FeatureMaps", "OccasionalLook", "layers_of", "to_unit_range"]
+
+
+class OccasionalLook:
+    """Says when to look at values: on the CPU always, elsewhere at the first call and at every `interval`-th.
+
+    What is wrong with images (another range, say) is mostly wrong from the first call on.
+
+    Args:
+        interval: calls from one look to the next.
+
+    Examples:
+        >>> look = OccasionalLook(interval=3)
+        >>> [look.due(torch.device("cuda")) for _ in range(5)], look.due(torch.device("cpu"))
+        ([True, False, False, True, False], True)
+    """
+
+    def __init__(self, interval: int = 100) -> None:
+        self.interval, self.calls = interval, 0
+
+    def due(self, device: torch.device) -> bool:
+        """Whether this call looks."""
+        self.calls += 1
+        return device.type == "cpu" or (self.calls - 1) % self.interval == 0
+
 
 VALUE_RANGES = {"[0,1]": (0.0, 1.0), "[-1,1]": (-1.0, 1.0)}
 EPSILON = 1e-10
@@ -28,6 +52,18 @@ class FeatureMaps(Protocol):
     def features_at(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """`(B, C, h, w)` features at each of `layers`, of `(B, 3, H, W)` images in [0, 1]."""
         ...
+
+
+def layers_of(network: Any, layers: Sequence[str] | None) -> list[str]:
+    """The layers to compare, by default all that the network names; `ValueError` for a network without any."""
+    if not isinstance(network, FeatureMaps):
+        raise ValueError(
+            f"network {type(network).__name__} has no `features_at`: want EfficientNetLite, FundusGrader or alike"
+        )
+    named = getattr(network, "layers", None) if layers is None else layers
+    if not named:
+        raise ValueError(f"layers: {type(network).__name__} names none of its own, so give the layers to compare")
+    return [name for name in named if name]
 
 
 def to_unit_range(images: Tensor, value_range: str, name: str, slack: float = 1e-3, *, look: bool = True) -> Tensor:
@@ -102,15 +138,8 @@ class FeatureDistance(nn.Module):
         super().__init__()
         if value_range not in VALUE_RANGES:
             raise ValueError(f"value_range={value_range!r}: want one of {', '.join(VALUE_RANGES)}")
-        if not isinstance(network, FeatureMaps):
-            raise ValueError(
-                f"network {type(network).__name__} has no `features_at`: want EfficientNetLite, FundusGrader or alike"
-            )
-        if layers is None and not getattr(network, "layers", None):
-            raise ValueError(f"layers: {type(network).__name__} names none of its own, so give the layers to compare")
+        self.layers = layers_of(network, layers)
         self.network: Any = network.eval().requires_grad_(False)
-        named: Any = self.network.layers if layers is None else layers
-        self.layers = [name for name in named if name]
         self.value_range = value_range
         self._look = OccasionalLook()
         for index, weight in enumerate(_checked_weights(weights, self.layers)):
@@ -181,3 +210,19 @@ def _checked_weights(
     if any(bool((tensor < 0).any()) for tensor in tensors):
         raise ValueError("weights has negative numbers: a distance needs weights of at least 0")
     return tensors
+
+
+class LPIPSDR(FeatureDistance):
+    """`FeatureDistance` in a detector of retinopathy; its arguments, and at all layers that the detector names.
+
+    The paper's detector is a `FundusGrader(backbone="vgg16", num_classes=2)` trained to tell grade 0 from 1-4, whose
+    layers are the five max-pools. One that started from ImageNet is `FundusGrader(backbone="efficientnet_lite0",
+    num_classes=2)`, with five strides.
+
+    Examples:
+        >>> from monai_retina_gen.networks import FundusGrader
+        >>> distance = LPIPSDR(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
+        >>> x = torch.rand(2, 3, 32, 32)
+        >>> distance(x, x)
+        tensor([0., 0.])
+    """

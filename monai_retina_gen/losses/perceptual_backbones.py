@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.losses.feature_distance import VALUE_RANGES, to_unit_range
-from monai_retina_gen.losses.occasional_look import OccasionalLook
+from monai_retina_gen.losses.feature_distance import VALUE_RANGES, OccasionalLook, to_unit_range
 from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
 
 __all__ = ["ImageNetLPIPS", "VGG19Features"]

@@ -7,8 +7,12 @@ and `LoadFundusDict`). All take and return RGB images in [0, 1] and know the ord
 from __future__ import annotations
 
 from .augment.batch import BatchGenerativeAugment
-from .augment.generative_augment import GenerativeAugment
-from .augment.generative_augmentd import GenerativeAugmentD, GenerativeAugmentd, GenerativeAugmentDict
+from .augment.generative_augment import (
+    GenerativeAugment,
+    GenerativeAugmentD,
+    GenerativeAugmentd,
+    GenerativeAugmentDict,
+)
 from .augment.lesion_edit import LesionEdit, LesionEditD, LesionEditd, LesionEditDict
 from .augment.trainer import GenerativeAugmentHandler, GenerativePrepareBatch
 from .compose_masks import ComposeMasks, ComposeMasksD, ComposeMasksd, ComposeMasksDict

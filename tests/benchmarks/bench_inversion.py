@@ -22,7 +22,7 @@ from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.editing import EncoderInversion, OptimisationInversion
 from monai_retina_gen.evidence.evaluation.image_sets import photographs, read_section
 from monai_retina_gen.generators import PhantomGenerator, load_generator
-from monai_retina_gen.handlers.sample_grid import image_grid
+from monai_retina_gen.handlers.sheets import image_grid
 from monai_retina_gen.weights.perceptual import load_perceptual
 
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from monai_retina_gen.data import csv_datalist, folder_datalist, load_datalist, read_image, read_mask, write_image
+from monai_retina_gen.data import (
+    SECTIONS,
+    csv_datalist,
+    folder_datalist,
+    load_datalist,
+    read_image,
+    read_mask,
+    write_image,
+)
 from monai_retina_gen.errors import DatalistError, ImageFileError
 from monai_retina_gen.transforms.segmenting.segment import find_images
 from monai_retina_gen.weights.bundle_paths import _temporary_cache, user_cache
@@ -91,8 +99,9 @@ def test_folders_list_every_format_that_is_read(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("about these files")
     (tmp_path / "labels.csv").write_text("image,grade\n")
     with pytest.warns(UserWarning, match=r"left out, not one of .*README, left_out\.gif"):
-        datalist = folder_datalist(tmp_path, fractions=(1, 0, 0))
-    listed = {Path(item["image"]).name: item for item in datalist["training"]}
+        datalist = folder_datalist(tmp_path)
+    items = [item for section in SECTIONS for item in datalist[section]]
+    listed = {Path(item["image"]).name: item for item in items}
     assert set(listed) == {"camera.dcm", "IM0001", "a.nii.gz", "b.png", "c.webp"}
     assert all(torch.equal(read_image(item["image"]), IMAGE) for item in listed.values())
     with pytest.warns(UserWarning, match="left_out"):
@@ -101,7 +110,7 @@ def test_folders_list_every_format_that_is_read(tmp_path: Path) -> None:
 
 def test_gzipped_and_plain_files_of_one_eye_are_one_group(tmp_path: Path) -> None:
     write_image(tmp_path / "eye.nii.gz", IMAGE)
-    [item] = folder_datalist(tmp_path, fractions=(1, 0, 0))["training"]
+    [item] = folder_datalist(tmp_path)["training"]
     assert item["group"] == "eye"
 
 
@@ -112,7 +121,7 @@ def test_paths_as_windows_and_shells_write_them(tmp_path: Path, monkeypatch: pyt
     write_image(tmp_path / "eyes" / "b\\c.png", IMAGE * 0)  # here a backslash may be part of a name
     table = tmp_path / "grades.csv"
     table.write_text("image,grade\neyes\\a.png,0\neyes/b\\c.png,1\n", encoding="utf-8")
-    paths = {item["image"] for s in ("training", "validation", "test") for item in csv_datalist(table, tmp_path)[s]}
+    paths = {item["image"] for s in SECTIONS for item in csv_datalist(table, tmp_path)[s]}
     assert paths == {str(tmp_path / "eyes" / "a.png"), str(tmp_path / "eyes" / "b\\c.png")}
     loaded = load_datalist({"training": ["~/eyes/a.png"]}, "/nowhere")
     assert loaded["training"][0]["image"] == str(tmp_path / "eyes" / "a.png")

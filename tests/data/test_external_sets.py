@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from monai_retina_gen.data import SECTIONS, dr_images_datalist, load_datalist, messidor2_datalist
-from monai_retina_gen.data.dr_images import CLASSES
+from monai_retina_gen.data import SECTIONS, load_datalist
+from monai_retina_gen.data.public_sets import CLASSES
 from monai_retina_gen.errors import DatalistError
 
 
@@ -45,13 +45,13 @@ def test_ten_classes_problems(classes, write_photograph):
     write_photograph(classes / CLASSES / "2 - a class" / "eye.jpg")
     (classes / CLASSES / "other").mkdir()
     with pytest.raises(DatalistError) as caught:
-        dr_images_datalist(classes)
+        load_datalist("dr_images", classes)
     for words in ("photograph in two classes", "Patient001_L", "eye.jpg", "number from 1 to 10", "other"):
         assert words in str(caught.value)
     shutil.rmtree(classes / CLASSES)
     (classes / CLASSES).mkdir()
     with pytest.raises(DatalistError, match="1 - No DR"):
-        dr_images_datalist(classes)
+        load_datalist("dr_images", classes)
 
 
 HEADER = ("image_id", "adjudicated_dr_grade", "adjudicated_dme", "adjudicated_gradable")
@@ -94,11 +94,11 @@ def test_messidor2_problems(messidor, write_table):
     write_table(root / "messidor_data.csv", HEADER, [*rows, rows[0], ("c.png", 7, 0, 1)])
     write_table(root / "pairs.csv", ("left", "right"), [("a.png", "b.png"), ("b.png", "c.png")])
     with pytest.raises(DatalistError) as caught:
-        messidor2_datalist(root)
+        load_datalist("messidor2", root)
     for words in ("photograph in two rows", "20051020_43808", "missing file", "c.png", "photograph in two pairs"):
         assert words in str(caught.value)
     (root / "IMAGES" / "stray.png").write_bytes(b"")
     (root / "pairs.csv").unlink()
     write_table(root / "messidor_data.csv", HEADER, rows)
     with pytest.warns(UserWarning, match="stray"):
-        messidor2_datalist(root)
+        load_datalist("messidor2", root)

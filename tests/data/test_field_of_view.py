@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from monai_retina_gen.data import FieldOfView, find_field_of_view, phantom_fundus
-from monai_retina_gen.data.retina_colour import colour_fault
+from monai_retina_gen.data.field_of_view import colour_fault
 from monai_retina_gen.errors import ImageValueError
 
 SIDE = 200

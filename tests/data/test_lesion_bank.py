@@ -26,8 +26,7 @@ from monai_retina_gen.data import (
     write_mask,
 )
 from monai_retina_gen.data.bank_building import collect_lesions
-from monai_retina_gen.data.combine_masks import annotated_lesions, combine_masks, merge_masks
-from monai_retina_gen.data.eye_masks import EyeMasks
+from monai_retina_gen.data.combine_masks import EyeMasks, annotated_lesions, combine_masks, merge_masks
 from monai_retina_gen.errors import DatalistError, ImageFileError, ImageValueError
 
 

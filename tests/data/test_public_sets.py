@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from operator import itemgetter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,14 +11,12 @@ from hypothesis import strategies as st
 
 from monai_retina_gen.data import (
     SECTIONS,
-    aptos2019_datalist,
     csv_datalist,
-    eyepacs_datalist,
     folder_datalist,
     load_datalist,
-    odir5k_datalist,
 )
-from monai_retina_gen.data.odir import COLUMNS, grade_from_keywords
+from monai_retina_gen.data.public_sets import ODIR_COLUMNS as COLUMNS
+from monai_retina_gen.data.public_sets import grade_from_keywords
 from monai_retina_gen.data.tables import read_table
 from monai_retina_gen.errors import DatalistError
 
@@ -55,14 +54,14 @@ def test_aptos_problems(aptos, write_photograph):
     rows[7] = ("img07", 4)
     write()
     with pytest.warns(UserWarning, match="different grades") as warned:
-        aptos2019_datalist(root)
+        load_datalist("aptos2019", root)
     messages = " ".join(str(w.message) for w in warned)
-    assert "train.csv: 1 (stray)" in messages
+    assert f"the table of {root}: 1 (stray)" in messages
     assert "different grades: 1 (" in messages
     rows[0], rows[1], rows[2] = ("gone", 1), ("img19", 0), ("img02", 5)
     write()
-    with pytest.raises(DatalistError, match=r"img19.*missing file: 1 \(train_images/gone.png\).*img02: '5'"):
-        aptos2019_datalist(root)
+    with pytest.raises(DatalistError, match=r"img19.*missing file: 1 \(gone\).*img02: '5'"):
+        load_datalist("aptos2019", root)
 
 
 def test_eyepacs(tmp_path, write_photograph, write_table):
@@ -77,11 +76,13 @@ def test_eyepacs(tmp_path, write_photograph, write_table):
     item = next(item for item in everything(datalist) if item["image"].endswith("/13_right.jpeg"))
     assert item == {"image": f"{tmp_path}/train/13_right.jpeg", "group": "13", "eye": "right", "grade": 3}
     write_table(tmp_path / "trainLabels.csv", ("image", "level"), [*rows[2:], rows[3], ("13_middle", 1)])
-    with pytest.raises(DatalistError, match=r"two rows: 1 \(11_right\).*13_middle.*missing file.*13_middle.jpeg"):
-        eyepacs_datalist(tmp_path)
+    with pytest.raises(
+        DatalistError, match=r"two rows: 1 \(11_right\).*missing file: 1 \(13_middle\).*_right: 1 \(13_middle\)"
+    ):
+        load_datalist("eyepacs", tmp_path)
     write_table(tmp_path / "trainLabels.csv", ("image", "level"), rows[2:])
     with pytest.warns(UserWarning, match=r"2 \(10_left, 10_right\)"):
-        eyepacs_datalist(tmp_path)
+        load_datalist("eyepacs", tmp_path)
 
 
 ODIR_ROWS = [
@@ -129,10 +130,10 @@ def test_odir_problems(odir, write_table):
         load_datalist(odir)
     write_table(odir / "data.csv", header, [*ODIR_ROWS[1:], (4, "4_left.jpg", "3_right.jpg", "", "normal fundus")])
     with pytest.raises(DatalistError, match=r"missing file: 1 \(4_left.jpg\).*different annotations: 1 \(3_right"):
-        odir5k_datalist(odir)
+        load_datalist("odir5k", odir)
     write_table(odir / "data.csv", header, ODIR_ROWS[1:])
     with pytest.warns(UserWarning, match=r"2 \(0_left.jpg, 0_right.jpg\)"):
-        odir5k_datalist(odir)
+        load_datalist("odir5k", odir)
 
 
 def test_folder_by_grade(tmp_path, write_photograph):
@@ -147,11 +148,11 @@ def test_folder_by_grade(tmp_path, write_photograph):
     (tmp_path / "set" / "masks").mkdir()
     write_photograph(tmp_path / "set" / "1" / "copy.jpg", 0)
     with pytest.warns(UserWarning, match="different grades") as warned:
-        copied = folder_datalist(tmp_path / "set", **ALL_TRAINING)
+        copied = folder_datalist(tmp_path / "set")
     messages = " ".join(str(w.message) for w in warned)
     assert "2 (masks, loose.png)" in messages
     assert "different grades: 1 (" in messages
-    assert len(copied["training"]) == 31
+    assert len(everything(copied)) == 31
     (tmp_path / "set" / "5").mkdir()
     with pytest.raises(DatalistError, match=r"not one of the grades 0 to 4: 1 \(5\)"):
         folder_datalist(tmp_path / "set")
@@ -161,7 +162,7 @@ def test_flat_folder(tmp_path, write_photograph):
     for name in ("b.png", "a.JPG", ".hidden.png"):
         write_photograph(tmp_path / name)
     (tmp_path / "notes.txt").touch()
-    assert folder_datalist(tmp_path, **ALL_TRAINING)["training"] == [
+    assert sorted(everything(folder_datalist(tmp_path)), key=itemgetter("group")) == [
         {"image": f"{tmp_path}/a.JPG", "group": "a"},
         {"image": f"{tmp_path}/b.png", "group": "b"},
     ]

@@ -6,8 +6,7 @@ a photograph and is never called one.
 
 from __future__ import annotations
 
-from .dataset import PhantomDataset
+from .dataset import PhantomDataset, write_phantoms
 from .fundus import PhantomFundus, phantom_fundus
-from .write import write_phantoms
 
 __all__ = ["PhantomDataset", "PhantomFundus", "phantom_fundus", "write_phantoms"]

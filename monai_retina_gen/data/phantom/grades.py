@@ -1,10 +1,10 @@
 """The grade's clinical rules as data: how many of each sign a phantom of that grade shows.
 
-Source: Wilkinson et al., "Proposed international clinical diabetic retinopathy and diabetic macular edema
-disease severity scales", Ophthalmology 110 (2003) 1677-1682: none (0); microaneurysms only (1); more, but
-less than severe (2); any of the 4-2-1 rule without proliferation (3), that is 20 or more haemorrhages in each
-of four quadrants, venous beading in two or more, or intraretinal microvascular abnormalities (IRMA) in one or
-more; neovascularisation or vitreous/preretinal haemorrhage (4).
+Source: Wilkinson et al., "Proposed international clinical diabetic retinopathy and diabetic macular edema disease
+severity scales", Ophthalmology 110 (2003) 1677-1682: none (0); microaneurysms only (1); more, but less than severe (2);
+any of the 4-2-1 rule without proliferation (3), that is 20 or more haemorrhages in each of four quadrants, venous
+beading in two or more, or intraretinal microvascular abnormalities (IRMA) in one or more; neovascularisation or
+vitreous/preretinal haemorrhage (4).
 """
 
 from __future__ import annotations
@@ -14,21 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = [
-    "GRADE_COUNTS",
-    "GRADE_RULES",
-    "SEVERE_HAEMORRHAGES",
-    "SIGNS",
-    "GradeRule",
-    "draw_counts",
-    "draw_grade",
-]
+__all__ = ["GRADE_COUNTS", "GRADE_RULES", "SIGNS", "GradeRule", "draw_counts", "draw_grade"]
 
 GRADE_COUNTS = (114, 15, 107, 57, 39)
 """Photographs of each grade in IDRiD's training split."""
-
-SEVERE_HAEMORRHAGES = 20
-"""Haemorrhages in every quadrant from which an eye is severe (the 4 of the 4-2-1 rule)."""
 
 SIGNS = (
     "ma",

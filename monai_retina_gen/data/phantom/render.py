@@ -7,8 +7,7 @@ import math
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from .anatomy import Anatomy, field_of_view
-from .background import PALEST, blend, disc_profile, draw_background, draw_optic_disc
+from .anatomy import PALEST, Anatomy, blend, disc_profile, draw_background, draw_optic_disc, field_of_view
 from .drawing import Array, distance_field, noise_field, pixel_grid
 from .lesions import Lesions
 from .vessels import Vessels, reflex_coverage, vessel_coverage

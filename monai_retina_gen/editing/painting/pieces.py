@@ -11,8 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_retina_gen.data.eye_geometry import EyeGeometry
-from monai_retina_gen.data.lesion_counts import pieces_by_quadrant
-from monai_retina_gen.data.lesion_rules import SEVERE_PER_QUADRANT, rule_violation
+from monai_retina_gen.data.lesion_rules import SEVERE_PER_QUADRANT, pieces_by_quadrant, rule_violation
 
 __all__ = ["label_change", "piece_order", "quadrant_counts"]
 

@@ -5,21 +5,17 @@ The batch keeps its size; one forward pass makes all the images that were drawn.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.utils import ensure_tuple
 from torch import Tensor
 
-from monai_retina_gen.data import ICDR_GRADE, MaskComposer, grades_of
+from monai_retina_gen.data import ICDR_GRADE, grades_of
 from monai_retina_gen.data.record import RECORD_KEY
-from monai_retina_gen.editing import Gate
-from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.transforms.augment.becoming import other_keys, row_becomes
+from monai_retina_gen.transforms.augment.canvases import other_keys, row_becomes
 from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
-from monai_retina_gen.transforms.augment.field_match import warn_of_other_field
+from monai_retina_gen.transforms.augment.generative_augment import GenerativeAugment
 from monai_retina_gen.transforms.augment.outcome import (
     REFUSED_KEY,
     Outcome,
@@ -27,15 +23,12 @@ from monai_retina_gen.transforms.augment.outcome import (
     item_notes,
     taken_over,
     turned,
+    warn_of_other_field,
     with_notes,
 )
-from monai_retina_gen.transforms.augment.policy import (
-    DEFAULT_STRENGTH,
-    AugmentationPlan,
-    AugmentationPolicy,
-)
+from monai_retina_gen.transforms.augment.planned import with_arguments_of
+from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, plain, sources_of
-from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
@@ -44,6 +37,7 @@ __all__ = ["BatchGenerativeAugment"]
 Plans = list[AugmentationPlan | None]
 
 
+@with_arguments_of(GenerativeAugment)
 class BatchGenerativeAugment(WorkerSeeded):
     """Replace some images of a collated batch by generated ones of the same grades.
 
@@ -80,50 +74,13 @@ class BatchGenerativeAugment(WorkerSeeded):
         mask_keys: Sequence[str] = (),
         group_key: str = "group",
         allow_missing_keys: bool = False,
-        generator: str | os.PathLike[str] | RetinaGenerator | None = None,
-        mode: str | Mapping[str, float] = "sample",
-        prob: float | Mapping[Any, float] | str = 0.5,
-        counts: Mapping[Any, int] | None = None,
-        lesion: str | Sequence[str] = (),
-        strength: Sequence[float] = DEFAULT_STRENGTH,
-        gate: str | Gate | None = None,
-        max_retries: int = 3,
-        bank: str | os.PathLike[str] | None = None,
-        image_order: str | None = None,
-        allow_upsampling: bool = False,
-        device: str = "cpu",
-        trust_code: bool = False,
-        lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
-        synthesize_options: Mapping[str, Any] | None = None,
-        edit_options: Mapping[str, Any] | None = None,
-        canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        canvas_grades: Collection[int] = (2, 3),
-        background: float | None = None,
-        label_grades: Mapping[Any, Any] | None = None,
+        **options: Any,
     ) -> None:
-        self.image_key, self.label_key, self.mask_keys = image_key, label_key, ensure_tuple(mask_keys)
-        self.group_key, self.allow_missing_keys, self.image_order = group_key, allow_missing_keys, image_order
-        self.policy = AugmentationPolicy(
-            prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength, label_grades=label_grades
-        )
-        self.source = AugmentationSource(
-            generator=generator,
-            gate=gate,
-            max_retries=max_retries,
-            bank=bank,
-            allow_upsampling=allow_upsampling,
-            device=device,
-            trust_code=trust_code,
-            lesion_bank=lesion_bank,
-            synthesize_options=synthesize_options,
-            edit_options=edit_options,
-            canvas=canvas,
-            canvas_grades=canvas_grades,
-            background=background,
-        )
-        check_mask_keys(self.policy.modes, self.mask_keys, self.source.has_bank, self.source.has_canvases)
-        if self.source.has_bank:
-            self.source.maker.check_modes(self.policy.modes)
+        self.image_key, self.label_key, self.group_key = image_key, label_key, group_key
+        self.mask_keys, self.allow_missing_keys = check_mask_keys(mask_keys), allow_missing_keys
+        single = GenerativeAugment(**options)
+        single.check_masks_follow(self.mask_keys)
+        self.policy, self.source, self.image_order = single.policy, single.source, single.image_order
 
     def randomize(self, data: Any, own_grades: Any = None) -> Plans:
         """Draw a plan for every grade in `data`; they are returned, not kept."""

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.utils import ensure_tuple
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, MaskComposer
+from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, MASK_KEYS, MaskComposer
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
-__all__ = ["ConditionMasks", "check_mask_keys", "check_stale_masks", "resized_masks"]
+__all__ = ["ConditionMasks", "check_mask_keys", "check_masks_follow", "check_stale_masks", "resized_masks"]
 
 
 class ConditionMasks:
@@ -62,15 +63,29 @@ class ConditionMasks:
         return {**anatomy, **lesions}, [{"composed_from": one.profile} for one in made]
 
 
-def check_mask_keys(modes: Sequence[str], mask_keys: Sequence[str], has_bank: bool, has_canvases: bool = False) -> None:
-    """Raise `ValueError` where image and masks could not stay together."""
+def check_mask_keys(mask_keys: Sequence[str] | str) -> tuple[str, ...]:
+    """Keys of masks as a tuple; `ValueError` for one that names no mask that there is."""
+    keys: tuple[str, ...] = ensure_tuple(mask_keys)
+    if unknown := [key for key in keys if key not in MASK_KEYS]:
+        raise ValueError(f"mask_keys: unknown {unknown}; masks are called {', '.join(MASK_KEYS)}")
+    return keys
+
+
+def check_masks_follow(modes: Sequence[str], mask_keys: Sequence[str], *, made_elsewhere: bool) -> None:
+    """Raise `ValueError` where image and masks could not stay together.
+
+    Args:
+        modes: that are drawn.
+        mask_keys: keys of the item's masks.
+        made_elsewhere: whether `synthesize` needs no masks of the item: with a bank, or on canvases.
+    """
     if mask_keys and "sample" in modes:
         raise ValueError(
             f"mask_keys={list(mask_keys)} with the mode 'sample': a sample is another eye, to which the item's masks "
             "do not belong. Use mode='synthesize', which changes image and masks together, or leave mask_keys out and "
             "drop the masks from the items"
         )
-    if "synthesize" in modes and not mask_keys and not has_bank and not has_canvases:
+    if "synthesize" in modes and not mask_keys and not made_elsewhere:
         raise ValueError(
             "mode 'synthesize' needs mask_keys: the keys of the masks that images are made from, such as "
             "('vessel', 'od', 'fov', 'ma', 'he', 'ex', 'se')"

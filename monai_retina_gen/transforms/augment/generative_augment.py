@@ -1,4 +1,4 @@
-"""`GenerativeAugment`: generative augmentation as a MONAI transform, array form.
+"""`GenerativeAugment[d]`: generative augmentation as a MONAI transform, array and dictionary form.
 
 Each call may replace the image by one that a generator made with the same grade. It is random, so MONAI's caching
 datasets stop before it; it carries no weights when pickled or copied; the draws follow MONAI's rules
@@ -8,24 +8,23 @@ datasets stop before it; it carries no weights when pickled or copied; the draws
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from monai.config import KeysCollection
 from monai.transforms import RandomizableTransform
 
 from monai_retina_gen.data import ICDR_GRADE, MaskComposer, grade_of
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.transforms.augment.planned import PlannedTransform
-from monai_retina_gen.transforms.augment.policy import (
-    DEFAULT_STRENGTH,
-    AugmentationPlan,
-    AugmentationPolicy,
-)
+from monai_retina_gen.transforms.augment.conditions import check_masks_follow
+from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd, with_arguments_of
+from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH, AugmentationPlan, AugmentationPolicy
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
-__all__ = ["GenerativeAugment"]
+__all__ = ["GenerativeAugment", "GenerativeAugmentD", "GenerativeAugmentDict", "GenerativeAugmentd"]
 
 
 class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
@@ -114,6 +113,9 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         self.policy = AugmentationPolicy(
             prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength, label_grades=label_grades
         )
+        _check_reached(self.policy.modes, "edit", lesion=lesion, edit_options=edit_options, background=background)
+        made_from = {"lesion_bank": lesion_bank, "synthesize_options": synthesize_options, "canvas": canvas}
+        _check_reached(self.policy.modes, "synthesize", bank=bank is not None, **made_from)
         source = AugmentationSource(
             generator=generator,
             gate=gate,
@@ -133,6 +135,11 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
             source.maker.check_modes(self.policy.modes)
         PlannedTransform.__init__(self, source, image_order)
 
+    def check_masks_follow(self, mask_keys: Sequence[str]) -> None:
+        """Raise `ValueError` where an item's image and its masks under `mask_keys` could not stay together."""
+        source = self.source
+        check_masks_follow(self.policy.modes, mask_keys, made_elsewhere=source.has_bank or source.has_canvases)
+
     def randomize(self, data: Any = None, own_grade: Any = None) -> AugmentationPlan | None:
         """Draw the plan for an item of grade `data`: it is returned, not kept, so that threads cannot mix plans."""
         self.settle_seed()
@@ -142,3 +149,69 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
     def plan(self, grade: Any, own_grade: Any = None) -> AugmentationPlan | None:
         """A new plan for an image of `grade`; `None` leaves it as it is. See `__call__` for `own_grade`."""
         return self.randomize(grade, own_grade)
+
+
+def _check_reached(modes: Sequence[str], mode: str, *, bank: bool = False, **given: Any) -> None:
+    """Raise `ValueError` for arguments that one mode alone reads, where it is not drawn, or is served by a bank."""
+    useless = [name for name, value in given.items() if value is not None and value not in ((), [], {}, "")]
+    if useless and (bank or mode not in modes):
+        why = "images come from a bank made ahead" if bank else f"mode is {' and '.join(map(repr, modes))}"
+        raise ValueError(f"{', '.join(useless)}: used by the mode {mode!r} of a generator alone, but {why}")
+
+
+@with_arguments_of(GenerativeAugment)
+class GenerativeAugmentd(PlannedTransformd, RandomizableTransform):
+    """Dictionary form of `GenerativeAugment`: replaces `keys` by a generated image of the item's grade.
+
+    Args:
+        keys: image key(s). Several keys get the image of the same plan.
+        label_key: key of the grade.
+        mask_keys: keys of masks `(1, H, W)`. `synthesize` starts from them and replaces them together with the image
+            (with `lesion_bank`, lesions that an item lacks are added where `allow_missing_keys` lets it lack them); an
+            `edit` changes those of the edited lesions, where the edit is. Not with the mode `sample`.
+        group_key: key of the photograph or patient that an item belongs to, where it has one, as in the package's
+            datalists: the gate's cross-fitted graders judge an edit only by networks that never saw its group.
+        allow_missing_keys: leave out image and mask keys that an item lacks; else they are an error.
+
+    The other arguments are those of `GenerativeAugment`. The item gains `<key>_generated`: the record as JSON, `""` for
+    a real image; and `<key>_refused`: why the real image stays where another was wanted, else `""`. Grades and all
+    other keys stay.
+
+    Examples:
+        >>> import torch
+        >>> from monai_retina_gen.generators import VAEGenerator
+        >>> from monai_retina_gen.networks import FundusVAE
+        >>> vae = VAEGenerator(FundusVAE(image_size=64, latent_dim=4, channels=(8, 8, 8, 8)))
+        >>> augment = GenerativeAugmentd(keys="image", label_key="grade", generator=vae, prob=1.0, image_order="CHW")
+        >>> item = augment({"image": torch.zeros(3, 64, 64), "grade": 4})
+        >>> sorted(item), item["grade"]
+        (['grade', 'image', 'image_generated', 'image_refused'], 4)
+    """
+
+    augment: GenerativeAugment
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: Hashable = "grade",
+        *,
+        mask_keys: Sequence[str] = (),
+        group_key: Hashable = "group",
+        allow_missing_keys: bool = False,
+        **options: Any,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob=1.0)
+        augment = GenerativeAugment(**options)
+        PlannedTransformd.__init__(self, keys, augment, label_key, mask_keys, group_key, allow_missing_keys)
+        augment.check_masks_follow(self.mask_keys)
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> GenerativeAugmentd:
+        """Seed the draws, as MONAI's transforms do."""
+        super().set_random_state(seed, state)
+        self.augment.set_random_state(seed, state)
+        return self
+
+
+GenerativeAugmentD = GenerativeAugmentDict = GenerativeAugmentd

@@ -14,7 +14,7 @@ from monai.config import KeysCollection
 from monai_retina_gen.data import ICDR_GRADE, grade_of
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd
+from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd, with_arguments_of
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 
@@ -79,6 +79,7 @@ class LesionEdit(PlannedTransform):
         return AugmentationPlan("edit", own, 0, self.lesion, self.strength)
 
 
+@with_arguments_of(LesionEdit)
 class LesionEditd(PlannedTransformd):
     """Dictionary form of `LesionEdit`.
 
@@ -101,35 +102,9 @@ class LesionEditd(PlannedTransformd):
         mask_keys: Sequence[str] = (),
         group_key: Hashable = "group",
         allow_missing_keys: bool = False,
-        generator: str | os.PathLike[str] | RetinaGenerator,
-        lesion: str = "ex",
-        strength: float = 0.5,
-        gate: str | Gate | None = None,
-        tries: int = 4,
-        image_order: str | None = None,
-        device: str = "cpu",
-        trust_code: bool = False,
-        edit_options: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
-        edit = LesionEdit(
-            generator=generator,
-            lesion=lesion,
-            strength=strength,
-            gate=gate,
-            tries=tries,
-            image_order=image_order,
-            device=device,
-            trust_code=trust_code,
-            edit_options=edit_options,
-        )
-        super().__init__(
-            keys,
-            edit,
-            label_key=label_key,
-            mask_keys=mask_keys,
-            group_key=group_key,
-            allow_missing_keys=allow_missing_keys,
-        )
+        super().__init__(keys, LesionEdit(**options), label_key, mask_keys, group_key, allow_missing_keys)
 
 
 LesionEditD = LesionEditDict = LesionEditd

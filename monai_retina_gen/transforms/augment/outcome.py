@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_retina_gen.data.record import RECORD_KEY, GenerationRecord
-from monai_retina_gen.transforms.augment.becoming import with_metadata_of
 from monai_retina_gen.transforms.augment.canvases import CanvasEye
+from monai_retina_gen.transforms.crop_field_of_view import META_KEY as FIELD_KEY
 
-__all__ = ["REFUSED_KEY", "Outcome", "finish", "item_notes", "taken_over", "turned", "with_notes"]
+__all__ = [
+    "REFUSED_KEY",
+    "Outcome",
+    "finish",
+    "item_notes",
+    "taken_over",
+    "turned",
+    "warn_of_other_field",
+    "with_notes",
+]
 
+SAME_RADIUS = 0.03  # share by which the radii of two fields of view may differ
 REFUSED_KEY = "generation_refused"
 """Key in `MetaTensor.meta` for why the real image was kept; `""` otherwise."""
 
@@ -58,7 +71,11 @@ def finish(image: Tensor, outcome: Outcome, order: str) -> tuple[Tensor, dict[st
     # Both notes are always there: MONAI collates only the keys that all items of a batch have.
     notes = {RECORD_KEY: outcome.record.to_json() if outcome.record else "", REFUSED_KEY: outcome.refused}
     if outcome.image is not None:
-        image = taken_over(with_metadata_of(image, outcome.eye, order), turned(outcome.image, order))
+        real = image
+        if outcome.eye is not None and isinstance(image, MetaTensor):
+            real = _with_metadata(image.as_tensor(), outcome.eye.image)
+            real.meta["image_order"] = order
+        image = taken_over(real, turned(outcome.image, order))
     return with_notes(image, notes), notes
 
 
@@ -91,3 +108,38 @@ def _with_metadata(pixels: Tensor, real: MetaTensor) -> MetaTensor:
     made = MetaTensor(pixels)
     made.copy_meta_from(real)  # copies of its dictionary and lists; knows batches
     return made
+
+
+def warn_of_other_field(image: Tensor, outcomes: Sequence[Outcome]) -> None:
+    """Warn, once in a process, where items get sampled images whose field of view is not theirs.
+
+    A generator's retina touches the four sides of its square. In items that were only resized, or cropped with a
+    margin, it does not: a single edge then tells generated from real, and a grader learns the edge.
+
+    Args:
+        image: an item's image, or a batch of them; its metadata say how it was cropped. Plain tensors say nothing, and
+            nothing is said of them.
+        outcomes: of each item.
+    """
+    sampled = any(outcome.record is not None and outcome.record.mode == "sample" for outcome in outcomes)
+    if not sampled or not isinstance(image, MetaTensor):
+        return
+    geometry = image.meta.get(FIELD_KEY)
+    if geometry is None:
+        _warn("were not cropped by CropToFieldOfView[d]")
+        return
+    radius, side = (torch.as_tensor(geometry[key], dtype=torch.float64) for key in ("radius_y", "box_height"))
+    share = float((2 * radius / side).sub(1).abs().max())
+    if share > SAME_RADIUS:
+        _warn("were cropped with a margin, or have no visible rim")
+
+
+@functools.cache
+def _warn(how: str) -> None:
+    warnings.warn(
+        f"The items {how}, but sampled images show a retina that touches all four sides: a grader can tell generated "
+        "from real by that edge alone. Crop with CropToFieldOfView[d](margin=0), or use mode='edit', which keeps the "
+        "photograph's own field of view.",
+        UserWarning,
+        stacklevel=5,
+    )

@@ -5,29 +5,38 @@ The plan is local to a call, so that threads may share a transform.
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from monai.config import KeysCollection
 from monai.data import get_track_meta
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple
+from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.transforms.augment.becoming import becomes, other_keys
-from monai_retina_gen.transforms.augment.conditions import check_stale_masks
-from monai_retina_gen.transforms.augment.field_match import warn_of_other_field
-from monai_retina_gen.transforms.augment.outcome import Outcome, finish, item_notes, taken_over, turned
+from monai_retina_gen.transforms.augment.canvases import becomes, other_keys
+from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
+from monai_retina_gen.transforms.augment.outcome import (
+    Outcome,
+    finish,
+    item_notes,
+    taken_over,
+    turned,
+    warn_of_other_field,
+)
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, plain
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
 
-__all__ = ["PlannedTransform", "PlannedTransformd"]
+__all__ = ["PlannedTransform", "PlannedTransformd", "with_arguments_of"]
+
+Form = TypeVar("Form", bound=type)
 
 
 class PlannedTransform(Transform):
@@ -47,31 +56,14 @@ class PlannedTransform(Transform):
     def plan(self, grade: Any, own_grade: Any = None) -> AugmentationPlan | None:
         """The plan for an image of `grade`; `None` leaves the image as it is. See `__call__` for `own_grade`."""
 
-    def __call__(
-        self,
-        img: Any,
-        grade: Any,
-        masks: Mapping[str, Tensor] | None = None,
-        *,
-        group: str | None = None,
-        own_grade: Any = None,
-        plan: AugmentationPlan | Literal["new"] | None = "new",
-    ) -> Tensor:
-        """Carry out a plan for one image.
-
-        Args:
-            img: `(3, H, W)`, see the class.
-            grade: its grade, or its label where labels join grades.
-            masks: name to `(1, H, W)`: those that `synthesize` starts from, and annotated ones for `edit`.
-            group: photograph or patient that the image belongs to, for a cross-fitted gate.
-            own_grade: its grade 0-4 where `grade` is a label and it is known besides.
-            plan: one of `plan(grade)`, to carry out the same for several images; by default a new one.
+    def __call__(self, img: Any, grade: Any, masks: Mapping[str, Tensor] | None = None, **options: Any) -> Tensor:
+        """Carry out a plan for one image; the arguments are those of `augment`.
 
         Returns:
             The image. Its `meta["generated"]` holds the record, `""` for a real one, and
             `meta["generation_refused"]` why the real image stays where another was wanted.
         """
-        return self.augment(img, grade, masks, group=group, own_grade=own_grade, plan=plan)[0]
+        return self.augment(img, grade, masks, **options)[0]
 
     def augment(
         self,
@@ -83,7 +75,16 @@ class PlannedTransform(Transform):
         own_grade: Any = None,
         plan: AugmentationPlan | Literal["new"] | None = "new",
     ) -> tuple[Tensor, Outcome]:
-        """As calling it, with the outcome, whose masks are in the order of the image's axes."""
+        """As calling it, with the outcome, whose masks are in the order of the image's axes.
+
+        Args:
+            img: `(3, H, W)`, see the class.
+            grade: its grade, or its label where labels join grades.
+            masks: name to `(1, H, W)`: those that `synthesize` starts from, and annotated ones for `edit`.
+            group: photograph or patient that the image belongs to, for a cross-fitted gate.
+            own_grade: its grade 0-4 where `grade` is a label and it is known besides.
+            plan: one of `plan(grade)`, to carry out the same for several images; by default a new one.
+        """
         image, order = prepared(img, self.image_order)
         what = self.plan(grade, own_grade) if plan == "new" else plan
         outcome = Outcome()
@@ -112,19 +113,14 @@ class PlannedTransformd(MapTransform):
         self,
         keys: KeysCollection,
         augment: PlannedTransform,
-        *,
         label_key: Hashable = "grade",
         mask_keys: Sequence[str] = (),
         group_key: Hashable = "group",
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.augment, self.label_key, self.mask_keys, self.group_key = (
-            augment,
-            label_key,
-            ensure_tuple(mask_keys),
-            group_key,
-        )
+        self.augment, self.label_key, self.group_key = augment, label_key, group_key
+        self.mask_keys = check_mask_keys(mask_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
@@ -169,3 +165,25 @@ def prepared(image: Any, image_order: str | None) -> tuple[Tensor, str]:
             "takes batches"
         )
     return tensor, order
+
+
+def with_arguments_of(base: type) -> Callable[[Form], Form]:
+    """Decorates a class whose constructor hands `**options` on to `base`: its signature names them, with defaults.
+
+    Examples:
+        >>> @with_arguments_of(PlannedTransform)
+        ... class Form:
+        ...     def __init__(self, keys, **options): ...
+        >>> list(inspect.signature(Form).parameters)
+        ['keys', 'source', 'image_order']
+    """
+
+    def decorate(form: Form) -> Form:
+        own, theirs = (list(inspect.signature(each.__init__).parameters.values()) for each in (form, base))
+        named = [each for each in own if each.kind is not each.VAR_KEYWORD]
+        known = {each.name for each in named}
+        added = [each.replace(kind=each.KEYWORD_ONLY) for each in theirs if each.name not in known]
+        form.__init__.__signature__ = inspect.Signature([*named, *added])
+        return form
+
+    return decorate

@@ -47,18 +47,10 @@ class AugmentationPlan:
 class AugmentationPolicy:
     """Distribution of augmentations per label; labels are grades, unless `label_grades` says otherwise.
 
-    Args:
-        prob: probability of replacing an image: a number, a number per label (labels left out get 0), or `"balance"`,
-            `1 - n_g / max(n)` for a label with `n_g` photographs.
-        counts: photographs per label; wanted by `"balance"` (`count_grades(items)`).
-        mode: a generator mode, or modes with weights.
-        lesion: lesion(s) that an edit picks from; without any, the generator chooses, if it can.
-        strength: range of edit strengths inside [-1, 1].
-        label_grades: what labels such as "referable" stand for, `{label: {grade: photographs}}` (see `LabelGrades`);
-            a generated image is of one of the label's grades, each as often as in the data.
+    The arguments are those of `GenerativeAugment`; `"balance"` wants `counts` (`count_grades(items)`).
 
     Raises:
-        ValueError: for a probability outside [0, 1], an unknown mode, or a range outside [-1, 1].
+        ValueError: for a probability outside [0, 1], one of no grade, an unknown mode, or a range outside [-1, 1].
 
     Examples:
         >>> policy = AugmentationPolicy(prob="balance", counts={0: 100, 4: 25}, mode="sample")
@@ -81,6 +73,11 @@ class AugmentationPolicy:
         self.label_grades = None if label_grades is None else LabelGrades(label_grades)
         self._counted = [grade_of(g, "counts") for g, n in (counts or {}).items() if n]
         self._prob = _probabilities(prob, counts)
+        labels = range(5) if self.label_grades is None else self.label_grades.labels
+        if isinstance(prob, Mapping) and (not self._prob or not set(self._prob) <= set(labels)):
+            raise ValueError(
+                f"prob={dict(prob)!r}: want a probability for one or several of {', '.join(map(str, labels))}"
+            )
         weights = {mode: 1.0} if isinstance(mode, str) else dict(mode) if isinstance(mode, Mapping) else {}
         if not set(weights) <= set(MODES) or not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise ValueError(f"mode {mode!r}: want modes of {', '.join(MODES)} with weights that are not negative")

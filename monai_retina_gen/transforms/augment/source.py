@@ -6,47 +6,35 @@ All forms of `GenerativeAugment` come through here; an item is a batch of one.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import MaskComposer
-from monai_retina_gen.editing import Gate, resolve_gate
+from monai_retina_gen.editing import Gate, GateVerdict, first_accepted, resolve_gate
 from monai_retina_gen.generators import GeneratorHandle, RetinaGenerator
 from monai_retina_gen.transforms.augment.background import WAITING, BackgroundEdits
+from monai_retina_gen.transforms.augment.bank import FromBank
 from monai_retina_gen.transforms.augment.canvases import Canvases
 from monai_retina_gen.transforms.augment.conditions import ConditionMasks
-from monai_retina_gen.transforms.augment.from_bank import FromBank
 from monai_retina_gen.transforms.augment.from_generator import FromGenerator
-from monai_retina_gen.transforms.augment.gating import under_gate
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
-from monai_retina_gen.transforms.augment.real_images import RealImages
+from monai_retina_gen.transforms.augment.real_images import RealImages, group_of
 
 __all__ = ["AugmentationSource"]
+
+Make = Callable[[list[AugmentationPlan], RealImages], list[Outcome]]
 
 
 class AugmentationSource:
     """Where augmented images come from: a generator, or a bank of its images.
 
-    Args:
-        generator: bundle name, folder or generator object; not needed with `bank`, which then serves alone.
-        bank: folder that `expand` wrote; serves the modes `sample` and, where it has masks, `synthesize`.
-        device: where the generator runs.
-        trust_code: see `load_generator`.
-        gate: `None`, `"label"`, or an object with `Gate`'s method.
-        max_retries: further tries after a refusal, before the real image is kept.
-        allow_upsampling: allow a generator's image to be enlarged to a larger item.
-        lesion_bank: see `ConditionMasks`.
-        synthesize_options: further arguments of the generator's `synthesize`.
-        edit_options: further arguments of the generator's `edit`, such as `{"step": "mu", "blend": "replace"}`.
-        canvas: for `"synthesize"`: datalist, or list of items, of whose healthy photographs (grade 0) one is painted to
-            the item's grade and takes its place, with its masks and everything that its item says; see `Canvases`.
-        canvas_grades: grades of items that may become a canvas.
-        background: share of the time in which a thread makes edits ahead (see `BackgroundEdits`); `None` makes each
-            when it is asked for.
+    The arguments are those of `GenerativeAugment`.
     """
 
     def __init__(
@@ -130,3 +118,56 @@ class AugmentationSource:
     ) -> Outcome:
         real = RealImages(image[None], masks, sources, groups)
         return self.maker.edit([plan], real, gate=self.gate, tries=self.tries)[0]
+
+
+def under_gate(
+    make: Make, plans: Sequence[AugmentationPlan], real: RealImages, gate: Gate | None, *, tries: int
+) -> list[Outcome]:
+    """Carry out plans of one mode, with other seeds until the gate accepts; not for edits, which search their strength.
+
+    Args:
+        make: carries out plans.
+        plans: `B` plans.
+        real: the photographs that they are for.
+        gate: judges the images; without one, the first is kept.
+        tries: of an image at most, each with its own seed.
+
+    Returns:
+        `B` outcomes; where no try was accepted, without an image and with the reason against the last.
+    """
+    if gate is None:
+        return make(list(plans), real)
+    made = [Outcome()] * len(plans)
+
+    def attempt(rows: list[int], number: int) -> list[str]:
+        tried, own = [plans[i].retry(number) for i in rows], real.take(rows)
+        outcomes = make(tried, own)
+        reasons, drawn = [each.refused for each in outcomes], [i for i, each in enumerate(outcomes) if not each.refused]
+        judge = ""
+        if drawn:
+            verdict = _verdict(gate, [outcomes[i] for i in drawn], [tried[i] for i in drawn], own.take(drawn))
+            judge = verdict.judge
+            for i, reason in zip(drawn, verdict.reasons, strict=True):
+                reasons[i] = reason
+        for row, outcome, reason in zip(rows, outcomes, reasons, strict=True):
+            made[row] = Outcome(refused=reason) if reason else _verified(outcome, judge)
+        return reasons
+
+    first_accepted(attempt, len(plans), tries=tries)
+    return made
+
+
+def _verdict(gate: Gate, outcomes: list[Outcome], plans: list[AugmentationPlan], real: RealImages) -> GateVerdict:
+    images = torch.stack([outcome.image for outcome in outcomes if outcome.image is not None])
+    grades = [plan.grade for plan in plans]
+    if plans[0].mode == "reconstruct":
+        return gate.check(images, grades, real.images, real.groups)
+    if any(outcome.eye is not None for outcome in outcomes):  # networks that saw a canvas do not judge it
+        groups = [None if outcome.eye is None else group_of(outcome.eye.item["group"]) for outcome in outcomes]
+        return gate.check(images, grades, None, groups)
+    return gate.check(images, grades)  # of no photograph, so every network may judge it
+
+
+def _verified(outcome: Outcome, judge: str) -> Outcome:
+    record = outcome.record and replace(outcome.record, label=f"verified by {judge}")
+    return replace(outcome, record=record)

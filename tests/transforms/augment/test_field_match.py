@@ -12,7 +12,7 @@ from monai.data import MetaTensor, list_data_collate
 from monai_retina_gen.data import phantom_fundus
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.transforms import BatchGenerativeAugment, CropToFieldOfView, GenerativeAugment, GenerativeAugmentd
-from monai_retina_gen.transforms.augment import field_match
+from monai_retina_gen.transforms.augment import outcome
 
 
 class GreyGenerator(RetinaGenerator):
@@ -32,7 +32,7 @@ class GreyGenerator(RetinaGenerator):
 
 @pytest.fixture(autouse=True)
 def _nothing_said_yet() -> None:
-    field_match._warn.cache_clear()
+    outcome._warn.cache_clear()
 
 
 def cropped(margin: float) -> MetaTensor:
@@ -57,7 +57,7 @@ def test_another_field_of_view_is_said_once_in_every_form(image: MetaTensor, how
         lambda: BatchGenerativeAugment(**sampling())(list_data_collate([item, item])),
     ]
     for form in forms:
-        field_match._warn.cache_clear()
+        outcome._warn.cache_clear()
         with pytest.warns(UserWarning, match=how):
             form()
         with warnings.catch_warnings():

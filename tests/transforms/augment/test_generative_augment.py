@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +283,31 @@ def test_aliases() -> None:
 def test_options_of_wrong_types_are_named_at_construction(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         GenerativeAugment(**options)
+
+
+@pytest.mark.parametrize("form", [GenerativeAugment, partial(GenerativeAugmentd, "image"), BatchGenerativeAugment])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"edit_options": {"step": "mu"}}, "edit_options: used by the mode 'edit' .* mode is 'sample'"),
+        ({"canvas": "datalist.json"}, "canvas: used by the mode 'synthesize' .* mode is 'sample'"),
+        ({"mode": "edit", "lesion_bank": "bank.npz", "canvas": [{}]}, "lesion_bank, canvas: .* mode is 'edit'"),
+        ({"background": 0.02, "lesion": "ex"}, "lesion, background: used by the mode 'edit'"),
+        ({"mode": "synthesize", "bank": "bank", "synthesize_options": {"allow": []}}, "synthesize_options: .* a bank"),
+        ({"prob": {}}, r"prob=\{\}: want a probability for one or several of 0, 1, 2, 3, 4"),
+        ({"prob": {7: 0.5}}, r"prob=\{7: 0.5\}: want .* of 0, 1, 2, 3, 4"),
+        ({"prob": {2: 0.5}, "label_grades": {0: 0, 1: 2}}, r"prob=\{2: 0.5\}: want .* of 0, 1$"),
+    ],
+)
+def test_options_that_would_do_nothing_are_named(form: Callable[..., Any], options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        form(**{"generator": "g", **options})
+
+
+@pytest.mark.parametrize("form", [partial(GenerativeAugmentd, "image"), BatchGenerativeAugment])
+def test_unknown_masks_are_named(form: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"mask_keys: unknown \['exudates'\]; masks are called ma, he, ex, se, od,"):
+        form(generator="g", mode="edit", mask_keys=("ex", "exudates"))
 
 
 @pytest.mark.parametrize("mask", [None, "mask.png"])

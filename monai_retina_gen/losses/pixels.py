@@ -1,8 +1,8 @@
-"""Negative evidence lower bound of a variational autoencoder.
+"""Losses of pixels: of an autoencoder, and with a weight for every pixel.
 
-Source: Manasa and Morampudi, Eq. 2-3: pixel-wise binary cross-entropy plus Kullback-Leibler divergence. Their Eq. 2 as
-printed lacks the factor 1/2 and the square inside the logarithm; the divergence of N(mu, sigma^2) from N(0, 1) is
-`KL = 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1)` (Kingma and Welling 2014, appendix B).
+Source of the evidence lower bound: Manasa and Morampudi, Eq. 2-3: pixel-wise binary cross-entropy plus Kullback-Leibler
+divergence. Their Eq. 2 as printed lacks the factor 1/2 and the square inside the logarithm; the divergence of
+N(mu, sigma^2) from N(0, 1) is `KL = 1/2 sum(sigma^2 + mu^2 - log sigma^2 - 1)` (Kingma and Welling 2014, appendix B).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ELBOLoss", "kl_divergence"]
+__all__ = ["ELBOLoss", "WeightedL1Loss", "kl_divergence"]
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -79,3 +79,42 @@ class ELBOLoss(nn.Module):
         if self.perceptual is not None and self.perceptual_weight > 0:
             loss = loss + self.perceptual_weight * self.perceptual(torch.sigmoid(logits), target).mean()
         return loss
+
+
+class WeightedL1Loss(nn.Module):
+    """`mean(w * (|d| + square * d^2))` with d the difference of prediction and target.
+
+    Few pixels matter most where lesions are to be learned: they get more weight. The absolute error ends in sharp
+    images; the squared one moves what is far off first.
+
+    Args:
+        square: factor of the squared error.
+
+    Shape:
+        - preds: `(B, C, H, W)`.
+        - target: `(B, C + 1, H, W)`, the last channel is the weight; or `(B, C, H, W)`, all weights 1.
+        - output: a number.
+
+    Raises:
+        ValueError: for other shapes.
+
+    Examples:
+        >>> target = torch.cat([torch.zeros(1, 3, 2, 2), torch.full((1, 1, 2, 2), 2.0)], dim=1)
+        >>> WeightedL1Loss()(torch.ones(1, 3, 2, 2), target)
+        tensor(2.)
+    """
+
+    def __init__(self, *, square: float = 0.0) -> None:
+        super().__init__()
+        self.square = square
+
+    def forward(self, preds: Tensor, target: Tensor) -> Tensor:
+        channels = preds.shape[1]
+        if target.shape[1] - channels not in (0, 1) or target.shape[2:] != preds.shape[2:]:
+            raise ValueError(
+                f"target {tuple(target.shape)} does not fit preds {tuple(preds.shape)}: want as many channels, or "
+                "one more with the weights"
+            )
+        difference = (preds - target[:, :channels]).abs()
+        error = difference + self.square * difference.square()
+        return (error * target[:, channels:]).mean() if target.shape[1] > channels else error.mean()

@@ -1,0 +1,211 @@
+"""IDRiD, HRF and CHASE_DB1 in the prepared layout: `labels.csv`, `splits.csv` and one folder per size.
+
+Each size folder (`512/`, `256/`) holds `images/`, `masks/<key>/` (0 or 255) and `soft_masks/<key>/` (0 to 255, the
+share of the pixel which the full-size mask covers). Paths in both tables are relative to the size folder.
+
+Sources: IDRiD, Porwal et al., Data 2018, doi:10.3390/data3030025; HRF, Budai et al. 2013, doi:10.1155/2013/154860;
+CHASE_DB1, Fraz et al. 2012, doi:10.1109/TBME.2012.2205687.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_retina_gen.data.datalist_format import (
+    MASK_KEYS,
+    SECTIONS,
+    Datalist,
+    Item,
+    Problems,
+    existing_folder,
+    make_datalist,
+)
+from monai_retina_gen.data.tables import image_files, note_repeated, parse_grade, read_table, warn_without_row
+from monai_retina_gen.errors import DatalistError
+
+__all__ = ["PREPARED_SETS", "chasedb1_datalist", "hrf_datalist", "idrid_datalist", "is_prepared"]
+
+SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
+IDRID_LICENCE = (
+    "CC BY 4.0: IDRiD, (c) P. Porwal, S. Pachade and M. Kokare; Data 2018, 3(3), 25, doi:10.3390/data3030025"
+)
+IDRID = "Indian Diabetic Retinopathy Image Dataset, split by photograph, copies of one photograph together."
+HRF_LICENCE = "CC BY 4.0: High-Resolution Fundus (HRF) Image Database, Budai et al. 2013, doi:10.1155/2013/154860"
+CHASE_LICENCE = "CC BY 4.0: CHASE_DB1, Kingston University London; Fraz et al. 2012, doi:10.1109/TBME.2012.2205687"
+EYES = {"L": "left", "R": "right"}
+BLOCK = 8
+"""Official numbers of IDRiD that new splits and folds keep together.
+
+IDRiD names no patients, but its numbers tell: photographs k and k + 1 are among each other's five nearest in colour
+five times as often as chance has it (5.8 % of them against 1.2 %), so some probably are two eyes of one patient.
+"""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One row of `labels.csv` and `splits.csv` with the item made of it (image, group, masks)."""
+
+    section: str
+    item: Item
+    labels: dict[str, str]
+    splits: dict[str, str]
+
+
+def idrid_datalist(
+    root: str | os.PathLike[str], *, size: int = 512, canonical_only: bool = True, soft_masks: bool = False
+) -> Datalist:
+    """Read IDRiD with its own leak-free split by photograph.
+
+    Items have `image`, `group`, `block` (eight neighbouring numbers, which new splits and folds keep together), `fov`,
+    `grade` and `dme` (macular oedema risk 0-2) where the copies of a photograph agree on it, and `ma`, `he`, `ex`,
+    `se`, `od` where there is such a mask. A photograph with lesion masks but without the key of one lesion normally
+    does not show that lesion.
+
+    Args:
+        root: folder with `labels.csv`, `splits.csv` and the size folders.
+        size: side of the images in pixels; the folder of that name is read (512 or 256).
+        canonical_only: one file per photograph (531 of 597), the one with masks where there is one.
+        soft_masks: masks with the covered share of each pixel (0 to 255), better for small lesions at 256.
+
+    Returns:
+        Datalist with absolute paths; 339, 62 and 130 canonical photographs.
+
+    Raises:
+        DatalistError: a missing or repeated file or row, or a grade outside 0-4.
+    """
+    photographs = _read(root, size, soft_masks, ("dme", "orig_id", "subset"))
+    problems = Problems("IDRiD")
+    oedema: dict[str, set[str]] = defaultdict(set)
+    for photograph in photographs:
+        oedema[photograph.item["group"]] |= {photograph.labels["dme"]} - {""}
+    for photograph in photographs:
+        item, grade = photograph.item, photograph.splits.get("grade", "")
+        item |= block_of(item["group"])
+        if grade:
+            item["grade"] = parse_grade(grade, item["image"], problems)
+        if len(oedema[item["group"]]) == 1:
+            item["dme"] = int(next(iter(oedema[item["group"]])))
+    problems.raise_any("Correct splits.csv.")
+    chosen = [p for p in photographs if p.splits.get("canonical") == "1" or not canonical_only]
+    return _datalist(chosen, "idrid", IDRID, IDRID_LICENCE, patients_known=False)
+
+
+def hrf_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_masks: bool = False) -> Datalist:
+    """Read HRF, 45 photographs: items have `image`, `group`, `vessel`, `fov` and `diagnosis`, and no grade.
+
+    See `idrid_datalist`; `diagnosis` is `healthy`, `diabetic_retinopathy` or `glaucoma`.
+    """
+    photographs = _read(root, size, soft_masks, ("diagnosis",))
+    for photograph in photographs:
+        photograph.item["diagnosis"] = photograph.labels["diagnosis"]
+    description = "High-Resolution Fundus images with vessel masks, split by photograph."
+    return _datalist(photographs, "hrf", description, HRF_LICENCE, patients_known=False)
+
+
+def chasedb1_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_masks: bool = False) -> Datalist:
+    """Read CHASE_DB1: `image`, `group` (the child), `eye`, `vessel` and `vessel2` (of two observers) and `fov`.
+
+    See `idrid_datalist`; there are no grades. The photographs show 30 degrees of children's eyes.
+    """
+    photographs = _read(root, size, soft_masks, ("orig_id",))
+    problems = Problems("CHASE_DB1")
+    for photograph in photographs:
+        side = photograph.labels["orig_id"][-1:]
+        if side in EYES:
+            photograph.item["eye"] = EYES[side]
+        else:
+            problems.add("orig_id that does not end with L or R", photograph.labels["orig_id"])
+    problems.raise_any("Correct labels.csv.")
+    description = "Children's eyes with vessel masks of two observers, split by child."
+    return _datalist(photographs, "chasedb1", description, CHASE_LICENCE, patients_known=True)
+
+
+PREPARED_SETS = {
+    "idrid": ("IDRiD", idrid_datalist),
+    "hrf": ("HRF", hrf_datalist),
+    "chasedb1": ("CHASE_DB1", chasedb1_datalist),
+}
+"""By name: what the tables call the set, and its reader."""
+
+
+def is_prepared(root: Path, source: str) -> bool:
+    """Whether `root` has the prepared layout of the data set that its tables call `source`."""
+    if not ((root / "labels.csv").is_file() and (root / "splits.csv").is_file()):
+        return False
+    rows = read_table(root / "labels.csv")
+    return bool(rows) and rows[0].get("source") == source
+
+
+def block_of(group: str) -> dict[str, str]:
+    """Key `block` of a photograph of IDRiD, from its group `<official split>/IDRiD_<number>`; nothing for another.
+
+    Examples:
+        >>> block_of("train/IDRiD_008"), block_of("train/IDRiD_009"), block_of("mine")
+        ({'block': 'train/001-008'}, {'block': 'train/009-016'}, {})
+    """
+    found = re.fullmatch(r"(.+)/IDRiD_(\d+)", group)
+    if not found:
+        return {}
+    first = (int(found[2]) - 1) // BLOCK * BLOCK + 1
+    return {"block": f"{found[1]}/{first:03}-{first + BLOCK - 1:03}"}
+
+
+def _read(
+    root: str | os.PathLike[str], size: int, soft_masks: bool, label_columns: tuple[str, ...]
+) -> list[Photograph]:
+    """Both tables; they must list the same photographs once, and every file must be there."""
+    folder = existing_folder(root, "Prepared data set")
+    images = folder / str(size)
+    if not images.is_dir():
+        sizes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.isdigit())
+        raise DatalistError(f"size={size}: {images} does not exist; {folder} has the sizes {sizes}.")
+    labels = read_table(folder / "labels.csv", ("image", *label_columns))
+    splits = {row["image"]: row for row in _read_splits(folder, [row["image"] for row in labels])}
+    photographs = [_photograph(images, row, splits[row["image"]], soft_masks) for row in labels]
+    problems = Problems(str(folder))
+    note_missing([photograph.item for photograph in photographs], problems)
+    problems.raise_any("Fetch the data set again, or remove the rows from both tables.")
+    listed = {os.path.basename(photograph.item["image"]) for photograph in photographs}
+    warn_without_row(set(image_files(images / "images")) - listed, folder / "labels.csv")
+    return photographs
+
+
+def _read_splits(folder: Path, labelled: list[str]) -> list[dict[str, str]]:
+    rows = read_table(folder / "splits.csv", ("image", "group", "split"))
+    problems = Problems(str(folder))
+    note_repeated(labelled, "image twice in labels.csv", problems)
+    note_repeated([row["image"] for row in rows], "image twice in splits.csv", problems)
+    for name in sorted(set(labelled) ^ {row["image"] for row in rows}):
+        problems.add("image in only one of labels.csv and splits.csv", name)
+    for row in rows:
+        if row["split"] not in SECTION_OF_SPLIT:
+            problems.add("split is not train, val or test", f"{row['image']}: {row['split']!r}")
+    problems.raise_any("Both tables need one row per image.")
+    return rows
+
+
+def _photograph(images: Path, labels: dict[str, str], splits: dict[str, str], soft_masks: bool) -> Photograph:
+    item: Item = {"image": os.path.join(images, labels["image"]), "group": splits["group"]}
+    for key in MASK_KEYS:
+        if path := labels.get(f"mask_{key}", ""):
+            # the field of view is computed from the image and has no soft form
+            item[key] = os.path.join(images, f"soft_{path}" if soft_masks and key != "fov" else path)
+    return Photograph(SECTION_OF_SPLIT[splits["split"]], item, labels, splits)
+
+
+def note_missing(items: list[Item], problems: Problems) -> None:
+    """Note every image and mask whose file is not there."""
+    for path in (item[key] for item in items for key in ("image", *MASK_KEYS) if key in item):
+        if not os.path.isfile(path):
+            problems.add("missing file", path)
+
+
+def _datalist(
+    photographs: list[Photograph], name: str, description: str, licence: str, *, patients_known: bool
+) -> Datalist:
+    sections = {section: [p.item for p in photographs if p.section == section] for section in SECTIONS}
+    return make_datalist(sections, name=name, description=description, licence=licence, patients_known=patients_known)
