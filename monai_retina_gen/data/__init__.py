@@ -52,7 +52,6 @@ __all__ = [
     "csv_datalist",
     "grade_of",
     "load_datalist",
-    "missing_masks",
     "phantom_fundus",
     "read_image",
     "read_record",

@@ -30,13 +30,11 @@ def check_datalist(
         grades: the grades there may be.
         label_key: key of the grade.
         allow_missing: accept paths of files that do not exist here.
-        check_content: also look for photographs with the same bytes in two sections (SHA-256 of files of
-            equal size).
+        check_content: also look for photographs with the same bytes in two sections.
 
     Raises:
-        DatalistError: an item without `image`, a missing file, an image that appears twice (also through a link), one
-            `group` or (with `check_content`) one content in two sections, or a grade that `grade_of` refuses or that is
-            not in `grades`. Each is named, up to ten of a kind, with the count.
+        DatalistError: no `image`, missing files, an image twice (also through a link), a `group` or content in two
+            sections, or a grade that is none; up to ten of a kind are named.
 
     Examples:
         >>> item = {"image": "/data/a.png", "grade": 5, "group": "a"}

@@ -61,18 +61,15 @@ def merge_masks(item: Item, predicted: Item | None) -> Item:
 def combine_masks(
     annotated: Mapping[str, Any], predicted: Mapping[str, Any], *, follow_grades: bool = False
 ) -> Datalist:
-    """The predicted datalist with annotated masks where there are any.
+    """The predicted datalist with annotated masks where there are any; items that only `annotated` has are left out.
 
     A lesion that was looked for (`annotated_lesions`) and has no annotated mask is absent, whatever was predicted.
 
     Args:
         annotated: datalist with the masks of some photographs.
         predicted: datalist of the same photographs, as `segment` writes it.
-        follow_grades: leave out the masks of lesions that an item's grade excludes by the international scale
-            (`GRADE_LESIONS`): there they are false alarms, such as a fovea taken for a haemorrhage.
-
-    Returns:
-        A new datalist; items that only `annotated` has are left out.
+        follow_grades: leave out masks of lesions that an item's grade excludes (`GRADE_LESIONS`): false alarms, such as
+            a fovea taken for a haemorrhage.
 
     Examples:
         >>> annotated = {"training": [{"image": "a.png", "ex": "a_ex.png"}, {"image": "b.png"}]}
@@ -121,19 +118,13 @@ class EyeMasks:
 
 
 def read_eye_masks(item: Item, predicted: Item | None, *, diameter: int, threshold: float = 0.5) -> EyeMasks | None:
-    """Read the masks of a photograph.
+    """Read the masks of a photograph; None for one without the mask of any lesion.
 
     Args:
         item: item of a datalist; without `fov` the field of view is found in the photograph.
         predicted: item of the same photograph with predicted masks, or None.
         diameter: wanted diameter of the field of view in pixels.
         threshold: share of a pixel from which on it is inside.
-
-    Returns:
-        The masks; None for a photograph without the mask of any lesion.
-
-    Raises:
-        ImageFileError: if a mask cannot be read, or has another size than the others.
     """
     merged = merge_masks(item, predicted)
     names = [name for name in LESION_MASKS if name in merged]

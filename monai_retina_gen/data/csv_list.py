@@ -152,16 +152,9 @@ CSV_COLUMNS = {"image": "image_column", "grade": "label_column", "group": "group
 def read_standard_csv(
     path: Path, dataset_dir: str | os.PathLike[str], columns: Mapping[str, str] | None = None, *, image_suffix: str = ""
 ) -> Datalist:
-    """Read a CSV table whose columns have the names of the datalist's keys, or those that `columns` gives them.
+    """Read a CSV table whose columns have the names of the datalist's keys, or those that `columns` gives them by key.
 
-    Args:
-        path: the table.
-        dataset_dir: folder that its paths are relative to.
-        columns: `{key: column}` for `image`, `grade`, `group`, `split` and mask keys.
-        image_suffix: what to add to the image column, for example `.jpg` where it holds an id.
-
-    Raises:
-        DatalistError: a key or column that there is not, and what `csv_datalist` finds.
+    `DatalistError` for a key or column that there is not, and what `csv_datalist` finds.
     """
     header, named = read_header(path), dict(columns or {})
     unknown = [key for key in named if key not in (*CSV_COLUMNS, *MASK_KEYS)]

@@ -49,19 +49,7 @@ def listed(names: list[str]) -> str:
 def make_datalist(
     sections: Mapping[str, Sequence[Item]], *, name: str, description: str, licence: str, patients_known: bool
 ) -> Datalist:
-    """Build a datalist whose metadata says where it comes from and whether its split is by patient.
-
-    Args:
-        sections: items by section name; sections that are not given are empty.
-        name: name of the data set.
-        description: what it is and how it was split.
-        licence: licence of the photographs.
-        patients_known: whether `group` names patients; otherwise it names photographs only.
-
-    Returns:
-        A dict with `name`, `description`, `licence`, `patients` (`"known"` or `"unknown"`) and the three
-        sections.
-    """
+    """A datalist of sections, with where it comes from and whether its `group` names patients or photographs alone."""
     unknown = " Patients are unknown: the split is by photograph, two eyes of one patient can fall on both sides."
     return {
         "name": name,

@@ -22,19 +22,15 @@ GRADE_MAPS: dict[str, dict[int, int]] = {
 def apply_grade_map(
     items: Iterable[Item], grade_map: str | Mapping[Any, int], *, label_key: str = "grade"
 ) -> list[Item]:
-    """Return copies of the items with labels in place of their grades; ungraded items stay ungraded.
+    """Copies of the items with labels in place of their grades, which stay under `ICDR_GRADE`; ungraded ones stay so.
 
     Args:
         items: items of a datalist.
         grade_map: a name of `GRADE_MAPS`, or `{grade: label}`; keys may be strings, as in JSON.
         label_key: key of the grade, and of the label.
 
-    Returns:
-        Items with the label, and their own grade under `ICDR_GRADE`, which generators go by.
-
     Raises:
-        DatalistError: an unknown name, a map that is not from integers to integers, a grade that it lacks, or items
-            that have labels already.
+        DatalistError: another map, a grade that it lacks, or items that have labels already.
 
     Examples:
         >>> apply_grade_map([{"image": "a.png", "grade": 3}, {"image": "b.png"}], "referable")

@@ -38,22 +38,9 @@ Row = dict[str, str]
 def idrid_official_datalist(root: str | os.PathLike[str], *, canonical_only: bool = True) -> Datalist:
     """Read IDRiD's own folders with the leak-free split by photograph in place of the official one.
 
-    Items are those of `idrid_datalist`, without `fov`. With only one of the two parts at hand, its
-    photographs are read and a photograph whose canonical file lies in the other part keeps its first file.
-
-    Args:
-        root: folder with `A. Segmentation/` and `B. Disease Grading/`, or with one of them.
-        canonical_only: one file per photograph, the one with masks where there is one.
-
-    Returns:
-        Datalist with absolute paths.
-
-    Raises:
-        DatalistError: neither part, missing photographs, masks or tables, or official labels that are not
-            those which the shipped list was made from.
-
-    Warns:
-        UserWarning: photographs that the shipped list lacks, which are left out.
+    Items are those of `idrid_datalist`, without `fov`. With only one of the two parts at hand, a photograph whose
+    canonical file lies in the other keeps its first file. `DatalistError` for neither part, missing files, or official
+    labels that are not those which the shipped list was made from; a warning for photographs that the list lacks.
     """
     folder = existing_folder(root, "IDRiD")
     parts = [part for part, name in PARTS.items() if (folder / name).is_dir()]

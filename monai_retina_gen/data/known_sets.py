@@ -26,20 +26,8 @@ LAYOUT = "folder: one folder per grade (0/ 1/ 2/ 3/ 4/) with images, or images w
 def folder_datalist(root: str | os.PathLike[str]) -> Datalist:
     """Read the images of `root/0` to `root/4` with these grades, or those directly in `root` without grades.
 
-    Identical files form one group; otherwise each photograph is its own. The split spreads grades evenly.
-
-    Args:
-        root: the folder; grades without photographs need no folder.
-
-    Returns:
-        Datalist with absolute paths.
-
-    Raises:
-        DatalistError: no such folder, no images, or a folder whose number is no grade.
-
-    Warns:
-        UserWarning: images beside the grades' folders, other folders and files that no reader takes, which are left
-            out, and identical photographs with different grades.
+    Identical files form one group; otherwise each photograph is its own. `DatalistError` for no images, or a folder
+    whose number is no grade; a warning names what is left out, and identical photographs with different grades.
     """
     folder = existing_folder(root, "folder_datalist")
     graded = _grade_folders(folder)

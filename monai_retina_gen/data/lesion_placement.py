@@ -118,12 +118,12 @@ def place(
     move: float,
     random: np.random.Generator,
 ) -> Placed:
-    """Place pieces, each in the quadrant that it has in the bank (mirrored where flipped).
+    """Place pieces (N,), rows of the bank, each in the quadrant that it has there, mirrored where flipped.
 
     Args:
         canvas: the eye.
         bank: the pieces' bank.
-        pieces: (N,) rows of the bank.
+        pieces: rows of the bank.
         flips: (N,) whether each is turned upside down, with its place.
         groups: (N,) cluster of each: its members move together.
         move: standard deviation of a cluster's move, in radii of the field of view.

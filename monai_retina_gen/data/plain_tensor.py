@@ -1,4 +1,4 @@
-"""Tensors without metadata."""
+"""Tensors without metadata, and in few bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["plain_tensor"]
+__all__ = ["in_bytes", "plain_tensor"]
 
 
 def plain_tensor(values: Any) -> Tensor:
@@ -21,3 +21,13 @@ def plain_tensor(values: Any) -> Tensor:
     tensor = torch.as_tensor(values)
     # a wrapper of another kind, as of a device, is more than metadata
     return tensor if hasattr(tensor, "__tensor_flatten__") or type(tensor) is Tensor else tensor.as_subclass(Tensor)
+
+
+def in_bytes(values: Any) -> Tensor:
+    """Values in [0, 1] as uint8, 255 for 1, without metadata.
+
+    Examples:
+        >>> in_bytes([0.0, 0.5, 1.0]).tolist()
+        [0, 128, 255]
+    """
+    return (plain_tensor(values).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -58,12 +58,8 @@ def read_public_set(name: str, root: str | os.PathLike[str]) -> Datalist:
     """Read a set of `PUBLIC_SETS`, split by patient or, where patients are unknown, by photograph.
 
     Items have `image`, `grade`, `group` and what the set says besides: `eye`, `dme`, `diagnosis` (keywords), `class`.
-
-    Raises:
-        DatalistError: rows without a file, photographs twice or with names that say no patient, grades outside 0-4.
-
-    Warns:
-        UserWarning: files without a row, which are left out; identical photographs with different grades.
+    `DatalistError` for rows without a file, photographs twice, names that say no patient, grades outside 0-4; a warning
+    for files without a row, which are left out, and for identical photographs with different grades.
     """
     known = PUBLIC_SETS[name]
     folder = existing_folder(root, known.title)
@@ -176,7 +172,7 @@ GRADE_OF_KEYWORD = {
     "severe proliferative diabetic retinopathy": 4,
 }
 BAD_QUALITY = ("anterior segment image", "image offset", "lens dust", "low image quality", "no fundus image")
-BAD_QUALITY += ("optic disk photographically invisible",)
+UNSEEN = "optic disk photographically invisible"
 
 
 def grade_from_keywords(keywords: str) -> int | str:
@@ -190,7 +186,7 @@ def grade_from_keywords(keywords: str) -> int | str:
     """
     # the tables separate keywords by the full-width comma, some copies by the ASCII one
     words = [word.strip().lower() for word in re.split("[,\uff0c]", keywords)]
-    if any(word in BAD_QUALITY for word in words):
+    if any(word in (*BAD_QUALITY, UNSEEN) for word in words):
         return "bad quality"
     grades = {GRADE_OF_KEYWORD[word] for word in words if word in GRADE_OF_KEYWORD}
     if len(grades) > 1:
@@ -201,7 +197,8 @@ def grade_from_keywords(keywords: str) -> int | str:
 def _odir(folder: Path, problems: Problems) -> Found:
     """Eyes whose keywords give one grade; the others are counted in the description."""
     images = next((folder / name for name in ODIR_FOLDERS if (folder / name).is_dir()), folder / ODIR_FOLDERS[0])
-    files, eyes = image_files(images), {}
+    files = image_files(images)
+    eyes: dict[str, Item] = {}
     for row in read_table(_odir_table(folder), ODIR_COLUMNS):
         for side in SIDES:
             name, words = row[f"{side}-Fundus"], row[f"{side}-Diagnostic Keywords"]

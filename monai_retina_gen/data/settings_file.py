@@ -50,14 +50,7 @@ def begin_folder(folder: str | Path, settings: Mapping[str, Any], *, name: str =
 
 
 def check_writable(folder: str | Path) -> None:
-    """See that files can be written into a folder, before hours are spent on what shall go there.
-
-    Args:
-        folder: made where it is missing.
-
-    Raises:
-        PermissionError: names the folder and what the system says.
-    """
+    """`PermissionError` where a folder, made where it is missing, takes no file: said before hours are spent."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -32,17 +32,14 @@ def split_by_group(
 ) -> dict[str, list[Item]]:
     """Split items into training, validation and test, all items of one `group` together, and all groups of one `block`.
 
+    A `block` is a wider group: photographs that may be of one patient although nobody says so, as IDRiD's neighbours.
     The same items and seed give the same split, in whatever order the items come, on every machine.
 
     Args:
-        items: items with the key `group`; those with a key `block` as well go with their block, which is a wider group:
-            photographs that may be of one patient although nobody says so, as IDRiD's neighbours.
+        items: items with the key `group`.
         fractions: shares of training, validation and test; not negative, sum 1.
         seed: seed of the order in which groups are dealt out.
         stratify: key whose values are spread evenly over the sections, or None.
-
-    Returns:
-        Items by section, each section in the order of `items`.
 
     Raises:
         DatalistError: fractions that are no shares, or an item without `group`.

@@ -99,30 +99,25 @@ def votes_datalist(
     The table has one row per photograph (`image,reader1,reader2,...`, one label a reader, an empty cell where a
     reader gave none), or one row per vote (`image,reader,label`, or `image,reader,vote`). A column `label` or `grade`
     with the reference label is optional (in the form `image,reader,label` it is `grade`): without one the majority of
-    the votes is the label. Columns `group` and `split` are read as `csv_datalist` does.
-
-    Labels may be any words: they are sorted and numbered, and an item's `grade` is the number. Where all of them are
-    grades 0-4 they stay what they are.
+    the votes is the label. Columns `group` and `split` are read as `csv_datalist` does. Labels may be any words: they
+    are sorted and numbered. Where all of them are grades 0-4 they stay what they are.
 
     Args:
         csv: the table, UTF-8, with a header row.
         dataset_dir: folder that the paths in the table are relative to.
-        readers: in a table with one row per photograph, the columns that are readers; by default all but `image`,
-            `label`, `grade`, `group` and `split`.
+        readers: in a table with one row per photograph, the columns that are readers; by default all others.
         min_readers: a photograph with fewer votes is an error.
-        graded: give the items grades. Without (for a generator without classes) there may be any number of labels.
+        graded: give the items grades, the numbers of their labels, of which there may be five.
         fractions: shares of training, validation and test where the table has no column `split`.
         seed: seed of that split.
 
     Returns:
-        Datalist with absolute paths and `classes`, the labels by number. Items have `label`, `votes` (those given, in
-        the order of the readers), `selection_rate` in [0, 1] (share of the votes that agree with the label) and,
-        where graded, `grade`.
+        Datalist with `classes`, the labels by number; items have `label`, `votes`, `selection_rate` (the share of votes
+        that agree with the label) and, where graded, `grade`.
 
     Raises:
-        DatalistError: an unreadable table, missing columns or files, a photograph with fewer votes than
-            `min_readers`, a tie without a reference label, two votes of a reader on one photograph, or more than
-            five classes.
+        DatalistError: an unreadable table, missing columns or files, too few votes, a tie without a reference label,
+            two votes of a reader on one photograph, or more than five classes.
 
     Examples:
         >>> import pathlib, tempfile, torch

@@ -12,10 +12,10 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
-from monai_retina_gen.engines.generative_events import GenerativeEvents
 from monai_retina_gen.engines.discriminator_augment import DiscriminatorAugment
 from monai_retina_gen.engines.distributed import world
 from monai_retina_gen.engines.fading_blur import FadingBlur
+from monai_retina_gen.engines.generative_events import GenerativeEvents
 
 __all__ = ["AdaptiveAugmentHandler", "FadingBlurHandler", "GeneratorEMAHandler", "StageHandler"]
 

@@ -21,10 +21,7 @@ __all__ = ["LPIPSDR", "VALUE_RANGES", "FeatureDistance", "FeatureMaps", "Occasio
 class OccasionalLook:
     """Says when to look at values: on the CPU always, elsewhere at the first call and at every `interval`-th.
 
-    What is wrong with images (another range, say) is mostly wrong from the first call on.
-
-    Args:
-        interval: calls from one look to the next.
+    On a GPU a look waits for all that was asked for; what is wrong with images is mostly wrong from the first call on.
 
     Examples:
         >>> look = OccasionalLook(interval=3)
@@ -67,18 +64,11 @@ def layers_of(network: Any, layers: Sequence[str] | None) -> list[str]:
 
 
 def to_unit_range(images: Tensor, value_range: str, name: str, slack: float = 1e-3, *, look: bool = True) -> Tensor:
-    """Images as float32 in the scale [0, 1], checked against the range that they are said to have.
+    """Images `(B, 3, H, W)` as float32 in the scale [0, 1], checked against the range that they are said to have.
 
-    Args:
-        images: `(B, 3, H, W)`.
-        value_range: a key of `VALUE_RANGES`.
-        name: what the error calls them.
-        slack: how far values may lie outside, as a share of the range: networks whose last layer is not bounded
-            overshoot.
-        look: whether to look at the values, which waits for a GPU (see `OccasionalLook`).
-
-    Raises:
-        ImageValueError: for another shape, and where it looks for values outside the range, or NaN.
+    `slack` is how far values may lie outside, as a share of the range: networks whose last layer is not bounded
+    overshoot. `ImageValueError` for another shape, and, if `look`, which waits for a GPU, for values outside the range,
+    or NaN.
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ImageValueError(f"{name}: shape {tuple(images.shape)} came, wanted (B, 3, H, W)")

@@ -14,14 +14,7 @@ __all__ = ["ELBOLoss", "WeightedL1Loss", "kl_divergence"]
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Divergence of N(mean, exp(log_variance)) from N(0, 1) in nats, per dimension.
-
-    Args:
-        mean: any shape.
-        log_variance: the same shape.
-
-    Returns:
-        The same shape, not negative.
+    """Divergence of N(mean, exp(log_variance)) from N(0, 1) in nats, per dimension; of any one shape, not negative.
 
     Examples:
         >>> kl_divergence(torch.tensor([0.0, 1.0]), torch.zeros(2))

@@ -16,16 +16,14 @@ from .augment.generative_augment import (
 from .augment.lesion_edit import LesionEdit, LesionEditD, LesionEditd, LesionEditDict
 from .augment.trainer import GenerativeAugmentHandler, GenerativePrepareBatch
 from .compose_masks import ComposeMasks, ComposeMasksD, ComposeMasksd, ComposeMasksDict
-from .condition_map import StackConditionMapd
+from .condition_map import StackConditionMapd, StackVersionsd
 from .crop_batches import LesionCropBatches
 from .crop_field_of_view import CropToFieldOfView
 from .crop_field_of_viewd import CropToFieldOfViewD, CropToFieldOfViewd, CropToFieldOfViewDict
 from .image_order import check_image, resolve_image_order
 from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
-from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict
+from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict, PhotographLayout
 from .painting_crop import RandPaintingCropd, StackPaintingd
-from .photograph_layout import PhotographLayout
-from .stack_versions import StackVersionsd
 
 __all__ = [
     "BatchGenerativeAugment",
@@ -34,8 +32,6 @@ __all__ = [
     "CropToFieldOfView",
     "CropToFieldOfViewd",
     "GenerativeAugment",
-    "GenerativeAugmentD",
-    "GenerativeAugmentDict",
     "GenerativeAugmentHandler",
     "GenerativeAugmentd",
     "GenerativePrepareBatch",

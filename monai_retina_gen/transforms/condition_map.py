@@ -1,4 +1,4 @@
-"""Masks of an item as the condition map of a mask-to-photograph generator."""
+"""Items in few bytes, for data sets that cache: an image and its condition map, a photograph and its versions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.transforms import Transform
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Transform
 from monai.utils import ensure_tuple
 from torch import Tensor
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map, missing_masks
+from monai_retina_gen.data.plain_tensor import in_bytes
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.transforms.file_name import naming_file
+from monai_retina_gen.networks.resizing import resized
+from monai_retina_gen.transforms.image_order import naming_file
+from monai_retina_gen.transforms.load_fundus import LoadFundus
 
-__all__ = ["StackConditionMapd"]
+__all__ = ["StackConditionMapd", "StackVersionsd"]
 
 
 class StackConditionMapd(Transform):
@@ -63,8 +67,8 @@ class StackConditionMapd(Transform):
             image = data[self.image_key]
             with naming_file(image):
                 self._check_size(image, condition)
-            item[self.image_key] = _bytes(image)
-        return {**item, "condition": _bytes(condition), "missing": ",".join(missing_masks(masks))}
+            item[self.image_key] = in_bytes(image)
+        return {**item, "condition": in_bytes(condition), "missing": ",".join(missing_masks(masks))}
 
     def _check_size(self, image: Tensor, condition: Tensor) -> None:
         if image.shape[1:] != condition.shape[1:]:
@@ -74,5 +78,39 @@ class StackConditionMapd(Transform):
             )
 
 
-def _bytes(values: Tensor) -> Tensor:
-    return (values.as_subclass(Tensor) * 255).round().to(torch.uint8)
+class StackVersionsd(MapTransform):
+    """Stacks a loaded, cropped photograph and the versions that `with_versions` lists, in 8 bits.
+
+    The first of the stack shows no lesions, if one of them does not: the version whose lesions were erased, else the
+    photograph.
+
+    Args:
+        keys: the photograph's.
+        count: images in the stack; where there are fewer, they are repeated in turn.
+
+    Returns:
+        `versions` `(count, 3, S, S)` uint8 and `grades` `(count,)`; other keys are dropped. Versions are painted on
+        cropped photographs, so that they are only brought to the photograph's side.
+
+    Examples:
+        >>> item = StackVersionsd("image", count=2)({"image": torch.ones(3, 8, 8), "grade": 3, "versions": []})
+        >>> item["versions"].shape, item["grades"].tolist()
+        (torch.Size([2, 3, 8, 8]), [3, 3])
+    """
+
+    def __init__(self, keys: KeysCollection = "image", *, count: int = 6) -> None:
+        super().__init__(keys)
+        self.count, self.load = count, LoadFundus()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """`{"versions", "grades"}` of an item."""
+        photograph = torch.as_tensor(data[self.keys[0]])
+        side, listed = int(photograph.shape[-1]), data.get("versions", [])[: self.count - 1]
+        erased = [not each["lesion"] for each in listed]
+        painted = [resized(self.load(each["image"]).as_tensor()[None].float(), side)[0] for each in listed]
+        grades = [int(data["grade"]), *(each["grade"] for each in listed)]
+        images = [in_bytes(each) for each in (photograph, *painted)]
+        first = erased.index(True) + 1 if any(erased) else 0
+        shown = [first, *(i for i in range(len(images)) if i != first)]
+        order = [shown[i % len(shown)] for i in range(self.count)]
+        return {"versions": torch.stack([images[i] for i in order]), "grades": torch.tensor([grades[i] for i in order])}

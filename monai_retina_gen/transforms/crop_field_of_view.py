@@ -27,8 +27,7 @@ from monai_retina_gen.transforms.box_geometry import (
     reorder,
     resize_to,
 )
-from monai_retina_gen.transforms.file_name import file_of, naming_file
-from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
+from monai_retina_gen.transforms.image_order import check_image, file_of, naming_file, resolve_image_order
 
 __all__ = ["META_KEY", "CropToFieldOfView"]
 

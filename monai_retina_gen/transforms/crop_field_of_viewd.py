@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,26 +10,26 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import ensure_tuple
+from torch import Tensor
 
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.crop_field_of_view import CropToFieldOfView
-from monai_retina_gen.transforms.file_name import naming_file
+from monai_retina_gen.transforms.forms import with_arguments_of
+from monai_retina_gen.transforms.image_order import naming_file
+from monai_retina_gen.transforms.load_fundus import LoadFundusd
 
-__all__ = ["CropToFieldOfViewD", "CropToFieldOfViewDict", "CropToFieldOfViewd"]
+__all__ = ["CropToFieldOfViewD", "CropToFieldOfViewDict", "CropToFieldOfViewd", "load_cropped"]
 
 
+@with_arguments_of(CropToFieldOfView)
 class CropToFieldOfViewd(MapTransform, InvertibleTransform):
     """Dictionary form of `CropToFieldOfView`: the first image decides the box, all others and the masks follow.
 
     Args:
         keys: photographs of one size.
         mask_keys: masks (C, H, W) of the same size; averaged over areas, so that soft masks stay in [0, 1].
-        size: side of the results in pixels; None keeps the resolution.
-        margin: widens the square on every side by this share of the radius.
-        image_order: `"CHW"`, `"CWH"` (MONAI's `LoadImaged`), or None to read it from the metadata.
-        unsqueeze: resize an ellipse to a circle, images and masks alike.
-        allow_upsampling: let `size` be larger than the longer side of the retina.
         allow_missing_keys: leave out keys that an item lacks.
+        options: `size`, `margin`, `image_order`, `unsqueeze`, `allow_upsampling` of `CropToFieldOfView`.
 
     Examples:
         >>> from monai_retina_gen.data import phantom_fundus
@@ -46,22 +46,12 @@ class CropToFieldOfViewd(MapTransform, InvertibleTransform):
         keys: KeysCollection,
         *,
         mask_keys: KeysCollection = (),
-        size: int | None = None,
-        margin: float = 0.0,
-        image_order: str | None = None,
-        unsqueeze: bool = True,
-        allow_upsampling: bool = False,
         allow_missing_keys: bool = False,
+        **options: Any,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         self.mask_keys: tuple[Hashable, ...] = ensure_tuple(mask_keys)
-        self.cropper = CropToFieldOfView(
-            size=size,
-            margin=margin,
-            image_order=image_order,
-            unsqueeze=unsqueeze,
-            allow_upsampling=allow_upsampling,
-        )
+        self.cropper = CropToFieldOfView(**options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, MetaTensor]:
         """Crop the images and masks of an item."""
@@ -103,3 +93,11 @@ class CropToFieldOfViewd(MapTransform, InvertibleTransform):
 
 
 CropToFieldOfViewD = CropToFieldOfViewDict = CropToFieldOfViewd
+
+
+def load_cropped(item: Mapping[str, Any], mask_keys: Sequence[str], size: int) -> tuple[MetaTensor, dict[str, Tensor]]:
+    """The photograph of an item `(3, size, size)` and its masks `(1, size, size)` by name, cropped to the retina."""
+    loaded: dict[Hashable, Any] = {key: item[key] for key in ("image", *mask_keys)}
+    loaded = LoadFundusd(keys="image", mask_keys=mask_keys)(loaded)
+    loaded = CropToFieldOfViewd(keys="image", mask_keys=mask_keys, size=size)(loaded)
+    return loaded["image"], {key: loaded[key].as_tensor() for key in mask_keys}

@@ -1,11 +1,13 @@
-"""What every transform of this package checks about an image: the order of its axes and its values.
+"""What every transform of this package checks about an image: the order of its axes, its values, and the file it is of.
 
-MONAI's `LoadImage` returns PNG and JPEG as (C, W, H) and says so nowhere; torchvision and `LoadFundus` return
-(C, H, W). A network would see an eye transposed, so the order is stated, never guessed.
+MONAI's `LoadImage` returns PNG and JPEG as (C, W, H) and says so nowhere; torchvision and `LoadFundus` return (C, H,
+W). A network would see an eye transposed, so the order is stated, never guessed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,38 @@ import torch
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["IMAGE_ORDERS", "check_image", "resolve_image_order"]
+__all__ = ["IMAGE_ORDERS", "check_image", "file_of", "naming_file", "resolve_image_order"]
 
 IMAGE_ORDERS = ("CHW", "CWH")
 _ROUNDING = 1e-4  # interpolation of ones gives 1.0000001
+
+
+def file_of(image: Any) -> str:
+    """Path that the image was read from, by its metadata; empty where they are silent."""
+    name = getattr(image, "meta", {}).get("filename_or_obj", "")
+    return name if isinstance(name, str) else ""
+
+
+@contextmanager
+def naming_file(image: Any) -> Iterator[None]:
+    """Put the file of the image before the text of an `ImageValueError`.
+
+    Examples:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> with naming_file(MetaTensor(torch.zeros(3, 4, 4), meta={"filename_or_obj": "eye.png"})):
+        ...     raise ImageValueError("image: too small")
+        Traceback (most recent call last):
+        ...
+        monai_retina_gen.errors.ImageValueError: eye.png: image: too small
+    """
+    try:
+        yield
+    except ImageValueError as error:
+        name = file_of(image)
+        if not name or name in str(error):
+            raise
+        raise ImageValueError(f"{name}: {error}") from error
 
 
 def resolve_image_order(image: Any, image_order: str | None = None) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_retina_gen.arguments import check_real, check_whole
 from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions
-from monai_retina_gen.data.plain_tensor import plain_tensor
+from monai_retina_gen.data.plain_tensor import in_bytes, plain_tensor
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["RandLesionCropd", "StackMasksd", "UnpackMasksd"]
@@ -55,7 +55,7 @@ class StackMasksd(Transform):
                 label[channel] = (data[key][0] * (NOT_ANNOTATED - 1)).round().to(torch.uint8)
             elif key not in looked_for:
                 label[channel] = NOT_ANNOTATED
-        return {"image": (image * 255).round().to(torch.uint8), "label": label}
+        return {"image": in_bytes(image), "label": label}
 
 
 class UnpackMasksd(MapTransform):

@@ -15,7 +15,7 @@ from monai.transforms import Transform
 from scipy import ndimage
 from torch import Tensor
 
-from monai_retina_gen.data.plain_tensor import plain_tensor
+from monai_retina_gen.data.plain_tensor import in_bytes, plain_tensor
 from monai_retina_gen.networks import PAINTED_LESIONS, paintable, uncovered
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
@@ -61,7 +61,11 @@ class StackPaintingd(Transform):
         vessel = uncovered((plain_tensor(data["vessel"]) if "vessel" in data else empty)[None], lesions["he"][None])[0]
         masks = torch.cat([(field >= 0.5).float(), allowed, vessel, *lesions.values()])
         kept = {key: data[key] for key in self.keep if key in data}
-        return kept | {self.image_key: _bytes(image), "masks": _bytes(masks), "pieces": _pieces(masks[3:] * allowed)}
+        return kept | {
+            self.image_key: in_bytes(image),
+            "masks": in_bytes(masks),
+            "pieces": _pieces(masks[3:] * allowed),
+        }
 
 
 class RandPaintingCropd(WorkerSeeded, Transform):
@@ -123,7 +127,3 @@ def _pieces(lesions: Tensor) -> Tensor:
         middles = ndimage.center_of_mass(plane, labels, range(1, count + 1))
         found += [(kind, round(y), round(x)) for y, x in middles]
     return torch.tensor(found, dtype=torch.int16).view(-1, 3)
-
-
-def _bytes(values: Tensor) -> Tensor:
-    return (values * 255).round().to(torch.uint8)

@@ -20,14 +20,6 @@ from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
 __all__ = ["preview", "read_transforms"]
 
-EXAMPLE = """example:
-  monai-retina-gen preview --datalist my.json --transforms transforms.json --out grid.png
-
-transforms.json, a list of transforms as in a bundle's configuration:
-  [{"_target_": "LoadFundusd", "keys": "image"},
-   {"_target_": "CropToFieldOfViewd", "keys": "image", "size": 128},
-   {"_target_": "GenerativeAugmentd", "keys": "image", "label_key": "grade", "generator": "retina_vae", "prob": 0.5}]"""
-
 
 def preview(
     items: list[Item], transforms: Compose, *, size: int = 192, draws: int = 3, image_key: str = "image"

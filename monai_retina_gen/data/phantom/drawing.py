@@ -49,16 +49,9 @@ def distance_field(size: int, centre: Array | tuple[float, float], radii: tuple[
 
 
 def disc_coverage(centres: Array, radii: Array, size: int, *, edge: float = 0.0) -> Array:
-    """Fraction of each pixel covered by a union of discs.
+    """Fraction (size, size) of each pixel covered by discs: centres (N, 2), radii (N,), none where zero, unit lengths.
 
-    Args:
-        centres: unit coordinates (N, 2).
-        radii: unit lengths (N,); nothing is drawn where zero.
-        size: width and height of the mask in pixels.
-        edge: unit width over which the rim of each disc fades, beside the pixel's own width.
-
-    Returns:
-        Coverage (size, size) in [0, 1].
+    `edge` is the width over which the rim of each disc fades, beside the pixel's own width.
     """
     scale = size * _oversampling(size) / 2
     drawn, opacity = _disc_width(radii * scale, edge * scale)
@@ -66,16 +59,9 @@ def disc_coverage(centres: Array, radii: Array, size: int, *, edge: float = 0.0)
 
 
 def stroke_coverage(points: Array, radii: Array, size: int, *, edge: float = 0.0) -> Array:
-    """Fraction of each pixel covered by a bundle of strokes.
+    """Fraction (size, size) of each pixel covered by strokes: points (V, N, 2) along each, half its width (V, N).
 
-    Args:
-        points: unit coordinates (V, N, 2) along each stroke.
-        radii: half its width (V, N) in unit lengths, zero where it has ended.
-        size: width and height of the mask in pixels.
-        edge: unit width over which the sides fade, beside the pixel's own width.
-
-    Returns:
-        Coverage (size, size) in [0, 1].
+    The width is zero where a stroke has ended; its sides fade over `edge`, beside the pixel's own width.
     """
     if not points.size:
         return np.zeros((size, size), np.float32)

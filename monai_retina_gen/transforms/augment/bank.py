@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data import read_image, read_manifest, read_mask
+from monai_retina_gen.data.plain_tensor import in_bytes
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.data.synthetic import MANIFEST, verify_file
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
-from monai_retina_gen.transforms.augment.fitting import fitted
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
-from monai_retina_gen.transforms.augment.real_images import RealImages
+from monai_retina_gen.transforms.augment.real_images import RealImages, fitted
 
 __all__ = ["FromBank", "ImageBank"]
 
@@ -102,7 +102,7 @@ class _OpenBank:
         image = torch.as_tensor(read_mask(path) if mask else read_image(path))
         size = image.numel()
         if size <= self.room:  # images are 8-bit on disk, so nothing is lost
-            self.cache[path] = (image * 255).round().to(torch.uint8)
+            self.cache[path] = in_bytes(image)
             self.room -= size
         return image
 

@@ -26,9 +26,9 @@ from monai_retina_gen.transforms.augment.outcome import (
     warn_of_other_field,
     with_notes,
 )
-from monai_retina_gen.transforms.augment.planned import with_arguments_of
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, plain, sources_of
+from monai_retina_gen.transforms.forms import with_arguments_of
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -18,8 +18,7 @@ from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import ICDR_GRADE, MASK_KEYS, SECTIONS, icdr_grade, load_datalist
 from monai_retina_gen.data.names import ANATOMY
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.transforms.crop_field_of_viewd import CropToFieldOfViewd
-from monai_retina_gen.transforms.load_fundus import LoadFundusd
+from monai_retina_gen.transforms.crop_field_of_viewd import load_cropped
 
 __all__ = ["CanvasEye", "Canvases", "becomes", "other_keys", "row_becomes"]
 
@@ -135,11 +134,7 @@ class Canvases:
 
 
 def _load(paths: tuple[tuple[str, str], ...], side: int) -> tuple[MetaTensor, dict[str, Tensor]]:
-    item: dict[Hashable, Any] = dict(paths)
-    keys = [key for key, _ in paths if key != "image"]
-    loaded = LoadFundusd(keys="image", mask_keys=keys)(item)
-    cropped = CropToFieldOfViewd(keys="image", mask_keys=keys, size=side)(loaded)
-    return cropped["image"], {key: cropped[key].as_tensor() for key in keys}
+    return load_cropped(dict(paths), [key for key, _ in paths if key != "image"], side)
 
 
 def other_keys(item: Mapping[Any, Any], own: Collection[Any]) -> frozenset[Any]:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from monai.utils import ensure_tuple
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, MASK_KEYS, MaskComposer
 from monai_retina_gen.errors import ImageValueError
@@ -17,7 +16,7 @@ from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
-__all__ = ["ConditionMasks", "check_mask_keys", "check_masks_follow", "check_stale_masks", "resized_masks"]
+__all__ = ["ConditionMasks", "check_mask_keys", "check_masks_follow", "check_stale_masks"]
 
 
 class ConditionMasks:
@@ -34,18 +33,12 @@ class ConditionMasks:
     def __call__(
         self, plans: Sequence[AugmentationPlan], masks: Mapping[str, Tensor], size: Sequence[int]
     ) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """Masks for plans.
+        """Masks (by name, `(B, 1, H, W)` float32 in [0, 1]) for `B` plans, and what the records say of each.
 
         Args:
-            plans: `B` plans; composed lesions come from their seeds and grades.
+            plans: composed lesions come from their seeds and grades.
             masks: name to `(B, 1, H, W)` of the items.
-            size: height and width of the items' images.
-
-        Returns:
-            Name to `(B, 1, H, W)` float32 in [0, 1], and what the records say of it, one dictionary each.
-
-        Raises:
-            ImageValueError: no masks, or masks of another size than the images.
+            size: height and width of the items' images; `ImageValueError` for masks of another, or none.
         """
         plain = {name: mask.float().clamp(0, 1) for name, mask in masks.items()}
         _check_masks(plain, size)
@@ -107,16 +100,6 @@ def check_stale_masks(item: Mapping[Any, Any], mask_keys: Sequence[str], outcome
     lacking = [key for key in mask_keys if key in item and key in changed and key not in made]
     if lacking:
         raise ValueError(f"mask_keys {lacking}: the image was made without these masks; it has {sorted(made)}")
-
-
-def resized_masks(masks: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
-    """Masks `(B, 1, H, W)` at another side, in [0, 1]."""
-    return {
-        name: mask
-        if mask.shape[-1] == side
-        else interpolate(mask, (side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
-        for name, mask in masks.items()
-    }
 
 
 def _check_masks(masks: Mapping[str, Tensor], size: Sequence[int]) -> None:

@@ -17,26 +17,16 @@ from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import GeneratedBatch, GeneratorHandle, RetinaGenerator
 from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms.augment.canvases import Canvases, CanvasEye
-from monai_retina_gen.transforms.augment.conditions import ConditionMasks, resized_masks
-from monai_retina_gen.transforms.augment.fitting import check_size, fitted
+from monai_retina_gen.transforms.augment.conditions import ConditionMasks
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
-from monai_retina_gen.transforms.augment.real_images import RealImages
+from monai_retina_gen.transforms.augment.real_images import RealImages, check_size, fitted
 
 __all__ = ["FromGenerator"]
 
 
 class FromGenerator:
-    """Carries out plans with one generator.
-
-    Args:
-        handle: the generator.
-        conditions: makes the masks that `synthesize` starts from.
-        canvases: healthy eyes that `synthesize` paints on; without them images are made of masks.
-        allow_upsampling: allow its images to be enlarged to larger items.
-        synthesize_options: further arguments of its `synthesize`.
-        edit_options: further arguments of its `edit`.
-    """
+    """Carries out plans with one generator; the arguments are those of `GenerativeAugment`, made into objects."""
 
     def __init__(
         self,
@@ -113,7 +103,7 @@ class FromGenerator:
             side = generator.image_size
             check_size((side, side), size, allow_upsampling=self.allow_upsampling)
             wanted, notes = self.conditions(plans, real.masks, size)
-            asked = resized_masks(wanted, side)
+            asked = {k: fitted(mask, (side, side), allow_upsampling=True) for k, mask in wanted.items()}
             own = {} if self.conditions.composer else generator.own_masks_options
             batch = generator.synthesize(asked, grades, seeds=seeds, **{**own, **self.synthesize_options})
         changed = {k: m for k, m in batch.masks.items() if k not in asked or not torch.equal(m.to(asked[k]), asked[k])}

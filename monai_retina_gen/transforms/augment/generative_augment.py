@@ -19,9 +19,10 @@ from monai_retina_gen.data import ICDR_GRADE, MaskComposer, grade_of
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.conditions import check_masks_follow
-from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd, with_arguments_of
+from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd
 from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH, AugmentationPlan, AugmentationPolicy
 from monai_retina_gen.transforms.augment.source import AugmentationSource
+from monai_retina_gen.transforms.forms import with_arguments_of
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 __all__ = ["GenerativeAugment", "GenerativeAugmentD", "GenerativeAugmentDict", "GenerativeAugmentd"]

@@ -14,9 +14,10 @@ from monai.config import KeysCollection
 from monai_retina_gen.data import ICDR_GRADE, grade_of
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd, with_arguments_of
+from monai_retina_gen.transforms.augment.planned import PlannedTransform, PlannedTransformd
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.source import AugmentationSource
+from monai_retina_gen.transforms.forms import with_arguments_of
 
 __all__ = ["LesionEdit", "LesionEditD", "LesionEditDict", "LesionEditd"]
 

@@ -5,11 +5,10 @@ The plan is local to a call, so that threads may share a transform.
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from monai.config import KeysCollection
 from monai.data import get_track_meta
@@ -34,9 +33,7 @@ from monai_retina_gen.transforms.augment.real_images import RealImages, group_of
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
 
-__all__ = ["PlannedTransform", "PlannedTransformd", "with_arguments_of"]
-
-Form = TypeVar("Form", bound=type)
+__all__ = ["PlannedTransform", "PlannedTransformd"]
 
 
 class PlannedTransform(Transform):
@@ -96,16 +93,7 @@ class PlannedTransform(Transform):
 
 
 class PlannedTransformd(MapTransform):
-    """Dictionary form.
-
-    Args:
-        keys: image key(s). Several keys get the image of the same plan.
-        augment: the array form.
-        label_key: key of the grade.
-        mask_keys: keys of masks `(1, H, W)`.
-        group_key: key of the photograph or patient that an item belongs to, where it has one.
-        allow_missing_keys: leave out image and mask keys that an item lacks.
-    """
+    """Dictionary form; the arguments are those of `GenerativeAugmentd`, with the array form as `augment`."""
 
     backend = PlannedTransform.backend
 
@@ -165,25 +153,3 @@ def prepared(image: Any, image_order: str | None) -> tuple[Tensor, str]:
             "takes batches"
         )
     return tensor, order
-
-
-def with_arguments_of(base: type) -> Callable[[Form], Form]:
-    """Decorates a class whose constructor hands `**options` on to `base`: its signature names them, with defaults.
-
-    Examples:
-        >>> @with_arguments_of(PlannedTransform)
-        ... class Form:
-        ...     def __init__(self, keys, **options): ...
-        >>> list(inspect.signature(Form).parameters)
-        ['keys', 'source', 'image_order']
-    """
-
-    def decorate(form: Form) -> Form:
-        own, theirs = (list(inspect.signature(each.__init__).parameters.values()) for each in (form, base))
-        named = [each for each in own if each.kind is not each.VAR_KEYWORD]
-        known = {each.name for each in named}
-        added = [each.replace(kind=each.KEYWORD_ONLY) for each in theirs if each.name not in known]
-        form.__init__.__signature__ = inspect.Signature([*named, *added])
-        return form
-
-    return decorate

@@ -74,7 +74,7 @@ class AugmentationPolicy:
         self._counted = [grade_of(g, "counts") for g, n in (counts or {}).items() if n]
         self._prob = _probabilities(prob, counts)
         labels = range(5) if self.label_grades is None else self.label_grades.labels
-        if isinstance(prob, Mapping) and (not self._prob or not set(self._prob) <= set(labels)):
+        if isinstance(prob, Mapping) and (not prob or not {grade_of(g, "prob") for g in prob} <= set(labels)):
             raise ValueError(
                 f"prob={dict(prob)!r}: want a probability for one or several of {', '.join(map(str, labels))}"
             )

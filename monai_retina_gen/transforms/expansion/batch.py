@@ -39,16 +39,10 @@ def finished_batch(
     start: int,
     eyes: MaskSource | None,
 ) -> list[Entry]:
-    """Make one batch, or read it where all of it stands.
+    """Make one batch of images of `grades` from `seeds`, or read it where all of it stands.
 
-    Args:
-        folder: the folder of `expand`.
-        source: makes the images.
-        size: their side in pixels.
-        grades: their grades.
-        seeds: their seeds.
-        start: index of the first.
-        eyes: masks to make them from; None for samples, and for canvases, which the source has.
+    `start` is the index of the first in the folder of `expand`, `eyes` gives masks to make them from: None for samples,
+    and for canvases, which the source has.
     """
     done = folder / "batches" / f"{start:07d}.json"
     standing = _read(done)

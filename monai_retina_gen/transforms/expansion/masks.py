@@ -14,7 +14,7 @@ from torch import Tensor
 from monai_retina_gen.data import CONDITION_KEYS, LESION_MASKS, Item, MaskComposer, icdr_grade, write_mask
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators.content_record import items_sha256
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
+from monai_retina_gen.transforms.crop_field_of_viewd import load_cropped
 
 __all__ = ["MaskSource", "write_masks"]
 
@@ -73,11 +73,7 @@ class MaskSource:
         return [k for k in CONDITION_KEYS if k in item and not (self.composer is not None and k in LESION_MASKS)]
 
     def _masks(self, row: int) -> dict[str, Tensor]:
-        item, keys = self.items[row], self._keys(self.items[row])
-        load = LoadFundusd(keys="image", mask_keys=keys)
-        crop = CropToFieldOfViewd(keys="image", mask_keys=keys, size=self.size)
-        loaded = crop(load({key: item[key] for key in ("image", *keys)}))
-        return {key: loaded[key].as_tensor() for key in keys}
+        return load_cropped(self.items[row], self._keys(self.items[row]), self.size)[1]
 
 
 def stacked(masks: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from monai_retina_gen.data import (
     save_datalist,
     write_mask,
 )
+from monai_retina_gen.data.plain_tensor import in_bytes
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.networks import ActivationMapClassifier
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
@@ -108,7 +109,7 @@ def _labels(items: Sequence[Item], columns: Mapping[str, str]) -> Tensor:
 def _photograph(item: Item, size: int) -> tuple[Tensor, MetaTensor]:
     """The cropped photograph as uint8, and the crop with its place in the photograph."""
     crop = CropToFieldOfView(size=size)(LoadFundus()(item["image"]))
-    return (crop.as_tensor() * 255).round().to(torch.uint8), crop
+    return in_bytes(crop), crop
 
 
 def write_activation_masks(

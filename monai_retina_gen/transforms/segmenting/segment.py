@@ -108,8 +108,7 @@ def segment(
         progress: show a bar with the time left.
 
     Returns:
-        The folder: `masks/<structure>/<photograph>`, `datalist.json` (all keys of the items; masks are the predicted
-        ones, also where an item had annotated ones, unless `keep_annotated`) and `overlays.png`.
+        The folder: `masks/<structure>/<photograph>`, `datalist.json` with all keys of the items, and `overlays.png`.
 
     Raises:
         DatalistError: for a datalist without photographs.
