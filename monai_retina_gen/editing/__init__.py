@@ -46,7 +46,6 @@ from monai_retina_gen.editing.style import (
 from monai_retina_gen.editing.tries import first_accepted, strongest_accepted
 
 __all__ = [
-    "EditRequest",
     "EncoderInversion",
     "GateVerdict",
     "HolePainter",
@@ -54,6 +53,5 @@ __all__ = [
     "OptimisationInversion",
     "PendingEdits",
     "RatioPainter",
-    "load_directions",
     "paint",
 ]

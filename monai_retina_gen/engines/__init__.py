@@ -39,7 +39,6 @@ __all__ = [
     "FadingBlur",
     "FiniteGradients",
     "FlippedWindowInferer",
-    "FundusSegmenter",
     "GenerativeEvents",
     "GeneratorInferer",
     "GradingAugment",

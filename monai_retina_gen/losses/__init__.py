@@ -27,7 +27,6 @@ __all__ = [
     "DiscriminatedGrade",
     "ELBOLoss",
     "EncodedGrade",
-    "FeatureDistance",
     "FeatureMatching",
     "GradeFocalLoss",
     "GradientPenalty",

@@ -49,5 +49,4 @@ __all__ = [
     "load_network",
     "load_state",
     "save_state",
-    "transfer_state",
 ]

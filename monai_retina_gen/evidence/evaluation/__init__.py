@@ -8,7 +8,6 @@ from monai_retina_gen.evidence.evaluation.synthesis import SynthesisEvaluation
 
 __all__ = [
     "GeneratorEvaluation",
-    "ImageSet",
     "SynthesisEvaluation",
     "evaluate",
     "expanded_images",

@@ -11,4 +11,4 @@ from .config import ARMS, StudyConfig
 from .presets import PRESETS
 from .study import run_study
 
-__all__ = ["ARMS", "PRESETS", "StudyConfig", "best_policy", "run_study"]
+__all__ = ["StudyConfig", "best_policy", "run_study"]
