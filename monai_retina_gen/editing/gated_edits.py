@@ -6,7 +6,6 @@ A generator says how its edits are drawn (`PendingEdits`); what was tried, refus
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.label_gate import Gate
 
-__all__ = ["EditedPhotographs", "GatedEdits", "PendingEdits"]
+__all__ = ["GatedEdits", "PendingEdits"]
 
 
 class PendingEdits(Protocol):
@@ -42,37 +41,34 @@ class PendingEdits(Protocol):
         ...
 
 
-@dataclass
-class EditedPhotographs:
-    """Outcome of an `EditRequest`.
+class GatedEdits:
+    """Edits on their way through a gate: `edits.finish(*strongest_accepted(edits.attempt, edits.asked))`.
 
     Args:
+        pending: the edits of `request`.
+        request: what was asked for.
+        gate: judges each try; `None` accepts every one.
+
+    Attributes:
+        asked: strengths to begin with, of the edits that can be drawn at all.
         image: `(B, 3, H, W)`; where refused, the photograph bit for bit.
         strength: `(B,)` that was used, 0 where refused.
         refused: reasons, `""` where edited.
         judge: name of the gate, `""` without one.
     """
 
-    image: Tensor
-    strength: Tensor
-    refused: list[str]
-    judge: str = ""
-
-
-class GatedEdits:
-    """Edits on their way through a gate: `strongest_accepted(edits.attempt, edits.strengths)` finds their strengths.
-
-    Args:
-        pending: the edits of `request`.
-        request: what was asked for.
-        gate: judges each try; `None` accepts every one.
-    """
-
-    def __init__(self, pending: PendingEdits, request: EditRequest, gate: Gate | None) -> None:
+    def __init__(self, pending: PendingEdits, request: EditRequest, gate: Gate | None = None) -> None:
         self.pending, self.request, self.gate = pending, request, gate
-        self.rows = [i for i, reason in enumerate(pending.refused) if not reason]
-        self.strengths = pending.strengths[self.rows]
-        self.image, self.judge = request.images.clone(), ""
+        self.image, self.refused, self.judge = request.images.clone(), list(pending.refused), ""
+        self.strength = torch.zeros(len(self.image), dtype=torch.float32)
+        self.rows = [i for i, reason in enumerate(self.refused) if not reason]
+        self.asked = pending.strengths[self.rows]
+
+    def finish(self, strengths: Tensor, reasons: list[str]) -> GatedEdits:
+        """Take the strengths that were accepted and the reasons where none was; returns itself."""
+        for row, strength, reason in zip(self.rows, strengths, reasons, strict=True):
+            self.strength[row], self.refused[row] = strength, reason
+        return self
 
     def attempt(self, few: list[int], tried: Tensor) -> list[str]:
         """Draw some of the edits, keep those that pass, and give the reasons against the others."""
@@ -87,12 +83,3 @@ class GatedEdits:
             if not reason:
                 self.image[row] = image
         return reasons
-
-    def finished(self, strengths: Tensor, reasons: list[str]) -> EditedPhotographs:
-        """The outcome, from the strengths that were accepted and the reasons where none was."""
-        done = EditedPhotographs(
-            self.image, torch.zeros(len(self.image), dtype=torch.float32), list(self.pending.refused), self.judge
-        )
-        for row, strength, reason in zip(self.rows, strengths, reasons, strict=True):
-            done.strength[row], done.refused[row] = strength, reason
-        return done

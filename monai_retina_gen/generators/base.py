@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing.edit_request import EditRequest, check_range, one_each
-from monai_retina_gen.editing.gated_edits import EditedPhotographs, GatedEdits, PendingEdits
+from monai_retina_gen.editing.gated_edits import GatedEdits, PendingEdits
 from monai_retina_gen.editing.label_gate import Gate, resolve_gate
 from monai_retina_gen.editing.tries import strongest_accepted
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 
-__all__ = ["MODES", "GeneratedBatch", "RetinaGenerator", "latents_from_seeds", "no_options"]
+__all__ = ["MODES", "GeneratedBatch", "RetinaGenerator", "latents_from_seeds"]
 
 MODES = {
     "sample": "another eye of the same grade",
@@ -51,12 +51,6 @@ class GeneratedBatch:
     grade: Tensor
     records: list[GenerationRecord]
     masks: dict[str, Tensor] = field(default_factory=dict)
-
-
-def no_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that a generator does not know, with `TypeError`."""
-    if options:
-        raise TypeError(f"unknown options {sorted(options)} for this generator")
 
 
 def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
@@ -123,12 +117,20 @@ class RetinaGenerator:
         self.network.to(device)
         return self
 
-    def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any) -> GeneratedBatch:
-        """Images for grades: one seed each."""
+    def sample(
+        self, grades: Sequence[int] | Tensor, *args: Any, seeds: Sequence[int], **options: Any
+    ) -> GeneratedBatch:
+        """Images for `B` grades: one seed each; `args` are none, and `options` the generator's own.
+
+        Raises:
+            UnsupportedModeError: for a generator that does not sample, or not these grades.
+            TypeError: for an option that it does not know.
+            ValueError: for a grade outside its scale, or another number of seeds.
+        """
         raise self._lacks("sample")
 
     def reconstruct(self, images: Tensor, grades: Sequence[int] | Tensor, **options: Any) -> GeneratedBatch:
-        """The same photographs through the generator at edit strength 0."""
+        """The same photographs through the generator at edit strength 0; see `sample`."""
         raise self._lacks("reconstruct")
 
     def edit(
@@ -183,12 +185,11 @@ class RetinaGenerator:
                 groups=groups,
             )  # fmt: skip
             pending = self.begin_edits(request, **options)
-            edits = GatedEdits(pending, request, resolve_gate(gate))
-            found = strongest_accepted(edits.attempt, edits.strengths, tries=tries if gate else 1)
-            done = edits.finished(*found)
+            done = GatedEdits(pending, request, resolve_gate(gate))
+            done.finish(*strongest_accepted(done.attempt, done.asked, tries=tries if gate else 1))
             changed = dict(pending.masks(done.image, done.strength))
         names = one_each("sources", "" if sources is None else sources, len(request.grades))
-        records = [self._edit_record(request, pending, done, row, name) for row, name in enumerate(names)]
+        records = [self._edit_record(done, row, name) for row, name in enumerate(names)]
         return GeneratedBatch(done.image, request.grades, records, changed)
 
     def begin_edits(self, request: EditRequest, *args: Any, **options: Any) -> PendingEdits:
@@ -201,16 +202,15 @@ class RetinaGenerator:
         """
         raise self._lacks("edit")
 
-    def _edit_record(
-        self, request: EditRequest, pending: PendingEdits, done: EditedPhotographs, row: int, source: str
-    ) -> GenerationRecord:
+    def _edit_record(self, done: GatedEdits, row: int, source: str) -> GenerationRecord:
+        request, refused = done.request, done.refused[row]
         used = {"strength": decimal(done.strength[row])}
-        options = {"lesion": request.lesions[row], **used, **pending.note(row)}
+        options = {"lesion": request.lesions[row], **used, **done.pending.note(row)}
         if request.masks:
             options["masks"] = sorted(request.masks)
-        if done.refused[row]:
-            options["refused"] = done.refused[row]
-        verified = {"label": f"verified by {done.judge}"} if done.judge and not done.refused[row] else {}
+        if refused:
+            options["refused"] = refused
+        verified = {"label": f"verified by {done.judge}"} if done.judge and not refused else {}
         grade, seed = int(request.grades[row]), request.seeds[row]
         return self.record("edit", grade, seed, source=source, options=options, **verified)
 
@@ -249,6 +249,13 @@ class RetinaGenerator:
             raise ValueError(f"grades {bad[:8]} are outside 0-{self.num_classes - 1} of generator {self.name!r}")
         return values.long().to(self.device)
 
+    def check_pairs(self, grades: Sequence[int] | Tensor, seeds: Sequence[int]) -> Tensor:
+        """Grades as `check_grades` gives them; `ValueError` unless there is a seed for each."""
+        grade = self.check_grades(grades)
+        if len(seeds) != len(grade):
+            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        return grade
+
     def check_images(self, images: Tensor) -> Tensor:
         """Images as `(B, 3, image_size, image_size)` float32 in [0, 1] on the device; `ImageValueError` otherwise."""
         shape = (3, self.image_size, self.image_size)
@@ -270,6 +277,20 @@ class RetinaGenerator:
             image_size=self.image_size,
             **fields,
         )
+
+    def records(
+        self,
+        mode: str,
+        grades: Tensor,
+        seeds: Sequence[int] | None = None,
+        *,
+        sources: Sequence[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> list[GenerationRecord]:
+        """Records of a batch, whose images were made with the same options."""
+        count = len(grades)
+        each = zip(grades.tolist(), seeds or [0] * count, sources or [""] * count, strict=True)
+        return [self.record(mode, g, s, source=name, options=dict(options or {})) for g, s, name in each]
 
     def _lacks(self, mode: str) -> UnsupportedModeError:
         if mode not in MODES:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import LesionBank, MaskComposer, write_json
+from monai_retina_gen.data import LesionBank, MaskComposer
 from monai_retina_gen.editing.lesion_masks import SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.errors import WeightsError
@@ -19,10 +19,9 @@ from monai_retina_gen.weights import (
     pinned_sha256,
     read_inference_config,
     read_metadata,
-    save_state,
-    sha256_file,
     split_bundle_name,
 )
+from monai_retina_gen.weights.pinned_files import save_pinned
 
 __all__ = ["LESION_BANK", "BundleComposer", "BundleMasks", "bundle_lesion_bank", "install_lesion_bank"]
 
@@ -103,10 +102,4 @@ def _bank_file(bundle: Path, config_name: str) -> str:
 
 def install_lesion_bank(bank: LesionBank, bundle: Path) -> Path:
     """Put the bank into a bundle and pin it in its metadata."""
-    path = bundle / LESION_BANK
-    save_state(bank.state(), path)
-    metadata = read_metadata(bundle)
-    pin = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
-    metadata["weights"] = metadata.get("weights", {}) | {LESION_BANK: pin}
-    write_json(metadata, bundle / "configs" / "metadata.json", sort_keys=False)
-    return path
+    return save_pinned(bank.state(), bundle, LESION_BANK)

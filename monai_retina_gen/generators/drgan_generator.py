@@ -17,7 +17,7 @@ from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.painting import RatioPainter
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.generators.base import GeneratedBatch, no_options
+from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.bundle_parts import BundleMasks, bundle_lesion_bank
 from monai_retina_gen.generators.composed_eyes import ComposedEyes
 from monai_retina_gen.generators.lesion_painting import LesionPainting
@@ -86,13 +86,12 @@ class DRGANGenerator(LesionPainting):
         """Grades of which the lesion bank has no eye."""
         return frozenset(range(self.num_classes)) - self.eyes.grades if self.eyes is not None else frozenset()
 
-    def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any) -> GeneratedBatch:
+    def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int]) -> GeneratedBatch:  # type: ignore[override]  # options written out
         """Images for grades, from masks of eyes that do not exist (see `ComposedEyes`); the masks come with them.
 
         Args:
             grades: `B` grades.
             seeds: `B` integers; the eye depends on its seed alone, its lesions on seed and grade.
-            options: none are known; any raises `TypeError`.
 
         Raises:
             UnsupportedModeError: without a lesion bank.
@@ -100,14 +99,10 @@ class DRGANGenerator(LesionPainting):
         """
         if self.eyes is None:
             raise self._lacks("sample")
-        no_options(options)
-        grade = self.check_grades(grades)
-        if len(seeds) != len(grade):
-            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        grade = self.check_pairs(grades, seeds)
         masks = self._here(self.eyes.masks(grade.tolist(), seeds=seeds))
         image = self.images(condition_map(masks), grade, seeds)
-        records = [self.record("sample", g, s) for g, s in zip(grade.tolist(), seeds, strict=True)]
-        return GeneratedBatch(image, grade, records, masks)
+        return GeneratedBatch(image, grade, self.records("sample", grade, seeds), masks)
 
     @torch.no_grad()
     def synthesize(
@@ -145,7 +140,8 @@ class DRGANGenerator(LesionPainting):
         """
         if canvas is not None:
             return self.paint_canvases(canvas, grades, seeds=seeds, masks=masks, sources=sources, **options)
-        no_options(options)
+        if options:
+            raise TypeError(f"options {sorted(options)} are those of painting: give canvas=photographs of healthy eyes")
         if masks is None:
             raise ValueError("masks: none came; give masks to make images of, or canvas=photographs of healthy eyes")
         unknown = sorted(set(allow) - set(ALLOWANCES))
@@ -162,11 +158,7 @@ class DRGANGenerator(LesionPainting):
             "grade_predicted": grades is None,
             "allow": sorted(allow),
         }
-        names = sources or [""] * len(seeds)
-        records = [
-            self.record("synthesize", g, s, source=name, options=used)
-            for g, s, name in zip(grade.tolist(), seeds, names, strict=True)
-        ]
+        records = self.records("synthesize", grade, seeds, sources=sources, options=used)
         return GeneratedBatch(image, grade, records, self._here(masks))
 
     @torch.no_grad()

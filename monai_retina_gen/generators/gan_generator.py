@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.arguments import check_real
 from monai_retina_gen.errors import UnsupportedModeError
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, no_options
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.weights import build_from_bundle, find_bundle, start_networks
 
@@ -107,21 +107,13 @@ class GANGenerator(RetinaGenerator):
         made = [((make(few).float() + 1) / 2).clamp(0, 1) for few in rows]
         return torch.cat(made) if made else torch.empty(0, 3, self.image_size, self.image_size, device=self.device)
 
-    def check_pairs(self, grades: Sequence[int] | Tensor, seeds: Sequence[int]) -> Tensor:
-        """Grades as `check_grades` gives them; `ValueError` unless there is a seed for each."""
-        grade = self.check_grades(grades)
-        if len(seeds) != len(grade):
-            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
-        return grade
-
-    def sample(
+    def sample(  # type: ignore[override]  # options written out
         self,
         grades: Sequence[int] | Tensor,
         *,
         seeds: Sequence[int],
         temperature: float | None = None,
         curated: bool | None = None,
-        **options: Any,
     ) -> GeneratedBatch:
         """Images for grades.
 
@@ -130,12 +122,10 @@ class GANGenerator(RetinaGenerator):
             seeds: `B` integers; a sample depends on its seed, its grade and the two options alone.
             temperature: replaces the generator's; curated latents are taken as they were judged.
             curated: replaces the generator's.
-            options: none are known; any raises `TypeError`.
 
         Raises:
             UnsupportedModeError: if curation has kept nothing for one of the grades.
         """
-        no_options(options)
         grade = self.check_pairs(grades, seeds)
         scale = self.temperature if temperature is None else temperature
         used: dict[str, Any] = {"temperature": scale}
@@ -146,8 +136,7 @@ class GANGenerator(RetinaGenerator):
         else:
             latents, used = self.latents(seeds) * scale, {"temperature": scale, "curated": False}
         images = self.images(latents, grade if self.conditional else None)
-        records = [self.record("sample", g, s, options=used) for g, s in zip(grade.tolist(), seeds, strict=True)]
-        return GeneratedBatch(images, grade, records)
+        return GeneratedBatch(images, grade, self.records("sample", grade, seeds, options=used))
 
     def _curated(self, grade: Tensor, seeds: Sequence[int]) -> Tensor:
         counts, table = self.network.curated_counts.cpu(), self.network.curated_latents.cpu()

@@ -17,7 +17,7 @@ from monai_retina_gen.editing.style.inversion import Inverter
 from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
 from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 from monai_retina_gen.errors import UnsupportedModeError
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, no_options
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.bundle_parts import BundleMasks
 from monai_retina_gen.generators.inverter_loading import BundleInverter
 from monai_retina_gen.weights import read_inference_config, read_metadata
@@ -118,8 +118,8 @@ class InvertingGenerator(RetinaGenerator):
             raise self._lacks("edit")
         return self._editor
 
-    def reconstruct(
-        self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None, **options: Any
+    def reconstruct(  # type: ignore[override]  # options written out
+        self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None
     ) -> GeneratedBatch:
         """The photographs inverted and generated again, unedited.
 
@@ -127,15 +127,12 @@ class InvertingGenerator(RetinaGenerator):
             images: `(B, 3, image_size, image_size)` in [0, 1].
             grades: `B` grades.
             sources: identifiers of the photographs for the records.
-            options: none are known; any raises `TypeError`.
         """
-        no_options(options)
         self.check_mode("reconstruct")
         assert self.inverter is not None  # check_mode
         images, grade = self.check_images(images), self.check_grades(grades)
         found = self.inverter(images, grade)
-        names = sources or [""] * len(grade)
-        records = [self.record("reconstruct", g, 0, source=n) for g, n in zip(grade.tolist(), names, strict=True)]
+        records = self.records("reconstruct", grade, sources=sources)
         return GeneratedBatch(found.image.detach().to(self.device), grade, records)
 
     def encode(self, images: Tensor, grades: Sequence[int] | Tensor | None = None) -> Tensor:
@@ -146,11 +143,7 @@ class InvertingGenerator(RetinaGenerator):
         """
         if self.inverter is None:
             raise UnsupportedModeError(f"generator {self.name!r} has no encoder")
-        grade = (
-            torch.zeros(len(images), dtype=torch.long, device=self.device)
-            if grades is None
-            else self.check_grades(grades)
-        )
+        grade = self.check_grades([0] * len(images) if grades is None else grades)
         return self.inverter(self.check_images(images), grade).styles
 
     def begin_edits(self, request: EditRequest, *args: Any, **options: Any) -> PendingStyleEdits:

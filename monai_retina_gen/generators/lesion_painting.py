@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import CONDITION_KEYS, LesionBank, MaskComposer
+from monai_retina_gen.data import CONDITION_KEYS, GenerationRecord, LesionBank, MaskComposer
 from monai_retina_gen.editing.edit_request import EditRequest, one_each
+from monai_retina_gen.editing.gated_edits import GatedEdits
 from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.painting import PAINTING_EDITS, OwnMasks, PaintedEdits, Painter, needed_masks
+from monai_retina_gen.editing.tries import strongest_accepted
 from monai_retina_gen.errors import UnsupportedModeError, WeightsError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, decimal
 from monai_retina_gen.networks import PAINTED_LESIONS
@@ -120,25 +122,15 @@ class LesionPainting(RetinaGenerator):
         _check_healthy(one_each("canvas_grades", canvas_grades, len(grade)))
         request = EditRequest.of(canvas, grade, lesion=lesion, strength=strength, seeds=seeds, masks=masks)
         pending = self._painted(request, "add", with_masks=True, made_with=made_with, healthy=True)
-        image, refused, share = request.images.clone(), list(pending.refused), torch.zeros_like(request.strengths)
-        rows = [i for i, reason in enumerate(refused) if not reason]
-        if rows:
-            drawn, reasons = pending.draw(rows, request.strengths[rows])
-            for row, made, reason in zip(rows, drawn, reasons, strict=True):
-                refused[row] = reason
-                if not reason:
-                    image[row], share[row] = made, request.strengths[row]
+        done = GatedEdits(pending, request)
+        done.finish(*strongest_accepted(done.attempt, done.asked, tries=1))
         names = one_each("sources", "" if sources is None else sources, len(grade))
-        records = [self._canvas_record(request, pending, row, refused[row], name) for row, name in enumerate(names)]
-        kept = torch.tensor([not reason for reason in refused], device=grade.device)
-        empty = torch.zeros_like(image[:, :1])
-        found = {**pending.own, **pending.masks(image, share)}
-        return GeneratedBatch(
-            image,
-            torch.where(kept, grade, HEALTHY),
-            records,
-            {name: found.get(name, empty) for name in CONDITION_KEYS},
-        )
+        records = [self._canvas_record(done, row, name) for row, name in enumerate(names)]
+        kept = torch.tensor([not reason for reason in done.refused], device=grade.device)
+        empty = torch.zeros_like(request.images[:, :1])
+        found = {**pending.own, **pending.masks(done.image, done.strength)}
+        known = {name: found.get(name, empty) for name in CONDITION_KEYS}
+        return GeneratedBatch(done.image, torch.where(kept, grade, HEALTHY), records, known)
 
     def found_masks(self, photographs: Tensor, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Masks that painting needs, `(B, 1, H, W)` by name: those that are given, else found by the segmenter.
@@ -199,13 +191,14 @@ class LesionPainting(RetinaGenerator):
         used = {"segmenter": named} if masker is not None and lacking else {}
         return used if change == "remove" else {**used, "lesion_bank": _digest(self._composer().bank)}
 
-    def _canvas_record(self, request: EditRequest, pending: PaintedEdits, row: int, refused: str, source: str) -> Any:
-        options = {"canvas": True, "strength": decimal(request.strengths[row]), **pending.note(row)}
+    def _canvas_record(self, done: GatedEdits, row: int, source: str) -> GenerationRecord:
+        request = done.request
+        options = {"canvas": True, "strength": decimal(request.strengths[row]), **done.pending.note(row)}
         options = {name: value for name, value in options.items() if name not in ("change", "with_masks")}
         if request.masks:
             options["masks"] = sorted(request.masks)
-        if refused:
-            options["refused"] = refused
+        if done.refused[row]:
+            options["refused"] = done.refused[row]
         grade = int(request.grades[row])
         return self.record("synthesize", grade, request.seeds[row], source=source, options=options)
 

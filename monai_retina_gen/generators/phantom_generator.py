@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom, grade_amount
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds, no_options
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
 
 __all__ = ["PhantomGenerator"]
 
@@ -75,26 +74,18 @@ class PhantomGenerator(RetinaGenerator):
         """The masks of `draw`."""
         return self.draw(factors)[1]
 
-    def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], **options: Any) -> GeneratedBatch:
+    def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int]) -> GeneratedBatch:  # type: ignore[override]  # options written out
         """Phantoms for grades, with their masks.
 
         Args:
             grades: `B` grades.
             seeds: `B` integers; a phantom depends on its seed and grade alone.
-            options: none are known; any raises `TypeError`.
-
-        Raises:
-            ValueError: unless there is a seed for each grade.
         """
-        no_options(options)
-        grade = self.check_grades(grades)
-        if len(seeds) != len(grade):
-            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        grade = self.check_pairs(grades, seeds)
         image, masks = self.draw(self.factors(self.latents(seeds), grade))
         masks.pop("sites")
-        records = [self.record("sample", g, s) for g, s in zip(grade.tolist(), seeds, strict=True)]
         own = {name: mask.to(self.device) for name, mask in masks.items()}
-        return GeneratedBatch(image.to(self.device), grade, records, own)
+        return GeneratedBatch(image.to(self.device), grade, self.records("sample", grade, seeds), own)
 
 
 class _Place(nn.Module):

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import write_json
-from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.generators.stylegan3_generator import StyleGAN3Generator
-from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_state, read_metadata, save_state, sha256_file
+from monai_retina_gen.weights import CHECKPOINT, find_bundle, sha256_file
+from monai_retina_gen.weights.pinned_files import load_pinned, save_pinned
 
 __all__ = ["STATISTICS", "StyleStatistics", "load_style_statistics", "measure_styles", "save_style_statistics"]
 
@@ -79,18 +78,9 @@ def measure_styles(
 def save_style_statistics(bundle: str | os.PathLike[str], statistics: StyleStatistics, *, seed: int) -> None:
     """Write them into a bundle and pin their sha256 in its metadata, beside that of the weights they belong to."""
     folder = find_bundle(bundle)
-    path, metadata_path = folder / STATISTICS, folder / "configs" / "metadata.json"
     tensors = {"mean": statistics.mean, "std": statistics.std, "count": torch.tensor(statistics.count)}
-    save_state(tensors, path)
-    metadata = read_metadata(folder)
-    metadata.setdefault("weights", {})[STATISTICS] = {
-        "sha256": sha256_file(path),
-        "bytes": path.stat().st_size,
-        "of": sha256_file(folder / CHECKPOINT),
-        "samples": statistics.count,
-        "seed": seed,
-    }
-    write_json(metadata, metadata_path, sort_keys=False)
+    of = sha256_file(folder / CHECKPOINT)
+    save_pinned(tensors, folder, STATISTICS, of=of, samples=statistics.count, seed=seed)
 
 
 def load_style_statistics(bundle: str | os.PathLike[str]) -> StyleStatistics:
@@ -103,16 +93,6 @@ def load_style_statistics(bundle: str | os.PathLike[str]) -> StyleStatistics:
         WeightsError: if they are missing or changed, or were measured with other weights.
     """
     folder = find_bundle(bundle)
-    pin = read_metadata(folder).get("weights", {}).get(STATISTICS)
-    if pin is None or not (folder / STATISTICS).is_file():
-        raise WeightsError(
-            f"bundle {folder} has no style statistics: make them with `monai-retina-gen model style-statistics "
-            f"--generator {folder.name}`"
-        )
-    if pin.get("of") != sha256_file(folder / CHECKPOINT):
-        raise WeightsError(
-            f"the style statistics of {folder} belong to the weights {str(pin.get('of'))[:12]}, not to those that are "
-            "there: make them again with `monai-retina-gen model style-statistics`"
-        )
-    state = load_state(folder / STATISTICS, sha256=pin["sha256"])
+    command = f"model style-statistics --generator {folder.name}"
+    state = load_pinned(folder, STATISTICS, of=sha256_file(folder / CHECKPOINT), command=command)
     return StyleStatistics(state["mean"], state["std"], int(state["count"]))

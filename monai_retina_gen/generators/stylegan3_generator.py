@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.gan_generator import GANGenerator
 from monai_retina_gen.generators.inverting_generator import InvertingGenerator
+from monai_retina_gen.generators.loading import load_generator
 from monai_retina_gen.generators.user_transform import inverse_transform
 from monai_retina_gen.networks import StyleSpace
 from monai_retina_gen.networks.disc_side import flipped
 
-__all__ = ["StyleGAN3Generator"]
+__all__ = ["StyleGAN3Generator", "load_style_generator"]
 
 CENTERS = ("grade", "global")
 CENTER_DRAWS = 1024
@@ -72,7 +73,7 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         space: StyleSpace = self.network.style_space
         return space
 
-    def sample(
+    def sample(  # type: ignore[override]  # options written out
         self,
         grades: Sequence[int] | Tensor,
         *,
@@ -83,7 +84,7 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         mix_seeds: Sequence[int] | None = None,
         mix_layers: Sequence[int] | None = None,
         transform: Mapping[str, Any] | None = None,
-        **options: Any,
+        curated: bool = False,
     ) -> GeneratedBatch:
         """Images for grades.
 
@@ -98,14 +99,14 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
             transform: moves and turns the eye, as `{"rotate": 10.0, "translate": [0.1, 0.0]}`: degrees
                 counter-clockwise, then shares of the side to the right and down. Configuration "t" is equivariant to
                 translation alone: turned, it shows another eye.
-            options: none are known; any raises `TypeError`.
+            curated: `False`, as records of unconditional networks say: nobody chose these latents.
 
         Raises:
             ValueError: for grades, seeds, layers or transforms that do not fit.
         """
         self.check_mode("sample")
-        if options and options != {"curated": False}:  # which records of unconditional networks carry
-            raise TypeError(f"unknown options {sorted(options)} for this generator")
+        if curated:
+            raise ValueError("curated=True: the latents of a StyleGAN3 are not curated")
         if (mix_seeds is None) != (mix_layers is None):
             raise ValueError("mix_seeds and mix_layers belong together: give both or neither")
         grade = self.check_pairs(grades, seeds)
@@ -195,3 +196,19 @@ def _known_center(center: str) -> str:
     if center not in CENTERS:
         raise ValueError(f"truncation_center must be one of {', '.join(CENTERS)}, got {center!r}")
     return center
+
+
+def load_style_generator(name: str, *, device: str = "cpu") -> StyleGAN3Generator:
+    """A StyleGAN3 with what its bundle brings: encoder, directions, segmenters.
+
+    Args:
+        name: bundle name or folder, or `BUNDLE:CONFIG`.
+        device: where it runs.
+
+    Raises:
+        ValueError: for a generator of another kind.
+    """
+    generator = load_generator(name, device=device)
+    if not isinstance(generator, StyleGAN3Generator):
+        raise ValueError(f"generator {name!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")
+    return generator

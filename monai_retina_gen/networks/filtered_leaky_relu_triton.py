@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.networks.banded_resampling import Banding, transposed
+from monai_retina_gen.networks.banded_resampling import Banding, as_banding, transposed
 
 try:
     import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -225,7 +225,7 @@ def fused_filtered_leaky_relu(
     if list(weights) != [1.0]:
         raise ValueError(f"the kernel takes one separable filter of weight 1, got the weights {list(weights)}")
     up, down, maps = up.contiguous(), down[0].contiguous(), x.shape[0] * x.shape[1]
-    band_up, band_down = _banding(bands[:4]), _banding(bands[4:])
+    band_up, band_down = as_banding(bands[:4]), as_banding(bands[4:])
     grow, shrink, band_grow, band_shrink = up, down, band_up, band_down
     if adjoint:
         grow, shrink, band_grow, band_shrink = down.T, up.T, transposed(band_down), transposed(band_up)
@@ -247,8 +247,3 @@ def fused_filtered_leaky_relu(
             enable_fp_fusion=True,  # stated, for Triton's default changes
         )
     return out
-
-
-def _banding(numbers: Sequence[int]) -> Banding:
-    up, down, offset, taps = numbers
-    return up, down, offset, taps

@@ -19,7 +19,7 @@ from monai_retina_gen.networks import (
     fold_batch_norm,
     freeze_stages,
 )
-from monai_retina_gen.networks.same_padding import EvenSameConv
+from monai_retina_gen.networks.efficientnet_lite import EvenSameConv
 
 
 @pytest.mark.parametrize("variant", LITE_VARIANTS)

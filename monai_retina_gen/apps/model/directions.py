@@ -16,7 +16,7 @@ from monai_retina_gen.evidence.edits.directions import known_lesions, search_dir
 from monai_retina_gen.evidence.edits.painted_versions import styles_of_pairs
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye, read_section
 from monai_retina_gen.generators import StyleGAN3Generator
-from monai_retina_gen.generators.style_loading import load_style_generator
+from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
 
 __all__ = ["add_options", "run"]

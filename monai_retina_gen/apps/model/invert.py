@@ -17,7 +17,7 @@ from monai_retina_gen.evidence.edits.inversions import (
     store_limit,
 )
 from monai_retina_gen.evidence.evaluation.image_sets import read_section
-from monai_retina_gen.generators.style_loading import load_style_generator
+from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 from monai_retina_gen.weights import find_bundle, split_bundle_name
 
 __all__ = ["add_options", "run"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from torch import Tensor
 from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.weights import load_state, read_metadata, save_state, sha256_file
+from monai_retina_gen.weights.pinned_files import load_pinned
 
-__all__ = ["DIRECTIONS", "Directions", "load_directions", "save_directions"]
+__all__ = ["DIRECTIONS", "Directions", "load_directions"]
 
 DIRECTIONS = "models/directions.pt"
 """Where a bundle keeps them."""
@@ -93,18 +92,6 @@ class Directions:
             raise WeightsError(f"these are no lesion directions: {error}") from None
 
 
-def save_directions(directions: Directions, path: str | os.PathLike[str], *, of: str) -> dict[str, object]:
-    """Write them, and return the pin for the bundle's metadata.
-
-    Args:
-        directions: what to write.
-        path: the file.
-        of: sha256 of the network's weights, which they belong to.
-    """
-    save_state(directions.state(), path)
-    return {"sha256": sha256_file(path), "bytes": Path(path).stat().st_size, "of": of}
-
-
 def load_directions(bundle: Path, file: str = DIRECTIONS, *, of: str) -> Directions:
     """The directions of a bundle.
 
@@ -116,15 +103,5 @@ def load_directions(bundle: Path, file: str = DIRECTIONS, *, of: str) -> Directi
     Raises:
         WeightsError: if they are missing or changed, or belong to other weights.
     """
-    pin = read_metadata(bundle).get("weights", {}).get(file)
-    if pin is None or not (bundle / file).is_file():
-        raise WeightsError(
-            f"bundle {bundle} has no {file}: find lesion directions with `monai-retina-gen model directions "
-            f"--generator {bundle.name}`"
-        )
-    if pin.get("of") != of:
-        raise WeightsError(
-            f"{bundle / file} belongs to the weights {str(pin.get('of'))[:12]}, not to {of[:12]}: find the directions "
-            "again with `monai-retina-gen model directions`"
-        )
-    return Directions.from_state(load_state(bundle / file, sha256=pin["sha256"]))
+    command = f"model directions --generator {bundle.name}"
+    return Directions.from_state(load_pinned(bundle, file, of=of, command=command))

@@ -31,7 +31,6 @@ from monai_retina_gen.editing import (
     choose_directions,
     choose_pair_directions,
     resolve_preset,
-    save_directions,
 )
 from monai_retina_gen.evidence.edits.direction_report import (
     DirectionRow,
@@ -40,7 +39,8 @@ from monai_retina_gen.evidence.edits.direction_report import (
     direction_table,
 )
 from monai_retina_gen.generators import StyleGAN3Generator
-from monai_retina_gen.weights import read_inference_config, read_metadata
+from monai_retina_gen.weights import read_inference_config
+from monai_retina_gen.weights.pinned_files import save_pinned
 
 __all__ = ["Search", "known_lesions", "search_directions", "store"]
 
@@ -215,10 +215,7 @@ def store(folder: Path, config_name: str, found: Search, preset: str, *, of: str
     """Write directions, table and sheet into the bundle, and pin them; returns the table's path."""
     config = read_inference_config(folder, config_name)
     file = str(config.get("directions_file", DIRECTIONS))
-    pin = save_directions(found.directions[preset], folder / file, of=of)
-    metadata = read_metadata(folder)
-    metadata.setdefault("weights", {})[file] = {**pin, "preset": preset, **notes}
-    write_json(metadata, folder / "configs" / "metadata.json", sort_keys=False)
+    save_pinned(found.directions[preset].state(), folder, file, of=of, preset=preset, **notes)
     stem = "directions" if config_name == "inference" else f"directions_{config_name}"
     docs = folder / "docs"
     docs.mkdir(exist_ok=True)

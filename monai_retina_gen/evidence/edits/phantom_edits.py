@@ -27,7 +27,7 @@ from monai_retina_gen.generators import (
     StyleGAN3Generator,
     load_generator,
 )
-from monai_retina_gen.generators.style_loading import load_style_generator
+from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 
 __all__ = ["asked_phantoms", "phantom_edits", "phantom_study"]
 

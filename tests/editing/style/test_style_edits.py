@@ -32,7 +32,6 @@ from monai_retina_gen.editing import (
     choose_directions,
     edit_request,
     load_directions,
-    save_directions,
     strength_for_area,
     strongest_accepted,
 )
@@ -43,6 +42,7 @@ from monai_retina_gen.errors import ImageValueError, UnsupportedModeError, Weigh
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator, regenerate
 from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3
 from monai_retina_gen.weights import save_state, sha256_file
+from monai_retina_gen.weights.pinned_files import save_pinned
 
 TINY = {"image_size": 32, "z_dim": 8, "w_dim": 8, "num_classes": 5, "channel_base": 256, "channel_max": 8}
 SIDE = 48
@@ -553,14 +553,14 @@ def make_bundle(folder: Path, network: StyleGAN3) -> Path:
     (bundle / "configs").mkdir(parents=True)
     save_state(network.state_dict(), bundle / "models" / "model.pt")
     sha = sha256_file(bundle / "models" / "model.pt")
-    pin = save_directions(make_directions(network, scale=8.0), bundle / "models" / "directions.pt", of=sha)
     config = {
         "network_def": {"_target_": "monai_retina_gen.networks.StyleGAN3", **TINY},
         "generator": {"_target_": "monai_retina_gen.generators.StyleGAN3Generator", "network": "@network_def"},
     }
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
-    pins = {"models/model.pt": {"sha256": sha}, "models/directions.pt": pin}
+    pins = {"models/model.pt": {"sha256": sha}}
     (bundle / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1", "weights": pins}))
+    save_pinned(make_directions(network, scale=8.0).state(), bundle, "models/directions.pt", of=sha)
     return bundle
 
 
