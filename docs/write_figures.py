@@ -14,7 +14,8 @@ key; a key may bring a title:
 
     rows of label_check for retina_vae; retina_wgan = the WGAN: | {title} | {agreement:.2f ci} of {n} |
 
-`include NAME` stands for the lines of `docs/templates/NAME.txt`, which several cards share.
+`include NAME` stands for the lines of `docs/templates/NAME.txt`, which several cards share; there `own_audit` and
+`own_label_check` are those of the card's bundle.
 
 What a bundle measures of itself is `eval_metrics` of its `metadata.json` and stands under the bundle's name (in its own
 card also without it); all else is in `docs/figures.json`.
@@ -52,7 +53,9 @@ def figures_of(page: Path) -> dict[str, Any]:
     found = _as_objects(FIGURES)
     for path in sorted((REPOSITORY / "bundles").glob("*/configs/metadata.json")):
         found[path.parents[1].name] = metrics = _as_objects(path)["eval_metrics"]
-        found |= vars(metrics) if path.parents[1] in page.parents else {}
+        if path.parents[1] in page.parents:
+            own = {f"own_{kind}": getattr(found[kind], path.parents[1].name, None) for kind in ("audit", "label_check")}
+            found |= vars(metrics) | own
     return found
 
 

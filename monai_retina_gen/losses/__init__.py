@@ -9,7 +9,6 @@ from monai_retina_gen.losses.adversarial import (
     WeightedHinge,
 )
 from monai_retina_gen.losses.adversarial_step import AdversarialStep, FirstRows, SumOfTerms
-from monai_retina_gen.losses.batch_spread import BatchSpread
 from monai_retina_gen.losses.feature_distance import LPIPSDR, FeatureDistance, FeatureMaps
 from monai_retina_gen.losses.grading import DiscriminatedGrade, EncodedGrade, GradeFocalLoss, class_weights
 from monai_retina_gen.losses.lesion_loss import LesionLoss
@@ -23,7 +22,6 @@ from monai_retina_gen.losses.pixels import ELBOLoss, WeightedL1Loss, kl_divergen
 __all__ = [
     "LPIPSDR",
     "AdversarialStep",
-    "BatchSpread",
     "DiscriminatedGrade",
     "ELBOLoss",
     "EncodedGrade",

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-from monai_retina_gen.networks.minibatch_deviation import with_minibatch_deviation
-
 __all__ = ["FeatureMixing", "ProjectedDiscriminator"]
 
 SCORE_SIZE = 4
@@ -41,8 +39,6 @@ class ProjectedDiscriminator(nn.Module):
         width: channels inside the discriminators.
         num_classes: number of grades; 0 does not look at them. One more label, the last, stands for "grade unknown".
         feature_size: side that images are resized to before the features; `None` leaves them as they are.
-        minibatch_deviation: show the discriminators how much the images of a batch differ, which the paper does not:
-            with few photographs and small batches a generator may else make one eye again and again.
 
     Shape:
         - image: `(B, 3, image_size, image_size)` in [-1, 1]; grade: `(B,)` integers, or `None` for unknown.
@@ -68,7 +64,6 @@ class ProjectedDiscriminator(nn.Module):
         width: int = 64,
         num_classes: int = 0,
         feature_size: int | None = None,
-        minibatch_deviation: bool = False,
     ) -> None:
         super().__init__()
         if not hasattr(features, "features_at"):
@@ -80,7 +75,7 @@ class ProjectedDiscriminator(nn.Module):
             maps = self._maps(torch.zeros(1, 3, self.feature_size, self.feature_size))
         self.mixing = FeatureMixing([len(x[0]) for x in maps])
         self.discriminators = nn.ModuleList(
-            _Discriminator(len(x[0]), width, _halvings(x), num_classes, minibatch_deviation) for x in maps
+            _Discriminator(len(x[0]), width, halvings=_halvings(x), num_classes=num_classes) for x in maps
         )
 
     def train(self, mode: bool = True) -> ProjectedDiscriminator:
@@ -134,19 +129,17 @@ class FeatureMixing(nn.Module):
 class _Discriminator(nn.Module):
     """Halves a map until few places are left, and scores each of them."""
 
-    def __init__(self, inside: int, width: int, halvings: int, num_classes: int, deviation: bool) -> None:
+    def __init__(self, inside: int, width: int, *, halvings: int, num_classes: int) -> None:
         super().__init__()
-        self.deviation = deviation
         widths = [inside, *[width] * halvings]
         self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(i, o, 4, stride=2, padding=1)) for i, o in pairwise(widths))
-        self.layers.append(spectral_norm(nn.Conv2d(widths[-1] + deviation, width, 3, padding=1)))
+        self.layers.append(spectral_norm(nn.Conv2d(widths[-1], width, 3, padding=1)))
         self.score = spectral_norm(nn.Conv2d(width, 1, 1))
         self.embedding = spectral_norm(nn.Embedding(num_classes + 1, width)) if num_classes else None
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        for index, layer in enumerate(self.layers):
-            last = index == len(self.layers) - 1
-            x = leaky_relu(layer(with_minibatch_deviation(x) if self.deviation and last else x), 0.2)
+        for layer in self.layers:
+            x = leaky_relu(layer(x), 0.2)
         score: Tensor = self.score(x).squeeze(1)
         if self.embedding is not None:
             score = score + torch.einsum("bchw,bc->bhw", x, self.embedding(label)) / math.sqrt(x.shape[1])

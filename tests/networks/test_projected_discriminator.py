@@ -93,15 +93,6 @@ def test_grades_count_only_where_asked_for() -> None:
     torch.testing.assert_close(plain(image, torch.tensor([0, 4]))["score"], plain(image)["score"])
 
 
-def test_the_deviation_of_a_batch_is_seen_only_where_asked_for() -> None:
-    image = torch.rand(1, 3, 32, 32) * 2 - 1
-    for asked in (False, True):
-        network = discriminator(minibatch_deviation=asked).eval()
-        alike, different = network(image.repeat(2, 1, 1, 1)), network(torch.cat([image, -image]))
-        for one, other in zip(alike["score"], different["score"], strict=True):
-            assert torch.allclose(one[0], other[0], atol=1e-6) is not asked
-
-
 def test_the_projection_is_part_of_the_state() -> None:
     first, second = discriminator().eval(), discriminator().eval()
     with torch.no_grad():
