@@ -114,6 +114,10 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         self.policy = AugmentationPolicy(
             prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength, label_grades=label_grades
         )
+        for name, options in (("synthesize_options", synthesize_options), ("edit_options", edit_options)):
+            if options is not None and not isinstance(options, Mapping):
+                raise ValueError(f"{name}: {options!r} came, want a dictionary of arguments")
+        lesion = [each for each in self.policy.lesions if each]
         _check_reached(self.policy.modes, "edit", lesion=lesion, edit_options=edit_options, background=background)
         made_from = {"lesion_bank": lesion_bank, "synthesize_options": synthesize_options, "canvas": canvas}
         _check_reached(self.policy.modes, "synthesize", bank=bank is not None, **made_from)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +71,10 @@ class AugmentationPolicy:
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
         self.label_grades = None if label_grades is None else LabelGrades(label_grades)
+        if counts is not None and not isinstance(counts, Mapping):
+            raise ValueError(
+                f"counts: {counts!r} came, want photographs per grade, as count_grades(items) returns them"
+            )
         self._counted = [grade_of(g, "counts") for g, n in (counts or {}).items() if n]
         self._prob = _probabilities(prob, counts)
         labels = range(5) if self.label_grades is None else self.label_grades.labels
@@ -79,11 +83,12 @@ class AugmentationPolicy:
                 f"prob={dict(prob)!r}: want a probability for one or several of {', '.join(map(str, labels))}"
             )
         weights = {mode: 1.0} if isinstance(mode, str) else dict(mode) if isinstance(mode, Mapping) else {}
+        weights = {each: check_real("mode", weight) for each, weight in weights.items()}
         if not set(weights) <= set(MODES) or not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise ValueError(f"mode {mode!r}: want modes of {', '.join(MODES)} with weights that are not negative")
         self.modes = tuple(m for m, w in weights.items() if w > 0)
         self._cumulative = np.cumsum([weights[m] for m in self.modes]) / sum(weights.values())
-        self.lesions = (lesion,) if isinstance(lesion, str) else tuple(lesion) or ("",)
+        self.lesions = _lesions(lesion)
         self.strength = _range(strength)
         if not -1 <= self.strength[0] <= self.strength[1] <= 1:
             raise ValueError(f"strength {strength} must be an ordered range inside [-1, 1]")
@@ -130,6 +135,13 @@ class AugmentationPolicy:
         if grade is not None and grade not in grades:
             raise ValueError(f"an item of label {label} has the grade {grade}, and label_grades gives it {grades}")
         return self.label_grades.draw(label, share) if grade is None else grade
+
+
+def _lesions(lesion: Any) -> tuple[str, ...]:
+    lesions = [lesion] if isinstance(lesion, str) else list(lesion) if isinstance(lesion, Collection) else [lesion]
+    if not all(isinstance(each, str) for each in lesions):
+        raise ValueError(f"lesion: {lesion!r} came, want a name such as 'ex' or 'ex+he', or several in a list")
+    return tuple(lesions) or ("",)
 
 
 def _range(strength: Any) -> tuple[float, float]:

@@ -205,6 +205,13 @@ def test_modes_that_are_not_there(vae_bundle: Path) -> None:
         ({"generator": "g", "max_retries": 1.5}, "max_retries: 1.5 came"),
         ({"generator": "g", "mode": "edit", "lesion": "ex", "strength": (-2, 1)}, "strength"),
         ({"generator": "g", "gate": "strict"}, "gate"),
+        ({"mode": "edit", "lesion": None}, "lesion: None came, want a name"),
+        ({"mode": "edit", "lesion": 5}, "lesion: 5 came, want a name"),
+        ({"lesion": np.array(["ex"])}, "lesion: used by the mode 'edit'"),
+        ({"mode": "edit", "edit_options": "step"}, "edit_options: 'step' came, want a dictionary"),
+        ({"mode": "synthesize", "synthesize_options": ["allow"]}, "synthesize_options: .* want a dictionary"),
+        ({"prob": "balance", "counts": [1, 2]}, r"counts: \[1, 2\] came, want photographs per grade"),
+        ({"mode": {"sample": "much"}}, "mode: 'much' came, one number is wanted"),
     ],
 )
 def test_bad_options_are_named_at_construction(options: dict[str, Any], message: str) -> None:
