@@ -133,8 +133,12 @@ def _variance(figures: Tensor, left_out: Tensor, kinds: Sequence[Tensor]) -> tup
             between = len(rows) * figures[rows].var(0)
             own = covariance[rows, rows].sum(0)
             shared = (covariance[rows][:, rows].sum((0, 1)) - own) / (len(rows) - 1)
-            photographs = photographs - own + shared  # their interaction with the photographs is in `between` already
-            seeds, squares = seeds + between, squares + between.square() / (len(rows) - 1)
+            interaction = own - shared  # of trainings with photographs; expected in `between` as well
+            photographs = photographs - interaction
+            # Seeds that agree by chance do not make photographs certain: no less than what the jackknife finds.
+            freedom = torch.where(between > interaction, len(rows) - 1.0, number - 1.0)
+            between = between.maximum(interaction)
+            seeds, squares = seeds + between, squares + between.square() / freedom
     photographs = photographs.clamp(min=0)
     freedom = (seeds + photographs).square() / (squares + photographs.square() / (number - 1))
     return (seeds + photographs) / total**2, freedom.where(seeds + photographs != 0, torch.inf)

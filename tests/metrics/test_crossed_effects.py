@@ -58,6 +58,17 @@ def test_the_variance_is_that_of_both_ways_without_their_interaction_twice() -> 
     assert float(found.standard_error) ** 2 == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_trainings_that_agree_by_chance_do_not_make_photographs_certain(seed: int) -> None:
+    values = torch.randn(2, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    values -= values.mean(1, keepdim=True)  # one figure, right and wrong on other photographs
+    rest = (values - values.mean(0)).square().sum() / 29
+    wanted = max(float(2 * values.mean(0).var()), float(rest)) / (2 * 30)
+    found = crossed_interval(as_counts(values), mean)
+    assert float(found.standard_error) ** 2 == pytest.approx(wanted)
+    assert float(found.degrees_of_freedom) >= 29
+
+
 def test_backbones_are_chosen_and_not_drawn() -> None:
     values = torch.tensor([0.1, 0.2, 0.3, 0.7, 0.8, 0.9], dtype=torch.float64)
     counts = as_counts(values[:, None].expand(6, 40))
