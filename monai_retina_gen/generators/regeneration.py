@@ -20,7 +20,7 @@ __all__ = ["regenerate"]
 
 
 def regenerate(
-    record: GenerationRecord,
+    record: GenerationRecord | str,
     *,
     source: Tensor | None = None,
     masks: Mapping[str, Tensor] | None = None,
@@ -30,7 +30,7 @@ def regenerate(
     """Make an image again: a sample from its record alone, others from what they were made of as well.
 
     Args:
-        record: the image's record.
+        record: the image's record, or its JSON text, as an item's `image_generated` holds it.
         source: `(3, H, W)` in [0, 1], the photograph that was edited or reconstructed, as it was then.
         masks: `(1, H, W)` by name, where the record has an option `masks`: those that it names, as they were given to
             the generator.
@@ -42,8 +42,9 @@ def regenerate(
 
     Raises:
         WeightsError: if the bundle found is not the version and weights that made the image.
-        ValueError: if the photograph or masks are needed and missing.
+        ValueError: if the photograph or masks are needed and missing, or the text is no record.
     """
+    record = GenerationRecord.from_json(record) if isinstance(record, str) else record
     own, images = _needed(record, source, masks)
     if record.options.get("refused") and images is not None:
         grade = HEALTHY if record.options.get("canvas") else record.grade

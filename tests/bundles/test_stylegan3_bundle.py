@@ -149,7 +149,7 @@ def test_samples_by_monais_command(bundle: Path, tmp_path: Path) -> None:
     generator = load_generator(bundle)
     assert isinstance(generator, StyleGAN3Generator)
     record = generator.sample([2], seeds=[4], truncation=0.7).records[0]
-    assert regenerate(record, bundle=bundle).image.shape == (1, 3, 32, 32)
+    assert regenerate(record.to_json(), bundle=bundle).image.shape == (1, 3, 32, 32)
 
 
 def test_evaluates_by_monais_command(bundle: Path, own: dict[str, Any], tmp_path: Path) -> None:

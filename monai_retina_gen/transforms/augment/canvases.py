@@ -45,7 +45,7 @@ class Canvases:
         grades: that healthy eyes may be painted to: 2 and 3. 4 comes with a warning: nothing that is painted makes one.
 
     Raises:
-        ValueError: for grades other than 1 to 4.
+        ValueError: for grades other than 1 to 4, or a list of anything but items.
         DatalistError: on first use, for items without a grade in a list, items that are not healthy, or no canvas.
     """
 
@@ -56,6 +56,8 @@ class Canvases:
         grades: Collection[int] = (2, 3),
     ) -> None:
         self.source = os.path.abspath(source) if isinstance(source, os.PathLike) else source
+        if not isinstance(source, (str, os.PathLike, Mapping)) and not all(isinstance(i, Mapping) for i in source):
+            raise ValueError(f"canvas: want a datalist or a list of items (dictionaries), not {source!r:.200}")
         self.grades = frozenset(check_whole("canvas_grades", g) for g in grades)
         if not self.grades or not self.grades <= {1, 2, 3, 4}:
             raise ValueError(f"canvas_grades {sorted(grades)}: want some of 1, 2, 3 and 4")

@@ -108,6 +108,8 @@ def test_wrong_canvases_are_told(folder: Path, phantom_bank: LesionBank) -> None
     ungraded = [{k: v for k, v in item.items() if k != "grade"} for item in datalist["training"] if item["grade"] == 0]
     with pytest.raises(DatalistError, match="under 'grade'"):
         Canvases(ungraded).draw(1, SIDE)
+    with pytest.raises(ValueError, match=r"list of items \(dictionaries\), not \['a.jpg'\]"):
+        Canvases(["a.jpg"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="canvas_grades"):
         Canvases(datalist["training"], grades=(0, 2))
     with pytest.warns(UserWarning, match="severe 3"):
