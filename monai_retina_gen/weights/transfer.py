@@ -49,7 +49,7 @@ def transfer_state(network: nn.Module, state: Mapping[str, Tensor], *, source: s
         source: what messages call it.
 
     Raises:
-        WeightsError: if nothing fits.
+        WeightsError: if no parameter fits; buffers alone, such as a table of latents, are no start.
 
     Examples:
         >>> network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
@@ -60,10 +60,10 @@ def transfer_state(network: nn.Module, state: Mapping[str, Tensor], *, source: s
     renamed = network.aligned(state) if hasattr(network, "aligned") else dict(state)  # type: ignore[operator]
     own = network.state_dict()
     taken = tuple(n for n in own if n in renamed and renamed[n].shape == own[n].shape)
-    if not taken:
+    if not {name for name, _ in network.named_parameters()}.intersection(taken):
         raise WeightsError(
             f"{source} has nothing that fits {type(network).__name__}: no name and shape of its {len(state)} tensors "
-            "is the network's. Is it of another architecture?"
+            "is that of one of the network's parameters. Is it of another architecture?"
         )
     for name in taken:
         own[name].copy_(renamed[name])

@@ -36,9 +36,14 @@ def release_address(repository: str, tag: str = RELEASE_TAG) -> str:
         >>> release_address("me/zoo")
         'https://github.com/me/zoo/releases/download/hosting_storage_v1'
     """
+    return f"https://github.com/{checked_repository(repository)}/releases/download/{tag}"
+
+
+def checked_repository(repository: str) -> str:
+    """The name itself; `ZooError` if it is not `OWNER/NAME`."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ZooError(f"repository {repository!r}: want OWNER/NAME")
-    return f"https://github.com/{repository}/releases/download/{tag}"
+    return repository
 
 
 def publish_zoo(folder: Path, repository: str, *, token: str, tag: str = RELEASE_TAG) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from monai_retina_gen.weights import INDEX_FILE, ZooEntry, ZooIndex, parse_index
 from monai_retina_gen.weights.zoo_transfer import check_address
 from monai_retina_gen.weights.zoo_unpack import unpack
 from monai_retina_gen.zoo.building import MODEL_INFO
+from monai_retina_gen.zoo.publishing import checked_repository
 
 __all__ = ["hub_address", "publish_hub"]
 
@@ -34,9 +34,7 @@ def hub_address(repository: str) -> str:
         >>> hub_address("me/zoo")
         'https://huggingface.co/me/zoo/resolve/main'
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise ZooError(f"repository {repository!r}: want OWNER/NAME")
-    return f"{_endpoint()}/{repository}/resolve/main"
+    return f"{_endpoint()}/{checked_repository(repository)}/resolve/main"
 
 
 def publish_hub(folder: Path, repository: str, *, token: str) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.networks import StyleDiscriminator, StyleGAN3
+from monai_retina_gen.networks import DeconvolutionGenerator, ResidualGenerator, StyleDiscriminator, StyleGAN3
 from monai_retina_gen.weights import save_state, save_training_state, start_networks, transfer_state
 
 
@@ -102,3 +102,12 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a.pt", "b.pt"):
         save_state(state, tmp_path / name)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_buffers_that_fit_are_no_start() -> None:
+    """Of two networks with a table of curated latents, that table alone is alike."""
+    network, other = ResidualGenerator(image_size=64, num_classes=0), DeconvolutionGenerator(width=2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(WeightsError, match="nothing that fits ResidualGenerator"):
+        transfer_state(network, {**other.state_dict(), "curated_counts": torch.ones(5)})
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
