@@ -16,8 +16,6 @@ from typing import Any
 from monai_retina_gen import __version__
 from monai_retina_gen.apps.command_parser import CommandParser
 
-__all__ = ["main"]
-
 WRAPPERS = ("applying transform", "Failed to evaluate", "Failed to instantiate")
 # name: what it does; its module is imported only where it is called
 COMMANDS = {

@@ -6,8 +6,6 @@ import math
 import numbers
 from typing import Any
 
-__all__ = ["check_real", "check_whole"]
-
 
 def check_whole(name: str, value: Any, *, least: int = 1) -> int:
     """One whole number of at least `least`.

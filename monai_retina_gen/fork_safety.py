@@ -7,8 +7,6 @@ import threading
 import weakref
 from typing import Any, Protocol
 
-__all__ = ["ForkSafeLock", "is_forked", "put_in_order_after_fork"]
-
 
 class _HasThreads(Protocol):
     def after_fork(self) -> None: ...

@@ -8,8 +8,6 @@ from typing import Generic, TypeVar
 
 from monai_retina_gen.fork_safety import ForkSafeLock
 
-__all__ = ["OpenedOnce", "file_stamps"]
-
 T = TypeVar("T")
 
 

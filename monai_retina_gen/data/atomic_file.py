@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "remove_unfinished", "write_atomically"]
-
 SUFFIX = ".part"
 
 

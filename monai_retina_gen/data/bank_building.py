@@ -31,8 +31,6 @@ from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
 from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["bank_of_eyes", "build_lesion_bank", "collect_lesions", "confirmed", "eye_lesions", "without_outsized"]
-
 Array = npt.NDArray[Any]
 RIM = 0.03  # radii of the field of view in which segmenters take the rim's glare and shadow for lesions
 ON_DISC = 0.5  # share of a piece on the optic disc from which on it is a false alarm

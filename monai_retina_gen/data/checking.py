@@ -12,8 +12,6 @@ from monai_retina_gen.data.datalist_format import PATH_KEYS, Item, Problems, ite
 from monai_retina_gen.data.grades import read_grade
 from monai_retina_gen.data.label_grades import ICDR_GRADE
 
-__all__ = ["check_datalist"]
-
 
 def check_datalist(
     datalist: Mapping[str, Any],

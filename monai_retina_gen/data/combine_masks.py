@@ -21,8 +21,6 @@ from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
 from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.errors import ImageFileError, ImageValueError
 
-__all__ = ["TOGETHER", "EyeMasks", "annotated_lesions", "combine_masks", "merge_masks", "read_eye_masks"]
-
 TOGETHER = LESIONS
 """Lesions that are annotated together, by the convention of IDRiD."""
 

@@ -18,8 +18,6 @@ from monai_retina_gen.data.lesion_placement import Canvas, Placed, draw_pieces, 
 from monai_retina_gen.data.lesion_rules import LESION_MASKS, count_lesions, meets_the_4, pieces_by_quadrant
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["ComposedEye", "ComposedMasks", "finished", "nothing", "soft_edges"]
-
 Array = npt.NDArray[Any]
 LARGE = 60  # pixels of a piece, at the bank's diameter, from which on its edge is softened
 SOFTNESS = 0.12  # of the edge, as a share of the radius of a circle of the piece's area

@@ -10,8 +10,6 @@ from torch import Tensor
 from monai_retina_gen.data.names import ANATOMY, LATE_SIGNS, LESIONS
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["CONDITION_KEYS", "CONDITION_LESIONS", "condition_map", "missing_masks"]
-
 CONDITION_KEYS = (*ANATOMY, *LESIONS, *LATE_SIGNS)
 """Channels of a condition map, in order: structures, lesions, and the two signs of late disease."""
 

@@ -21,8 +21,6 @@ from monai_retina_gen.data.splitting import FRACTIONS, group_identical_files, re
 from monai_retina_gen.data.tables import IMAGE_SUFFIXES, note_repeated, parse_grade, read_header, read_table
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["csv_datalist", "read_standard_csv"]
-
 SPLIT_NAMES = {"train": "training", "val": "validation", "valid": "validation"} | {name: name for name in SECTIONS}
 
 

@@ -28,8 +28,6 @@ from monai_retina_gen.data.known_sets import KNOWN_SETS, read_folder, read_known
 from monai_retina_gen.data.label_grades import ICDR_GRADE
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["load_datalist", "save_datalist"]
-
 PathLike = str | os.PathLike[str]
 
 

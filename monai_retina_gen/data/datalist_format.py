@@ -12,8 +12,6 @@ from typing import Any
 from monai_retina_gen.data.names import LATE_SIGNS, STRUCTURES
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["MASK_KEYS", "PATH_KEYS", "SECTIONS", "Datalist", "Item", "iterate_items", "make_datalist"]
-
 SHOWN = 10
 Item = dict[str, Any]
 Datalist = dict[str, Any]

@@ -16,8 +16,6 @@ import numpy as np
 
 from monai_retina_gen.errors import ImageFileError
 
-__all__ = ["decode_dicom", "dicom_text", "encode_dicom", "is_dicom"]
-
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"

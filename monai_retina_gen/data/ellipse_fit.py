@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ellipse", "fit_ellipse"]
-
 Array = npt.NDArray[np.floating]
 _TRIALS = 200
 _POINTS = 120  # enough for the consensus; the refinement uses all

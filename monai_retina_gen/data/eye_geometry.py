@@ -11,8 +11,6 @@ from scipy import ndimage
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["QUADRANTS", "EyeGeometry", "inner_field"]
-
 Array = npt.NDArray[np.floating[Any]]
 
 QUADRANTS = ("superior temporal", "superior nasal", "inferior temporal", "inferior nasal")

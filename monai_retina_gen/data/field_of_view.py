@@ -14,8 +14,6 @@ from monai_retina_gen.data.ellipse_fit import Ellipse
 from monai_retina_gen.data.retina_outline import GOOD, Outline, disc, find_outline, inner_rectangle, second_eye
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["FieldOfView", "colour_fault", "find_field_of_view", "is_reddish", "is_retina_coloured", "is_warm"]
-
 Array = npt.NDArray[np.floating]
 _WARM = 0.35  # red minus blue, as a share of red
 _GREEN, _BLUE = 0.65, 0.47  # of red, at most, in the median pixel; skin has more

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["grade_of", "grades_of"]
-
 WRITTEN = re.compile(r"[0-9]+(\.0*)?", re.ASCII)  # pandas writes 3 as "3.0" in a column with gaps
 
 

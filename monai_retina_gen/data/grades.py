@@ -10,8 +10,6 @@ from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.label_grades import ICDR_GRADE
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["GRADE_MAPS", "apply_grade_map", "count_grades"]
-
 GRADE_MAPS: dict[str, dict[int, int]] = {
     "binary": {0: 0, 1: 1, 2: 1, 3: 1, 4: 1},
     "referable": {0: 0, 1: 0, 2: 1, 3: 1, 4: 1},

@@ -16,8 +16,6 @@ from monai_retina_gen.data.prepared_sets import IDRID, IDRID_LICENCE, SECTION_OF
 from monai_retina_gen.data.tables import image_files, read_table, warn_without_row
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["idrid_official_datalist"]
-
 LAYOUT = "idrid_official: 'A. Segmentation/' and 'B. Disease Grading/' (or one of them) as IEEE DataPort has them"
 PARTS = {"segmentation": "A. Segmentation", "grading": "B. Disease Grading"}
 SET_FOLDERS = {"train": "a. Training Set", "test": "b. Testing Set"}

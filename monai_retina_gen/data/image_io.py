@@ -19,8 +19,6 @@ from monai_retina_gen.data.raster_io import decode_raster, encode_jpeg, encode_p
 from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.errors import ImageFileError, ImageValueError
 
-__all__ = ["MAX_PIXELS", "read_image", "read_mask", "read_text", "write_image", "write_mask"]
-
 PathLike = str | os.PathLike[str]
 MAX_PIXELS = 178_956_970
 """Default limit on H x W: where Pillow itself refuses a file as a decompression bomb."""

@@ -18,8 +18,6 @@ from monai_retina_gen.data.splitting import group_identical_files, require_items
 from monai_retina_gen.data.tables import GRADES, image_files, warn_unread
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["folder_datalist"]
-
 LAYOUT = "folder: one folder per grade (0/ 1/ 2/ 3/ 4/) with images, or images without grades in one folder"
 
 

@@ -18,8 +18,6 @@ from monai_retina_gen.data.datalist_format import Item
 from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["ICDR_GRADE", "LabelGrades", "check_labels_are_grades", "count_label_grades", "icdr_grade"]
-
 ICDR_GRADE = "icdr_grade"
 """Key of an item's own grade 0-4, where `grade` is a label that joins several."""
 HOW = "label_grades={label: {grade: photographs}} says what labels stand for, such as {0: 0, 1: {2: 120, 3: 40, 4: 30}}"

@@ -25,8 +25,6 @@ from monai_retina_gen.data.eye_geometry import quadrants
 from monai_retina_gen.data.lesion_rules import LESION_MASKS
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["LesionBank", "counts_by_lesion"]
-
 Array = npt.NDArray[Any]
 FORMAT = 1
 UNKNOWN = -1e6  # place of a disc that is not known, where NaN is not allowed

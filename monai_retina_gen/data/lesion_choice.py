@@ -12,8 +12,6 @@ import numpy.typing as npt
 from monai_retina_gen.data.lesion_bank import LesionBank
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS, SEVERE_PER_QUADRANT
 
-__all__ = ["Chosen", "LesionLimits", "PieceChoice", "below_the_4", "lesion_limits", "needed_first", "within_limits"]
-
 Array = npt.NDArray[Any]
 EYES = 0.95  # of eyes that have a lesion, this share stays within the limit of its number and of its area
 PIECES = 0.99  # of pieces, this share stays within the limit of a piece's area

@@ -18,8 +18,6 @@ from monai_retina_gen.data.eye_geometry import EyeGeometry, inner_field
 from monai_retina_gen.data.lesion_bank import LesionBank
 from monai_retina_gen.data.lesion_rules import LESION_MASKS
 
-__all__ = ["Canvas", "Placed", "draw_pieces", "place"]
-
 Array = npt.NDArray[Any]
 MEMBRANE = LESION_MASKS.index("membrane")
 ATTEMPTS = (1.0, 0.5, 0.25, 0.0)  # shares of the drawn move: what leaves the retina is moved less

@@ -19,16 +19,6 @@ from monai_retina_gen.data.condition_map import CONDITION_LESIONS
 from monai_retina_gen.data.eye_geometry import EyeGeometry
 from monai_retina_gen.data.names import LESIONS
 
-__all__ = [
-    "GRADE_LESIONS",
-    "LESION_MASKS",
-    "SEVERE_PER_QUADRANT",
-    "count_lesions",
-    "meets_the_4",
-    "pieces_by_quadrant",
-    "rule_violation",
-]
-
 LESION_MASKS = CONDITION_LESIONS
 """Mask keys: microaneurysms, haemorrhages, hard and soft exudates, and of late disease laser scars and membranes."""
 

@@ -30,8 +30,6 @@ from monai_retina_gen.data.lesion_placement import Canvas, place
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["MaskComposer"]
-
 Array = npt.NDArray[Any]
 FOVEA_SPARED = (1, 2)
 """Grades whose eyes get no lesion in the fovea."""

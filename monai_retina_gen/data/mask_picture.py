@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-__all__ = ["MASK_COLOURS", "draw_masks"]
-
 MASK_COLOURS = {
     "fov": (0.16, 0.12, 0.10),
     "vessel": (0.45, 0.36, 0.34),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ANATOMY", "LATE_SIGNS", "LESIONS", "STRUCTURES"]
-
 LESIONS = ("ma", "he", "ex", "se")
 """Microaneurysms, haemorrhages, hard and soft exudates."""
 

@@ -22,8 +22,6 @@ from nibabel.wrapstruct import WrapStructError
 
 from monai_retina_gen.errors import ImageFileError
 
-__all__ = ["decode_nifti", "encode_nifti", "is_nifti"]
-
 _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DECODE_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, zlib.error),

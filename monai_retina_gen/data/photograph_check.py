@@ -24,8 +24,6 @@ from monai_retina_gen.data.datalist_format import Problems, iterate_items, liste
 from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import ImageFileError
 
-__all__ = ["SAME", "check_photographs", "look_alikes", "perceptual_hash"]
-
 SAME = 0.095
 """Share of the bits that may differ between two files of one photograph.
 

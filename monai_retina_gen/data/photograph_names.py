@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-__all__ = ["photograph_names"]
-
 
 def photograph_names(paths: Iterable[str]) -> dict[str, str]:
     """A name for every file, no two alike: its path below the folder that all have in common, without the suffix.

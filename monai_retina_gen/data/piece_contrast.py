@@ -8,8 +8,6 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-__all__ = ["BRIGHT", "piece_contrast"]
-
 BRIGHT = ("ex", "se")
 """Lesions that are brighter than the retina; the others are darker."""
 

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["in_bytes", "plain_tensor"]
-
 
 def plain_tensor(values: Any) -> Tensor:
     """An array or `MetaTensor` as an ordinary tensor, which shares its memory where it can.

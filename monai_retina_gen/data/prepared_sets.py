@@ -27,8 +27,6 @@ from monai_retina_gen.data.datalist_format import (
 from monai_retina_gen.data.tables import image_files, note_repeated, parse_grade, read_table, warn_without_row
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["PREPARED_SETS", "chasedb1_datalist", "hrf_datalist", "idrid_datalist", "is_prepared"]
-
 SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 IDRID_LICENCE = (
     "CC BY 4.0: IDRiD, (c) P. Porwal, S. Pachade and M. Kokare; Data 2018, 3(3), 25, doi:10.3390/data3030025"

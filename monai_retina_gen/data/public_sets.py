@@ -28,8 +28,6 @@ from monai_retina_gen.data.tables import (
 )
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["PUBLIC_SETS", "read_public_set"]
-
 EYES = {"L": "left", "R": "right"}
 
 

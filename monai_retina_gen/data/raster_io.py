@@ -19,8 +19,6 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from monai_retina_gen.errors import ImageFileError
 
-__all__ = ["decode_raster", "encode_jpeg", "encode_png", "png_text"]
-
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 XMP_KEYWORD = "XML:com.adobe.xmp"
 _EXPORT_HINT = "export the file again as 8- or 16-bit PNG"

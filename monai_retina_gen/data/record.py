@@ -13,8 +13,6 @@ from typing import Any
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["RECORD_KEY", "GenerationRecord", "read_record"]
-
 RECORD_KEY = "generated"
 """Key of the record in `MetaTensor.meta` and in the text of a PNG."""
 

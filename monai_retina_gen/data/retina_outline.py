@@ -18,8 +18,6 @@ from scipy import ndimage
 
 from monai_retina_gen.data.ellipse_fit import Ellipse, fit_ellipse, normal_distance, normals
 
-__all__ = ["GOOD", "Outline", "disc", "find_outline", "inner_rectangle", "second_eye"]
-
 Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 _CORNER = 0.04  # side of a corner patch, as a share of the shorter side of the frame

@@ -16,8 +16,6 @@ from monai_retina_gen.data.grade_of import grade_of
 from monai_retina_gen.data.grades import read_grade
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["ResumableSampler", "SeededDataset", "balance_probabilities", "balanced_sampler", "spread"]
-
 
 def balanced_sampler(
     items: Sequence[Item], *, label_key: str = "grade", num_samples: int | None = None, seed: int = 0

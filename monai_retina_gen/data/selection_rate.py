@@ -13,8 +13,6 @@ from typing import Any, overload
 from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item, Problems
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["SelectionRateFilter", "selection_rate"]
-
 
 def selection_rate(votes: Sequence[object], label: object) -> float:
     """Share of votes that agree with the label, in [0, 1].

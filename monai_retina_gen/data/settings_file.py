@@ -10,8 +10,6 @@ from typing import Any
 
 from monai_retina_gen.data import write_json
 
-__all__ = ["SETTINGS", "begin_folder", "check_writable"]
-
 SETTINGS, SHOWN = "settings.json", 5
 
 

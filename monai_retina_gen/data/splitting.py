@@ -17,8 +17,6 @@ from monai_retina_gen.data.checking import same_content
 from monai_retina_gen.data.datalist_format import SECTIONS, Item, Problems, listed
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["split_by_group", "unit_of"]
-
 FRACTIONS = (0.7, 0.1, 0.2)
 CARRY = 0.5  # measured: halves the error in the sections' sizes, and adds a tenth to that in their grades
 

@@ -16,16 +16,6 @@ from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import DatalistError
 
-__all__ = [
-    "MANIFEST",
-    "SyntheticDataset",
-    "read_manifest",
-    "verify_file",
-    "with_versions",
-    "write_json",
-    "write_manifest",
-]
-
 MANIFEST = "manifest.json"
 
 

@@ -16,8 +16,6 @@ from monai_retina_gen.data.splitting import FRACTIONS, require_items
 from monai_retina_gen.data.tables import GRADES, note_repeated, read_table
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["votes_datalist"]
-
 REFERENCES = ("label", "grade")
 OTHER_COLUMNS = ("image", "group", "split", *REFERENCES)
 

@@ -28,8 +28,6 @@ from monai_retina_gen.losses import AdversarialStep, Penalty
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 
-__all__ = ["AlternatingTrainer"]
-
 LatentSampler = Callable[[int, torch.Generator, dict[str, Tensor]], Tensor]
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["expected_calibration_error", "fit_temperature"]
-
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:
     """Temperature T that minimises the cross-entropy of `softmax(logits / T)`.

@@ -13,8 +13,6 @@ from torch.nn.functional import avg_pool2d
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
 from monai_retina_gen.engines.prepare_batch import Place, PrepareAdversarialBatch, PrepareOnDevice
 
-__all__ = ["PrepareConditionBatch", "PrepareSynthesisBatch", "SynthesisInferer"]
-
 
 class PrepareConditionBatch(PrepareAdversarialBatch):
     """Photographs, condition maps and grades for `AlternatingTrainer`.

@@ -8,8 +8,6 @@ from typing import Any
 from monai_retina_gen.data import Datalist, Item, split_by_group, unit_of
 from monai_retina_gen.errors import DatalistError
 
-__all__ = ["fold_datalist", "fold_of_group", "training_folds"]
-
 
 def fold_of_group(
     items: Sequence[Item], folds: int = 5, *, seed: int = 0, stratify: str | None = "grade"

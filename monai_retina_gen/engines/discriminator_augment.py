@@ -14,8 +14,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AUGMENTATION_PRESETS", "DiscriminatorAugment"]
-
 _GEOMETRY = ("xflip", "rot90", "shift", "scale", "rotate", "stretch", "subpixel_shift")
 _COLOUR = ("brightness", "contrast", "lumaflip", "hue", "saturation")
 AUGMENTATION_PRESETS: dict[str, tuple[str, ...]] = {

@@ -12,8 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["average_buffers", "average_gradients", "broadcast_state", "world"]
-
 
 def world() -> tuple[int, int]:
     """`(rank, number of processes)`; `(0, 1)` where none were started together."""

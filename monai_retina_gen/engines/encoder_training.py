@@ -17,8 +17,6 @@ from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import latent_statistics, pinned_styles
 from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
 
-__all__ = ["EncoderLoss", "EncoderReconstruction", "PrepareEncoderBatch"]
-
 
 class PrepareEncoderBatch(PrepareOnDevice):
     """Photographs, and generated images with their latents.

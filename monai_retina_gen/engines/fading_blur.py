@@ -11,8 +11,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FadingBlur"]
-
 
 class FadingBlur(nn.Module):
     r"""Blurs images with a kernel :math:`2^{-(k / \sigma)^2}, |k| \le 3 \sigma`, sigma falling linearly to 0.

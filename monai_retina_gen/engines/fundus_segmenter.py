@@ -19,8 +19,6 @@ from monai_retina_gen.weights import (
     weights_file,
 )
 
-__all__ = ["FundusSegmenter", "load_segmenter"]
-
 BUNDLE = "retina_lesion_segmentation"
 
 

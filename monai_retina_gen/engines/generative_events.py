@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ignite.engine import EventEnum
 
-__all__ = ["GenerativeEvents"]
-
 
 class GenerativeEvents(EventEnum):
     """Events within an iteration of `AlternatingTrainer`, for handlers."""

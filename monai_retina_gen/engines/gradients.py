@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-__all__ = ["ClipGradientNorm", "FiniteGradients"]
-
 
 class FiniteGradients:
     """Replaces NaN by 0 and infinite values by the limit.

@@ -11,8 +11,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GradingAugment"]
-
 LUMA = (0.299, 0.587, 0.114)
 
 

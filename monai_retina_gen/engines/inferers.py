@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 
-__all__ = ["AutocastInferer", "GeneratorInferer", "LatentOutputs"]
-
 
 class AutocastInferer(SimpleInferer):
     """Calls the network under bfloat16 autocast and returns float32.

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.losses import AdversarialStep, Penalty
 
-__all__ = ["LossTerm", "NetworkLoss", "each_score"]
-
 LossTerm = Callable[[AdversarialStep], Tensor]
 
 

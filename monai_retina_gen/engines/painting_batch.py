@@ -12,8 +12,6 @@ from torch.nn.functional import avg_pool2d
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 from monai_retina_gen.networks import dilated
 
-__all__ = ["PaintingNoise", "PreparePaintingBatch", "PreparePaintingEvaluation", "colour_jitter", "ellipses"]
-
 COVERED = 0.4
 """Share of a pixel that a lesion covers, from which on it is erased."""
 

@@ -14,8 +14,6 @@ from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.engines.painting_batch import PreparePaintingEvaluation
 from monai_retina_gen.engines.prepare_batch import Place
 
-__all__ = ["PAINTING_CHANGES", "PaintedBatch", "PaintingInferer", "PreparePaintingInference"]
-
 PAINTING_CHANGES = ("remove", "redraw")
 """What is done to the lesions of a photograph: taken away, or drawn anew at the same places."""
 

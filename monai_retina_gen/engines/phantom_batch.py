@@ -14,8 +14,6 @@ from torch import Tensor
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 from monai_retina_gen.networks.equalized_linear import scaled_leaky_relu
 
-__all__ = ["PreparePhantomBatch", "PreparePhantomMasks", "fit_mapping"]
-
 logger = logging.getLogger(__name__)
 
 FEW = 10

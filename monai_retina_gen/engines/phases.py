@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-__all__ = ["Phase", "phase_at"]
-
 
 @dataclass(frozen=True)
 class Phase:

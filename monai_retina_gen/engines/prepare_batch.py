@@ -13,18 +13,6 @@ from torch import Tensor
 from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = [
-    "Place",
-    "PrepareAdversarialBatch",
-    "PrepareComparisonBatch",
-    "PrepareGradingBatch",
-    "PrepareImitationBatch",
-    "PrepareOnDevice",
-    "PrepareReconstructionBatch",
-    "PrepareSamplingBatch",
-]
-
-
 Place = Callable[[Any], Tensor]
 """Brings an array, a tensor or a `MetaTensor` to the engine's device, as an ordinary tensor."""
 

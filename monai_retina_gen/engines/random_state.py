@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["repeatable", "seed_device", "seed_of"]
-
 
 def repeatable(function: Callable[[Tensor], Tensor], device: torch.device) -> Callable[[Tensor], Tensor]:
     """The function with the random numbers of its first call in all later ones.

@@ -19,8 +19,6 @@ from monai_retina_gen.data import (
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.networks import STRUCTURES
 
-__all__ = ["load_segmentation_data", "official_test"]
-
 PREPARED: dict[str, Callable[..., Datalist]] = {
     "idrid": idrid_datalist,
     "hrf": hrf_datalist,

@@ -28,8 +28,6 @@ from tqdm import tqdm
 
 from monai_retina_gen.engines.distributed import world
 
-__all__ = ["by_first", "in_all_processes", "is_first", "own_share", "shared_map"]
-
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 Run = Callable[[argparse.Namespace], Result]

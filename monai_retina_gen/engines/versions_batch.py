@@ -13,8 +13,6 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 
-__all__ = ["PrepareVersionsBatch", "VersionsInferer"]
-
 
 class PrepareVersionsBatch(PrepareOnDevice):
     """Each eye twice, with its lesions at two strengths: real images, and what `StyleAutoencoder` makes them of.

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 
-__all__ = ["FlippedWindowInferer"]
-
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 

@@ -17,8 +17,6 @@ from monai_retina_gen.engines.distributed import world
 from monai_retina_gen.engines.fading_blur import FadingBlur
 from monai_retina_gen.engines.generative_events import GenerativeEvents
 
-__all__ = ["AdaptiveAugmentHandler", "FadingBlurHandler", "GeneratorEMAHandler", "StageHandler"]
-
 
 class GeneratorEMAHandler:
     """Updates a copy of the generator after each of its steps.

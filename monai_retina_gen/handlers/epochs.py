@@ -20,8 +20,6 @@ from torch import Tensor
 
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 
-__all__ = ["WRITERS", "EpochShuffleHandler", "FitPriorHandler", "handlers_of_process"]
-
 
 class EpochShuffleHandler:
     """Calls `sampler.set_epoch`; without it every epoch of a `DistributedSampler` has the same order.

@@ -17,8 +17,6 @@ from monai_retina_gen.data import RECORD_KEY, GenerationRecord, write_image, wri
 from monai_retina_gen.errors import TrainingDivergedError, WeightsError
 from monai_retina_gen.weights import latest_checkpoint
 
-__all__ = ["MetricsFileHandler", "NaNGuardHandler", "ProgressHandler", "SaveGeneratedHandler"]
-
 
 class ProgressHandler:
     """Logs a line at the end of every epoch (every `interval` epochs), and a first estimate after one iteration.

@@ -18,15 +18,6 @@ from monai_retina_gen.data.mask_picture import draw_masks
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.networks import PAINTED_LESIONS, PAINTING_PLANES
 
-__all__ = [
-    "PaintingSheetHandler",
-    "ReconstructionSheetHandler",
-    "SampleGridHandler",
-    "SynthesisGridHandler",
-    "condition_picture",
-    "image_grid",
-]
-
 
 def image_grid(images: Tensor, columns: int) -> Tensor:
     """Images `(N, 3, H, W)` side by side, `columns` (a divisor of N) in a row: `(3, N / columns * H, columns * W)`.

@@ -12,15 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-__all__ = [
-    "HingeLoss",
-    "LeastSquaresLoss",
-    "MultiScaleAdversarialLoss",
-    "NonSaturatingLoss",
-    "WassersteinLoss",
-    "WeightedHinge",
-]
-
 
 class _Weighted:
     def __init__(self, *, generator_weight: float = 1.0) -> None:

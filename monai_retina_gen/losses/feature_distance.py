@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["LPIPSDR", "VALUE_RANGES", "FeatureDistance", "FeatureMaps", "OccasionalLook", "layers_of", "to_unit_range"]
-
 
 class OccasionalLook:
     """Says when to look at values: on the CPU always, elsewhere at the first call and at every `interval`-th.

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
 
-__all__ = ["DiscriminatedGrade", "EncodedGrade", "GradeFocalLoss", "class_weights"]
-
 
 def class_weights(counts: Mapping[int, int], *, power: float = 0.5) -> Tensor:
     """Weights `n_g ** -power`, scaled so that the average over photographs is 1.

@@ -11,8 +11,6 @@ import torch
 from monai.losses import TverskyLoss
 from torch import Tensor, nn
 
-__all__ = ["LesionLoss"]
-
 
 class LesionLoss(nn.Module):
     """Weighted binary cross-entropy plus Tversky loss, per structure, over the photographs that are annotated for it.

@@ -17,8 +17,6 @@ from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
 from monai_retina_gen.losses.feature_distance import layers_of
 
-__all__ = ["FeatureMatching", "PairedPerceptual"]
-
 
 class FeatureMatching:
     """Distance between a discriminator's features of real images and of those generated from the same conditions.

@@ -10,8 +10,6 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
 
-__all__ = ["HoleError", "PieceColour", "VersionChange"]
-
 
 class HoleError:
     """`weight * sum(w |fake - real|) / sum(w)` over the pixels of holes: a term of `AlternatingTrainer`.

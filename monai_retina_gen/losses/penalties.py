@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
 
-__all__ = ["GradientPenalty", "Penalty", "R1Penalty", "WeightClipping"]
-
 
 class Penalty:
     """Base of penalties: does nothing.

@@ -21,8 +21,6 @@ from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.losses.feature_distance import VALUE_RANGES, OccasionalLook, to_unit_range
 from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
 
-__all__ = ["ImageNetLPIPS", "VGG19Features"]
-
 WEIGHT_FILES = {
     "alex": "alexnet-owt-7be5be79.pth",
     "vgg": "vgg16-397923af.pth",

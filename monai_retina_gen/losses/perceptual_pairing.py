@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.losses.adversarial_step import AdversarialStep
 
-__all__ = ["PAIRINGS", "PerceptualPairing", "RealQueue"]
-
 KEY_SIZE = 16
 """Side of the small copies that are compared: layout and colour decide which eye is the nearest."""
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ELBOLoss", "WeightedL1Loss", "kl_divergence"]
-
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Divergence of N(mean, exp(log_variance)) from N(0, 1) in nats, per dimension; of any one shape, not negative.

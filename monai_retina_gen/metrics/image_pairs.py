@@ -6,8 +6,6 @@ from torch import Tensor
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["check_image_pair", "check_images"]
-
 
 def check_images(name: str, images: Tensor) -> Tensor:
     """The images as they came, or an error that names the argument.

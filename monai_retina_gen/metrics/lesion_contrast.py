@@ -11,8 +11,6 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 
-__all__ = ["LesionContrast", "lesion_contrast"]
-
 COVERED = 0.4
 """Share of a pixel that a lesion covers, from which on it counts."""
 

@@ -17,8 +17,6 @@ from torch import Tensor
 from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 
-__all__ = ["MaskCurve", "average_precision", "best_threshold", "curve_counts"]
-
 BINS = 8192
 LIMIT = 16.0  # logits beyond +-16 are probabilities of 1e-7, which float32 hardly tells from 0 and 1
 

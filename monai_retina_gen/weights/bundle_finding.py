@@ -10,8 +10,6 @@ from monai_retina_gen.weights.bundle_paths import local_bundle
 from monai_retina_gen.weights.zoo_download import download_bundle
 from monai_retina_gen.weights.zoo_index import BUNDLE_NAME
 
-__all__ = ["find_bundle"]
-
 
 def find_bundle(name: str | os.PathLike[str], *, download: bool = True) -> Path:
     """Folder of a bundle: by path, then in `MRG_BUNDLES`, `./bundles`, beside the bundle one is in, the user's cache.

@@ -12,8 +12,6 @@ from typing import Any
 
 from monai_retina_gen.errors import WeightsError
 
-__all__ = ["bundle_search_path", "local_bundle", "pinned_sha256", "read_metadata", "user_cache"]
-
 
 def user_cache() -> Path:
     """Folder of downloaded bundles: `MRG_CACHE`, or `monai_retina_gen/bundles` in the user's cache folder.

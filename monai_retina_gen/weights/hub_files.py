@@ -10,8 +10,6 @@ import torch
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights.state_files import sha256_file
 
-__all__ = ["hub_file"]
-
 
 def hub_file(url: str, *, what: str, otherwise: str) -> Path:
     """The file in torch's cache, downloaded where it is not there, with the hash that its name asks for.

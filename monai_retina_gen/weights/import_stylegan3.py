@@ -20,8 +20,6 @@ from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.networks import StyleGAN3, convert_stylegan3_state
 from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_state, save_state, sha256_file
 
-__all__ = ["import_stylegan3", "infer_configuration"]
-
 TEMPLATE = "retina_stylegan3"
 README = """# {name}
 

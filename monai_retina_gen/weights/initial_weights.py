@@ -12,8 +12,6 @@ from monai_retina_gen.networks import EfficientNetLite, FundusGrader, LiteSegmen
 from monai_retina_gen.weights.hub_files import hub_file
 from monai_retina_gen.weights.state_files import load_state, load_weights, sha256_file
 
-__all__ = ["IMAGENET", "imagenet_file", "load_imagenet", "load_initial_weights"]
-
 IMAGENET = "imagenet"
 """What stands for ImageNet's weights where a file is asked for."""
 

@@ -8,8 +8,6 @@ from monai_retina_gen.losses import LPIPSDR, FeatureDistance, ImageNetLPIPS, VGG
 from monai_retina_gen.networks import EfficientNetLite, FundusGrader
 from monai_retina_gen.weights import find_bundle, load_imagenet, load_network, split_bundle_name
 
-__all__ = ["load_feature_maps", "load_perceptual"]
-
 TEACHER = "lite0"
 """The only network from ImageNet that losses may use: Lite1 and Lite2 judge."""
 

@@ -13,8 +13,6 @@ from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights.bundle_paths import read_metadata
 from monai_retina_gen.weights.state_files import load_state, save_state, sha256_file
 
-__all__ = ["load_pinned", "save_pinned"]
-
 
 def save_pinned(state: Mapping[str, Tensor], bundle: Path, file: str, **notes: Any) -> Path:
     """Write tensors into a bundle and pin them, with notes such as `of`; returns the file.

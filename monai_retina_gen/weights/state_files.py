@@ -15,17 +15,6 @@ from torch import Tensor, nn
 from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.errors import WeightsError
 
-__all__ = [
-    "latest_checkpoint",
-    "load_parts",
-    "load_state",
-    "load_weights",
-    "save_parts",
-    "save_state",
-    "sha256_file",
-    "state_sha256",
-]
-
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Hex sha256 of a file's bytes."""

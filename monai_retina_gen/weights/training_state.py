@@ -13,8 +13,6 @@ from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights.state_files import load_state, load_weights, save_state
 from monai_retina_gen.weights.transfer import transfer_state
 
-__all__ = ["save_training_state", "start_networks"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.errors import WeightsError
 
-__all__ = ["Transfer", "transfer_state"]
-
 logger = logging.getLogger(__name__)
 
 

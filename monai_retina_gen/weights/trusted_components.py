@@ -17,8 +17,6 @@ from torch import nn
 
 from monai_retina_gen import networks
 
-__all__ = ["TRUSTED_GENERATORS", "TRUSTED_MONAI_NETWORKS", "trusted_components", "unsafe_argument"]
-
 TRUSTED_GENERATORS = (
     *("DRGANGenerator", "GANGenerator", "LesionPainterGenerator", "StyleGAN3Generator", "VAEGenerator"),
 )

@@ -20,16 +20,6 @@ from monai_retina_gen.weights.bundle_paths import pinned_sha256
 from monai_retina_gen.weights.state_files import load_weights
 from monai_retina_gen.weights.trusted_components import unsafe_argument
 
-__all__ = [
-    "CHECKPOINT",
-    "build_from_bundle",
-    "load_network",
-    "read_inference_config",
-    "split_bundle_name",
-    "weights_file",
-    "weights_files",
-]
-
 CHECKPOINT = "models/model.pt"
 """Where a bundle keeps its weights."""
 

@@ -20,15 +20,6 @@ from monai_retina_gen.weights.zoo_index import ZooEntry, ZooIndex, parse_index
 from monai_retina_gen.weights.zoo_transfer import check_address, download, receive
 from monai_retina_gen.weights.zoo_unpack import unpack
 
-__all__ = [
-    "INDEX_FILE",
-    "PUBLIC_ZOO",
-    "download_bundle",
-    "installed_problems",
-    "read_index",
-    "zoo_location",
-]
-
 PUBLIC_ZOO: str | None = None
 """Address of the public zoo. `None`: it is not published yet; its owner sets it here, and in `docs/zoo.md`."""
 

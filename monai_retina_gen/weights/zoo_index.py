@@ -13,8 +13,6 @@ from typing import Any
 
 from monai_retina_gen.errors import ZooError, ZooUnavailableError
 
-__all__ = ["BUNDLE_NAME", "ZooEntry", "ZooIndex", "archive_name", "check_member_path", "parse_index"]
-
 FORMAT = 1
 BUNDLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 MAX_BYTES = 1 << 30

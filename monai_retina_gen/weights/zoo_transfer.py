@@ -16,8 +16,6 @@ from urllib.parse import urljoin, urlsplit
 from monai_retina_gen import __version__
 from monai_retina_gen.errors import ZooError, ZooUnavailableError
 
-__all__ = ["check_address", "download", "downloads_are_forbidden", "receive"]
-
 ATTEMPTS = 3
 TIMEOUT = 30.0
 

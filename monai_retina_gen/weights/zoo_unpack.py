@@ -11,8 +11,6 @@ from pathlib import Path
 from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights.zoo_index import MAX_FILES, ZooEntry
 
-__all__ = ["unpack"]
-
 _CHUNK = 1 << 20
 _READ_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
 

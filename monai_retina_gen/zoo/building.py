@@ -17,8 +17,6 @@ from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import CHECKPOINT, INDEX_FILE, PUBLIC_ZOO, ZooEntry, parse_index
 from monai_retina_gen.zoo.packing import pack_bundle
 
-__all__ = ["MODEL_INFO", "build_zoo", "find_bundles"]
-
 MODEL_INFO = "model_info.json"
 """MONAI's index: `{"<name>_v<version>": {"checksum": sha1, "source": address}}`."""
 

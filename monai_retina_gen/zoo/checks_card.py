@@ -9,8 +9,6 @@ from typing import Any
 from monai_retina_gen.weights import read_metadata
 from monai_retina_gen.zoo.figures import HEADLINE
 
-__all__ = ["check_card", "check_licences"]
-
 CARD = "docs/README.md"
 SECTIONS = (
     "Authors",

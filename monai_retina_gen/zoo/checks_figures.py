@@ -14,8 +14,6 @@ from monai.bundle import ConfigWorkflow
 from monai_retina_gen.weights import read_metadata
 from monai_retina_gen.zoo.checks_network import quiet
 
-__all__ = ["check_figures", "compare_figures"]
-
 RELATIVE = 0.02
 ABSOLUTE = 2e-3
 """Differences that other processors and library versions may make."""

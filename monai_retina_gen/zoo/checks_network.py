@@ -15,8 +15,6 @@ from torch import Tensor
 
 from monai_retina_gen.weights import CHECKPOINT, load_network, read_metadata
 
-__all__ = ["check_export", "check_network_in_out", "check_scripting"]
-
 TOLERANCE = 1e-4
 SIDE = 64
 """Side of the inputs, in pixels, where the metadata leaves it open."""

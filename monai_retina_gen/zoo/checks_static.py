@@ -17,8 +17,6 @@ from monai_retina_gen.weights import CHECKPOINT, load_state, read_metadata
 from monai_retina_gen.zoo.figures import metrics_problems
 from monai_retina_gen.zoo.packing import bundle_files
 
-__all__ = ["SCHEMA", "check_layout", "check_metadata", "check_paths", "check_version", "check_weights"]
-
 SCHEMA = Path(__file__).parent / "schemas" / "meta_schema_20240725.json"
 """MONAI's metadata schema, written from its specification: no network is needed."""
 

@@ -12,8 +12,6 @@ from monai.bundle import ConfigWorkflow
 from monai_retina_gen.data import write_phantoms
 from monai_retina_gen.zoo.checks_network import quiet
 
-__all__ = ["check_properties"]
-
 SIDE = 64
 
 

@@ -18,8 +18,6 @@ from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import ZooEntry, archive_name, check_member_path, read_metadata, sha256_file
 from monai_retina_gen.zoo.figures import headline_figures
 
-__all__ = ["WEIGHTS_LIMIT", "bundle_files", "pack_bundle"]
-
 WEIGHTS_LIMIT = 25 * 2**20
 """Most bytes of one file of a bundle, as MONAI's model zoo has it."""
 

@@ -20,8 +20,6 @@ from monai_retina_gen.weights import (
     weights_files,
 )
 
-__all__ = ["pin"]
-
 LIMIT = 25 * 2**20
 
 

@@ -16,8 +16,6 @@ from monai_retina_gen.weights import INDEX_FILE, parse_index
 from monai_retina_gen.weights.zoo_transfer import check_address
 from monai_retina_gen.zoo.building import MODEL_INFO
 
-__all__ = ["RELEASE_TAG", "publish_zoo", "release_address"]
-
 RELEASE_TAG = "hosting_storage_v1"
 """Tag of the release that MONAI's own `download --source github` looks for."""
 

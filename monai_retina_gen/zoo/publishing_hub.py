@@ -19,8 +19,6 @@ from monai_retina_gen.weights.zoo_unpack import unpack
 from monai_retina_gen.zoo.building import MODEL_INFO
 from monai_retina_gen.zoo.publishing import checked_repository
 
-__all__ = ["hub_address", "publish_hub"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -20,8 +20,6 @@ from monai_retina_gen.zoo.checks_static import (
 )
 from monai_retina_gen.zoo.checks_workflow import check_properties
 
-__all__ = ["FAST_CHECKS", "SLOW_CHECKS", "CheckResult", "verify_bundle"]
-
 Check = Callable[[Path], list[str]]
 
 FAST_CHECKS: dict[str, Check] = {

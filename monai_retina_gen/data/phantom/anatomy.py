@@ -8,17 +8,6 @@ import numpy as np
 
 from .drawing import Array, distance_field, noise_field, pixel_grid, stroke_coverage
 
-__all__ = [
-    "PALEST",
-    "Anatomy",
-    "blend",
-    "disc_profile",
-    "draw_anatomy",
-    "draw_background",
-    "draw_optic_disc",
-    "field_of_view",
-]
-
 # Mean and covariance of the mean colour of IDRiD's training photographs inside the field of view.
 COLOUR_MEAN = np.array([0.593, 0.281, 0.080])
 COLOUR_DEVIATION = np.array([0.109, 0.077, 0.065])

@@ -16,8 +16,6 @@ from monai_retina_gen.data.synthetic import write_json
 
 from .fundus import MASKS, phantom_fundus
 
-__all__ = ["PhantomDataset", "phantom_seed", "write_phantoms"]
-
 SEEDS_PER_BASE = 2**32
 DESCRIPTION = "Procedural phantoms drawn by monai_retina_gen from seeds: not photographs, of no patient."
 

@@ -15,16 +15,6 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
 
-__all__ = [
-    "Array",
-    "Discs",
-    "Strokes",
-    "disc_coverage",
-    "distance_field",
-    "noise_field",
-    "pixel_grid",
-    "stroke_coverage",
-]
 
 FINEST = 256
 """Width in pixels at which discs are drawn at least; smaller masks are means of it."""

@@ -16,8 +16,6 @@ from .lesions import draw_lesions
 from .render import render_phantom
 from .vessels import draw_beading, draw_vessels
 
-__all__ = ["MASKS", "PhantomFundus", "phantom_fundus"]
-
 MASKS = (*STRUCTURES, "fov", *LATE_SIGNS)
 """Names of a phantom's masks."""
 

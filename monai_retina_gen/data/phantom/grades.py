@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["GRADE_COUNTS", "GRADE_RULES", "SIGNS", "GradeRule", "draw_counts", "draw_grade"]
-
 GRADE_COUNTS = (114, 15, 107, 57, 39)
 """Photographs of each grade in IDRiD's training split."""
 

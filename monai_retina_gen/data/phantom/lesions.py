@@ -12,8 +12,6 @@ from monai_retina_gen.data.lesion_rules import SEVERE_PER_QUADRANT
 from .anatomy import Anatomy
 from .drawing import Array, Discs, Strokes
 
-__all__ = ["Lesions", "draw_lesions"]
-
 Allowed = Callable[[np.ndarray], np.ndarray]
 """Says which of the points (M, 2) may be the centre of a lesion."""
 

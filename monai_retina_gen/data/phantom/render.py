@@ -12,8 +12,6 @@ from .drawing import Array, distance_field, noise_field, pixel_grid
 from .lesions import Lesions
 from .vessels import Vessels, reflex_coverage, vessel_coverage
 
-__all__ = ["render_phantom"]
-
 # Share of red, green and blue light that is lost where a structure covers the pixel (Beer-Lambert exponents).
 ABSORPTION = {
     "vein": (0.25, 0.68, 0.85),

@@ -22,8 +22,6 @@ from .lesions import Lesions
 from .render import render_phantom
 from .vessels import Vessels, draw_vessels
 
-__all__ = ["AMOUNTS", "FACTORS", "SMOOTH_LESIONS", "draw_smooth_phantom", "grade_amount"]
-
 SMOOTH_LESIONS = LESIONS
 
 FACTORS = (

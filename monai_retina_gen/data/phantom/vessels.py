@@ -14,8 +14,6 @@ import numpy as np
 from .anatomy import Anatomy
 from .drawing import Array, stroke_coverage
 
-__all__ = ["Vessels", "draw_beading", "draw_vessels", "reflex_coverage", "vessel_coverage"]
-
 TRUNK_POINTS = 64
 # Branches of each vessel in the next generation, and the points that those are drawn with.
 GENERATIONS = ((6, 40), (4, 24), (2, 16))
