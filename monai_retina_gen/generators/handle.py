@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.utils.data import get_worker_info
 
 from monai_retina_gen.fork_safety import ForkSafeLock, is_forked
@@ -45,8 +46,18 @@ class GeneratorHandle:
         if not isinstance(self.source, str) and not hasattr(self.source, "device"):  # others' generators are welcome
             raise TypeError(f"generator: {source!r} came, wanted a bundle's name or folder, or a RetinaGenerator")
         self.device, self.trust_code = str(device), trust_code
+        own = torch.device("cpu" if isinstance(self.source, str) else self.source.device).type
+        if not isinstance(self.source, str) and self.device != "cpu" and torch.device(self.device).type != own:
+            raise ValueError(
+                f"device: {device!r} came with a generator that is on {own!r}: move it with its method `to`"
+            )
         self._lock = ForkSafeLock()
         self._loaded: tuple[int, RetinaGenerator] | None = None
+
+    def find(self) -> None:
+        """Look for the bundle, if one is named, and load nothing; `BundleNotFoundError` where there is none."""
+        if isinstance(self.source, str):
+            find_bundle(split_bundle_name(self.source)[0])
 
     def get(self) -> RetinaGenerator:
         """The generator, loaded at the first call in this process; handles share it while its bundle is the same.

@@ -28,6 +28,7 @@ from monai_retina_gen.data import (
     icdr_grade,
 )
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
+from monai_retina_gen.transforms.forms import with_arguments_of
 from monai_retina_gen.transforms.image_order import resolve_image_order
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
@@ -46,6 +47,8 @@ class ComposerHandle:
     """
 
     def __init__(self, source: str | os.PathLike[str] | MaskComposer, **options: Any) -> None:
+        if options and isinstance(source, MaskComposer):
+            raise ValueError(f"{', '.join(options)}: a MaskComposer came, which has its own; give the path of its bank")
         self.source = source if isinstance(source, MaskComposer) else os.path.abspath(source)
         self.options = options
 
@@ -61,6 +64,7 @@ class ComposerHandle:
         return self
 
 
+@with_arguments_of(MaskComposer)
 class ComposeMasks(WorkerSeeded, RandomizableTransform):
     """Compose lesion masks for an eye.
 
@@ -118,6 +122,7 @@ class ComposeMasks(WorkerSeeded, RandomizableTransform):
         return ComposedMasks(turned, made.counts, made.area, made.profile)
 
 
+@with_arguments_of(ComposeMasks)
 class ComposeMasksd(RandomizableTransform, MapTransform):
     """Dictionary form of `ComposeMasks`: writes composed masks, and their grade, into the item.
 

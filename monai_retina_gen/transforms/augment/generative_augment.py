@@ -8,7 +8,7 @@ datasets stop before it; it carries no weights when pickled or copied; the draws
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -41,10 +41,10 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         counts: photographs per grade, or per label, for `"balance"`.
         lesion: lesion(s) that an `"edit"` picks from: `ma`, `he`, `ex`, `se`, or several at once as `"ex+he"`; without
             any, the generator chooses, if it can.
-        strength: range for `"edit"` in [-1, 1], a share of what the generator can do.
+        strength: range for `"edit"` in [-1, 1], a share of what the generator can do; (0.3, 1.0) by default.
         gate: `None` (the record says "label unverified"), `"label"`, or a `Gate`. Bounded retries, then the real image;
             of an edit, the strongest up to the strength drawn that it accepts.
-        max_retries: further tries after a refusal.
+        max_retries: further tries after a refusal by the gate; 3 by default.
         bank: folder made by `monai-retina-gen expand`: images are picked instead of generated.
         image_order: `None` reads `meta["image_order"]`; `"CHW"`, or `"CWH"` after MONAI's default `LoadImage`.
         allow_upsampling: allow items larger than the generator's images.
@@ -56,7 +56,7 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         edit_options: further arguments of the generator's `edit`, such as `{"step": "mu", "blend": "replace"}`.
         canvas: for `"synthesize"`: datalist, or list of items, of whose healthy photographs (grade 0) one is painted to
             the item's grade and takes its place, with its masks and everything that its item says; see `Canvases`.
-        canvas_grades: grades of items that may become a canvas.
+        canvas_grades: grades of items that may become a canvas; 2 and 3 by default.
         background: for `"edit"`: share of the time, such as 0.02, in which a thread makes edits ahead; a photograph
             stays as it is until its first one is there. Not repeatable: it depends on time. `None` edits at once.
             Not in worker processes of a `DataLoader`, where it is an error.
@@ -69,9 +69,10 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
           the pixels nor the metadata that came in are written to.
 
     Raises:
+        ValueError: for arguments that do not fit, or that would do nothing with the others.
+        BundleNotFoundError: if there is no such bundle; weights are loaded on first use.
         ImageValueError: for an image outside the convention, unknown axis order, or one larger than the generator's.
         UnsupportedModeError: on first use, for a mode that the generator lacks.
-        BundleNotFoundError: on first use, if there is no such bundle.
 
     Examples:
         >>> import torch
@@ -94,9 +95,9 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         prob: float | Mapping[Any, float] | str = 0.5,
         counts: Mapping[Any, int] | None = None,
         lesion: str | Sequence[str] = (),
-        strength: Sequence[float] = DEFAULT_STRENGTH,
+        strength: Sequence[float] | None = None,
         gate: str | Gate | None = None,
-        max_retries: int = 3,
+        max_retries: int | None = None,
         bank: str | os.PathLike[str] | None = None,
         image_order: str | None = None,
         allow_upsampling: bool = False,
@@ -106,25 +107,40 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
         canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        canvas_grades: Collection[int] = (2, 3),
+        canvas_grades: Collection[int] | None = None,
         background: float | None = None,
         label_grades: Mapping[Any, Any] | None = None,
     ) -> None:
         RandomizableTransform.__init__(self, prob=1.0)
+        shares = DEFAULT_STRENGTH if strength is None else strength
         self.policy = AugmentationPolicy(
-            prob=prob, counts=counts, mode=mode, lesion=lesion, strength=strength, label_grades=label_grades
+            prob=prob, counts=counts, mode=mode, lesion=lesion, strength=shares, label_grades=label_grades
         )
         for name, options in (("synthesize_options", synthesize_options), ("edit_options", edit_options)):
             if options is not None and not isinstance(options, Mapping):
                 raise ValueError(f"{name}: {options!r} came, want a dictionary of arguments")
-        lesion = [each for each in self.policy.lesions if each]
-        _check_reached(self.policy.modes, "edit", lesion=lesion, edit_options=edit_options, background=background)
-        made_from = {"lesion_bank": lesion_bank, "synthesize_options": synthesize_options, "canvas": canvas}
-        _check_reached(self.policy.modes, "synthesize", bank=bank is not None, **made_from)
+        drawn = f"mode is {' and '.join(map(repr, self.policy.modes))}"
+        made_ahead = "images come from a bank made ahead"
+        if "edit" not in self.policy.modes:
+            lesions = [each for each in self.policy.lesions if each]
+            edits = {"lesion": lesions, "strength": strength, "edit_options": edit_options, "background": background}
+            _refuse_useless(f"used by the mode 'edit' of a generator alone, but {drawn}", edits)
+        if bank is not None or "synthesize" not in self.policy.modes:
+            why = made_ahead if bank is not None else drawn
+            masks = {"lesion_bank": lesion_bank, "synthesize_options": synthesize_options, "canvas": canvas}
+            _refuse_useless(f"used by the mode 'synthesize' of a generator alone, but {why}", masks)
+        if bank is not None and device != "cpu":
+            _refuse_useless(f"where a generator runs, but {made_ahead}", {"device": device})
+        if canvas is None:
+            _refuse_useless("used together with canvas alone", {"canvas_grades": canvas_grades})
+        else:
+            _refuse_useless("not used with canvas: the generator's own bank is", {"lesion_bank": lesion_bank})
+        if gate is None:
+            _refuse_useless("used together with gate alone, which refuses images", {"max_retries": max_retries})
         source = AugmentationSource(
             generator=generator,
             gate=gate,
-            max_retries=max_retries,
+            max_retries=3 if max_retries is None else max_retries,
             bank=bank,
             allow_upsampling=allow_upsampling,
             device=device,
@@ -133,7 +149,7 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
             synthesize_options=synthesize_options,
             edit_options=edit_options,
             canvas=canvas,
-            canvas_grades=canvas_grades,
+            canvas_grades=(2, 3) if canvas_grades is None else canvas_grades,
             background=background,
         )
         if source.has_bank:
@@ -156,12 +172,11 @@ class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
         return self.randomize(grade, own_grade)
 
 
-def _check_reached(modes: Sequence[str], mode: str, *, bank: bool = False, **given: Any) -> None:
-    """Raise `ValueError` for arguments that one mode alone reads, where it is not drawn, or is served by a bank."""
-    useless = [name for name, value in given.items() if value is not None and value not in ((), [], {}, "")]
-    if useless and (bank or mode not in modes):
-        why = "images come from a bank made ahead" if bank else f"mode is {' and '.join(map(repr, modes))}"
-        raise ValueError(f"{', '.join(useless)}: used by the mode {mode!r} of a generator alone, but {why}")
+def _refuse_useless(why: str, given: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for those of the arguments that were given: they would do nothing."""
+    useless = [name for name, value in given.items() if not (value is None or (isinstance(value, Sized) and not value))]
+    if useless:
+        raise ValueError(f"{', '.join(useless)}: {why}")
 
 
 @with_arguments_of(GenerativeAugment)

@@ -30,7 +30,7 @@ class LesionEdit(PlannedTransform):
         lesion: `ma`, `he`, `ex`, `se`, or several at once as `"ex+he"`.
         strength: in [-1, 1], a share of the direction's calibrated range.
         gate: `None`, `"label"` or a `Gate`: the strongest edit up to `strength` that passes is made.
-        tries: edits at most, under the gate.
+        tries: edits at most, under the gate; 4 by default.
         image_order: `None` reads `meta["image_order"]`; `"CHW"`, or `"CWH"` after MONAI's default `LoadImage`.
         device: where the generator runs.
         trust_code: see `load_generator`.
@@ -41,6 +41,8 @@ class LesionEdit(PlannedTransform):
           generator's images; the output has the same shape, order, dtype and device.
 
     Raises:
+        ValueError: for `tries` without a gate, which would do nothing.
+        BundleNotFoundError: if there is no such bundle; weights are loaded on first use.
         ImageValueError: for an image outside the convention, without retina or colour, or too small.
         UnsupportedModeError: on first use, for a generator that cannot edit.
 
@@ -57,16 +59,18 @@ class LesionEdit(PlannedTransform):
         lesion: str = "ex",
         strength: float = 0.5,
         gate: str | Gate | None = None,
-        tries: int = 4,
+        tries: int | None = None,
         image_order: str | None = None,
         device: str = "cpu",
         trust_code: bool = False,
         edit_options: Mapping[str, Any] | None = None,
     ) -> None:
+        if tries is not None and gate is None:
+            raise ValueError("tries: used together with gate alone, which refuses edits")
         source = AugmentationSource(
             generator=generator,
             gate=gate,
-            max_retries=tries - 1,
+            max_retries=3 if tries is None else tries - 1,
             device=device,
             trust_code=trust_code,
             edit_options=edit_options,

@@ -54,22 +54,24 @@ class AugmentationSource:
         canvas_grades: Collection[int] = (2, 3),
         background: float | None = None,
     ) -> None:
+        self.gate, self.tries = resolve_gate(gate), check_whole("max_retries", max_retries, least=0) + 1
+        self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
         self.maker: FromBank | FromGenerator
         if bank is not None:
             self.maker = FromBank(bank, allow_upsampling=allow_upsampling)
         elif generator is not None:
+            handle = GeneratorHandle(generator, device=device, trust_code=trust_code)
             self.maker = FromGenerator(
-                GeneratorHandle(generator, device=device, trust_code=trust_code),
+                handle,
                 conditions=ConditionMasks(lesion_bank),
                 canvases=None if canvas is None else Canvases(canvas, grades=canvas_grades),
                 allow_upsampling=allow_upsampling,
                 synthesize_options=synthesize_options,
                 edit_options=edit_options,
             )
+            handle.find()  # last: what is wrong with the other arguments is said where the bundle is missing, too
         else:
             raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
-        self.gate, self.tries = resolve_gate(gate), check_whole("max_retries", max_retries, least=0) + 1
-        self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
 
     @property
     def has_canvases(self) -> bool:

@@ -28,12 +28,15 @@ from monai_retina_gen.generators import GANGenerator, GeneratedBatch, RetinaGene
 from monai_retina_gen.networks import DeconvolutionGenerator
 from monai_retina_gen.transforms import (
     BatchGenerativeAugment,
+    ComposeMasksd,
+    CropToFieldOfViewd,
     GenerativeAugment,
     GenerativeAugmentD,
     GenerativeAugmentd,
     GenerativeAugmentDict,
     GenerativeAugmentHandler,
     GenerativePrepareBatch,
+    LesionEditd,
     LoadFundusd,
 )
 from monai_retina_gen.transforms.expansion.folder import expand
@@ -187,8 +190,19 @@ def test_bad_grades_are_named(vae_bundle: Path, grade: Any) -> None:
 def test_modes_that_are_not_there(vae_bundle: Path) -> None:
     with pytest.raises(UnsupportedModeError, match="has no mode 'synthesize'"):
         GenerativeAugment(generator=vae_bundle, mode="synthesize", prob=1.0)(plain_image(), grade=1)
-    with pytest.raises(BundleNotFoundError, match="no_such"):
-        GenerativeAugment(generator="no_such", prob=1.0)(plain_image(), grade=1)
+
+
+@pytest.mark.parametrize("form", [GenerativeAugment, partial(GenerativeAugmentd, "image"), BatchGenerativeAugment])
+def test_a_missing_bundle_is_named_at_construction(form: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MRG_BUNDLES", str(tmp_path / "none"))
+    with pytest.raises(BundleNotFoundError, match=r"(?s)'retina_vae' was not found .*none.* set MRG_BUNDLES to"):
+        form(generator="retina_vae")
+
+
+def test_construction_loads_no_weights(vae_bundle: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("monai_retina_gen.generators.handle.load_generator", None)
+    GenerativeAugmentd("image", generator=vae_bundle)
 
 
 @pytest.mark.parametrize(
@@ -201,8 +215,8 @@ def test_modes_that_are_not_there(vae_bundle: Path) -> None:
         ({"generator": "g", "mode": "dream"}, "want modes"),
         ({"generator": "g", "mode": None}, "want modes"),
         ({"generator": "g", "mode": ["sample", "edit"]}, "want modes"),
-        ({"generator": "g", "max_retries": -1}, "max_retries: -1 came"),
-        ({"generator": "g", "max_retries": 1.5}, "max_retries: 1.5 came"),
+        ({"generator": "g", "gate": "label", "max_retries": -1}, "max_retries: -1 came"),
+        ({"generator": "g", "gate": "label", "max_retries": 1.5}, "max_retries: 1.5 came"),
         ({"generator": "g", "mode": "edit", "lesion": "ex", "strength": (-2, 1)}, "strength"),
         ({"generator": "g", "gate": "strict"}, "gate"),
         ({"mode": "edit", "lesion": None}, "lesion: None came, want a name"),
@@ -300,6 +314,15 @@ def test_options_of_wrong_types_are_named_at_construction(options: dict[str, Any
         ({"canvas": "datalist.json"}, "canvas: used by the mode 'synthesize' .* mode is 'sample'"),
         ({"mode": "edit", "lesion_bank": "bank.npz", "canvas": [{}]}, "lesion_bank, canvas: .* mode is 'edit'"),
         ({"background": 0.02, "lesion": "ex"}, "lesion, background: used by the mode 'edit'"),
+        ({"strength": (0.3, 1.0)}, "strength: used by the mode 'edit' .* mode is 'sample'"),
+        ({"mode": "synthesize", "canvas_grades": (2, 3)}, "canvas_grades: used together with canvas"),
+        ({"mode": "synthesize", "canvas": [{}], "lesion_bank": "bank.npz"}, "lesion_bank: not used with canvas"),
+        ({"max_retries": 3}, "max_retries: used together with gate"),
+        ({"bank": "bank", "device": "cuda"}, "device: where a generator runs, but images come from a bank"),
+        (
+            {"generator": RecordingGenerator(), "device": "cuda"},
+            "device: 'cuda' came with a generator that is on 'cpu'",
+        ),
         ({"mode": "synthesize", "bank": "bank", "synthesize_options": {"allow": []}}, "synthesize_options: .* a bank"),
         ({"prob": {}}, r"prob=\{\}: want a probability for one or several of 0, 1, 2, 3, 4"),
         ({"prob": {7: 0.5}}, r"prob=\{7: 0.5\}: want .* of 0, 1, 2, 3, 4"),
@@ -311,15 +334,29 @@ def test_options_that_would_do_nothing_are_named(form: Callable[..., Any], optio
         form(**{"generator": "g", **options})
 
 
+@pytest.mark.parametrize(
+    ("form", "needed"),
+    [
+        (GenerativeAugmentd, {}),
+        (LesionEditd, {"generator": "g"}),
+        (CropToFieldOfViewd, {}),
+        (ComposeMasksd, {"bank": "bank.npz"}),
+    ],
+)
+def test_unknown_arguments_are_reported_under_the_name_of_the_form(form: type, needed: dict[str, str]) -> None:
+    with pytest.raises(TypeError, match=rf"^{form.__name__}: got an unexpected keyword argument 'stength'"):
+        form(keys="image", stength=1, **needed)
+
+
 @pytest.mark.parametrize("form", [partial(GenerativeAugmentd, "image"), BatchGenerativeAugment])
 def test_unknown_masks_are_named(form: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"mask_keys: unknown \['exudates'\]; masks are called ma, he, ex, se, od,"):
-        form(generator="g", mode="edit", mask_keys=("ex", "exudates"))
+        form(generator=RecordingGenerator(), mode="edit", mask_keys=("ex", "exudates"))
 
 
 @pytest.mark.parametrize("mask", [None, "mask.png"])
 def test_masks_that_were_not_loaded_are_named(mask: Any) -> None:
-    augment = GenerativeAugmentd(keys="image", label_key="grade", generator="g", mode="edit", prob=1.0, mask_keys="ma")
+    augment = GenerativeAugmentd("image", generator=RecordingGenerator(), mode="edit", prob=1.0, mask_keys="ma")
     with pytest.raises(ImageValueError, match=r"mask 'ma'.*LoadFundusd"):
         augment({"image": plain_image(), "grade": 2, "ma": mask})
 
@@ -422,7 +459,7 @@ def test_records_survive_collation_of_mixed_batches(phantom_folder: Path, vae_bu
 def test_balance_shows_every_photograph_equally_often() -> None:
     counts = {0: 40, 1: 4, 2: 20}
     items = [{"grade": g, "id": f"{g}/{i}"} for g, n in counts.items() for i in range(n)]
-    augment = GenerativeAugment(generator="unused", prob="balance", counts=counts).set_random_state(0)
+    augment = GenerativeAugment(generator=RecordingGenerator(), prob="balance", counts=counts).set_random_state(0)
     real, total = Counter(), Counter()
     for index in balanced_sampler(items, num_samples=60_000, seed=1):
         grade = items[index]["grade"]
@@ -436,7 +473,8 @@ def test_balance_shows_every_photograph_equally_often() -> None:
 @settings(max_examples=30, deadline=None)
 @given(prob=st.floats(0, 1), seed=st.integers(0, 2**32 - 1), grade=st.integers(0, 4))
 def test_draws_are_reproducible_and_in_range(prob: float, seed: int, grade: int) -> None:
-    augment = GenerativeAugment(generator="unused", mode="edit", lesion="ex", strength=(-0.5, 0.25), prob=prob)
+    edits = {"mode": "edit", "lesion": "ex", "strength": (-0.5, 0.25)}
+    augment = GenerativeAugment(generator=RecordingGenerator(), prob=prob, **edits)
     plans = []
     for _ in range(2):
         augment.set_random_state(seed)

@@ -96,8 +96,10 @@ def test_the_given_edit(generator: StyleGAN3Generator) -> None:
     assert edited.shape == image.shape
     assert not torch.equal(edited.as_tensor(), image.as_tensor())
     assert torch.equal(edit(image, 3).as_tensor(), edited.as_tensor())
-    pickled = pickle.loads(pickle.dumps(LesionEdit(generator="g", lesion="ex", strength=0.25)))
+    pickled = pickle.loads(pickle.dumps(LesionEdit(generator="retina_drgan", lesion="ex", strength=0.25)))
     assert pickled.plan(2).strength == 0.25
+    with pytest.raises(ValueError, match="tries: used together with gate"):
+        LesionEdit(generator=generator, tries=4)
 
 
 def test_a_transposed_image_is_edited_as_the_upright_one(generator: StyleGAN3Generator) -> None:
