@@ -35,16 +35,10 @@ LOOK = 64
 
 @dataclass(frozen=True)
 class EditRequest:
-    """Edits of `B` photographs.
+    """Edits of `B` photographs, checked: `images` `(B, 3, H, W)` in [0, 1], `strengths` `(B,)` in [-1, 1] on the CPU.
 
-    Args:
-        images: `(B, 3, H, W)` float32 in [0, 1].
-        grades: `(B,)` int64.
-        lesions: of each, such as `"ex+he"`; `""` leaves the choice to the generator.
-        strengths: `(B,)` float32 in [-1, 1], on the CPU.
-        seeds: of each, for generators whose edits are drawn at random.
-        masks: annotated masks of the photographs, `(B, 1, H, W)` in [0, 1] by name; none for what is not annotated.
-        groups: photographs or patients that the images belong to, for a cross-fitted gate.
+    `lesions` are such as `"ex+he"`, `""` leaves the choice to the generator; `masks` `(B, 1, H, W)` are annotated, none
+    for what is not; `groups` are photographs or patients, for a cross-fitted gate.
     """
 
     images: Tensor
@@ -67,17 +61,7 @@ class EditRequest:
         masks: Mapping[str, Tensor] | None = None,
         groups: Sequence[str | None] | None = None,
     ) -> EditRequest:
-        """The request that arguments of a generator's `edit` make, on the device of `grades`.
-
-        Raises:
-            ImageValueError: for images or masks of another shape, or values outside [0, 1].
-            ValueError: for a strength outside [-1, 1], or lists of another length than the images.
-
-        Examples:
-            >>> request = EditRequest.of(torch.zeros(2, 3, 8, 8), torch.tensor([2, 3]), lesion="ex", strength=0.5)
-            >>> request.lesions, request.strengths.tolist(), request.seeds
-            (['ex', 'ex'], [0.5, 0.5], [0, 0])
-        """
+        """The request of a generator's `edit`, on the device of `grades`; `ValueError` for what does not fit."""
         count, device = len(grades), grades.device
         return cls(
             images=(checked := _checked_images(images, count)).to(device),
@@ -102,10 +86,7 @@ def one_each(name: str, values: Any, count: int) -> list[Any]:
 
 
 def parse_lesions(lesion: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Lesions of one edit: `"ex"`, `"ex+he"` or `("ex", "he")`.
-
-    Raises:
-        ValueError: for a lesion that is not among `known`, or named twice.
+    """Lesions of one edit: `"ex"`, `"ex+he"` or `("ex", "he")`; `ValueError` for one not in `known`, or named twice.
 
     Examples:
         >>> parse_lesions("ex+he", ["ex", "he"])
@@ -132,14 +113,7 @@ def excluded_lesions(grade: int, lesions: Sequence[str]) -> str:
 
 
 def check_range(images: Tensor) -> None:
-    """`ImageValueError` unless all values are finite and in [0, 1]; a GPU is waited for once.
-
-    Examples:
-        >>> check_range(torch.tensor([0.5, float("nan")]))
-        Traceback (most recent call last):
-        ...
-        monai_retina_gen.errors.ImageValueError: images must be finite and in [0, 1], got [nan, nan]
-    """
+    """`ImageValueError` unless all values are finite and in [0, 1]; a GPU is waited for once."""
     if not images.numel():
         return
     low, high = torch.stack(torch.aminmax(images)).tolist()  # NaN where any is

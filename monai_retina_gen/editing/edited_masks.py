@@ -23,34 +23,12 @@ def edited_masks(
     *,
     all_masks: bool = False,
 ) -> dict[str, Tensor]:
-    """Masks after an edit.
+    """Masks `(B, 1, H, W)` by name after an edit.
 
-    A segmenter looks at each photograph before and after. Where it sees an edited lesion come or go, inside of what the
-    edit has changed, the annotation follows; everything else stays as it was annotated.
-
-    Args:
-        before: photographs `(B, 3, H, W)`.
-        after: the same, edited.
-        annotated: masks `(B, 1, H, W)` of the photographs, by name.
-        lesions: that were edited in each; none where the photograph stayed as it was.
-        find: soft masks `(B, 1, H, W)` of images; an empty mapping for images that it does not know.
-        all_masks: give what `find` finds for masks that are not annotated, too.
-
-    Returns:
-        Masks `(B, 1, H, W)` by name.
-
-    Raises:
-        ImageValueError: where an edited lesion is annotated and `find` does not know it in images of this size.
-
-    Examples:
-        >>> before, after = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
-        >>> after[..., 0, 0] = 1
-        >>> def bright(images):
-        ...     return {"ex": images[:, :1]}
-        >>> annotated = {"ex": torch.zeros(1, 1, 4, 4), "he": torch.ones(1, 1, 4, 4)}
-        >>> made = edited_masks(before, after, annotated, [("ex",)], bright)
-        >>> int(made["ex"].sum()), torch.equal(made["he"], annotated["he"])
-        (1, True)
+    `find` gives soft masks of images, or an empty mapping where it does not know them. Where it sees an edited lesion
+    (of `lesions`, row by row) come or go, inside of what the edit has changed, the annotation follows; everything else
+    stays as it was annotated. `all_masks` adds what `find` finds and nobody annotated. `ImageValueError` where an
+    edited lesion is annotated and `find` does not know it.
     """
     made = dict(annotated)
     edited = {name: [i for i, each in enumerate(lesions) if name in each] for name in annotated}

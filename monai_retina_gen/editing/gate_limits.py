@@ -27,24 +27,18 @@ class GateLimits:
 
     Args:
         false_rejection: share of photographs with their true label that the limits were set to refuse.
-        distances: by side of the images in pixels, how far the graders' expected grade may be from the label, per
-            grade of the label.
+        distances: by side of the images in pixels, how far the graders' expected grade may be from each label.
         excesses: alike, how probable grades beyond the label, on either side, may be (see `grade_excess`).
         probability_drop: most by which an edit may lower the probability of the label.
         grade_shift: most by which an edit may move the expected grade away from the label.
         vessel_loss: most of 1 - Dice between the vessels before and after.
         outside_change: largest mean absolute change, in [0, 1], outside the neighbourhood of lesions.
 
-    Raises:
-        ValueError: for a rate outside (0, 1), or without distances and excesses for the same sides.
-
     Examples:
         >>> distances, excesses = {64: [1.5] * 5, 128: [1.0] * 5}, {64: [1.0] * 5, 128: [0.9] * 5}
         >>> limits = GateLimits(0.1, distances, excesses, 0.3, 0.5, 0.2, 0.01)
         >>> limits.of_label(100, 3), limits.of_label(512, 3), limits.of_label(16, 3)
         ((1.5, 1.0), (1.0, 0.9), (1.5, 1.0))
-        >>> GateLimits.from_dict(limits.as_dict()) == limits
-        True
     """
 
     false_rejection: float
@@ -97,14 +91,8 @@ class GateLimits:
 def label_limits(statistics: Tensor, rate: float) -> list[float]:
     """Limits beyond which a new row, exchangeable with these, lies in any statistic with a probability of about `rate`.
 
-    Of `n` rows, `floor(rate * (n + 1)) - 1` exceed them, as the order statistic of a single one would have it.
-
-    Args:
-        statistics: `(n, k)`, larger is worse, of photographs with their true label.
-        rate: between 0 and 1.
-
-    Returns:
-        `k` limits; infinity where the rows are too few to refuse anything at that rate.
+    Of `(n, k)` statistics, larger is worse, `floor(rate * (n + 1)) - 1` rows exceed the `k` limits, as the order
+    statistic of a single one would have it; infinity where the rows are too few to refuse anything at that rate.
 
     Examples:
         >>> import torch
@@ -118,18 +106,10 @@ def label_limits(statistics: Tensor, rate: float) -> list[float]:
 
 
 def joint_limits(statistics: Tensor, rate: float) -> Tensor:
-    """Upper limits of several statistics, all at one rank, that together refuse at most `rate` of the rows.
+    """Limits `(k,)` of `(n, k)` statistics, larger is worse, that together refuse at most `rate` of the rows.
 
-    Args:
-        statistics: `(n, k)`, larger is worse, of changes that keep the label.
-        rate: share of rows that may exceed any limit.
-
-    Returns:
-        `(k,)` limits: the lowest common rank in each column at which no more rows are refused. Chosen on the rows
-        themselves, the rate holds for them, and about for others.
-
-    Raises:
-        ValueError: without a row, or with values that are not finite.
+    The lowest common rank in each column at which no more are refused: chosen on the rows themselves, the rate holds
+    for them, and about for others. `ValueError` without a row, or with values that are not finite.
 
     Examples:
         >>> import torch

@@ -29,24 +29,12 @@ DARK = 0.06
 
 
 def expected_grade(probabilities: Tensor) -> Tensor:
-    """Mean grade `(B,)` under probabilities `(B, grades)`.
-
-    Examples:
-        >>> expected_grade(torch.tensor([[0.5, 0.0, 0.5]]))
-        tensor([1.])
-    """
+    """Mean grade `(B,)` under probabilities `(B, grades)`."""
     return probabilities @ torch.arange(probabilities.shape[1], dtype=probabilities.dtype, device=probabilities.device)
 
 
 def grade_distance(probabilities: Tensor) -> Tensor:
-    """Distance `(B, grades)` of the expected grade from each grade, for probabilities `(B, grades)`.
-
-    It tells labels that are far off, also where they get some probability.
-
-    Examples:
-        >>> grade_distance(torch.tensor([[0.5, 0.5, 0.0]]))
-        tensor([[0.5000, 0.5000, 1.5000]])
-    """
+    """Distance `(B, grades)` of the expected grade from each grade: tells labels that are far off."""
     grades = torch.arange(probabilities.shape[1], dtype=probabilities.dtype, device=probabilities.device)
     return (expected_grade(probabilities)[:, None] - grades).abs()
 
@@ -55,36 +43,19 @@ def grade_excess(probabilities: Tensor) -> Tensor:
     """Probability `(B, grades)` of the grades beyond each grade, on the side where it is larger.
 
     It tells neighbouring grades, where `grade_distance` is small.
-
-    Examples:
-        >>> grade_excess(torch.tensor([[0.5, 0.25, 0.25]]))
-        tensor([[0.5000, 0.5000, 0.7500]])
     """
     up_to = probabilities.cumsum(1)
     return torch.maximum(1 - up_to, up_to - probabilities)
 
 
 def vessel_loss(before: Tensor, after: Tensor) -> Tensor:
-    """1 - Dice of two vessel masks, `(B,)`; 0 where both are empty.
-
-    Args:
-        before: `(B, 1, H, W)` bool.
-        after: the same of the edited images.
-
-    Examples:
-        >>> vessel_loss(torch.ones(1, 1, 4, 4).bool(), torch.zeros(1, 1, 4, 4).bool())
-        tensor([1.])
-    """
+    """1 - Dice `(B,)` of two bool vessel masks `(B, 1, H, W)`; 0 where both are empty."""
     dice = compute_dice(after.float(), before.float(), ignore_empty=False)[:, 0]
     return 1 - dice.nan_to_num(1.0)
 
 
 def lesion_neighbourhood(*masks: Mapping[str, Tensor]) -> Tensor:
-    """Union of all lesions of several sets of masks, widened by 3 % of the image's side; `(B, 1, H, W)` bool.
-
-    Args:
-        masks: `(B, 1, H, W)` bool by name; names that are no lesions are left out.
-    """
+    """Union `(B, 1, H, W)` of all lesions of sets of bool masks, widened by 3 % of the image's side."""
     found = torch.stack([mask for each in masks for name, mask in each.items() if name in LESIONS]).any(0)
     return widened(found.float(), least=0) > 0
 
@@ -103,18 +74,7 @@ def widened(mask: Tensor, *, least: int = 1) -> Tensor:
 
 
 def change_outside(before: Tensor, after: Tensor, neighbourhood: Tensor) -> Tensor:
-    """Mean absolute change outside the neighbourhood of lesions and inside the field of view, `(B,)`.
-
-    Args:
-        before: `(B, 3, H, W)` in [0, 1].
-        after: the edited images.
-        neighbourhood: `(B, 1, H, W)` bool.
-
-    Examples:
-        >>> before = torch.full((1, 3, 4, 4), 0.5)
-        >>> change_outside(before, before + 0.25, torch.zeros(1, 1, 4, 4).bool())
-        tensor([0.2500])
-    """
+    """Mean absolute change `(B,)` inside the field of view, outside the neighbourhood of lesions (bool)."""
     outside = ~neighbourhood & (before.amax(1, keepdim=True) > DARK)
     change = (after - before).abs().mean(1, keepdim=True) * outside
     return change.sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)

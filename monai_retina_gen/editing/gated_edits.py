@@ -44,17 +44,9 @@ class PendingEdits(Protocol):
 class GatedEdits:
     """Edits on their way through a gate: `edits.finish(*strongest_accepted(edits.attempt, edits.asked))`.
 
-    Args:
-        pending: the edits of `request`.
-        request: what was asked for.
-        gate: judges each try; `None` accepts every one.
-
-    Attributes:
-        asked: strengths to begin with, of the edits that can be drawn at all.
-        image: `(B, 3, H, W)`; where refused, the photograph bit for bit.
-        strength: `(B,)` that was used, 0 where refused.
-        refused: reasons, `""` where edited.
-        judge: name of the gate, `""` without one.
+    `asked` are the strengths to begin with, of edits that can be drawn at all. Then `image` is `(B, 3, H, W)`, where
+    refused the photograph bit for bit, `strength` `(B,)` what was used, `refused` the reasons, and `judge` the gate's
+    name.
     """
 
     def __init__(self, pending: PendingEdits, request: EditRequest, gate: Gate | None = None) -> None:

@@ -21,22 +21,9 @@ Masker = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 class SegmenterMasks:
-    """Soft masks of a `FundusSegmenter`, at the images' own side.
+    """Soft masks of a `FundusSegmenter`, at the images' own side; `side` is the one at which it sees them.
 
     Probabilities are scaled piecewise, so that the structure's threshold becomes 0.5.
-
-    Args:
-        segmenter: the trained segmenter.
-        side: images are brought to this side for it; by default the one that it was trained at.
-        batch_size: images at a time.
-
-    Examples:
-        >>> import torch
-        >>> from monai_retina_gen.networks import LesionSegmenter
-        >>> network = LesionSegmenter(structures=["ex"], channels=(4, 8, 8))
-        >>> masks = SegmenterMasks(FundusSegmenter(network, structures=["ex"], image_size=32))
-        >>> masks(torch.rand(2, 3, 16, 16))["ex"].shape
-        torch.Size([2, 1, 16, 16])
     """
 
     def __init__(self, segmenter: FundusSegmenter, *, side: int = 0, batch_size: int = 32) -> None:
@@ -56,15 +43,7 @@ class SegmenterMasks:
 
 
 def known_masks(masker: Masker | None, images: Tensor) -> dict[str, Tensor]:
-    """Masks that a masker can be asked for.
-
-    Args:
-        masker: with an attribute `side`, or without for images of any side; `None` knows no masks.
-        images: `(B, 3, S, S)` in [0, 1].
-
-    Returns:
-        Soft masks `(B, 1, S, S)` in [0, 1] by name; none where S is below `SEGMENTED_SHARE` of `side`.
-    """
+    """Soft masks of images; none without a masker, or for images below `SEGMENTED_SHARE` of its `side`."""
     if masker is None or images.shape[-1] < SEGMENTED_SHARE * getattr(masker, "side", 0):
         return {}
     return dict(masker(images))

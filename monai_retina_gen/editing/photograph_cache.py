@@ -31,21 +31,10 @@ AT_A_TIME = 4
 def photograph_keys(
     images: Tensor, grades: Sequence[int] | Tensor, identity: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Keys of photographs by their pixels, shape and grade, and by what else an inversion depends on.
+    """Keys of photographs `(B, 3, H, W)` by their pixels, shape and grade, and by what else entries depend on.
 
     Two weighted sums of all pixels modulo 2^64, taken where the images are: a GPU sends two numbers a photograph. Their
     sha256 with the rest is the key, the same on every device.
-
-    Args:
-        images: `(B, 3, H, W)`.
-        grades: `B` grades.
-        identity: weights' sha256 and settings, plain JSON values.
-
-    Examples:
-        >>> eyes = torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4), torch.zeros(3, 4, 4)])
-        >>> one, two, again = photograph_keys(eyes, [0, 0, 0])
-        >>> one == again, one == two, one == photograph_keys(eyes[:1], [1])[0]
-        (True, False, False)
     """
     parts = [_pixel_sums(part) for part in images.detach().float().split(AT_A_TIME)]
     grade = torch.as_tensor(grades, device=images.device).long()
@@ -73,27 +62,12 @@ Entry = TypeVar("Entry")
 
 
 class PhotographCache(Generic[Entry]):
-    """What was found in the photographs that were used last; safe for threads.
+    """What was found in the photographs that were used last, up to `megabytes` of memory; safe for threads.
 
-    In a folder each photograph has one `.npz` file of plain arrays, written atomically and named by its key: other
-    weights, other settings or a changed photograph never meet an old entry. A damaged file counts as missing, with a
-    line in the log.
-
-    Args:
-        megabytes: of memory; 0 keeps nothing there.
-        identity: what an entry depends on beside the photograph, plain JSON values: the sha256 of weights, settings.
-        folder: made where it is missing; several processes may share it.
-        kind: with a folder, class of the entries: `state()` gives the tensors of one that its file keeps, and the class
-            method `from_state` makes it of them.
-
-    Examples:
-        >>> def make(images, grades):
-        ...     print(len(images), "made")
-        ...     return [{"mean": image.mean()} for image in images]
-        >>> cache, eyes = PhotographCache(megabytes=2), torch.rand(3, 3, 8, 8)
-        >>> found = [cache.entries(eyes[:count], torch.zeros(count), make) for count in (2, 3)]
-        2 made
-        1 made
+    In a `folder`, which processes may share, each photograph has one `.npz` file of plain arrays, written atomically
+    and named by its key: other weights or settings (`identity`) or a changed photograph never meet an old entry. A
+    damaged file counts as missing, with a line in the log. Entries of the class `kind` give what is kept by `state()`
+    and come back by the class method `from_state`.
     """
 
     def __init__(

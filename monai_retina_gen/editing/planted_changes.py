@@ -21,17 +21,7 @@ BACKGROUND = 0.03
 
 
 def harmless_change(image: Tensor, seed: int) -> Tensor:
-    """The same photograph with slightly other exposure, focus and noise: nothing that a grader may heed.
-
-    Args:
-        image: `(3, H, W)` in [0, 1].
-        seed: decides the change.
-
-    Examples:
-        >>> image = torch.full((3, 16, 16), 0.5)
-        >>> 0 < float((harmless_change(image, 0) - image).abs().mean()) < 0.1
-        True
-    """
+    """The same photograph `(3, H, W)` with slightly other exposure, focus and noise: nothing that a grader may heed."""
     change = Compose(
         [
             RandScaleIntensity(factors=0.04, prob=1.0),
@@ -45,41 +35,16 @@ def harmless_change(image: Tensor, seed: int) -> Tensor:
 
 
 def transplant_lesions(target: Tensor, source: Tensor, mask: Tensor) -> Tensor:
-    """`target` with the lesions of another photograph: where a photograph had none, its grade is 2 or more.
+    """`target` with the lesions of another photograph, by its mask: where it had none, its grade is 2 or more.
 
     Added is the difference of a lesion from its own background, inside the field of view of `target`.
-
-    Args:
-        target: `(3, H, W)` in [0, 1].
-        source: photograph of the same size with lesions.
-        mask: `(1, H, W)` in [0, 1], its lesions.
-
-    Examples:
-        >>> mask = torch.zeros(1, 64, 64)
-        >>> mask[:, 20:30, 20:30] = 1
-        >>> source = torch.full((3, 64, 64), 0.4) + 0.5 * mask
-        >>> planted = transplant_lesions(torch.full((3, 64, 64), 0.4), source, mask)
-        >>> float(planted[0, 25, 25]) > 0.8, float(planted[0, 50, 50]).__round__(3)
-        (True, 0.4)
     """
     soft = _soften(mask) * (target.amax(0, keepdim=True) > 0.06)
     return (target + soft * (source - _background(source, mask))).clamp(0, 1)
 
 
 def erase_lesions(image: Tensor, mask: Tensor) -> Tensor:
-    """`image` with its lesions filled from their background: where all are marked, its grade falls to 0.
-
-    Args:
-        image: `(3, H, W)` in [0, 1].
-        mask: `(1, H, W)` in [0, 1], its lesions.
-
-    Examples:
-        >>> mask = torch.zeros(1, 64, 64)
-        >>> mask[:, 20:26, 20:26] = 1
-        >>> erased = erase_lesions(torch.full((3, 64, 64), 0.4) + 0.5 * mask, mask)
-        >>> round(float(erased[0, 23, 23]), 1)
-        0.4
-    """
+    """`image` with its lesions filled from their background: where all are marked, its grade falls to 0."""
     soft = _soften(mask)
     return (image * (1 - soft) + _background(image, mask) * soft).clamp(0, 1)
 

@@ -17,18 +17,9 @@ Check = Callable[[list[int], Tensor], list[str]]
 
 
 def first_accepted(attempt: Attempt, count: int, *, tries: int = 4) -> list[str]:
-    """Try each row anew until it passes.
+    """Try each of `count` rows anew until it passes; the reason against each row's last try, `""` for none.
 
-    Args:
-        attempt: reasons against the rows, `""` for none, given the rows and the number of the try, from 0 on.
-        count: number of rows.
-        tries: of a row at most, at least 1.
-
-    Returns:
-        The reason against each row's last try, `""` where it passed.
-
-    Raises:
-        ValueError: for fewer than one try.
+    `attempt` gives the reasons against rows, for the rows and the number of the try, from 0 on.
 
     Examples:
         >>> first_accepted(lambda rows, number: ["" if number >= row else "too red" for row in rows], 3, tries=2)
@@ -48,16 +39,8 @@ def first_accepted(attempt: Attempt, count: int, *, tries: int = 4) -> list[str]
 def strongest_accepted(check: Check, strengths: Tensor, *, tries: int = 4) -> tuple[Tensor, list[str]]:
     """Largest share of each strength that passes, to within `2 ** (1 - tries)` of it, by bisection.
 
-    Args:
-        check: reasons against edits, `""` for none, given the rows and their strengths.
-        strengths: `(B,)` that are wanted; tried first, and kept where they pass.
-        tries: edits of an image at most, at least 1.
-
-    Returns:
-        Strengths `(B,)`, 0 where no try passed, and the reason against the weakest try, `""` where one passed.
-
-    Raises:
-        ValueError: for fewer than one try.
+    `check` gives the reasons against edits, for the rows and their strengths; the strengths `(B,)` that are wanted are
+    tried first. Strengths are 0 where no try passed, with the reason against the weakest.
 
     Examples:
         >>> limit = lambda rows, strengths: ["" if abs(s) <= 0.3 else "too much" for s in strengths]

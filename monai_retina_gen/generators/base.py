@@ -54,19 +54,7 @@ class GeneratedBatch:
 
 
 def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
-    """Standard normal latents, one seed each, drawn on the CPU: a sample depends on its seed alone.
-
-    Args:
-        seeds: `B` integers in [0, 2**63).
-        dim: size of a latent.
-
-    Returns:
-        `(B, dim)` float32.
-
-    Examples:
-        >>> torch.equal(latents_from_seeds([1, 2], 4)[1], latents_from_seeds([2], 4)[0])
-        True
-    """
+    """Standard normal latents `(B, dim)`, one seed each, drawn on the CPU: a sample depends on its seed alone."""
     drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     rows = [torch.randn(dim, generator=each, dtype=torch.float32) for each in drawn]
     return torch.stack(rows) if rows else torch.empty(0, dim)
@@ -193,12 +181,9 @@ class RetinaGenerator:
         return GeneratedBatch(done.image, request.grades, records, changed)
 
     def begin_edits(self, request: EditRequest, *args: Any, **options: Any) -> PendingEdits:
-        """What a generator with the mode `edit` implements: the edits of a request, ready to be drawn.
+        """What a generator with the mode `edit` implements: the edits of a checked request, ready to be drawn.
 
-        Args:
-            request: checked, on the generator's device.
-            args: none; they let subclasses write out their options.
-            options: those of `edit_options`.
+        `args` are none; they let subclasses write out their options, those of `edit_options`.
         """
         raise self._lacks("edit")
 

@@ -32,11 +32,7 @@ _OPENED: OpenedOnce[MaskComposer] = OpenedOnce()
 
 
 class BundleMasks:
-    """Masks of a bundle's segmenter, which is loaded at first use, where the images are.
-
-    Args:
-        bundle: `BUNDLE` or `BUNDLE:CONFIG`.
-    """
+    """Masks of a bundle's segmenter (`BUNDLE` or `BUNDLE:CONFIG`), loaded at first use, where the images are."""
 
     def __init__(self, bundle: str) -> None:
         self.bundle = bundle
@@ -62,22 +58,13 @@ class BundleMasks:
 
 
 class BundleComposer:
-    """Composes lesions of a bundle's bank, which is loaded at first use, once per process.
-
-    Args:
-        bundle: its name or folder.
-    """
+    """Composes lesions of a bundle's bank, which is loaded at first use, once per process."""
 
     def __init__(self, bundle: str) -> None:
         self.bundle = bundle
 
     def __call__(self) -> MaskComposer:
-        """The composer.
-
-        Raises:
-            BundleNotFoundError: if there is no such bundle.
-            WeightsError: if it has no bank.
-        """
+        """The composer; `BundleNotFoundError` or `WeightsError` where there is no such bundle, or no bank in it."""
         folder = find_bundle(self.bundle)
         file = folder / _bank_file(folder, "inference")
         return _OPENED.get(folder, file_stamps([file]), lambda: self._opened(folder))

@@ -19,20 +19,6 @@ class ComposedEyes:
     """Draws masks of whole eyes: vessels, disc and field of view of a phantom, lesions of a bank by grade.
 
     No vessel tree of a patient is in them, so that images made from them show nobody's eye.
-
-    Args:
-        bank: lesions to compose.
-        image_size: side of the masks in pixels.
-
-    Examples:
-        >>> from monai_retina_gen.data import build_lesion_bank, load_datalist, write_phantoms
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     written = write_phantoms(folder, count=4, size=128, grades=[3], splits=(1, 0, 0))
-        ...     bank = build_lesion_bank(load_datalist(written)["training"], diameter=128, min_area=1)
-        >>> masks = ComposedEyes(bank, image_size=64).masks([0, 3], seeds=[5, 5])
-        >>> masks["he"].shape, bool(masks["he"][0].any()), bool(torch.equal(*masks["vessel"]))
-        (torch.Size([2, 1, 64, 64]), False, True)
     """
 
     def __init__(self, bank: LesionBank, *, image_size: int) -> None:

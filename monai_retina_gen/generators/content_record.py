@@ -44,10 +44,7 @@ PLAIN = (bool, int, float, str)
 def items_sha256(items: Iterable[Mapping[str, Any]], keys: Collection[str] = ("image",)) -> str:
     """sha256 of items in their order: the bytes of their files and their other values, not the files' names.
 
-    Args:
-        items: items of a datalist.
-        keys: keys that a result depends on; those that an item lacks are left out. With the grade goes the one that a
-            label was made from.
+    Of `keys`, those that an item lacks are left out. With the grade goes the one that a label was made from.
 
     Examples:
         >>> items_sha256([{"grade": 1, "note": "a"}], ["grade"]) == items_sha256([{"grade": 1}], ["grade"])
@@ -68,22 +65,13 @@ def items_sha256(items: Iterable[Mapping[str, Any]], keys: Collection[str] = ("i
 
 
 def files_sha256(overrides: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of the files that overrides of a configuration name, such as `init_weights`, by key.
-
-    Examples:
-        >>> files_sha256({"max_epochs": 3, "datalist": "idrid"})
-        {}
-    """
+    """sha256 of the files that overrides of a configuration name, such as `init_weights`, by key."""
     named = {key: value for key, value in overrides.items() if isinstance(value, str) and os.path.isfile(value)}
     return {key: sha256_file(path) for key, path in named.items()}
 
 
 def network_record(name: str) -> dict[str, str]:
-    """Weights and configuration of `BUNDLE` or `BUNDLE:CONFIG`.
-
-    Raises:
-        BundleNotFoundError: if there is no such bundle.
-    """
+    """Weights and configuration of `BUNDLE` or `BUNDLE:CONFIG`."""
     bundle, config_name = split_bundle_name(name)
     folder = find_bundle(bundle)
     weights = " ".join(sha256_file(folder / file) for file in weights_files(read_inference_config(folder, config_name)))

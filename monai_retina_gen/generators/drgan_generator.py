@@ -72,9 +72,7 @@ class DRGANGenerator(LesionPainting):
     def set_lesion_bank(self, bank: LesionBank, *, masker: Masker | None = None) -> None:
         """Compose lesions of this bank: in `sample`, for which grades alone are then enough, and on photographs.
 
-        Args:
-            bank: lesions.
-            masker: finds the masks that photographs come without.
+        `masker` finds the masks that photographs come without.
         """
         self.eyes = ComposedEyes(bank, image_size=self.image_size)
         self.modes = type(self).modes | {"sample"}
@@ -163,16 +161,7 @@ class DRGANGenerator(LesionPainting):
 
     @torch.no_grad()
     def images(self, condition: Tensor, grades: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Images of condition maps, without any check of what they ask for.
-
-        Args:
-            condition: `(B, 9, H, W)` in [0, 1].
-            grades: `(B,)`.
-            seeds: `B` integers.
-
-        Returns:
-            `(B, 3, H, W)` in [0, 1].
-        """
+        """Images `(B, 3, H, W)` in [0, 1] of condition maps `(B, 9, H, W)`, without any check of what they ask for."""
         made = []
         for start in range(0, len(seeds), self.batch_size):
             rows = slice(start, start + self.batch_size)

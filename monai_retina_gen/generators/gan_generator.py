@@ -78,15 +78,7 @@ class GANGenerator(RetinaGenerator):
 
     @torch.no_grad()
     def images(self, latents: Tensor, grades: Tensor | None = None) -> Tensor:
-        """Images of latents.
-
-        Args:
-            latents: `(B, latent_dim)`.
-            grades: `(B,)`, where the network is conditional; `None` is "unknown".
-
-        Returns:
-            `(B, 3, image_size, image_size)` in [0, 1].
-        """
+        """Images in [0, 1] of latents `(B, latent_dim)`, with grades for conditional networks."""
 
         def make(rows: slice) -> Tensor:
             grade = None if grades is None else grades[rows].to(self.device)
@@ -97,12 +89,7 @@ class GANGenerator(RetinaGenerator):
 
     @torch.no_grad()
     def in_batches(self, count: int, make: Callable[[slice], Tensor]) -> Tensor:
-        """Images in [0, 1] of `count` rows, at most `batch_size` at a time.
-
-        Args:
-            count: number of rows.
-            make: images in [-1, 1] of a slice of them.
-        """
+        """Images in [0, 1] of `count` rows, at most `batch_size` at a time; `make` gives a slice of them in [-1, 1]."""
         rows = [slice(start, start + self.batch_size) for start in range(0, count, self.batch_size)]
         made = [((make(few).float() + 1) / 2).clamp(0, 1) for few in rows]
         return torch.cat(made) if made else torch.empty(0, 3, self.image_size, self.image_size, device=self.device)
@@ -155,13 +142,8 @@ class GANGenerator(RetinaGenerator):
 def load_critic(bundle: str | os.PathLike[str]) -> nn.Module | None:
     """The critic that a bundle's generator was trained with, for ranking images; `None` where it was not kept.
 
-    A released bundle has no critic: it lies in `training/`, from which training goes on.
-
-    Args:
-        bundle: name or folder.
-
-    Returns:
-        Network from images in [-1, 1] and grades to scores `(B,)`, in evaluation mode.
+    A released bundle has no critic: it lies in `training/`, from which training goes on. It gives scores `(B,)` of
+    images in [-1, 1] and grades, and is in evaluation mode.
     """
     folder = find_bundle(bundle)
     path = folder / TRAINING_STATE

@@ -25,19 +25,7 @@ _LOADED: OpenedOnce[RetinaGenerator] = OpenedOnce()
 
 
 class GeneratorHandle:
-    """Specification of a generator, loaded lazily.
-
-    Args:
-        source: bundle name, folder, or a generator object (which then travels whole when pickled).
-        device: where it runs.
-        trust_code: see `load_generator`.
-
-    Examples:
-        >>> import copy, pickle
-        >>> handle = GeneratorHandle("retina_vae")
-        >>> copy.deepcopy(handle) is handle, len(pickle.dumps(handle)) < 1000
-        (True, True)
-    """
+    """Specification of a generator, loaded lazily: a bundle's name or folder, or an object (which is pickled whole)."""
 
     def __init__(
         self, source: str | os.PathLike[str] | RetinaGenerator, *, device: str = "cpu", trust_code: bool = False
@@ -62,8 +50,7 @@ class GeneratorHandle:
     def get(self) -> RetinaGenerator:
         """The generator, loaded at the first call in this process; handles share it while its bundle is the same.
 
-        Raises:
-            RuntimeError: for a CUDA device in a forked worker.
+        `RuntimeError` for a CUDA device in a forked worker.
         """
         if not isinstance(self.source, str):
             _refuse_forked_cuda(getattr(self.source, "device", "cpu"))

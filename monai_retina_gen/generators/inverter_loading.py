@@ -28,13 +28,8 @@ class BundleInverter:
 
     The configuration's keys: `encoder`, the name of the configuration of the `StyleEncoder` (its `network_def` and
     `weights_file`) in the same bundle; `detail_encoder`, where there is one, that of its `DetailEncoder`;
-    `perceptual_network`, `BUNDLE:CONFIG` of the network of `LPIPSDR`; `inversion`,
-    further arguments of `EncoderInversion`.
-
-    Args:
-        bundle: folder of the bundle.
-        config_name: its configuration.
-        network: the bundle's `StyleGAN3`, with weights.
+    `perceptual_network`, `BUNDLE:CONFIG` of the network of `LPIPSDR`; `inversion`, further arguments of
+    `EncoderInversion`.
     """
 
     def __init__(self, bundle: Path, config_name: str, network: nn.Module) -> None:

@@ -49,12 +49,7 @@ class InvertingGenerator(RetinaGenerator):
     ) -> InvertingGenerator:
         """Give what the modes `reconstruct` (an inverter) and `edit` (directions as well) need; returns itself.
 
-        Args:
-            inverter: finds the styles of photographs.
-            directions: lesion directions of this network.
-            masker: soft masks of the network's images; see `StyleSpaceEditor`.
-            photograph_masker: finds the masks of edited photographs that are large enough for it; else `masker`.
-            distance_limit: photographs whose reconstruction is farther away are returned unedited.
+        Maskers and limit are those of `StyleSpaceEditor`.
         """
         self.inverter, self.directions, self.distance_limit, self._editor = inverter, directions, distance_limit, None
         added = {"reconstruct"} if inverter is not None else set()
@@ -109,11 +104,7 @@ class InvertingGenerator(RetinaGenerator):
 
     @property
     def editor(self) -> StyleSpaceEditor:
-        """What carries edits out.
-
-        Raises:
-            UnsupportedModeError: without inverter or directions.
-        """
+        """What carries edits out; `UnsupportedModeError` without inverter or directions."""
         if self._editor is None:
             raise self._lacks("edit")
         return self._editor
@@ -121,13 +112,7 @@ class InvertingGenerator(RetinaGenerator):
     def reconstruct(  # type: ignore[override]  # options written out
         self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None
     ) -> GeneratedBatch:
-        """The photographs inverted and generated again, unedited.
-
-        Args:
-            images: `(B, 3, image_size, image_size)` in [0, 1].
-            grades: `B` grades.
-            sources: identifiers of the photographs for the records.
-        """
+        """The photographs inverted and generated again, unedited."""
         self.check_mode("reconstruct")
         assert self.inverter is not None  # check_mode
         images, grade = self.check_images(images), self.check_grades(grades)
@@ -136,19 +121,12 @@ class InvertingGenerator(RetinaGenerator):
         return GeneratedBatch(found.image.detach().to(self.device), grade, records)
 
     def encode(self, images: Tensor, grades: Sequence[int] | Tensor | None = None) -> Tensor:
-        """Styles `(B, K)` of photographs.
-
-        Raises:
-            UnsupportedModeError: without an inverter.
-        """
+        """Styles `(B, K)` of photographs; `UnsupportedModeError` without an inverter."""
         if self.inverter is None:
             raise UnsupportedModeError(f"generator {self.name!r} has no encoder")
         grade = self.check_grades([0] * len(images) if grades is None else grades)
         return self.inverter(self.check_images(images), grade).styles
 
     def begin_edits(self, request: EditRequest, *args: Any, **options: Any) -> PendingStyleEdits:
-        """Edits in the style space, ready to be drawn; options and errors are those of `PendingStyleEdits`.
-
-        Photographs are refused by their grade, by a bad inversion, and by the gate.
-        """
+        """Edits in the style space, ready to be drawn; options and errors are those of `PendingStyleEdits`."""
         return PendingStyleEdits(self.editor, request, *args, **options)

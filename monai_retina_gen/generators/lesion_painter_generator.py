@@ -67,11 +67,7 @@ class LesionPainterGenerator(LesionPainting):
         canvas: Tensor | None = None,
         **options: Any,
     ) -> GeneratedBatch:
-        """Canvases painted to grades; see `LesionPainting.paint_canvases` for the options.
-
-        Raises:
-            ValueError: without a canvas.
-        """
+        """Canvases painted to grades; see `LesionPainting.paint_canvases` for the options."""
         if canvas is None:
             raise ValueError(
                 f"canvas: none came; {self.name} paints on photographs and draws none: give canvas=photographs of "

@@ -28,8 +28,7 @@ HEALTHY = 0
 class LesionPainting(RetinaGenerator):
     """Paints lesions on photographs, for a generator that is given a painter.
 
-    Attributes:
-        changes: those of `PAINTING_EDITS` that its painter can make.
+    `changes` are those of `PAINTING_EDITS` that its painter can make.
     """
 
     edit_options = frozenset({"change", "with_masks", "made_with"})
@@ -47,10 +46,8 @@ class LesionPainting(RetinaGenerator):
     ) -> LesionPainting:
         """Give what painting needs; returns itself.
 
-        Args:
-            painter: draws lesions, with the generator's network.
-            masker: finds the masks that photographs come without; `None`: they must all be given.
-            composer: composes the lesions that are added, or a function that gives it; `None`: none can be added.
+        Without a masker photographs must come with all masks; without a composer, or a function that gives one, no
+        lesions can be added.
         """
         self.painter, self.own_masks = painter, OwnMasks(masker)
         self.composer = (lambda: composer) if isinstance(composer, MaskComposer) else composer
@@ -135,13 +132,7 @@ class LesionPainting(RetinaGenerator):
     def found_masks(self, photographs: Tensor, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Masks that painting needs, `(B, 1, H, W)` by name: those that are given, else found by the segmenter.
 
-        Args:
-            photographs: `(B, 3, H, W)` in [0, 1], cropped to the field of view.
-            given: masks of the photographs.
-
-        Raises:
-            ImageValueError: for a photograph without retina or colour, or masks that nobody can find.
-            UnsupportedModeError: without a painter.
+        `ImageValueError` for a photograph without retina or colour, or masks that nobody can find.
         """
         if self.painter is None or self.own_masks is None:
             raise self._lacks("edit")

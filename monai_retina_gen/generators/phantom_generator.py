@@ -75,12 +75,7 @@ class PhantomGenerator(RetinaGenerator):
         return self.draw(factors)[1]
 
     def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int]) -> GeneratedBatch:  # type: ignore[override]  # options written out
-        """Phantoms for grades, with their masks.
-
-        Args:
-            grades: `B` grades.
-            seeds: `B` integers; a phantom depends on its seed and grade alone.
-        """
+        """Phantoms for grades, with their masks; each depends on its seed and grade alone."""
         grade = self.check_pairs(grades, seeds)
         image, masks = self.draw(self.factors(self.latents(seeds), grade))
         masks.pop("sites")

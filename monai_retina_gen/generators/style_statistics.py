@@ -20,13 +20,7 @@ STATISTICS = "models/style_statistics.pt"
 
 @dataclass(frozen=True)
 class StyleStatistics:
-    """Statistics of the style space.
-
-    Args:
-        mean: `(K,)` float32, K the size of the generator's `style_space`.
-        std: `(K,)` standard deviations (of the samples themselves, without Bessel's correction).
-        count: samples.
-    """
+    """Mean and standard deviation `(K,)` of the style space over `count` samples (without Bessel's correction)."""
 
     mean: Tensor
     std: Tensor
@@ -37,26 +31,10 @@ class StyleStatistics:
 def measure_styles(
     generator: StyleGAN3Generator, *, samples: int = 10_000, seed: int = 0, batch_size: int = 1000
 ) -> StyleStatistics:
-    """Statistics over samples without truncation, all grades alike, in one pass and float64.
+    """Statistics over samples without truncation, all grades alike, in one pass and float64; no image is made.
 
-    Batches are merged by their means and squared deviations (Chan et al. 1983), so that a small deviation beside a
-    large mean keeps its digits.
-
-    Args:
-        generator: no image is made, so that this takes seconds.
-        samples: number of samples; sample i has seed `seed + i` and grade `i` modulo the number of grades.
-        seed: first seed.
-        batch_size: samples at a time.
-
-    Raises:
-        ValueError: for less than two samples.
-
-    Examples:
-        >>> from monai_retina_gen.networks import StyleGAN3
-        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
-        >>> found = measure_styles(StyleGAN3Generator(network), samples=10)
-        >>> found.mean.shape, found.count
-        (torch.Size([124]), 10)
+    Sample i has seed `seed + i` and grade `i` modulo the number of grades. Batches are merged by their means and
+    squared deviations (Chan et al. 1983), so that a small deviation beside a large mean keeps its digits.
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples}")
@@ -84,10 +62,7 @@ def save_style_statistics(bundle: str | os.PathLike[str], statistics: StyleStati
 
 
 def load_style_statistics(bundle: str | os.PathLike[str]) -> StyleStatistics:
-    """The style statistics of a bundle.
-
-    Args:
-        bundle: name or folder.
+    """The style statistics of a bundle, by name or folder.
 
     Raises:
         WeightsError: if they are missing or changed, or were measured with other weights.

@@ -199,15 +199,7 @@ def _known_center(center: str) -> str:
 
 
 def load_style_generator(name: str, *, device: str = "cpu") -> StyleGAN3Generator:
-    """A StyleGAN3 with what its bundle brings: encoder, directions, segmenters.
-
-    Args:
-        name: bundle name or folder, or `BUNDLE:CONFIG`.
-        device: where it runs.
-
-    Raises:
-        ValueError: for a generator of another kind.
-    """
+    """A StyleGAN3 with what its bundle brings: encoder, directions, segmenters; `ValueError` for another generator."""
     generator = load_generator(name, device=device)
     if not isinstance(generator, StyleGAN3Generator):
         raise ValueError(f"generator {name!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")

@@ -16,18 +16,11 @@ __all__ = ["inverse_transform"]
 
 
 def inverse_transform(transform: Mapping[str, Any], *, mirrored: bool = False) -> Tensor:
-    """Matrix for `StyleGAN3.synthesize_from_styles(transform=...)` of a transform as one thinks of it.
+    """Matrix `(3, 3)`, from places of the new image to places of the old one, of a transform as one thinks of it.
 
-    Args:
-        transform: `rotate`, degrees counter-clockwise about the image's centre; then `translate`, `[x, y]` in shares of
-            the image's side, to the right and down. Either may be left out.
-        mirrored: the image is mirrored afterwards, left to right, and is then to be moved and turned like this.
-
-    Returns:
-        `(3, 3)`, from places of the new image to places of the old one.
-
-    Raises:
-        ValueError: for other keys, or values that are no finite numbers.
+    `rotate` is in degrees counter-clockwise about the image's centre; then `translate`, `[x, y]` in shares of the
+    image's side, to the right and down. `mirrored`: the image is mirrored afterwards, left to right, and is then to be
+    moved and turned like this. `ValueError` for other keys, or values that are no finite numbers.
 
     Examples:
         >>> inverse_transform({"translate": [0.25, 0.0]})[0]

@@ -42,16 +42,7 @@ class VAEGenerator(RetinaGenerator):
     def sample(  # type: ignore[override]  # options written out
         self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int], temperature: float | None = None
     ) -> GeneratedBatch:
-        """Images for grades.
-
-        Args:
-            grades: `B` grades.
-            seeds: `B` integers; a sample depends on its seed, its grade and the temperature alone.
-            temperature: replaces the generator's.
-
-        Returns:
-            `B` images of `image_size`.
-        """
+        """Images for grades, each of its seed, grade and temperature (by default the generator's) alone."""
         grade, scale = self.check_pairs(grades, seeds), self.temperature if temperature is None else temperature
         # One number more than the latent has: its sign chooses the side of the eye.
         drawn = latents_from_seeds(seeds, self.network.latent_dim + 1).to(self.device)
@@ -65,13 +56,7 @@ class VAEGenerator(RetinaGenerator):
     def reconstruct(  # type: ignore[override]  # options written out
         self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None
     ) -> GeneratedBatch:
-        """The photographs through encoder and decoder: what the generator's texture alone does to an image.
-
-        Args:
-            images: `(B, 3, image_size, image_size)` in [0, 1].
-            grades: `B` grades.
-            sources: identifiers of the photographs for the records.
-        """
+        """The photographs through encoder and decoder: what the generator's texture alone does to an image."""
         images, grade = self.check_images(images), self.check_grades(grades)
         parts = zip(images.split(self.batch_size), grade.split(self.batch_size), strict=True)
         outputs = [self.network.decode(self.network.encode(x, g)[0], g).float() for x, g in parts]

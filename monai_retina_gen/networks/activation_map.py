@@ -22,25 +22,9 @@ __all__ = ["ActivationMapClassifier"]
 class ActivationMapClassifier(nn.Module):
     """Classifier whose last layer is a map per finding; the label of the image is the pooled map.
 
-    Args:
-        findings: names of the findings; a photograph may show several.
-        channels: width of every resolution; each halves the size of the one before, so that maps have
-            `H / 2 ** (len(channels) - 1)` rows.
-        sharpness: r of `1/r log mean exp(r s)` over the map s: towards 0 the mean (Zhou et al.), towards infinity the
-            largest value.
-
-    Shape:
-        - image: `(B, 3, H, W)` in [0, 1].
-        - output: `(B, findings)` logits.
-
-    Raises:
-        ValueError: for no findings, no widths, or a sharpness that is not positive.
-
-    Examples:
-        >>> network = ActivationMapClassifier(findings=["laser"], channels=(8, 8)).eval()
-        >>> image = torch.rand(2, 3, 32, 32)
-        >>> network(image).shape, network.activation_maps(image).shape
-        (torch.Size([2, 1]), torch.Size([2, 1, 32, 32]))
+    From images `(B, 3, H, W)` in [0, 1] to logits `(B, findings)`; maps have `H / 2 ** (len(channels) - 1)` rows.
+    `sharpness` is r of `1/r log mean exp(r s)` over the map s: towards 0 the mean (Zhou et al.), towards infinity the
+    largest value.
     """
 
     mean: Tensor
@@ -82,13 +66,7 @@ class ActivationMapClassifier(nn.Module):
 
     @torch.no_grad()
     def masks(self, image: Tensor, *, threshold: float = 0.4, present: float = 0.5) -> Tensor:
-        """Masks `(B, findings, H, W)`, bool: the maps from `threshold` on, empty where the finding is not seen.
-
-        Args:
-            image: `(B, 3, H, W)` in [0, 1].
-            threshold: share of the strongest evidence of the image; 0.2 in Zhou et al.
-            present: probability from which on a photograph is said to show the finding.
-        """
+        """Masks `(B, findings, H, W)`, bool: maps from `threshold` on (0.2 in Zhou et al.), of findings seen."""
         seen = torch.sigmoid(self(image).float()) >= present
         return (self.activation_maps(image) >= threshold) & seen[:, :, None, None]
 

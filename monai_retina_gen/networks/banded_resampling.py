@@ -49,18 +49,7 @@ def resampling_matrix(
 ) -> Tensor:
     """Matrix that inserts zeros, pads, convolves with `taps` and keeps every `down`-th sample of an axis.
 
-    Args:
-        size: length of the axis.
-        taps: filter, `(K,)`.
-        up: each sample is followed by `up - 1` zeros.
-        down: every `down`-th sample is kept, from the first.
-        padding: zeros before and after, on the grid with zeros inserted; negative numbers crop.
-
-    Returns:
-        `(output length, size)`, float64. Its `Banding` is `(up, down, padding[0], K)`.
-
-    Raises:
-        ValueError: if nothing would be left of the axis.
+    `(output length, size)`, float64, with the `Banding` `(up, down, padding[0], len(taps))`; negative padding crops.
 
     Examples:
         >>> resampling_matrix(3, torch.tensor([1.0, 1.0]), up=2, padding=(1, 0)).tolist()
@@ -77,17 +66,10 @@ def resampling_matrix(
 
 
 def separable_terms(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, list[float]]:
-    """A symmetric 2-D filter as a sum of weighted separable ones: its eigenvectors and eigenvalues.
+    """A symmetric 2-D filter as a sum of weighted separable ones: `kernel = sum(w * outer(f, f))`, filters `(rank, K)`.
 
-    Args:
-        kernel: `(K, K)`, symmetric; or `(K,)`, a filter that is separable already.
-        tolerance: relative error (Frobenius) that may be left out.
-
-    Returns:
-        Filters `(rank, K)` in float64 and their weights: `kernel = sum(w * outer(f, f))`.
-
-    Raises:
-        ValueError: if the filter is not symmetric.
+    Its eigenvectors and eigenvalues, but for a relative error (Frobenius) of `tolerance`; a filter `(K,)` is separable
+    already.
 
     Examples:
         >>> filters, weights = separable_terms(torch.ones(4, 4))
@@ -120,12 +102,7 @@ def transposed(banding: Banding) -> Banding:
 
 @lru_cache(maxsize=1024)
 def band_blocks(rows: int, columns: int, banding: Banding, block: int) -> tuple[Block, ...]:
-    """Blocks of `block` rows that together hold every entry that is not zero.
-
-    Examples:
-        >>> band_blocks(4, 8, (1, 2, 0, 2), 2)
-        ((0, 2, 0, 4), (2, 4, 4, 8))
-    """
+    """Blocks of `block` rows that together hold every entry that is not zero."""
     up, down, offset, taps = banding
     found = []
     for row in range(0, rows, block):

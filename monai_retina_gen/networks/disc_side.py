@@ -27,19 +27,8 @@ def mean_eye(network: Any) -> Tensor:
 def mirrored_photographs(network: Any, images: Tensor, mean: Tensor | None = None) -> Tensor:
     """Which photographs show their disc on the other side than a one-sided network draws it, `(B,)`.
 
-    Those that are more like the mirror image of the network's mean eye than like the mean eye itself.
-
-    Args:
-        network: a `StyleGAN3`.
-        images: `(B, 3, S, S)` in [0, 1], of the network's side.
-        mean: the network's `mean_eye`, where it is there already.
-
-    Examples:
-        >>> from monai_retina_gen.networks import StyleGAN3
-        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
-        >>> eyes = torch.rand(4, 3, 32, 32)
-        >>> bool((mirrored_photographs(network, eyes) ^ mirrored_photographs(network, eyes.flip(-1))).all())
-        True
+    Those that are more like the mirror image of the network's mean eye (`mean`, where it is there already) than like
+    it.
     """
     mean = (mean_eye(network) if mean is None else mean).to(images)
     return ((mean - mean.flip(-1)) * images).sum((1, 2, 3)) < 0

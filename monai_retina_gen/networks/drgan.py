@@ -55,24 +55,10 @@ def up_layer(upsampling: str, inside: int, outside: int) -> nn.Module:
 
 
 class GradeMapping(nn.Module):
-    """Draws grading vectors from the latent grading spaces and maps them by four layers to an embedding.
+    """Draws grading vectors from the latent grading spaces and maps them by four layers to an embedding `(B, width)`.
 
     The spaces are buffers, so that they are stored with the generator. Vectors are centred and scaled by the spaces'
     own mean and deviation first: features of a grader can have any scale.
-
-    Args:
-        dimension: of the grader's features.
-        rank: see `GradingSpace`.
-        num_classes: grades.
-        width: of the layers and the embedding.
-
-    Shape:
-        - grade: `(B,)`; normal: `(B, dimension + rank)` standard normal numbers; output: `(B, width)`.
-
-    Examples:
-        >>> mapping = GradeMapping(dimension=8, rank=2, num_classes=5, width=16)
-        >>> mapping(torch.tensor([0, 4]), torch.zeros(2, 10)).shape
-        torch.Size([2, 16])
     """
 
     def __init__(self, *, dimension: int, rank: int, num_classes: int, width: int) -> None:
@@ -117,32 +103,18 @@ class _AdaptiveNorm(nn.Module):
 class SpatialChannelAttention(nn.Module):
     """Attention over places and over channels of a feature map, each with a residual, summed after a convolution each.
 
-    Spatial: `I_s = I + I_3 softmax(I_1^T I_2)`, where `I_1`, `I_2` (of `channels / reduction`) and `I_3` are
-    convolutions of the input `I`; the softmax is over the places that are summed over, and nothing is scaled. Channel:
-    `I_c = I + softmax(I I^T) I` over the channels that are summed over. Output: `a conv(I_s) + b conv(I_c)` with
-    learned weights `a`, `b`. All convolutions are 1x1 (the paper gives no size).
+    Spatial: `I_s = I + I_3 softmax(I_1^T I_2)`, where `I_1`, `I_2` (of `channels / reduction`, the paper's d, but at
+    least 4) and `I_3` are convolutions of the input `I`; the softmax is over the places that are summed over, and
+    nothing is scaled. Channel: `I_c = I + softmax(I I^T) I` over the channels that are summed over. Output: `a
+    conv(I_s) + b conv(I_c)` with learned weights `a`, `b`. All convolutions are 1x1 (the paper gives no size).
 
     `softmax(I_1^T I_2)` has `(H W)^2` entries: it is never stored (`scaled_dot_product_attention`). Where a side of the
     map is longer than `exact_side`, every place attends to keys and values that are averaged over squares, so that
     there are at most `exact_side` of them along a side. At the paper's 320 x 320 the exact form is 10^10 entries,
     impossible as printed.
 
-    Args:
-        channels: of the input and output.
-        reduction: the paper's d: 8, 16, 32 from the coarsest to the finest map; the branches have at least 4 channels.
-        exact_side: side of the largest map that attends to all of its places.
-        channel_energy: `"sum"` is `I I^T` as printed: it adds over thousands of places, so that the softmax is almost
-            one-hot and hardly learns, and it changes with the size of the image. `"mean"` divides by the places.
-
-    Shape:
-        - input and output: `(B, channels, H, W)`.
-
-    Raises:
-        ValueError: for another `channel_energy`, or numbers below 1.
-
-    Examples:
-        >>> SpatialChannelAttention(channels=16, reduction=4)(torch.rand(2, 16, 8, 8)).shape
-        torch.Size([2, 16, 8, 8])
+    `channel_energy="sum"` is `I I^T` as printed: it adds over thousands of places, so that the softmax is almost
+    one-hot and hardly learns, and it changes with the size of the image. `"mean"` divides by the places.
     """
 
     def __init__(self, *, channels: int, reduction: int = 8, exact_side: int = 80, channel_energy: str = "sum") -> None:
@@ -207,20 +179,8 @@ class SynthesisBlock(nn.Module):
     """Doubles the size: upsampling, noise, grading vector, encoder features and masks, attention.
 
     Noise volumes of a quarter of the channels are fused by a 1x1 convolution, and AdaIN applies the grading vector; the
-    encoder's features of the same size and the resized masks are concatenated and convolved; SCA follows.
-
-    Args:
-        inside: channels of the input.
-        outside: channels of the output.
-        skip: channels of the encoder's features; 0 for none.
-        condition: channels of the condition map.
-        embedding: width of the mapped grading vector; 0 for none.
-        upsampling: see `up_layer`.
-        attention: the block's SCA; `None` for none.
-
-    Shape:
-        - x: `(B, inside, H, W)`; noise: `(B, noise_channels, 2 H, 2 W)`; skip: `(B, skip, 2 H, 2 W)`; condition:
-          `(B, condition, h, w)` of any size; embedding: `(B, embedding)`; output: `(B, outside, 2 H, 2 W)`.
+    encoder's features of the same size (`skip` channels) and the resized masks are concatenated and convolved; SCA
+    follows.
     """
 
     def __init__(
@@ -254,12 +214,7 @@ class SynthesisBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with normalisation, added to the input.
-
-    Examples:
-        >>> ResidualBlock(channels=8, norm="instance")(torch.rand(1, 8, 4, 4)).shape
-        torch.Size([1, 8, 4, 4])
-    """
+    """Two convolutions with normalisation, added to the input."""
 
     def __init__(self, *, channels: int, norm: str) -> None:
         super().__init__()
@@ -489,22 +444,7 @@ class DRGAN(nn.Module):
     def draw(
         self, seeds: Sequence[int], *, size: Sequence[int], device: str | torch.device = "cpu"
     ) -> tuple[Tensor, list[Tensor]]:
-        """Latents and noise volumes, drawn on the CPU from one seed each: a sample depends on its seed alone.
-
-        Args:
-            seeds: `B` integers.
-            size: height and width of the images.
-            device: where they are wanted.
-
-        Returns:
-            `(B, latent_dim)`, and one `(B, channels, h, w)` for each of `noise_shapes`.
-
-        Examples:
-            >>> network = DRGAN(base_width=4, residual_blocks=1)
-            >>> alone, together = (network.draw(seeds, size=(32, 32))[1] for seeds in ([2], [1, 2]))
-            >>> all(torch.equal(one[0], two[1]) for one, two in zip(alone, together))
-            True
-        """
+        """Latents and noise volumes (`noise_shapes`) of one seed each, drawn on the CPU: none depends on others."""
         rows = []
         for seed in seeds:
             generator = torch.Generator().manual_seed(int(seed))

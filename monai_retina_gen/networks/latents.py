@@ -11,24 +11,7 @@ LATENT_DISTRIBUTIONS = ("normal", "uniform")
 
 
 def draw_latents(count: int, dim: int, *, distribution: str = "normal", generator: torch.Generator) -> Tensor:
-    """Latents on the CPU.
-
-    Args:
-        count: number of latents.
-        dim: size of each.
-        distribution: `normal` is N(0, 1); `uniform` is U(-1, 1).
-        generator: source of the randomness, on the CPU, so that all devices see the same numbers.
-
-    Returns:
-        `(count, dim)` float32.
-
-    Raises:
-        ValueError: for another distribution.
-
-    Examples:
-        >>> draw_latents(2, 3, distribution="uniform", generator=torch.Generator().manual_seed(0)).abs().max() <= 1
-        tensor(True)
-    """
+    """Latents `(count, dim)` on the CPU, so that all devices see the same numbers: N(0, 1), or `uniform`, U(-1, 1)."""
     if distribution == "normal":
         return torch.randn(count, dim, generator=generator, dtype=torch.float32)
     if distribution == "uniform":
@@ -37,21 +20,10 @@ def draw_latents(count: int, dim: int, *, distribution: str = "normal", generato
 
 
 class CuratedLatents(nn.Module):
-    """Base of unconditional generators: a table of latents that stand for each grade.
+    """Base of unconditional generators: a table of latents that stand for each grade, `places` at most.
 
     Nothing in such a network knows a grade. `curate` draws many images, keeps the realistic ones and lets graders label
     them; the latents of those are stored here, so that one file holds all that sampling by grade needs.
-
-    Args:
-        latent_dim: size of a latent.
-        classes: grades of the table.
-        places: most latents of a grade.
-
-    Examples:
-        >>> table = CuratedLatents(latent_dim=3, classes=2, places=4)
-        >>> table.set_curated([torch.ones(2, 3), torch.zeros(0, 3)])
-        >>> table.curated_counts
-        tensor([2, 0])
     """
 
     curated_latents: Tensor
@@ -64,14 +36,7 @@ class CuratedLatents(nn.Module):
 
     @torch.no_grad()
     def set_curated(self, latents: Sequence[Tensor]) -> None:
-        """Store the latents of each grade.
-
-        Args:
-            latents: for each grade `(n, latent_dim)`; `n` may be 0.
-
-        Raises:
-            ValueError: for another number of grades, or more latents than there are places.
-        """
+        """Store the latents of each grade, `(n, latent_dim)`; `n` may be 0."""
         classes, places = self.curated_latents.shape[:2]
         if len(latents) != classes or max(map(len, latents)) > places:
             raise ValueError(

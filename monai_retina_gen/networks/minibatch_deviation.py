@@ -13,12 +13,7 @@ __all__ = ["with_minibatch_deviation"]
 def with_minibatch_deviation(x: Tensor, group_size: int = 4) -> Tensor:
     """Append a channel with the mean standard deviation over the images of each group.
 
-    Args:
-        x: `(B, C, H, W)` features.
-        group_size: images of a group; the largest number up to it that divides the batch is taken.
-
-    Returns:
-        `(B, C + 1, H, W)`.
+    Of a group are the largest number of images up to `group_size` that divides the batch.
 
     Examples:
         >>> with_minibatch_deviation(torch.tensor([0.0, 2.0]).view(2, 1, 1, 1)).flatten(1).tolist()

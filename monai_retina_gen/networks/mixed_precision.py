@@ -11,21 +11,8 @@ def bfloat16_autocast(device_type: str, enabled: bool = True) -> torch.autocast:
     """Autocast to bfloat16, obeyed on every device: a run says how it computed, whatever the processor.
 
     A CPU computes bfloat16 right, but without instructions for it (`avx512_bf16`, `amx_bf16`) several times slower than
-    float32; the bundles' `amp` is therefore off on a CPU unless asked for.
-
-    Args:
-        device_type: "cpu", "cuda", ...
-        enabled: `False` computes in float32.
-
-    Raises:
-        TypeError: if `enabled` is no bool, as the "false" of a command line.
-
-    Examples:
-        >>> for amp in (True, False):
-        ...     with bfloat16_autocast("cpu", enabled=amp):
-        ...         print((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
-        torch.bfloat16
-        torch.float32
+    float32; the bundles' `amp` is therefore off on a CPU unless asked for. `TypeError` if `enabled` is no bool, as the
+    "false" of a command line.
     """
     if not isinstance(enabled, bool):
         raise TypeError(f"amp={enabled!r}: want True or False (on a command line with a capital letter)")

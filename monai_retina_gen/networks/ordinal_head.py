@@ -14,24 +14,9 @@ __all__ = ["OrdinalHead"]
 
 
 class OrdinalHead(nn.Module):
-    """Log probabilities of ordered grades: P(grade <= k) = sigmoid(threshold k - severity).
+    """Log probabilities `(B, num_classes)` of ordered grades: P(grade <= k) = sigmoid(threshold k - severity).
 
     They sum to 1 as probabilities, so that cross entropy, softmax and a temperature take them as any logits.
-
-    Args:
-        in_features: length of a feature vector.
-        num_classes: number of grades, at least 2.
-
-    Shape:
-        - features: `(B, in_features)`.
-        - output: `(B, num_classes)`, float32.
-
-    Raises:
-        ValueError: for fewer than two grades.
-
-    Examples:
-        >>> OrdinalHead(8, 5)(torch.rand(2, 8)).exp().sum(1).round(decimals=4)
-        tensor([1., 1.], grad_fn=<RoundBackward1>)
     """
 
     def __init__(self, in_features: int, num_classes: int) -> None:

@@ -102,11 +102,7 @@ class ProjectedDiscriminator(nn.Module):
 
 
 class FeatureMixing(nn.Module):
-    """Fixed random mixing: 1x1 convolutions that keep the channels, then 3x3 ones from coarse scales to finer.
-
-    Args:
-        channels: of the maps, from fine to coarse.
-    """
+    """Fixed random mixing: 1x1 convolutions that keep the channels, then 3x3 ones from coarse scales to finer."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()

@@ -9,20 +9,7 @@ __all__ = ["resized"]
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Images at another side: bilinear, antialiased, clamped to [0, 1].
-
-    Args:
-        images: `(B, 3, S, S)` in [0, 1].
-        side: in pixels; 0, or the images' own, returns them as they are.
-
-    Returns:
-        `(B, 3, side, side)` in [0, 1].
-
-    Examples:
-        >>> import torch
-        >>> resized(torch.ones(1, 3, 8, 8), 4).shape
-        torch.Size([1, 3, 4, 4])
-    """
+    """Images `(B, C, S, S)` at another side: bilinear, antialiased, in [0, 1]; 0 leaves them as they are."""
     if not side or images.shape[-1] == side:
         return images
     return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)

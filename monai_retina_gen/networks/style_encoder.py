@@ -122,26 +122,10 @@ class StyleEncoder(nn.Module):
 
 
 class DetailEncoder(nn.Module):
-    """Maps for layer `synthesis.detail_layer` of a `StyleGAN3`.
+    """Maps `(B, channels, size, size)` for layer `synthesis.detail_layer` of a `StyleGAN3`, 0 in the margin.
 
-    Args:
-        channels: of the maps that the layer reads.
-        size: their side, margin included.
-        sampling_rate: samples to the image's side.
-        width: channels inside.
-        bottleneck: channels that all of the photograph passes through.
-
-    Shape:
-        - image: `(B, 3, S, S)`, -1..1; S is `4 * sampling_rate`.
-        - output: `(B, channels, size, size)`, 0 in the margin.
-
-    Examples:
-        >>> from monai_retina_gen.networks import StyleGAN3
-        >>> network = StyleGAN3(image_size=64, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
-        >>> encoder = DetailEncoder.of(network, width=8, bottleneck=4)
-        >>> detail = encoder(torch.zeros(2, 3, 64, 64))
-        >>> network.synthesis(network.mapping(torch.zeros(2, 8))).shape
-        torch.Size([2, 3, 64, 64])
+    They are read from images of `4 * sampling_rate` pixels in [-1, 1]; `channels`, `size` (margin included) and
+    `sampling_rate` are those of what the layer reads. All of the photograph passes through `bottleneck` channels.
     """
 
     def __init__(self, *, channels: int, size: int, sampling_rate: int, width: int = 96, bottleneck: int = 24) -> None:
@@ -156,12 +140,7 @@ class DetailEncoder(nn.Module):
 
     @classmethod
     def of(cls, network: Any, **options: Any) -> DetailEncoder:
-        """The encoder for a `StyleGAN3`.
-
-        Args:
-            network: gives `channels`, `size` and `sampling_rate`.
-            options: `width`, `bottleneck`.
-        """
+        """The encoder for a `StyleGAN3`; `options` are `width` and `bottleneck`."""
         reads = network.synthesis.layers[network.synthesis.detail_layer - 1].plan.source
         return cls(channels=reads.channels, size=reads.size, sampling_rate=reads.sampling_rate, **options)
 

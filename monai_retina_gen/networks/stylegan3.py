@@ -81,20 +81,8 @@ class StyleSpace:
 class FourierInput(nn.Module):
     """Sines of fixed random frequencies, rotated and translated by the style, mixed by a learned matrix.
 
-    Args:
-        signal: the maps to make.
-        w_dim: size of w.
-
-    Shape:
-        - style: `(B, 4)`: cosine and sine of a rotation (normalised here) and a translation.
-        - transform: `(3, 3)` or `(B, 3, 3)`, the inverse of the transform of the image; by default the buffer
-          `transform`.
-        - output: `(B, channels, size, size)`.
-
-    Examples:
-        >>> layer = FourierInput(signal=Signal(2.0, 4.0, 16, 6.0, 36, 8), w_dim=5)
-        >>> layer(layer.affine(torch.randn(2, 5))).shape
-        torch.Size([2, 8, 36, 36])
+    The style `(B, 4)` is cosine and sine of a rotation (normalised here) and a translation; `transform`, `(3, 3)` or
+    `(B, 3, 3)`, the inverse of the transform of the image, by default the buffer `transform`.
     """
 
     frequencies: Tensor
@@ -146,18 +134,10 @@ def _pose(style: Tensor) -> Tensor:
 
 
 def demodulation(weight: Tensor, style: Tensor, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
-    """Normalised styles and the factor of each output channel that brings its expected variance to one.
+    """Normalised styles `(B, I)` and the factor `(B, O)` that brings each output channel's expected variance to one.
 
-    The effective kernel of the paper, `W^ s^ d` with `W^` of mean square 1 an output channel, is
-    `weight * style_out * factor`.
-
-    Args:
-        weight: `(O, I, K, K)`.
-        style: `(B, I)`.
-        eps: keeps the factor finite.
-
-    Returns:
-        Styles of mean square 1 a sample, `(B, I)`, and factors `(B, O)`.
+    The effective kernel of the paper, `W^ s^ d` with `W^` of mean square 1 an output channel, is `weight * style_out *
+    factor`.
 
     Examples:
         >>> weight, style = torch.randn(4, 6, 3, 3), torch.rand(2, 6) + 0.5
@@ -172,23 +152,9 @@ def demodulation(weight: Tensor, style: Tensor, eps: float = 1e-8) -> tuple[Tens
 
 
 def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, padding: int = 0, amp: bool = False) -> Tensor:
-    """Convolution of `x` scaled by `style`; multiply the result by `demodulation`'s factor.
+    """Convolution of `x` scaled by `style`; multiply the result, in bfloat16 if `amp`, by `demodulation`'s factor.
 
     Without gradients a large batch is convolved in parts, which bounds the memory.
-
-    Args:
-        x: `(B, I, H, W)`.
-        weight: `(O, I, K, K)`.
-        style: `(B, I)`.
-        padding: zeros around the maps.
-        amp: convolve in bfloat16.
-
-    Returns:
-        `(B, O, H', W')`, in bfloat16 if `amp`.
-
-    Examples:
-        >>> modulated_conv2d(torch.rand(2, 6, 8, 8), torch.randn(4, 6, 3, 3), torch.rand(2, 6), padding=2).shape
-        torch.Size([2, 4, 10, 10])
     """
     dtype = torch.bfloat16 if amp else x.dtype
     weight, scale = weight.to(dtype), style[:, :, None, None].to(x.dtype)
@@ -207,15 +173,7 @@ def _in_parts() -> bool:
 class StyleGAN3Layer(nn.Module):
     """Modulated convolution, bias and filtered leaky ReLU; or toRGB, which has no demodulation and no filters.
 
-    Args:
-        plan: sizes and filters.
-        w_dim: size of w.
-        conv_clamp: limit of the absolute values of the output; `None` for no limit.
-        magnitude_beta: decay of the running mean square of the input.
-        amp: `None`, "conv" (bfloat16 convolution) or "full" (bfloat16 maps as well).
-
-    Shape:
-        - x: `(B, I, H, H)`; style: `(B, I)`; output: `(B, O, H', H')`.
+    `amp` is `None`, "conv" (bfloat16 convolution) or "full" (bfloat16 maps as well).
     """
 
     magnitude_ema: Tensor
@@ -324,19 +282,11 @@ class StyleGAN3Synthesis(nn.Module):
         update_averages: bool = False,
         detail: Tensor | None = None,
     ) -> Tensor:
-        """Run the layers from `start_layer` up to, but not including, `stop_layer`.
+        """Run the layers from `start_layer` up to, but not including, `stop_layer`; to the end it gives the image.
 
-        Args:
-            styles: the whole style list; those of layers that do not run are not read.
-            start_layer: first layer to run.
-            features: output of layer `start_layer - 1`, from an earlier call with `stop_layer=start_layer`.
-            stop_layer: `None` runs to the end and gives the image.
-            transform: see `FourierInput`.
-            update_averages: in training mode, update the running magnitudes.
-            detail: maps of a `DetailEncoder`, added to what layer `detail_layer` reads, if that layer runs.
-
-        Raises:
-            ValueError: if the layers are out of order, or features lack or are given in vain.
+        The style list is whole; styles of layers that do not run are not read. `features` are the output of layer
+        `start_layer - 1`, `detail` the maps of a `DetailEncoder`, added to what layer `detail_layer` reads, if that
+        runs.
         """
         if not torch.jit.is_scripting():
             self.style_space.check(styles)
@@ -546,11 +496,10 @@ def pinned_styles(network: Any, ws: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def latent_statistics(network: Any, *, samples: int = 1000, seed: int = 123) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and spread of w, and deviations of the styles, over fixed latents, all grades alike.
+    """Mean of w for each grade `(num_classes, w_dim)`, its spread, and the styles' deviations `(K,)`.
 
-    Returns:
-        mean of w for each grade `(num_classes, w_dim)` (one row where unconditional), root of the summed variance of w
-        (a number: the projector's `w_std`), and the standard deviation of every style channel `(K,)`.
+    The spread is the root of the summed variance of w (the projector's `w_std`); one row where unconditional. Over
+    fixed latents, all grades alike.
     """
     device, classes = network.w_avg.device, max(network.num_classes, 1)
     drawn = torch.Generator().manual_seed(seed)

@@ -21,24 +21,10 @@ _INPUT_NAMES = {"freqs": "frequencies"}
 
 
 def convert_stylegan3_state(state: Mapping[str, Tensor], network: StyleGAN3) -> dict[str, Tensor]:
-    """Translate the original's names; the result is for `network.load_state_dict`.
+    """Translate names such as `synthesis.L0_36_512.weight`; the result is for `network.load_state_dict`.
 
-    Args:
-        state: tensors by names such as `synthesis.L0_36_512.weight`, `synthesis.input.freqs`, `mapping.fc0.weight`
-            or `mapping.w_avg`.
-        network: the network to load into, of the same configuration.
-
-    Returns:
-        A state dict with `network`'s names.
-
-    Raises:
-        WeightsError: for a name that is not known, a layer that `network` does not have (another size, configuration
-            or number of channels) or a filter that differs from `network`'s.
-
-    Examples:
-        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
-        >>> convert_stylegan3_state({"mapping.fc0.bias": torch.zeros(8)}, network)
-        {'latent_mapping.layers.0.bias': tensor([0., 0., 0., 0., 0., 0., 0., 0.])}
+    `WeightsError` for a name that is not known, a layer that `network` does not have (another size, configuration or
+    number of channels) or a filter that differs from `network`'s.
     """
     converted = {}
     for name, value in state.items():

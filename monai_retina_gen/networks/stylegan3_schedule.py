@@ -100,19 +100,8 @@ def _padding(source: Signal, target: Signal, kernel_size: int, up: int, down: in
 def plan_layers(*, image_size: int, config: str, channel_base: int, channel_max: int) -> list[LayerPlan]:
     """Plans of layers 0 to 13 and of toRGB, the last.
 
-    Args:
-        image_size: side of the images, a power of two of at least 32.
-        config: "t" (translation: 3x3 kernels, separable filters) or "r" (rotation: 1x1 kernels, radial filters).
-        channel_base: channels times cutoff frequency, times 2.
-        channel_max: upper limit of the channels.
-
-    Raises:
-        ValueError: for another size or configuration.
-
-    Examples:
-        >>> plans = plan_layers(image_size=256, config="t", channel_base=32768, channel_max=512)
-        >>> [plan.target.size for plan in plans]
-        [36, 36, 36, 52, 52, 84, 84, 148, 148, 148, 276, 276, 276, 256, 256]
+    `config` is "t" (translation: 3x3 kernels, separable filters) or "r" (rotation: 1x1 kernels, radial filters);
+    channels are `channel_base / 2 / cutoff`, at most `channel_max`.
     """
     if config not in ("t", "r"):
         raise ValueError(f"config must be 't' or 'r', got {config!r}")
@@ -134,25 +123,9 @@ def _plan(index: int, source: Signal, target: Signal, config: str) -> LayerPlan:
 def design_lowpass(
     *, taps: int, cutoff: float, width: float, sampling_rate: float, radial: bool = False
 ) -> Tensor | None:
-    """Design a low-pass filter of sum 1.
+    """Low-pass filter `(taps,)` of sum 1, or `(taps, taps)` if `radial`: a jinc of the distance to the centre.
 
-    Args:
-        taps: length of the filter; 1 means none.
-        cutoff: frequency of half amplitude, in cycles per image.
-        width: width of the transition band, in the same unit.
-        sampling_rate: samples per image of the grid that is filtered.
-        radial: a jinc of the distance to the centre instead of a separable filter.
-
-    Returns:
-        `(taps,)`, or `(taps, taps)` if `radial`, in float64; `None` if `taps` is 1.
-
-    Raises:
-        ValueError: if the cutoff is not below half the sampling rate.
-
-    Examples:
-        >>> taps = design_lowpass(taps=12, cutoff=2.0, width=12.0, sampling_rate=32.0)
-        >>> taps.shape, round(float(taps.sum()), 6)
-        (torch.Size([12]), 1.0)
+    `cutoff`, of half amplitude, and `width` of the transition band are in cycles per image; one tap means none, `None`.
     """
     if taps == 1:
         return None

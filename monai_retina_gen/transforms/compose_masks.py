@@ -41,9 +41,7 @@ _OPENED: OpenedOnce[MaskComposer] = OpenedOnce()
 class ComposerHandle:
     """A mask composer by the path of its bank: loaded once per process, not copied, pickled as its path.
 
-    Args:
-        source: path of a lesion bank, or a `MaskComposer`.
-        options: further arguments of `MaskComposer`; none with a `MaskComposer`.
+    `options` are further arguments of `MaskComposer`; none with a `MaskComposer`.
     """
 
     def __init__(self, source: str | os.PathLike[str] | MaskComposer, **options: Any) -> None:

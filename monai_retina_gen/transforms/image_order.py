@@ -29,17 +29,7 @@ def file_of(image: Any) -> str:
 
 @contextmanager
 def naming_file(image: Any) -> Iterator[None]:
-    """Put the file of the image before the text of an `ImageValueError`.
-
-    Examples:
-        >>> import torch
-        >>> from monai.data import MetaTensor
-        >>> with naming_file(MetaTensor(torch.zeros(3, 4, 4), meta={"filename_or_obj": "eye.png"})):
-        ...     raise ImageValueError("image: too small")
-        Traceback (most recent call last):
-        ...
-        monai_retina_gen.errors.ImageValueError: eye.png: image: too small
-    """
+    """Put the file of the image before the text of an `ImageValueError`."""
     try:
         yield
     except ImageValueError as error:
@@ -50,22 +40,9 @@ def naming_file(image: Any) -> Iterator[None]:
 
 
 def resolve_image_order(image: Any, image_order: str | None = None) -> str:
-    """Order of an image's axes: as the argument says, or as the metadata of a `MetaTensor` says.
+    """Order of an image's axes, `"CHW"` or `"CWH"`: as the argument says, or as the metadata of a `MetaTensor` says.
 
-    Args:
-        image: tensor (C, H, W) or (C, W, H), or a batch of them; `meta["image_order"]` is read if present.
-        image_order: `"CHW"`, `"CWH"`, or None to rely on the metadata.
-
-    Returns:
-        `"CHW"` or `"CWH"`.
-
-    Raises:
-        ImageValueError: unknown order, an argument that contradicts the metadata, or both are silent.
-
-    Examples:
-        >>> import torch
-        >>> resolve_image_order(torch.zeros(3, 4, 6), "CWH")
-        'CWH'
+    `ImageValueError` for an unknown order, an argument that contradicts the metadata, or where both are silent.
     """
     if image_order is not None and image_order not in IMAGE_ORDERS:
         raise ImageValueError(f'image_order: {image_order!r} came, wanted "CHW", "CWH" or None')
@@ -96,25 +73,10 @@ def _order_from_meta(image: Any) -> str | None:
 
 
 def check_image(image: Any, name: str = "image") -> torch.Tensor:
-    """Check that an image follows the package's convention; it is returned unchanged.
+    """An image (3, H, W) or (B, 3, H, W) as a tensor, unchanged, once it is seen to follow the package's convention.
 
-    Args:
-        image: (3, H, W) or (B, 3, H, W), tensor or array, floating point, finite and in [0, 1] (but for 1e-4
-            of interpolation rounding).
-        name: how errors call it.
-
-    Returns:
-        The image as a tensor (the same object where it was one).
-
-    Raises:
-        ImageValueError: says what came and which transform mends it.
-
-    Examples:
-        >>> import torch
-        >>> check_image(torch.full((3, 2, 2), 255.0))
-        Traceback (most recent call last):
-        ...
-        monai_retina_gen.errors.ImageValueError: image: values from 255 to 255 came, wanted [0, 1]; ...
+    Floating point, finite and in [0, 1], but for 1e-4 of interpolation rounding; else `ImageValueError` says what came
+    and which transform mends it.
     """
     if not isinstance(image, (torch.Tensor, np.ndarray)):
         raise ImageValueError(f"{name}: {type(image).__name__} came, wanted a tensor; load the file with LoadFundus[d]")

@@ -24,20 +24,9 @@ __all__ = ["preview", "read_transforms"]
 def preview(
     items: list[Item], transforms: Compose, *, size: int = 192, draws: int = 3, image_key: str = "image"
 ) -> Tensor:
-    """One row a photograph: as it is, then `draws` times through the transforms.
+    """One row a photograph `(3, rows * size, (1 + draws) * size)`: as it is, then `draws` times through the transforms.
 
-    Args:
-        items: datalist items.
-        transforms: the pipeline under test, from the item's path to an image `(3, H, W)` in [0, 1].
-        size: side of a picture in pixels.
-        draws: repetitions; random transforms differ between them.
-        image_key: key of the image.
-
-    Returns:
-        `(3, rows * size, (1 + draws) * size)`.
-
-    Raises:
-        ImageValueError: if the pipeline does not end in such an image.
+    `ImageValueError` if the pipeline does not end in an image `(3, H, W)` in [0, 1].
     """
     plain = Compose([LoadFundusd(keys=image_key), CropToFieldOfViewd(keys=image_key)])
     pictures = []

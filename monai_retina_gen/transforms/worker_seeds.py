@@ -16,10 +16,9 @@ class WorkerSeeded(Randomizable):
     """Base of random transforms, whose `randomize` calls `settle_seed` first.
 
     `monai.utils.set_determinism` reaches transforms inside of a `Compose`; one that stands alone takes its seed here.
-    Every worker starts with a copy of the transform, and would draw the same numbers as the others (MONAI's own
-    `DataLoader` seeds its workers; torch's does not know of `Randomizable`). What is drawn in a worker depends on the
-    state that the transform was given and on the worker's seed, so that runs repeat. A state that is set in the worker
-    itself is kept as it is.
+    Every worker starts with a copy of the transform, and would draw the same numbers as the others (torch's
+    `DataLoader` does not know of `Randomizable`). What is drawn in a worker depends on the state that the transform was
+    given and on the worker's seed, so that runs repeat. A state that is set in the worker itself is kept as it is.
     """
 
     _seeded_for: int | None = None

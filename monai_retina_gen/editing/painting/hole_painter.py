@@ -63,16 +63,10 @@ class HolePainter:
 def hole_around(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, margin: int) -> Tensor:
     """Where photographs are drawn anew, `(B, 1, H, W)`, 0 or 1: around lesions that come, go or change.
 
-    Args:
-        own: masks `(B, 1, H, W)` by name, `fov` and all lesions of `wanted` among them.
-        wanted: lesions after.
-        margin: in pixels.
-
     Examples:
         >>> full, spot = torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
         >>> spot[..., 32, 32] = 1
-        >>> hole = hole_around({"fov": full, "ex": spot, "he": spot}, {"ex": spot * 0, "he": spot}, margin=1)
-        >>> int(hole.sum())
+        >>> int(hole_around({"fov": full, "ex": spot, "he": spot}, {"ex": spot * 0, "he": spot}, margin=1).sum())
         9
     """
     change = torch.cat([(wanted[name] - own[name]).abs() for name in wanted], dim=1).amax(1, keepdim=True)

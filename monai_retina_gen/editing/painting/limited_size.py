@@ -17,13 +17,9 @@ __all__ = ["LimitedSize"]
 
 
 class LimitedSize:
-    """A painter that draws photographs up to a side as they are, and larger ones at that side.
+    """A painter that draws photographs up to a side as they are, and larger ones, which are square, at that side.
 
     What it changed there is brought up as the logarithm of the ratio of colours: the photograph's own detail stays.
-
-    Args:
-        painter: draws.
-        side: largest side at which it does.
     """
 
     def __init__(self, painter: Painter, *, side: int = 512) -> None:
@@ -40,7 +36,7 @@ class LimitedSize:
         grades: Tensor | None = None,
         nothing_new: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """See `Painter.draw`; photographs larger than `side` are square."""
+        """See `Painter.draw`."""
         options: dict[str, Any] = {"seeds": seeds, "grades": grades, "nothing_new": nothing_new}
         if max(photograph.shape[2:]) <= self.side:
             return self.painter.draw(photograph, own, wanted, **options)

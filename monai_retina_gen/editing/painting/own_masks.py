@@ -22,17 +22,7 @@ PRESENT = 0.5
 class OwnMasks:
     """Masks of photographs; what is found is kept by the photographs' content.
 
-    Args:
-        masker: soft masks of photographs; without one all masks but the field of view must be given.
-        cache_mb: memory for masks that were found.
-
-    Examples:
-        >>> from monai_retina_gen.data import PhantomDataset
-        >>> eye = PhantomDataset(length=1, size=128, grades=[2], masks=True)[0]
-        >>> given = {key: eye[key][None] for key in ("od", "vessel", "ma", "he", "ex", "se")}
-        >>> own = OwnMasks(None)(eye["image"][None], given)
-        >>> sorted(own), own["fov"].shape
-        (['ex', 'fov', 'he', 'ma', 'od', 'se', 'vessel'], torch.Size([1, 1, 128, 128]))
+    `masker` gives soft masks; without one all masks but the field of view must be given.
     """
 
     def __init__(self, masker: Masker | None, *, cache_mb: float = 128) -> None:
@@ -45,15 +35,9 @@ class OwnMasks:
         given: Mapping[str, Tensor],
         needed: Collection[str] = ("od", "vessel", *PAINTED_LESIONS),
     ) -> dict[str, Tensor]:
-        """Masks `(B, 1, H, W)` float32 in [0, 1]: what is given, `fov`, and what is `needed`.
+        """Masks `(B, 1, H, W)` float32 in [0, 1] of photographs: what is given, `fov`, and what is `needed`.
 
-        Args:
-            photographs: `(B, 3, H, W)` in [0, 1].
-            given: masks of the photographs.
-            needed: names that must be there.
-
-        Raises:
-            ImageValueError: for a photograph without retina or colour, or masks that nobody can find.
+        `ImageValueError` for a photograph without retina or colour, or masks that nobody can find.
         """
         lacking = [name for name in needed if name not in given]
         if lacking and self.masker is None:

@@ -48,10 +48,6 @@ class PaintedEdits:
         made_with: parts besides the painter that paintings depend on, for the records.
         unmasked_healthy: photographs show no lesions but those of given masks: none are looked for, but the vessels in
             any case, since all masks are wanted.
-
-    Raises:
-        ImageValueError: for photographs of another shape, without retina or colour.
-        ValueError: for another change, an unknown lesion, or a negative strength.
     """
 
     def __init__(

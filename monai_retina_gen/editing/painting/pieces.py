@@ -17,16 +17,10 @@ __all__ = ["label_change", "piece_order", "quadrant_counts"]
 
 
 def piece_order(masks: Tensor, seed: int) -> Tensor:
-    """When each piece's turn comes: a share of all pieces in (0, 1], at random, infinite where there is no piece.
+    """When each piece's turn comes, `(L, H, W)`: a share of all in (0, 1], at random; infinite without a piece.
 
-    What is done to the pieces up to a share is done to them at every larger one as well.
-
-    Args:
-        masks: `(L, H, W)` in [0, 1], one plane a lesion, soft edges included.
-        seed: of the order.
-
-    Returns:
-        `(L, H, W)` float32 on the device of `masks`.
+    Planes are lesions with soft edges. What is done to the pieces up to a share is done to them at every larger one
+    too.
 
     Examples:
         >>> masks = torch.zeros(1, 8, 8)
@@ -50,16 +44,7 @@ def piece_order(masks: Tensor, seed: int) -> Tensor:
 
 
 def quadrant_counts(masks: Mapping[str, Tensor], field: Tensor, disc: Tensor) -> dict[str, npt.NDArray[np.int64]]:
-    """Pieces of each lesion in the four quadrants about the fovea.
-
-    Args:
-        masks: `(1, H, W)` in [0, 1] by name.
-        field: `(1, H, W)`, field of view.
-        disc: `(1, H, W)`, optic disc.
-
-    Returns:
-        `(4,)` by name, counted as the composer counts them: see `pieces_by_quadrant`.
-    """
+    """Pieces of each lesion in the four quadrants about the fovea, `(4,)` by name, as a composer counts."""
     eye = EyeGeometry.from_masks(field[0].cpu().numpy(), disc[0].cpu().numpy())
     return {name: pieces_by_quadrant(mask[0].cpu().numpy(), eye) for name, mask in masks.items()}
 
@@ -67,15 +52,10 @@ def quadrant_counts(masks: Mapping[str, Tensor], field: Tensor, disc: Tensor) ->
 def label_change(
     grade: int, before: Mapping[str, npt.NDArray[np.int64]], after: Mapping[str, npt.NDArray[np.int64]]
 ) -> str:
-    """Why an eye of this grade with other lesions is no longer of it, `""` where it may be.
+    """Why an eye of this grade with other lesions, `(4,)` by name, is no longer of it, `""` where it may be.
 
     Lesions that are there, and were not, can make an eye severe (the "4" of the 4-2-1 rule); lesions that are gone can
     leave too few for its grade. What breaks a rule before as well (masks miss lesions) is held against nothing.
-
-    Args:
-        grade: 0-4.
-        before: lesions per quadrant, `(4,)` by name.
-        after: the same, edited.
 
     Examples:
         >>> none, many, few = np.zeros(4, int), np.full(4, 20), np.array([3, 0, 0, 0])

@@ -54,11 +54,7 @@ class RatioPainter:
         grades: Tensor | None = None,
         nothing_new: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """See `Painter.draw`; with `nothing_new` two drawings of the own masks are compared, with different latents.
-
-        Raises:
-            ValueError: without `grades`.
-        """
+        """See `Painter.draw`; with `nothing_new` two drawings of the own masks are compared, with different latents."""
         if grades is None:
             raise ValueError("grades: this painter draws eyes of a grade: give one for each photograph")
         shown = own if nothing_new else {**own, **wanted}
@@ -94,22 +90,7 @@ class RatioPainter:
 
 
 def change_map(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
-    """Where and how much a ratio counts: lesions that differ, 5 px wider at 256 px, with a soft edge, inside the field.
-
-    Args:
-        own: masks `(B, 1, H, W)` by name, `fov` and all lesions of `wanted` among them.
-        wanted: lesions after.
-
-    Returns:
-        `(B, 1, H, W)` in [0, 1].
-
-    Examples:
-        >>> full, spot = torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
-        >>> spot[..., 32, 32] = 1
-        >>> soft = change_map({"fov": full, "ex": spot * 0}, {"ex": spot})
-        >>> float(soft.max()) > 0.5, float(soft[0, 0, 5, 5])
-        (True, 0.0)
-    """
+    """Where and how much a ratio counts, `(B, 1, H, W)` in [0, 1]: lesions that differ, 5 px wider at 256 px."""
     differs = torch.stack([(wanted[name] - own[name]).abs() for name in wanted]).sum(0).clamp(0, 1)
     scale = min(differs.shape[2:]) / 256
     wide = dilated(differs, max(round(5 * scale), 1))
@@ -119,12 +100,5 @@ def change_map(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tenso
 
 
 def ratio_blend(photograph: Tensor, log_ratio: Tensor, change: Tensor) -> Tensor:
-    """`(x + 0.03) * exp(m * clamp(r, -1.2, 1.2)) - 0.03`, in [0, 1].
-
-    Examples:
-        >>> x, ratio = torch.full((1, 3, 2, 2), 0.47), torch.full((1, 3, 2, 2), -9.0)
-        >>> made = ratio_blend(x, ratio, torch.ones(1, 1, 2, 2))
-        >>> round(float(made[0, 0, 0, 0]), 4)  # 0.5 * exp(-1.2) - 0.03
-        0.1206
-    """
+    """`(x + 0.03) * exp(m * clamp(r, -1.2, 1.2)) - 0.03`, in [0, 1]: `r` the logarithm, `m` the change map."""
     return ((photograph + FLOOR) * torch.exp(change * log_ratio.clamp(-LIMIT, LIMIT)) - FLOOR).clamp(0, 1)

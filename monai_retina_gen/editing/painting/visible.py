@@ -19,24 +19,10 @@ COVERED = 0.4
 def without_invisible(
     image: Tensor, own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, contrast: float
 ) -> dict[str, Tensor]:
-    """Wanted masks without the new pieces that do not show.
+    """Wanted masks `(B, 1, H, W)` without the new pieces that do not show; pieces of `own`, from before, stay.
 
-    A piece shows where its green channel, in which lesions stand out most, differs from the ring around it by
-    `contrast` of the ring's at least: darker for microaneurysms and haemorrhages, brighter for exudates. Pieces that
-    the photograph had before stay.
-
-    Args:
-        image: `(B, 3, H, W)` in [0, 1], painted.
-        own: `(B, 1, H, W)` masks by name, before.
-        wanted: masks after; the names are the result's.
-        contrast: smallest share.
-
-    Examples:
-        >>> image, spots = torch.full((1, 3, 32, 32), 0.5), torch.zeros(1, 1, 32, 32)
-        >>> spots[..., 8:11, 8:11], spots[..., 20:23, 20:23], image[..., 20:23, 20:23] = 1, 1, 0.4
-        >>> shown = without_invisible(image, {"he": torch.zeros_like(spots)}, {"he": spots}, contrast=0.03)["he"]
-        >>> float(shown[..., 8:11, 8:11].sum()), float(shown[..., 20:23, 20:23].sum())
-        (0.0, 9.0)
+    A piece shows where its green channel, in which lesions stand out most, differs from the ring around it by the share
+    `contrast` of the ring's at least: darker for microaneurysms and haemorrhages, brighter for exudates.
     """
     lesions = torch.stack([mask >= COVERED for mask in wanted.values()]).any(0)
     found = {}

@@ -20,16 +20,8 @@ PAINTING_EDITS = ("add", "replace", "remove")
 class WantedLesions:
     """Lesions of one eye before and after an edit, at any share of it.
 
-    Args:
-        own: masks of the eye, `(1, H, W)` in [0, 1]: `fov`, `od` and `PAINTED_LESIONS`.
-        lesions: that change.
-        change: one of `PAINTING_EDITS`.
-        composer: composes new ones; not asked for `"remove"`.
-        grade: of the eye.
-        seed: of all draws.
-
-    Attributes:
-        profile: the photograph of the bank that said which lesions there are, `""` before any was asked.
+    `own` are its masks `(1, H, W)`: `fov`, `od` and `PAINTED_LESIONS`; `lesions` those that change; `profile` is then
+    the photograph of the bank that said which lesions there are, `""` before any was asked.
 
     Examples:
         >>> own = {name: torch.zeros(1, 8, 8) for name in ("fov", "od", *PAINTED_LESIONS)}
@@ -60,11 +52,7 @@ class WantedLesions:
         self._composed: tuple[float, Tensor] = (0.0, torch.zeros_like(self.own))
 
     def at(self, share: float) -> Tensor:
-        """Lesions `(4, H, W)` in [0, 1] after a share of the edit; at 0 the eye's own.
-
-        Raises:
-            DatalistError: where the composer has no such lesions for the grade.
-        """
+        """Lesions `(4, H, W)` in [0, 1] after a share of the edit; `DatalistError` where none can be composed."""
         return torch.maximum(self.own.masked_fill(self.going <= share, 0), self._new(share))
 
     def _new(self, share: float) -> Tensor:

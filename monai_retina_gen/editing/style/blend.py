@@ -29,20 +29,9 @@ VISIBLE = 0.25
 
 
 def edit_mask(masks: Sequence[Mapping[str, Tensor]], lesions: Sequence[Sequence[str]], retina: Tensor) -> Tensor:
-    """Soft neighbourhoods of lesions, `(B, 1, S, S)` in [0, 1]; 0 on the optic disc and outside the field of view.
+    """Soft neighbourhoods of lesions, `(B, 1, S, S)` in [0, 1]; 0 on the optic disc and outside `retina`.
 
-    Args:
-        masks: soft masks `(B, 1, S, S)` by name, before and after the edit; from 0.5 on a pixel belongs. Those that
-            lack a lesion of a row say nothing about that row.
-        lesions: lesions that are edited in each row.
-        retina: `(B, 1, S, S)`, 1 inside the field of view.
-
-    Examples:
-        >>> mask = torch.zeros(1, 1, 64, 64)
-        >>> mask[..., 30:34, 30:34] = 1
-        >>> soft = edit_mask([{"ex": mask}], [["ex"]], torch.ones(1, 1, 64, 64))
-        >>> float(soft[0, 0, 32, 32]) > 0.9, float(soft[0, 0, 5, 5])
-        (True, 0.0)
+    `masks` are soft ones before and after the edit; those that lack a lesion of a row say nothing about that row.
     """
     found = _seen(masks, lesions, lesions, retina)
     disc = _seen(masks, lesions, [["od"]] * len(lesions), retina)
@@ -66,12 +55,7 @@ def _seen(
 
 
 def change_mask(before: Tensor, after: Tensor) -> Tensor:
-    """Soft neighbourhood of what changes most, `(B, 1, S, S)`: for networks that no segmenter knows.
-
-    Args:
-        before: `(B, 3, S, S)` in [0, 1].
-        after: the edited images.
-    """
+    """Soft neighbourhood of what changes most, `(B, 1, S, S)`: for networks that no segmenter knows."""
     change = (after - before).abs().mean(1, keepdim=True)
     strong = change > VISIBLE * change.amax((2, 3), keepdim=True).clamp(min=1 / 255)
     return _softened(widened(strong.float())) * (before.amax(1, keepdim=True) > DARK)
@@ -86,14 +70,9 @@ def edit_neighbourhood(
 ) -> Tensor:
     """Soft masks of edits, `(B, 1, S, S)`: around their lesions, or where none is known, where the image changes most.
 
-    Where `after_masks` know the lesions of a row and none is seen, before or after, its mask is empty.
-
-    Args:
-        before: `(B, 3, S, S)` in [0, 1], the generator's unedited images.
-        after: its edited images.
-        lesions: lesions that are edited in each row.
-        masks: what is known of the photographs and of the unedited images, `(B, 1, H, W)` by name, of any side.
-        after_masks: the same of the edited images; empty where no segmenter knows them.
+    `masks` is what is known of the photographs and of the unedited images, of any side; `after_masks` of the edited
+    ones, empty where no segmenter knows them. Where these know the lesions of a row and none is seen, before or after,
+    the row's mask is empty.
     """
     side = (int(before.shape[-1]),) * 2
     fitted = [{n: _fitted(mask.to(before), side) for n, mask in each.items()} for each in (*masks, after_masks)]
@@ -105,19 +84,7 @@ def edit_neighbourhood(
 
 
 def blend_delta(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
-    """`x + m * up(G(S_new) - G(S))`, clamped to [0, 1]; where `m` is 0, the photograph bit for bit.
-
-    Args:
-        photographs: `(B, 3, H, H)` in [0, 1].
-        before: `(B, 3, S, S)` unedited images of the generator.
-        after: its edited images.
-        mask: `(B, 1, S, S)` in [0, 1].
-
-    Examples:
-        >>> x = torch.rand(1, 3, 8, 8)
-        >>> torch.equal(blend_delta(x, x[..., :4, :4], x[..., 4:, 4:], torch.zeros(1, 1, 4, 4)), x)
-        True
-    """
+    """`x + m * up(G(S_new) - G(S))`, clamped to [0, 1]; where `m` is 0, the photograph bit for bit."""
     side = tuple(photographs.shape[-2:])
     delta, soft = (interpolate(x, side, mode="bilinear", antialias=True) for x in (after - before, mask))
     # antialiased weights leave traces of about 1e-9 beside the mask
@@ -125,19 +92,7 @@ def blend_delta(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor
 
 
 def blend_ratio(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
-    """`ratio_blend` of `up(log((G(S_new) + 0.03) / (G(S) + 0.03)))`; where `m` or the logarithm is 0, the photograph.
-
-    Args:
-        photographs: `(B, 3, H, H)` in [0, 1].
-        before: `(B, 3, S, S)` unedited images of the generator.
-        after: its edited images.
-        mask: `(B, 1, S, S)` in [0, 1].
-
-    Examples:
-        >>> x, before, after = (torch.full((1, 3, 8, 8), value) for value in (0.17, 0.37, 0.77))
-        >>> round(float(blend_ratio(x, before, after, torch.ones(1, 1, 8, 8)).max()), 4)  # 0.2 * 2 - 0.03
-        0.37
-    """
+    """`ratio_blend` of `up(log((G(S_new) + 0.03) / (G(S) + 0.03)))`; where that or `m` is 0, the photograph."""
     side = tuple(photographs.shape[-2:])
     ratio = torch.log((after.clamp(0, 1) + FLOOR) / (before.clamp(0, 1) + FLOOR))
     ratio, soft = (interpolate(x.to(photographs), side, mode="bilinear", antialias=True) for x in (ratio, mask))
@@ -146,12 +101,7 @@ def blend_ratio(photographs: Tensor, before: Tensor, after: Tensor, mask: Tensor
 
 
 def blend_replace(photographs: Tensor, after: Tensor) -> Tensor:
-    """The generator's edited image at the photograph's side.
-
-    Examples:
-        >>> blend_replace(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 16, 16)).shape
-        torch.Size([1, 3, 8, 8])
-    """
+    """The generator's edited image at the photograph's side."""
     return resized(after, int(photographs.shape[-1])).to(photographs)
 
 

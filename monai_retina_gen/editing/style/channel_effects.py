@@ -29,14 +29,11 @@ SMALL = 64
 class StepEffect:
     """Effect of a step, up and down, on the probe images.
 
-    Args:
-        change: for every row, the mean change by one unit of the step (central difference): areas as shares of the
-            field of view, the background in [0, 1].
-        consistency: for every lesion, the share of the images in which its area moves the way that the mean does.
-        locality: for every lesion, the share of the change of the image that lies in the lesion's neighbourhood.
-        vessel_change: mean of 1 - Dice of the vessels before and after; 0 where there are no vessels to compare.
-        disc_shift: mean distance that the centre of the disc moves, as a share of the side.
-        delta: `(B, 3, s, s)` change of the image by one unit of the step, at 64 px at most.
+    `change` is the mean by one unit of the step (central difference) for every row: areas as shares of the field of
+    view, the background in [0, 1]. By lesion, `consistency` is the share of the images in which its area moves the way
+    that the mean does, and `locality` the share of the image's change in its neighbourhood. `vessel_change` is the mean
+    of 1 - Dice, `disc_shift` how far the disc's centre moves as a share of the side, `delta` `(B, 3, s, s)` the image's
+    change.
     """
 
     change: dict[str, float]
@@ -48,25 +45,7 @@ class StepEffect:
 
 
 class ChannelProbe:
-    """Probe images with the outputs of all layers kept, so that a step runs only the layers from its own on.
-
-    Args:
-        network: a `StyleGAN3`.
-        styles: `(B, K)` of the probe images.
-        masker: soft masks of images.
-        lesions: lesions that are measured.
-
-    Examples:
-        >>> from monai_retina_gen.networks import StyleGAN3
-        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8).eval()
-        >>> styles = network.style_space.flatten(network.styles(network.mapping(torch.randn(2, 8))))
-        >>> bright = lambda images: {"ex": images[:, 1:2]}
-        >>> probe = ChannelProbe(network, styles, bright, ["ex"])
-        >>> step = torch.zeros(network.style_space.size)
-        >>> step[100] = 0.5
-        >>> sorted(probe.measure(step).change)
-        ['background', 'ex']
-    """
+    """Probe images of styles `(B, K)`, all layers' outputs kept: a step runs only the layers from its own on."""
 
     def __init__(self, network: StyleGAN3, styles: Tensor, masker: Masker, lesions: Sequence[str]) -> None:
         self.network = network

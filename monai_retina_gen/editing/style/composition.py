@@ -44,12 +44,6 @@ def sparse_composition(
         penalty: from 0 (least squares, the shortest solution) to 1.
         limit: largest step along a channel, one number or `(M,)`.
 
-    Returns:
-        `(M,)` float64.
-
-    Raises:
-        ValueError: for shapes that do not fit, values that are not finite, or a penalty outside 0..1.
-
     Examples:
         >>> sparse_composition(torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([4.0]), kept=torch.tensor([[0.0, 0, 1]]))
         tensor([4., 0., 0.], dtype=torch.float64)
@@ -75,15 +69,10 @@ def compose_channels(
     *,
     outside: Tensor | None = None,
 ) -> Tensor:
-    """Steps `(M,)` for wanted changes of lesion areas, with all other lesions at zero and `STRUCTURE_ROWS` kept.
+    """Steps `(M,)` for changes of lesion areas, `wanted` in units of `spread`, all other rows kept at zero.
 
-    Args:
-        wanted: by lesion, in units of `spread`.
-        effects: `(M,)` by row, change by a unit step along each channel.
-        spread: by row, the unit in which rows are compared.
-        limit: `(M,)` largest steps.
-        outside: `(M, M)`, products of the changes of the image that two channels make away from the lesions: what
-            they add up to is kept small.
+    `effects` are `(M,)` by row; `outside` `(M, M)`, products of what two channels change away from the lesions, keeps
+    small what they add up to.
 
     Examples:
         >>> effects = {"ex": torch.tensor([1.0, 0.1]), "vessel": torch.tensor([0.5, 0.5])}

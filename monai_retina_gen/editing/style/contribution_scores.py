@@ -24,23 +24,9 @@ OTHER_REGIONS = ("vessel", "od", "background")
 
 
 def style_gradients(network: StyleGAN3, styles: Sequence[Tensor], vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of `sum(image * vector)` with respect to all styles, for several vectors in one batched backward pass.
+    """Gradients `(V, B, K)` of `sum(image * vector)` for all styles, in one batched backward pass; and images.
 
-    Args:
-        network: a `StyleGAN3`.
-        styles: style list, `(B, width)` each.
-        vectors: `(V, B, 3, H, W)`.
-
-    Returns:
-        Gradients `(V, B, K)` and images `(B, 3, H, W)` in -1..1, detached.
-
-    Examples:
-        >>> from monai_retina_gen.networks import StyleGAN3
-        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8).eval()
-        >>> styles = network.styles(network.mapping(torch.randn(2, 8)))
-        >>> gradients, images = style_gradients(network, styles, torch.ones(5, 2, 3, 32, 32))
-        >>> gradients.shape
-        torch.Size([5, 2, 124])
+    `vectors` are `(V, B, 3, H, W)`, the images `(B, 3, H, W)` in [-1, 1].
     """
     leaves = [style.detach().requires_grad_() for style in styles]
     with torch.enable_grad():
@@ -50,15 +36,9 @@ def style_gradients(network: StyleGAN3, styles: Sequence[Tensor], vectors: Tenso
 
 
 def region_masks(images: Tensor, masks: Mapping[str, Tensor], lesions: Sequence[str]) -> dict[str, Tensor]:
-    """Masks of the lesions and of `OTHER_REGIONS`, `(B, 1, H, W)` float in {0, 1}.
+    """Masks of the lesions and of `OTHER_REGIONS`, `(B, 1, H, W)` of 0 and 1; vessels and disc may be missing.
 
-    Args:
-        images: `(B, 3, H, W)` in [0, 1].
-        masks: `(B, 1, H, W)` by name; vessels and disc may be missing.
-        lesions: names of the lesions, which must be there.
-
-    Raises:
-        ImageValueError: for a missing lesion, or masks of another size.
+    `ImageValueError` for a missing lesion, or masks of another size.
     """
     for name, mask in masks.items():
         if mask.shape != (len(images), 1, *images.shape[-2:]):
@@ -77,14 +57,9 @@ def region_masks(images: Tensor, masks: Mapping[str, Tensor], lesions: Sequence[
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Mean scores over images.
+    """Mean scores `(V, K)` over images, signed and absolute, of regions: lesions first.
 
-    Args:
-        regions: names of the rows: lesions first.
-        signed: `(V, K)` mean of the signed scores.
-        absolute: `(V, K)` mean of the absolute ones.
-        counts: images that had the region.
-        skipped: images whose mask of it was empty, or too small.
+    `counts` are the images that had the region, `skipped` those whose mask of it was empty, or too small.
     """
 
     regions: tuple[str, ...]
@@ -100,24 +75,7 @@ class ScoreTable:
 
 
 class ContributionScores:
-    """Scores of all style channels for lesions and other regions, added up over batches.
-
-    Args:
-        network: a `StyleGAN3`.
-        preset: which scores.
-        lesions: lesions to score.
-
-    Examples:
-        >>> from monai_retina_gen.networks import StyleGAN3
-        >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, channel_base=256, channel_max=8).eval()
-        >>> scores = ContributionScores(network, DirectionPreset(), lesions=["ex"])
-        >>> mask = torch.zeros(2, 1, 32, 32)
-        >>> mask[0, :, 10:20, 10:20] = 1
-        >>> scores.update(network.styles(network.mapping(torch.randn(2, 8))), {"ex": mask})
-        >>> table = scores.compute()
-        >>> table.counts["ex"], table.skipped["ex"], table.absolute.shape
-        (1, 1, torch.Size([4, 124]))
-    """
+    """Scores of all style channels for lesions and other regions, added up over batches."""
 
     def __init__(self, network: StyleGAN3, preset: DirectionPreset, lesions: Sequence[str]) -> None:
         self.network, self.preset, self.lesions = network, preset, tuple(lesions)
@@ -126,13 +84,7 @@ class ContributionScores:
         self._counts, self._skipped = dict.fromkeys(self.regions, 0), dict.fromkeys(self.regions, 0)
 
     def update(self, styles: Sequence[Tensor], masks: Mapping[str, Tensor], images: Tensor | None = None) -> None:
-        """Add a batch.
-
-        Args:
-            styles: style list of `B` images.
-            masks: `(B, 1, H, W)` by name, as a segmenter gives them for the images.
-            images: the images of `styles` in [0, 1], if they were made before.
-        """
+        """Add a batch: styles of `B` images, their masks, and the images in [0, 1], if they were made before."""
         if images is None:
             with torch.no_grad():
                 images = ((self.network.synthesis.run(list(styles)) + 1) / 2).clamp(0, 1)

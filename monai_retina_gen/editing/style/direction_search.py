@@ -39,12 +39,7 @@ class StyleRange:
 
     @classmethod
     def of(cls, styles: Tensor) -> StyleRange:
-        """From styles `(N, K)`.
-
-        Examples:
-            >>> StyleRange.of(torch.tensor([[0.0], [2.0]])).mean
-            tensor([1.])
-        """
+        """From styles `(N, K)`."""
         low, high = torch.quantile(styles, torch.tensor(QUANTILES).to(styles), dim=0)
         return cls(styles.mean(0), styles.std(0, correction=0), low, high)
 
@@ -58,14 +53,9 @@ class StyleRange:
 class FoundDirection:
     """How a direction was found, for tables.
 
-    Args:
-        lesion: the lesion.
-        channel: flat index of the main channel.
-        vector: `(K,)`, see `Directions`.
-        score: of the main channel.
-        consistency: `|mean R| / mean |R|` of the main channel's score.
-        specificity: its score less the strongest one in another region, over the score.
-        candidates: the channels that were probed, the best score first.
+    `vector` is `(K,)`, see `Directions`; `score` and `consistency`, `|mean R| / mean |R|`, are those of the main
+    channel, `specificity` its score less the strongest one in another region, over the score; `candidates` were probed,
+    best first.
     """
 
     lesion: str
@@ -122,8 +112,7 @@ def choose_directions(
         styles: where samples lie.
         probe: images on which candidates are measured.
         progress: wraps the list of channels that are probed, such as `tqdm`.
-        samples: styles `(N, K)` of the scored images, and by region what was measured of each, `(N,)`: for
-            `preset.regressed`.
+        samples: styles `(N, K)` of the scored images, and by region what was measured of each, for `preset.regressed`.
     """
     ranked = {lesion: rank_channels(table, lesion, preset, space, styles.std) for lesion in lesions}
     best = {
@@ -208,16 +197,9 @@ def regressed_vector(
 ) -> Tensor:
     """Mean change of the styles `(K,)` when a lesion's area grows by one standard deviation and nothing else does.
 
-    The coefficients of a linear regression of every style on all measures, over images as the generator makes them: all
-    layers move together, as they do between its images.
-
-    Args:
-        lesion: the lesion.
-        samples: styles `(N, K)`.
-        measures: `(N,)` by region; constant ones are left out.
-        preset: its excluded layers stay.
-        space: the network's style space.
-        styles: no channel moves farther than its reach.
+    The coefficients of a linear regression of every style on all `measures`, `(N,)` by region, over images as the
+    generator makes them (`samples`, styles `(N, K)`): all layers move together, as they do between its images. Constant
+    measures are left out, the preset's excluded layers stay, and no channel moves farther than its reach.
 
     Examples:
         >>> space = StyleSpace(names=["L0"], widths=[2])

@@ -93,15 +93,9 @@ class Directions:
 
 
 def load_directions(bundle: Path, file: str = DIRECTIONS, *, of: str) -> Directions:
-    """The directions of a bundle.
+    """The directions of a bundle, for the network whose weights have the sha256 `of`.
 
-    Args:
-        bundle: its folder.
-        file: where they lie inside.
-        of: sha256 of the weights of the network that they are used with.
-
-    Raises:
-        WeightsError: if they are missing or changed, or belong to other weights.
+    `WeightsError` if they are missing or changed, or belong to other weights.
     """
     command = f"model directions --generator {bundle.name}"
     return Directions.from_state(load_pinned(bundle, file, of=of, command=command))

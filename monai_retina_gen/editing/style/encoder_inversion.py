@@ -132,11 +132,7 @@ class EncoderInversion(nn.Module):
 
 
 def check_photographs(images: Tensor, network: Any, grades: Tensor) -> Tensor:
-    """Photographs as float32 on the network's device.
-
-    Raises:
-        ImageValueError: for images of another side or range, NaN, or another number than grades.
-    """
+    """Photographs as float32 on the network's device; `ImageValueError` for another side, range or number."""
     side = network.image_size
     if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side) or not 0 < len(images) == len(grades):
         raise ImageValueError(

@@ -20,15 +20,10 @@ __all__ = ["Inversion", "InvertedPhotograph", "Inverter", "joined"]
 
 @dataclass(frozen=True)
 class Inversion:
-    """Photographs as styles.
+    """Photographs as styles `(B, K)`, in the order of the network's `style_space`, and the image that it makes of them.
 
-    Args:
-        styles: `(B, K)` float32, all style vectors in the order of the network's `style_space`.
-        image: `(B, 3, S, S)` in [0, 1], what the network makes of them.
-        distance: `(B,)`, `LPIPSDR` between the photographs at that side and `image`.
-        mirrored: `(B,)`, which photographs were mirrored first: their styles make the mirror image of `image`. `None`
-            where none was.
-        detail: `(B, C, h, h)`, what a `DetailEncoder` saw in the photographs; `None` where there is no such encoder.
+    `distance` is `LPIPSDR` between the photographs at that side and `image`. `mirrored` `(B,)` tells photographs that
+    were mirrored first: their styles make the mirror image of `image`; `detail` is what a `DetailEncoder` saw in them.
     """
 
     styles: Tensor
@@ -40,16 +35,10 @@ class Inversion:
 
 @dataclass
 class InvertedPhotograph:
-    """One photograph in the style space, and what edits of it need again.
+    """One photograph in the style space (see `Inversion`), and what edits of it need again.
 
-    Args:
-        styles: `(K,)`.
-        image: `(3, S, S)` in [0, 1], the generator's unedited image.
-        distance: of the photograph from it.
-        mirrored: the styles make the mirror image of `image`.
-        masks: soft masks of the photograph and of `image`, where a segmenter knows their size.
-        features: outputs of layers, by the layer that reads them.
-        detail: `(C, h, h)`, see `Inversion`.
+    `masks` are soft ones of the photograph and of `image`, where a segmenter knows their size, `features` outputs of
+    layers by the layer that reads them.
     """
 
     styles: Tensor
@@ -84,13 +73,7 @@ class InvertedPhotograph:
 
 
 def joined(parts: Sequence[Inversion], mirrored: Tensor | None = None) -> Inversion:
-    """One inversion of batches that were inverted one after the other.
-
-    Args:
-        parts: inversions of `B_i` photographs each.
-        mirrored: `(B,)` bool, `B` the sum of all `B_i`: which photographs had been mirrored for it; their images are
-            mirrored back. `None` where none was.
-    """
+    """One inversion of batches inverted one after the other; images that were mirrored are mirrored back."""
     styles, image, distance = (torch.cat([getattr(part, n) for part in parts]) for n in ("styles", "image", "distance"))
     maps = [part.detail for part in parts if part.detail is not None]
     return Inversion(styles, flipped(image, mirrored), distance, mirrored, torch.cat(maps) if maps else None)

@@ -29,24 +29,14 @@ RAMP_UP, RAMP_DOWN, NOISE, NOISE_END = 0.05, 0.25, 0.05, 0.75
 
 
 def projector_rate(step: int, steps: int, highest: float = 0.1) -> float:
-    """Learning rate of a step: linear up over the first twentieth, along a cosine down over the last quarter.
-
-    Examples:
-        >>> [round(projector_rate(i, 100), 3) for i in (0, 5, 50, 99)]
-        [0.0, 0.1, 0.1, 0.0]
-    """
+    """Learning rate of a step: linear up over the first twentieth, along a cosine down over the last quarter."""
     t = step / steps
     down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / RAMP_DOWN))
     return highest * down * min(1.0, t / RAMP_UP)
 
 
 def projector_noise(step: int, steps: int) -> float:
-    """Deviation of the noise that a step adds to w, as a share of the spread of w; 0 in the last quarter.
-
-    Examples:
-        >>> projector_noise(0, 100), projector_noise(75, 100)
-        (0.05, 0.0)
-    """
+    """Deviation of the noise that a step adds to w, as a share of the spread of w; 0 in the last quarter."""
     return NOISE * max(0.0, 1 - step / steps / NOISE_END) ** 2
 
 

@@ -24,16 +24,10 @@ Pair = tuple[Tensor, Tensor]
 
 
 def pair_vector(without: Tensor, with_lesion: Tensor, space: StyleSpace, *, channels: int | None = None) -> Tensor:
-    """Mean change of the styles `(K,)` from eyes without a lesion to the same eyes with it.
+    """Mean change of the styles `(K,)` from eyes without a lesion to the same eyes with it, both `(N, K)`.
 
-    Args:
-        without: styles `(N, K)`.
-        with_lesion: styles of the same eyes, `(N, K)`.
-        space: the network's style space; the input's styles, which place the eye, stay.
-        channels: how many channels move, those whose change is largest beside its standard error; `None` for all.
-
-    Raises:
-        ValueError: for fewer than two pairs, or unequal shapes.
+    Only so many `channels` move, those whose change is largest beside its standard error; `None` for all. The input's
+    styles, which place the eye, stay. `ValueError` for fewer than two pairs.
 
     Examples:
         >>> space = StyleSpace(names=["input", "L0"], widths=[1, 2])
@@ -51,18 +45,10 @@ def pair_vector(without: Tensor, with_lesion: Tensor, space: StyleSpace, *, chan
 def choose_pair_directions(
     pairs: Mapping[str, Pair], preset: DirectionPreset, space: StyleSpace, probe: ChannelProbe
 ) -> tuple[Directions, list[FoundDirection]]:
-    """Directions of the preset `pairs`; strength 1 is the mean change.
+    """Directions of the preset `pairs`: strength 1 is the mean change; no edit leaves the range of the styles.
 
-    Along all channels or along the surest alone, whichever changes more of the lesion and less of all else.
-
-    Args:
-        pairs: by lesion, see `pair_vector`. No edit leaves the range of these styles.
-        preset: `candidates` is the number of the surest channels.
-        space: the network's style space.
-        probe: images on which both are measured; it knows all lesions of `pairs`.
-
-    Raises:
-        ValueError: for pairs that do not differ, and as `pair_vector`.
+    Along all channels or along the `preset.candidates` surest alone, whichever, measured on `probe`, changes more of
+    the lesion and less of all else. `ValueError` for pairs that do not differ, and as `pair_vector`.
     """
     sureness = {lesion: _change(pair, space)[1] for lesion, pair in pairs.items()}
     found = []

@@ -121,12 +121,7 @@ PRESETS: dict[str, DirectionPreset] = {
 
 
 def resolve_preset(preset: str | DirectionPreset) -> DirectionPreset:
-    """A preset by name, or the object itself.
-
-    Examples:
-        >>> resolve_preset("paper").step
-        'mu'
-    """
+    """A preset by name, or the object itself."""
     if isinstance(preset, DirectionPreset):
         return preset
     if preset not in PRESETS:

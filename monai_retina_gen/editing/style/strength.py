@@ -16,19 +16,9 @@ Areas = Callable[[Tensor], Tensor]
 
 
 def strength_for_area(areas: Areas, wanted: Tensor, *, tries: int = 7) -> Tensor:
-    """Strengths in [-1, 1] at which areas change by wanted amounts, to within `2 ** -tries`.
+    """Strengths `(B,)` in [-1, 1] at which areas change by wanted shares, from -1 on, to within `2 ** -tries`.
 
-    Args:
-        areas: areas `(B,)` of all images at strengths `(B,)`; taken to grow with the strength.
-        wanted: `(B,)` changes relative to the unedited area, such as 0.25; from -1 on.
-        tries: halvings.
-
-    Returns:
-        `(B,)`; 1 or -1 where the change cannot be reached.
-
-    Examples:
-        >>> strength_for_area(lambda s: 2 + s, torch.tensor([0.25, -0.125]), tries=10)
-        tensor([ 0.5000, -0.2500])
+    `areas` are taken to grow with the strength; 1 or -1 where the change cannot be reached.
     """
     if bool((wanted < -1).any()):
         raise ValueError(f"area changes {wanted.tolist()}: an area can fall by its whole at most, which is -1")

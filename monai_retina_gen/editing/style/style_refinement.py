@@ -29,10 +29,7 @@ Distance = Callable[[Tensor], Tensor]
 class InversionError(nn.Module):
     """What is made small: `pixel_weight * mean squared error + perceptual_weight * distance`, for each photograph.
 
-    Args:
-        distance: from pairs `(B, 3, S, S)` in [0, 1] to `(B,)`, such as `LPIPSDR`.
-        pixel_weight: factor of the mean squared error of the pixels in [-1, 1].
-        perceptual_weight: factor of the distance.
+    The error is that of pixels in [-1, 1]; `distance` takes pairs `(B, 3, S, S)` in [0, 1], such as `LPIPSDR`.
     """
 
     def __init__(self, distance: nn.Module, *, pixel_weight: float = 1.0, perceptual_weight: float = 1.0) -> None:
@@ -57,16 +54,9 @@ class InversionError(nn.Module):
 class StyleParameters:
     """Latents of `B` photographs that are being improved: `s = affine(w+) + sigma * offset`.
 
-    The offset lives in units of each channel's deviation, and is penalised: a style far from all that the network was
-    trained with gives no eye.
-
-    Args:
-        network: the `StyleGAN3`.
-        ws: `(B, 1 or num_ws, w_dim)`; one latent for all layers is the space W.
-        sigma: `(K,)` deviations of the style channels.
-        offset: `(B, K)`, 0 at the start; not moved unless the space is S.
-        pin: hold the input's rotation and translation.
-        detail: maps of a `DetailEncoder`, which stay as they are; `None` for none.
+    `ws` is `(B, 1 or num_ws, w_dim)`: one latent for all layers is the space W. `offset` `(B, K)`, in units of each
+    channel's deviation `sigma`, moves in the space S alone, and is penalised: a style far from all that the network was
+    trained with gives no eye. `pin` holds the input's rotation and translation; `detail` stays as it is.
     """
 
     network: Any
@@ -102,19 +92,10 @@ def invert_styles(
     noise: Callable[[int], Tensor | float] = lambda step: 0.0,
     offset_weight: float = 0.01,
 ) -> Inversion:
-    """Improve latents step by step; the best of each photograph's steps is kept.
+    """Improve latents from `start` step by step; the best of each photograph's steps is kept.
 
-    Args:
-        start: where to begin.
-        images: `(B, 3, S, S)` in [0, 1].
-        error: what is made small.
-        space: one of `SPACES`.
-        rates: Adam's learning rate at each step; none leaves the start as it is.
-        noise: what is added to the latents at a step, `(B, 1 or num_ws, w_dim)` or a number.
-        offset_weight: of the mean squared style offset.
-
-    Returns:
-        Inversion whose `distance` is `error.distance` of the clamped images.
+    `rates` are Adam's learning rate at each step, none leaves the start as it is; `noise` is added to the latents. The
+    inversion's `distance` is `error.distance` of the clamped images.
     """
     moved = [start.ws.requires_grad_(True)] + ([start.offset.requires_grad_(True)] if space == "s" else [])
     optimizer = torch.optim.Adam(moved, lr=1.0)

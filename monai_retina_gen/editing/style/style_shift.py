@@ -22,21 +22,8 @@ __all__ = ["StyleShift"]
 class StyleShift:
     """Where an edit moves styles: from lesions and strengths to new styles.
 
-    Args:
-        directions: of the network.
-        space: the network's style space.
-        step: `mu`, `sigma` or `max`; by default the directions' own. Another moves a direction's main channel alone.
-
-    Raises:
-        ValueError: for another step, or directions of another network.
-
-    Examples:
-        >>> space = StyleSpace(names=["input", "L0", "rgb"], widths=[1, 2, 1])
-        >>> one, row = torch.ones(4), torch.tensor([0.0, 0.0, 1.0, 0.0])
-        >>> directions = Directions({"ex": row}, "sigma", 0 * one, one, -9 * one, 9 * one, torch.tensor([2]),
-        ...                         {"ex": torch.ones(1)}, {"ex": 1.0})
-        >>> StyleShift(directions, space)(torch.zeros(1, 4), [("ex",)], torch.tensor([0.5]))
-        tensor([[0.0000, 0.0000, 0.5000, 0.0000]])
+    `step` is `mu`, `sigma` or `max`; by default the directions' own. Another moves a direction's main channel alone.
+    `ValueError` for another step, or directions of another network.
     """
 
     def __init__(self, directions: Directions, space: StyleSpace, *, step: str | None = None) -> None:
@@ -59,13 +46,7 @@ class StyleShift:
         return self.space.locate(int(moved[0]))[0] if len(moved) else len(self.space.widths) - 1
 
     def __call__(self, styles: Tensor, lesions: Sequence[tuple[str, ...]], strengths: Tensor) -> Tensor:
-        """New styles `(B, K)`.
-
-        Args:
-            styles: `(B, K)`.
-            lesions: of each row.
-            strengths: `(B,)`.
-        """
+        """New styles `(B, K)` of styles `(B, K)`, with the lesions of each row and strengths `(B,)`."""
         change = torch.stack([self.vector(each) for each in lesions]).to(styles) * strengths.to(styles)[:, None]
         if self.step == "max":
             largest = [s.amax(1, keepdim=True).expand_as(s) for s in self.space.split(styles)]

@@ -26,15 +26,9 @@ __all__ = ["StyleSpaceEditor"]
 class StyleSpaceEditor:
     """What edits of photographs by one network need, kept between calls; `PendingStyleEdits` are the edits of one call.
 
-    Args:
-        network: a `StyleGAN3`.
-        inverter: finds the styles of photographs at the network's side.
-        directions: the network's lesion directions.
-        masker: soft masks of the network's images, with an attribute `side`: it is asked for images from half of that
-            side on. Without one the neighbourhood of an edit is where the image changes most.
-        photograph_masker: finds masks of photographs that are large enough for it; else `masker` does.
-        distance_limit: photographs whose reconstruction is farther away are refused.
-        cache_mb: memory for photographs that were edited before.
+    `masker` gives soft masks of the network's images, `photograph_masker` those of photographs that are large enough
+    for it; without either the neighbourhood of an edit is where the image changes most. Photographs whose
+    reconstruction is farther away than `distance_limit` are refused.
     """
 
     def __init__(

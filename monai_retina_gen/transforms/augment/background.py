@@ -2,9 +2,6 @@
 
 The training never waits: a photograph that has no edit yet stays as it is, and one is asked for. Which photographs have
 edits at which step depends on time, so that a run cannot be repeated bit for bit; each edit can, from its record.
-
-The thread belongs to the process that trains. A worker process of a `DataLoader` ends with its epoch, as a rule before
-its first edit is ready, and keeps what it has from the others: there, `take` refuses.
 """
 
 from __future__ import annotations
@@ -32,27 +29,11 @@ WAITING = "its first edit is being made in the background"
 
 
 class BackgroundEdits:
-    """A bank of edits that a thread fills.
+    """A bank of edits that a thread fills, which may work for a `share` of the time.
 
-    Args:
-        make: makes the outcome of a plan for a photograph `(3, H, H)`, from these two and what `take` gets besides.
-        share: of the time, that the thread may work; between two edits it rests.
-        per_photograph: edits that are kept of each; a further one replaces the oldest.
-        waiting: photographs in the queue at most; others are asked for again when they come by.
-        megabytes: memory of the bank; photographs that came by the longest time ago give way.
-
-    Raises:
-        ValueError: for a share outside (0, 1].
-        RuntimeError: by `take` in a worker process, with the ways out.
-
-    Examples:
-        >>> bank = BackgroundEdits(lambda plan, image: 1 - image, share=1.0)
-        >>> plan, image = AugmentationPlan("edit", 3, 0, "ex", 0.5), torch.zeros(3, 4, 4)
-        >>> bank.take(plan, image) is None
-        True
-        >>> bank.finish()
-        >>> float(bank.take(plan, image).mean())
-        1.0
+    `make` gives the outcome of a plan for a photograph `(3, H, H)`, from these two and what `take` gets besides. Of
+    each photograph some edits are kept, a further one replaces the oldest; photographs that came by the longest time
+    ago give way where memory or queue are full.
     """
 
     def __init__(
@@ -84,8 +65,8 @@ class BackgroundEdits:
     def take(self, plan: AugmentationPlan, image: Tensor, *rest: Any) -> Any | None:
         """An edit of the photograph that the plan's seed chooses, or `None`; and one more is asked for.
 
-        Raises:
-            RuntimeError: in a worker process, or if the thread failed, with its error as the cause.
+        `RuntimeError` if the thread failed, and in a worker process of a `DataLoader`, which ends with its epoch, as a
+        rule before its first edit is ready.
         """
         _refuse_worker_process()
         if self.error is not None:

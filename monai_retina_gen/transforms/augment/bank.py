@@ -36,12 +36,8 @@ _OPENED: OpenedOnce[_OpenBank] = OpenedOnce()
 class ImageBank:
     """Specification of a bank; opened lazily, once per process, and shared; opened again when it was made anew.
 
-    Args:
-        folder: what `expand` wrote.
-        cache_mb: decoded images kept in memory per process, in megabytes; 0 reads files every time.
-
-    Raises:
-        DatalistError: on first use, if the folder has no manifest, a picked file was changed, or a grade has no image.
+    `cache_mb` megabytes of decoded images are kept. `DatalistError` on first use, if the folder has no manifest, a
+    picked file was changed, or a grade has no image.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, cache_mb: int = 512) -> None:
@@ -115,18 +111,13 @@ def _asked_for(folder: str) -> set[int]:
 
 
 class FromBank:
-    """Picks the image that a plan's seed chooses.
-
-    Args:
-        folder: what `expand` wrote.
-        allow_upsampling: allow its images to be enlarged to larger items.
-    """
+    """Picks the image that a plan's seed chooses from a folder that `expand` wrote."""
 
     def __init__(self, folder: str | os.PathLike[str], *, allow_upsampling: bool = False) -> None:
         self.bank, self.allow_upsampling = ImageBank(folder), allow_upsampling
 
     def check_modes(self, modes: Sequence[str]) -> None:
-        """Raise `ValueError` for a mode that no bank serves."""
+        """`ValueError` for a mode that no bank serves."""
         if not set(modes) <= {"sample", "synthesize"}:
             raise ValueError(
                 f"a bank holds images made ahead: mode must be 'sample' or 'synthesize', got {list(modes)}"

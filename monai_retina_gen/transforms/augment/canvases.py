@@ -43,10 +43,6 @@ class Canvases:
         source: datalist (file, name or dictionary), of which an item gets canvases of its own section; or a list of
             items, which must all be healthy and of the items' section. They say their grade under `grade`.
         grades: that healthy eyes may be painted to: 2 and 3. 4 comes with a warning: nothing that is painted makes one.
-
-    Raises:
-        ValueError: for grades other than 1 to 4, or a list of anything but items.
-        DatalistError: on first use, for items without a grade in a list, items that are not healthy, or no canvas.
     """
 
     def __init__(
@@ -71,17 +67,9 @@ class Canvases:
         self._load = lru_cache(maxsize=KEPT)(_load)
 
     def draw(self, seed: int, side: int, *, group: str | None = None, path: str = "") -> CanvasEye:
-        """The canvas that a seed chooses for an item.
+        """The canvas that a seed chooses for an item, whose section is known by its group, else by its `path`.
 
-        Args:
-            seed: of the draw.
-            side: of the item's image.
-            group: group of the item, by which its section is known. An item that the datalist does not have is one of
-                training.
-            path: of its photograph, by which it is known without a group.
-
-        Raises:
-            DatalistError: where the section has no healthy photograph.
+        An item that the datalist does not have is one of training. `DatalistError` without a healthy photograph.
         """
         section = self.section_of(group, path)
         items = self._healthy.get(section, [])
@@ -140,24 +128,14 @@ def _load(paths: tuple[tuple[str, str], ...], side: int) -> tuple[MetaTensor, di
 
 
 def other_keys(item: Mapping[Any, Any], own: Collection[Any]) -> frozenset[Any]:
-    """Keys of an item that say something of its eye: all but those of image, label and masks, and our notes.
-
-    Examples:
-        >>> item = {"image": 0, "grade": 2, "dme": 1, "group": "a", "image_generated": ""}
-        >>> sorted(other_keys(item, ["image", "grade"]))
-        ['dme', 'group']
-    """
+    """Keys of an item that say something of its eye: all but those of image, label and masks, and our notes."""
     return frozenset(key for key in item if key not in (*own, *MASK_KEYS, ICDR_GRADE) and not str(key).endswith(NOTES))
 
 
 def becomes(item: Mapping[Any, Any], eye: CanvasEye, grade: int, own: Collection[Any]) -> dict[Any, Any]:
     """The item with what its canvas says in place of its own; paths of masks that the canvas lacks are gone.
 
-    Args:
-        item: with the painted image, and masks, in place already.
-        eye: the canvas.
-        grade: that it was painted to.
-        own: keys of image, label and masks.
+    The painted image, and masks, under the keys `own`, are in place already.
     """
     made = {key: eye.item[key] if key in other_keys(item, own) else value for key, value in item.items()}
     for key in (k for k in MASK_KEYS if isinstance(made.get(k), str) and k not in own):

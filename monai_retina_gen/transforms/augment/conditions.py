@@ -20,12 +20,7 @@ __all__ = ["ConditionMasks", "check_mask_keys", "check_masks_follow", "check_sta
 
 
 class ConditionMasks:
-    """Makes the masks that images are synthesized from.
-
-    Args:
-        lesion_bank: path of a lesion bank or a `MaskComposer`: lesions are composed for the item's anatomy and grade.
-            None: the item's own lesions.
-    """
+    """Makes the masks that images are synthesized from: the item's, or composed from a lesion bank."""
 
     def __init__(self, lesion_bank: str | os.PathLike[str] | MaskComposer | None = None) -> None:
         self.composer = None if lesion_bank is None else ComposerHandle(lesion_bank)
@@ -33,12 +28,9 @@ class ConditionMasks:
     def __call__(
         self, plans: Sequence[AugmentationPlan], masks: Mapping[str, Tensor], size: Sequence[int]
     ) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """Masks (by name, `(B, 1, H, W)` float32 in [0, 1]) for `B` plans, and what the records say of each.
+        """Masks `(B, 1, H, W)` in [0, 1] by name for `B` plans, and what the records say of each.
 
-        Args:
-            plans: composed lesions come from their seeds and grades.
-            masks: name to `(B, 1, H, W)` of the items.
-            size: height and width of the items' images; `ImageValueError` for masks of another, or none.
+        `ImageValueError` for masks of another size than the images, or none.
         """
         plain = {name: mask.float().clamp(0, 1) for name, mask in masks.items()}
         _check_masks(plain, size)
@@ -65,12 +57,9 @@ def check_mask_keys(mask_keys: Sequence[str] | str) -> tuple[str, ...]:
 
 
 def check_masks_follow(modes: Sequence[str], mask_keys: Sequence[str], *, made_elsewhere: bool) -> None:
-    """Raise `ValueError` where image and masks could not stay together.
+    """`ValueError` where image and masks could not stay together.
 
-    Args:
-        modes: that are drawn.
-        mask_keys: keys of the item's masks.
-        made_elsewhere: whether `synthesize` needs no masks of the item: with a bank, or on canvases.
+    `made_elsewhere`: `synthesize` needs no masks of the item, with a bank or on canvases.
     """
     if mask_keys and "sample" in modes:
         raise ValueError(
@@ -86,7 +75,7 @@ def check_masks_follow(modes: Sequence[str], mask_keys: Sequence[str], *, made_e
 
 
 def check_stale_masks(item: Mapping[Any, Any], mask_keys: Sequence[str], outcome: Outcome) -> None:
-    """Raise `ValueError` where a mask in the item would describe an image that is no longer there."""
+    """`ValueError` where a mask in the item would describe an image that is no longer there."""
     record, made = outcome.record, outcome.masks
     if record is None or record.mode not in ("edit", "synthesize"):
         return

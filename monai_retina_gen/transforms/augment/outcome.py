@@ -36,12 +36,7 @@ REFUSED_KEY = "generation_refused"
 class Outcome:
     """An image with its record, or the real image with the reason why it stays. The default: nothing was planned.
 
-    Args:
-        image: `(3, H, W)` in [0, 1], or `None` where the real image stays.
-        record: its record.
-        masks: masks `(1, H, W)` that belong to it, by name.
-        refused: reason, `""` where the image was made or none was wanted.
-        eye: the canvas that the item has become, if it is another eye now.
+    `image` is `(3, H, W)` and `masks` `(1, H, W)`, in [0, 1]; `eye` is the canvas that the item has become, if it has.
     """
 
     image: Tensor | None = None
@@ -52,21 +47,9 @@ class Outcome:
 
 
 def finish(image: Tensor, outcome: Outcome, order: str) -> tuple[Tensor, dict[str, str]]:
-    """The image as its outcome leaves it, and what is said of it.
+    """The image `(3, H, W)` in `order` as its outcome leaves it, and what is said of it; what came is not written to.
 
-    Args:
-        image: `(3, H, W)` as it came; neither its pixels nor its metadata are written to.
-        outcome: what came of its plan.
-        order: `"CHW"` or `"CWH"`, of `image`.
-
-    Returns:
-        The image, with the notes in its metadata where it has any; and the notes: under `RECORD_KEY` the record as
-        JSON, under `REFUSED_KEY` the reason, each `""` where there is none.
-
-    Examples:
-        >>> import torch
-        >>> finish(torch.zeros(3, 2, 2), Outcome(refused="too red"), "CHW")[1]
-        {'generated': '', 'generation_refused': 'too red'}
+    Notes are under `RECORD_KEY` the record as JSON, under `REFUSED_KEY` the reason, each `""` where there is none.
     """
     # Both notes are always there: MONAI collates only the keys that all items of a batch have.
     notes = {RECORD_KEY: outcome.record.to_json() if outcome.record else "", REFUSED_KEY: outcome.refused}
@@ -111,15 +94,10 @@ def _with_metadata(pixels: Tensor, real: MetaTensor) -> MetaTensor:
 
 
 def warn_of_other_field(image: Tensor, outcomes: Sequence[Outcome]) -> None:
-    """Warn, once in a process, where items get sampled images whose field of view is not theirs.
+    """Warn, once in a process, where items get sampled images whose field of view is not theirs, by their metadata.
 
     A generator's retina touches the four sides of its square. In items that were only resized, or cropped with a
     margin, it does not: a single edge then tells generated from real, and a grader learns the edge.
-
-    Args:
-        image: an item's image, or a batch of them; its metadata say how it was cropped. Plain tensors say nothing, and
-            nothing is said of them.
-        outcomes: of each item.
     """
     sampled = any(outcome.record is not None and outcome.record.mode == "sample" for outcome in outcomes)
     if not sampled or not isinstance(image, MetaTensor):

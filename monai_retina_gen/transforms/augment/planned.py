@@ -37,12 +37,7 @@ __all__ = ["PlannedTransform", "PlannedTransformd"]
 
 
 class PlannedTransform(Transform):
-    """Array form; a subclass says what is planned.
-
-    Args:
-        source: carries plans out.
-        image_order: see `resolve_image_order`.
-    """
+    """Array form; a subclass says what is planned."""
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012  # MONAI reads a list
 
@@ -56,9 +51,8 @@ class PlannedTransform(Transform):
     def __call__(self, img: Any, grade: Any, masks: Mapping[str, Tensor] | None = None, **options: Any) -> Tensor:
         """Carry out a plan for one image; the arguments are those of `augment`.
 
-        Returns:
-            The image. Its `meta["generated"]` holds the record, `""` for a real one, and
-            `meta["generation_refused"]` why the real image stays where another was wanted.
+        `meta["generated"]` holds the record, `""` for a real one, and `meta["generation_refused"]` why the real image
+        stays where another was wanted.
         """
         return self.augment(img, grade, masks, **options)[0]
 

@@ -23,12 +23,8 @@ _KEEPS_THE_EYE = ("edit", "reconstruct")
 class AugmentationPlan:
     """One drawn augmentation.
 
-    Args:
-        mode: generator mode.
-        grade: grade of the generated image: the item's own, or one of its label's.
-        seed: seed of the latent.
-        lesion: lesion to edit; `""` in the other modes, and where the generator chooses.
-        strength: edit strength in [-1, 1], a share of the direction's calibrated range.
+    `grade` is that of the generated image: the item's own, or one of its label's; `lesion` is `""` but for edits, and
+    where the generator chooses; `strength` is in [-1, 1], a share of what the generator can do.
     """
 
     mode: str
@@ -100,13 +96,8 @@ class AugmentationPolicy:
     def draw(self, random: np.random.RandomState, label: int, grade: int | None = None) -> AugmentationPlan | None:
         """Draw a plan; `None` leaves the item as it is. Takes the same number of draws either way.
 
-        Args:
-            random: state to draw from.
-            label: of the item.
-            grade: its own grade, where the item says it besides (`ICDR_GRADE`); the generated image keeps it.
-
-        Raises:
-            ValueError: where the grade of the image cannot be told from the label.
+        `grade` is the item's own, where it says it besides its label (`ICDR_GRADE`); the generated image keeps it.
+        `ValueError` where the grade of the image cannot be told from the label.
         """
         apply = random.random_sample() < self.probability(label)
         seed = int(random.randint(0, 2**32, dtype=np.uint64))

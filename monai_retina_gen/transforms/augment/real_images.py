@@ -19,14 +19,9 @@ __all__ = ["RealImages", "check_size", "fitted", "group_of", "masks_of", "plain"
 
 @dataclass(frozen=True)
 class RealImages:
-    """`B` photographs, upright and without metadata.
+    """`B` photographs, upright and without metadata, and masks `(B, 1, H, W)` by name.
 
-    Args:
-        images: `(B, 3, H, W)` in [0, 1].
-        masks: `(B, 1, H, W)` by name.
-        sources: where they come from, for records.
-        groups: photographs or patients that they belong to, for a cross-fitted gate.
-        others: further keys of their items, which a canvas must have too.
+    `groups` are for a cross-fitted gate; `others` are further keys of the items, which a canvas must have too.
     """
 
     images: Tensor
@@ -70,13 +65,7 @@ def sources_of(image: Tensor, count: int) -> list[str]:
 
 
 def group_of(value: Any) -> str | None:
-    """A group as graders know it, from a string, a number, or what collation made of it.
-
-    Examples:
-        >>> import torch
-        >>> group_of(torch.tensor(7)), group_of("eye 1"), group_of(None)
-        ('7', 'eye 1', None)
-    """
+    """A group as graders know it, from a string, a number, or what collation made of it."""
     if isinstance(value, (Tensor, np.generic, np.ndarray)):
         value = value.item()
     return None if value is None else str(value)
@@ -104,16 +93,7 @@ def masks_of(item: Mapping[Any, Any], mask_keys: Sequence[str], allow_missing_ke
 
 
 def fitted(image: Tensor, size: Sequence[int], *, allow_upsampling: bool = False) -> Tensor:
-    """Images or masks `(B, C, S, S)` at another size, in [0, 1].
-
-    Raises:
-        ImageValueError: see `check_size`.
-
-    Examples:
-        >>> import torch
-        >>> fitted(torch.ones(1, 3, 8, 8), (4, 4)).shape
-        torch.Size([1, 3, 4, 4])
-    """
+    """Images or masks `(B, C, S, S)` at another size, in [0, 1]; `ImageValueError` as `check_size`."""
     have = tuple(image.shape[-2:])
     if have == tuple(size):
         return image

@@ -127,15 +127,7 @@ def under_gate(
 ) -> list[Outcome]:
     """Carry out plans of one mode, with other seeds until the gate accepts; not for edits, which search their strength.
 
-    Args:
-        make: carries out plans.
-        plans: `B` plans.
-        real: the photographs that they are for.
-        gate: judges the images; without one, the first is kept.
-        tries: of an image at most, each with its own seed.
-
-    Returns:
-        `B` outcomes; where no try was accepted, without an image and with the reason against the last.
+    Where none of `tries` was accepted, the outcome has no image, and the reason against the last.
     """
     if gate is None:
         return make(list(plans), real)

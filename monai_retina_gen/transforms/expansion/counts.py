@@ -20,12 +20,7 @@ __all__ = ["balancing_counts", "check_served", "counts_to_balance", "images_by_g
 
 
 def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
-    """Images that each grade needs to reach the largest grade's count; a grade that the data lack stays without.
-
-    Examples:
-        >>> balancing_counts({0: 10, 1: 3, 2: 0})
-        {0: 0, 1: 7, 2: 0}
-    """
+    """Images that each grade needs to reach the largest grade's count; a grade that the data lack stays without."""
     most = max(counts.values())
     return {grade: most - number if number else 0 for grade, number in counts.items()}
 
@@ -33,16 +28,9 @@ def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
 def counts_to_balance(
     items: Sequence[Item], classes: int, *, label_key: str = "grade", label_grades: Mapping[Any, Any] | None = None
 ) -> tuple[dict[int, int], dict[Any, Any] | None]:
-    """Images that each grade or label of the items needs, and what the labels stand for.
+    """Images that each grade or label of the items needs, and what labels stand for: by default what items' grades say.
 
-    Args:
-        items: with a grade or label under `label_key`.
-        classes: grades that the generator knows.
-        label_key: key of the grade.
-        label_grades: what labels stand for (see `LabelGrades`); by default what the items' own grades say.
-
-    Raises:
-        ValueError: labels that look like a binary task's without `label_grades`, or nothing to fill up.
+    `ValueError` for labels that look like a binary task's without `label_grades`, or nothing to fill up.
     """
     if label_grades is None and any(ICDR_GRADE in item for item in items):
         label_grades = count_label_grades(items, label_key)
@@ -58,8 +46,7 @@ def counts_to_balance(
 def images_by_grade(counts: Mapping[Any, int], label_grades: LabelGrades | None = None) -> dict[int, int]:
     """Images to make of each grade, for counts by grade, or by label with `label_grades`.
 
-    Raises:
-        ValueError: a grade or number that is none, or nothing to make.
+    `ValueError` for a grade or number that is none, or nothing to make.
 
     Examples:
         >>> images_by_grade({1: 8}, LabelGrades({1: {2: 30, 3: 10}}))

@@ -213,11 +213,7 @@ def _check_settings(
 
 
 def check_unmixed(folder: Path) -> None:
-    """Refuse a folder that holds something else than an earlier `expand`: its files would be taken for a data set.
-
-    Raises:
-        ValueError: names what is there.
-    """
+    """`ValueError` for a folder that holds something else than an earlier `expand`: its files would mix."""
     there = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
     foreign = [name for name in there if name not in (BANK, BANK_OF)]
     if foreign and SETTINGS not in there:
@@ -229,12 +225,7 @@ def check_unmixed(folder: Path) -> None:
 
 
 def image_seed(seed: int, index: int) -> int:
-    """Seed of image `index` under a base seed: independent streams, equal on every machine.
-
-    Examples:
-        >>> image_seed(0, 0) == image_seed(0, 0), image_seed(0, 0) == image_seed(1, 0)
-        (True, False)
-    """
+    """Seed of image `index` under a base seed: independent streams, equal on every machine."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 

@@ -26,15 +26,9 @@ KEPT = 64  # eyes in memory
 class MaskSource:
     """Eyes to synthesize for: the masks of photographs, cropped as their photograph is.
 
-    Args:
-        items: items of a datalist with masks; those without a vessel map are left out.
-        size: side of the masks in pixels.
-        composer: composes lesions; then vessels, disc and field of view are taken from photographs of any grade, but
-            those of grade 4 only for grade 4, since their vessel maps may show new vessels. None: the lesions of the
-            photograph itself, and only photographs of the grade that is asked for.
-
-    Raises:
-        DatalistError: if no item has the mask `vessel`.
+    With a composer, vessels, disc and field of view are taken from photographs of any grade, but those of grade 4 only
+    for grade 4, since their vessel maps may show new vessels. Without, the lesions of the photograph itself, and only
+    photographs of the grade that is asked for. `DatalistError` if no item has the mask `vessel`.
     """
 
     def __init__(self, items: Sequence[Item], size: int, composer: MaskComposer | None) -> None:
@@ -77,26 +71,14 @@ class MaskSource:
 
 
 def stacked(masks: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Masks of several eyes as batches `(B, 1, H, W)`; a lesion that an eye lacks is absent from it.
-
-    Examples:
-        >>> both = stacked([{"ex": torch.ones(1, 2, 2)}, {"ex": torch.ones(1, 2, 2), "se": torch.ones(1, 2, 2)}])
-        >>> both["se"].sum((1, 2, 3)).tolist()
-        [0.0, 4.0]
-    """
+    """Masks of several eyes as batches `(B, 1, H, W)`; a lesion that an eye lacks is absent from it."""
     keys = [key for key in CONDITION_KEYS if any(key in each for each in masks)]
     size = next(iter(masks[0].values())).shape
     return {key: torch.stack([each.get(key, torch.zeros(size)) for each in masks]) for key in keys}
 
 
 def write_masks(folder: Path, image: str, masks: Mapping[str, Any]) -> dict[str, str]:
-    """Write the masks of an image as PNG files; returns their paths in the folder by key.
-
-    Args:
-        folder: the folder of `expand`.
-        image: path of the image in it, `images/...`.
-        masks: `(1, H, W)` in [0, 1] by key.
-    """
+    """Write the masks of an image, whose path in the folder is `images/...`; returns their paths by key."""
     names = {}
     for key in (k for k in CONDITION_KEYS if k in masks):
         names[key] = f"masks/{key}/{image.removeprefix('images/')}"

@@ -47,19 +47,10 @@ def train_classifier(
     seed: int = 0,
     device: str = "cpu",
 ) -> ActivationMapClassifier:
-    """Train a classifier of findings on labels of whole photographs.
+    """Train a classifier of findings, by name the key of the items that says 0 or 1, on labels of whole photographs.
 
-    Args:
-        items: photographs; those that lack a column are left out.
-        columns: name of each finding and the key of the items that says 0 or 1.
-        image_size: side that photographs are cropped and resized to.
-        epochs: passes over the photographs, which are mirrored at random.
-        batch_size: photographs per step.
-        seed: of the start, the order and the mirroring.
-        device: where it runs.
-
-    Raises:
-        DatalistError: for labels other than 0 and 1, or a finding that no photograph, or every one, shows.
+    Photographs that lack a column are left out, the others cropped, resized and mirrored at random. `DatalistError` for
+    other labels, or a finding that no photograph, or every one, shows.
     """
     labelled = [item for item in items if all(column in item for column in columns.values())]
     target = _labels(labelled, columns)
@@ -120,15 +111,7 @@ def write_activation_masks(
     image_size: int = 256,
     threshold: float = 0.4,
 ) -> Path:
-    """Write masks of all photographs, of their own size, and a datalist that names them.
-
-    Args:
-        datalist: as `load_datalist` gives it.
-        network: a trained classifier.
-        out: folder for `masks/<finding>/<photograph>.png`, `datalist.json` and `activation_maps.pt`.
-        image_size: side that the classifier was trained at.
-        threshold: see `ActivationMapClassifier.masks`.
-    """
+    """Write masks of all photographs, at their own size, a datalist that names them, and the classifier."""
     folder, cropper = Path(out), CropToFieldOfView(size=image_size)
     names = photograph_names(item["image"] for section in SECTIONS for item in datalist.get(section, ()))
     files: dict[str, dict[str, Path]] = {}

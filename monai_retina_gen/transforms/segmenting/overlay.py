@@ -23,22 +23,7 @@ GAP = 4
 
 
 def overlay(image: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
-    """Outlines of masks over a photograph.
-
-    Args:
-        image: `(3, H, W)` in [0, 1].
-        masks: `(1, H, W)` by name; from 0.5 on is inside. Names without a colour are left out.
-
-    Returns:
-        `(3, H, W)`.
-
-    Examples:
-        >>> ex = torch.zeros(1, 8, 8)
-        >>> ex[0, 2:5, 2:5] = 1
-        >>> drawn = overlay(torch.zeros(3, 8, 8), {"ex": ex})
-        >>> drawn[:, 3, 3].tolist(), drawn[:, 2, 2].tolist()
-        ([0.0, 0.0, 0.0], [1.0, 0.949999..., 0.100000...])
-    """
+    """Outlines of masks `(1, H, W)` by name, from 0.5 on, over a photograph `(3, H, W)`; some names have no colour."""
     result = image.clone()
     for name, colour in COLOURS.items():
         if name in masks:
@@ -50,16 +35,7 @@ def overlay(image: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
 
 
 def overlay_sheet(pairs: Sequence[tuple[Tensor, Mapping[str, Tensor]]], *, tile: int = 320, columns: int = 3) -> Tensor:
-    """Photographs and their overlays side by side, `columns` such pairs in a row.
-
-    Args:
-        pairs: image `(3, H, W)` and masks by name, as `overlay` takes them.
-        tile: longer side of a picture in pixels.
-        columns: pairs in a row.
-
-    Returns:
-        `(3, rows * tile, ...)`, white where the last row is short.
-    """
+    """Photographs and their overlays side by side, `columns` such pairs in a row, `tile` pixels the longer side."""
     tiles = [torch.cat([_tile(image, tile), _tile(overlay(image, masks), tile)], 2) for image, masks in pairs]
     width = tiles[0].shape[2] + GAP
     rows = -(-len(tiles) // columns)

@@ -50,22 +50,10 @@ IN_SHEET = 12
 def segment_photograph(
     image: Tensor, segmenter: FundusSegmenter, *, soft: bool = False, allow_upsampling: bool = False
 ) -> dict[str, Tensor]:
-    """Masks of one photograph, of its own size.
+    """Masks `(1, H, W)` float32 of one photograph with metadata, of its own size, by name of the structure.
 
     The photograph is cropped to the field of view and resized to the size that the network was trained at; the
-    probabilities are put back and resized before they become masks.
-
-    Args:
-        image: `(3, H, W)` in [0, 1] with metadata, as `LoadFundus` gives it.
-        segmenter: see `load_segmenter`.
-        soft: probabilities instead of masks; below 0.01 they are 0.
-        allow_upsampling: take photographs whose field of view is smaller than the network's.
-
-    Returns:
-        `(1, H, W)` float32 in [0, 1] by name of the structure.
-
-    Raises:
-        ImageValueError: for an image without a retina, or one that is too small.
+    probabilities are put back and resized before they become masks, or are kept if `soft`, from 0.01 on.
     """
     cropper = CropToFieldOfView(size=segmenter.image_size, allow_upsampling=allow_upsampling)
     crop = cropper(image)
