@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 
+from monai_retina_gen.freed_memory import keep_freed_memory
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check_version"]
+__all__ = ["__version__", "check_version", "keep_freed_memory"]
 
 
 def check_version(minimum: str) -> None:

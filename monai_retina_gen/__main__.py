@@ -1,4 +1,4 @@
-"""The command line: `monai-retina-gen COMMAND`, or `monai-retina-gen COMMAND`."""
+"""The command line: `monai-retina-gen COMMAND`, or `python -m monai_retina_gen COMMAND`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen import __version__
+from monai_retina_gen import __version__, keep_freed_memory
 from monai_retina_gen.apps.command_parser import CommandParser
 
 WRAPPERS = ("applying transform", "Failed to evaluate", "Failed to instantiate")
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("ignite").setLevel(logging.WARNING)
     warnings.formatwarning = _one_line  # the line of code that warns tells a user nothing
+    keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
     args = _parser([word for word in arguments if not word.startswith("-")]).parse_args(arguments)
     try:

@@ -7,7 +7,8 @@ The lesions of each annotated photograph are taken away, and painted at the same
 found: of all that were asked for, those that what is found touches. Dice: summed over photographs, in what was asked
 for and what is found; `new` leaves out what was found on the healthy photograph before. Contrast: mean of the green
 channel in a piece as a share of its ring's, averaged over pieces; real ones of the same photographs beside. The
-segmenter is the one that finds own masks, without flips: it is no stranger where it found masks for the training.
+segmenter works without flips. By default it is the one that finds own masks, which is no stranger: it found masks for
+the painter's training. `--segmenter` takes another bundle's folder, of a network that was in no training here.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datalist", required=True)
     parser.add_argument("--painter", default="retina_lesion_painter")
+    parser.add_argument("--segmenter", default="retina_lesion_segmentation", help="bundle, or its folder")
     args = parser.parse_args()
     items = load_datalist(args.datalist)["validation"]
     sick = [item for item in items if "ma" in item and annotated(item)]
     healthy = [item for item in items if item.get("grade") == 0 and "od" in item][: len(sick)]
-    painter, find = load_generator(args.painter).painter, BundleMasks("retina_lesion_segmentation")
+    painter, find = load_generator(args.painter).painter, BundleMasks(args.segmenter)
     table: dict[str, dict[str, list[float]]] = {}
     for seed, (one, other) in enumerate(zip(sick, healthy, strict=True)):
         (image, own), (canvas, anatomy) = load_eye(one), load_eye(other)
