@@ -26,4 +26,4 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26}
-    return mallopt is not None and all([mallopt(name, value) == 1 for name, value in settings.items()])
+    return mallopt is not None and all(mallopt(name, value) == 1 for name, value in settings.items())

@@ -7,10 +7,9 @@ import platform
 from pathlib import Path
 
 import pytest
+from fresh_process import python
 
 from monai_retina_gen import freed_memory, keep_freed_memory
-
-from fresh_process import python
 
 FAULTS = """
 import json, resource, torch
