@@ -17,16 +17,6 @@ from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
 from monai_retina_gen.editing.gate_measures import DARK
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = [
-    "EditRequest",
-    "check_range",
-    "check_retina",
-    "check_retinas",
-    "excluded_lesions",
-    "one_each",
-    "parse_lesions",
-]
-
 GREY = 0.02
 """Mean difference of red and blue inside the retina below which a photograph has no colour."""
 LOOK = 64

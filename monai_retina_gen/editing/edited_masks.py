@@ -9,8 +9,6 @@ from torch import Tensor
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["edited_masks"]
-
 Find = Callable[[Tensor], Mapping[str, Tensor]]
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["EDIT_TESTS", "GateLimits", "joint_limits", "label_limits"]
-
 EDIT_TESTS = ("probability_drop", "grade_shift", "vessel_loss", "outside_change")
 """Statistics of an edit, in this order; the larger, the less of the photograph is left."""
 

@@ -11,17 +11,6 @@ from torch.nn.functional import max_pool2d
 
 from monai_retina_gen.data.names import LESIONS
 
-__all__ = [
-    "LESIONS",
-    "change_outside",
-    "expected_grade",
-    "grade_distance",
-    "grade_excess",
-    "lesion_neighbourhood",
-    "vessel_loss",
-    "widened",
-]
-
 NEIGHBOURHOOD = 0.03
 """Width of the neighbourhood of a lesion, as a share of the image's side."""
 DARK = 0.06

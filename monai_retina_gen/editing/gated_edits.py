@@ -14,8 +14,6 @@ from torch import Tensor
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.editing.label_gate import Gate
 
-__all__ = ["GatedEdits", "PendingEdits"]
-
 
 class PendingEdits(Protocol):
     """Edits of `B` photographs by one generator, of which only the strength is open.

@@ -30,8 +30,6 @@ from monai_retina_gen.networks import fold_batch_norm
 from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.weights import find_bundle, load_network, read_inference_config, read_metadata, split_bundle_name
 
-__all__ = ["DEFAULT_GRADERS", "DEFAULT_SEGMENTER", "Gate", "GateVerdict", "LabelGate", "resolve_gate"]
-
 DEFAULT_GRADERS = "retina_grader:cross_fitted"
 DEFAULT_SEGMENTER = "retina_lesion_segmentation"
 EDIT_SIDE = 128

@@ -11,8 +11,6 @@ from torch.nn.functional import interpolate
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["SEGMENTED_SHARE", "Masker", "SegmenterMasks", "known_masks"]
-
 SEGMENTED_SHARE = 0.5
 """A segmenter is asked about images from this share of the side that it was trained at: it finds nothing in smaller."""
 

@@ -21,8 +21,6 @@ from torch import Tensor
 from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.fork_safety import ForkSafeLock
 
-__all__ = ["PhotographCache", "photograph_keys"]
-
 logger = logging.getLogger(__name__)
 AT_A_TIME = 4
 """Photographs whose keys are made together: their pixels stand in memory as 64 bits each."""

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from monai_retina_gen.data.plain_tensor import plain_tensor
 
-__all__ = ["erase_lesions", "harmless_change", "transplant_lesions"]
-
 SOFTENING = 0.004
 """Standard deviation of the soft edge of a planted lesion, as a share of the image's side."""
 BACKGROUND = 0.03

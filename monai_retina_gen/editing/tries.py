@@ -10,8 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["first_accepted", "strongest_accepted"]
-
 Attempt = Callable[[list[int], int], list[str]]
 Check = Callable[[list[int], Tensor], list[str]]
 

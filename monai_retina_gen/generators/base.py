@@ -20,8 +20,6 @@ from monai_retina_gen.editing.label_gate import Gate, resolve_gate
 from monai_retina_gen.editing.tries import strongest_accepted
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 
-__all__ = ["MODES", "GeneratedBatch", "RetinaGenerator", "latents_from_seeds"]
-
 MODES = {
     "sample": "another eye of the same grade",
     "reconstruct": "the same photograph through the generator, unedited",

@@ -23,8 +23,6 @@ from monai_retina_gen.weights import (
 )
 from monai_retina_gen.weights.pinned_files import save_pinned
 
-__all__ = ["LESION_BANK", "BundleComposer", "BundleMasks", "bundle_lesion_bank", "install_lesion_bank"]
-
 LESION_BANK = "models/lesion_bank.pt"
 """Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""
 

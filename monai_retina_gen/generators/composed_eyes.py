@@ -10,8 +10,6 @@ from torch import Tensor
 from monai_retina_gen.data import LesionBank, MaskComposer, phantom_fundus
 from monai_retina_gen.data.names import ANATOMY
 
-__all__ = ["ComposedEyes"]
-
 """Masks that are drawn; the lesions are composed."""
 
 

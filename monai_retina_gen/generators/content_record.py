@@ -26,16 +26,6 @@ from monai_retina_gen.weights import (
     weights_files,
 )
 
-__all__ = [
-    "bundle_record",
-    "files_sha256",
-    "gate_record",
-    "generator_record",
-    "items_sha256",
-    "network_record",
-    "segmenter_record",
-]
-
 FILES = {"image", *MASK_KEYS}
 """Keys of an item that name files."""
 PLAIN = (bool, int, float, str)

@@ -23,8 +23,6 @@ from monai_retina_gen.generators.composed_eyes import ComposedEyes
 from monai_retina_gen.generators.lesion_painting import LesionPainting
 from monai_retina_gen.weights import read_inference_config
 
-__all__ = ["ALLOWANCES", "DRGANGenerator"]
-
 ALLOWANCES = ("size", "overlap", "excluded")
 """What `synthesize(allow=...)` can let pass: another image size than the weights were trained at, lesions on the optic
 disc, and lesions that the grade excludes."""

@@ -15,8 +15,6 @@ from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.weights import build_from_bundle, find_bundle, start_networks
 
-__all__ = ["GANGenerator", "load_critic"]
-
 TRAINING_STATE = "training/state.pt"
 
 

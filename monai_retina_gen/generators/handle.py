@@ -19,8 +19,6 @@ from monai_retina_gen.generators.loading import load_generator
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
 from monai_retina_gen.weights import find_bundle, split_bundle_name
 
-__all__ = ["GeneratorHandle"]
-
 _LOADED: OpenedOnce[RetinaGenerator] = OpenedOnce()
 
 

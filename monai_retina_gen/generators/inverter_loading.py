@@ -18,8 +18,6 @@ from monai_retina_gen.weights import (
     weights_file,
 )
 
-__all__ = ["BundleInverter"]
-
 PERCEPTUAL = "retina_grader:dr_vgg16"
 
 

@@ -22,8 +22,6 @@ from monai_retina_gen.generators.bundle_parts import BundleMasks
 from monai_retina_gen.generators.inverter_loading import BundleInverter
 from monai_retina_gen.weights import read_inference_config, read_metadata
 
-__all__ = ["InvertingGenerator"]
-
 logger = logging.getLogger(__name__)
 
 

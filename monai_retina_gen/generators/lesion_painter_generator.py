@@ -16,8 +16,6 @@ from monai_retina_gen.generators.lesion_painting import LesionPainting
 from monai_retina_gen.networks import LesionPainter
 from monai_retina_gen.weights import read_inference_config
 
-__all__ = ["LesionPainterGenerator"]
-
 
 class LesionPainterGenerator(LesionPainting):
     """Adds lesions to photographs, replaces them, and takes them away, by a `LesionPainter`.

@@ -19,8 +19,6 @@ from monai_retina_gen.errors import UnsupportedModeError, WeightsError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, decimal
 from monai_retina_gen.networks import PAINTED_LESIONS
 
-__all__ = ["HEALTHY", "LesionPainting"]
-
 HEALTHY = 0
 """Grade of the photographs that canvases are."""
 

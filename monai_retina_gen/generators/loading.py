@@ -21,8 +21,6 @@ from monai_retina_gen.weights import (
     weights_file,
 )
 
-__all__ = ["generator_from_bundle", "load_generator"]
-
 
 def load_generator(
     source: str | os.PathLike[str] | RetinaGenerator,

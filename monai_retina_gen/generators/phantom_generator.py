@@ -12,8 +12,6 @@ from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom, grade_amount
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
 
-__all__ = ["PhantomGenerator"]
-
 MASKS = (*STRUCTURES, "fov")
 
 

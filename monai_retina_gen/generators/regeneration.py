@@ -16,8 +16,6 @@ from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.lesion_painting import HEALTHY
 from monai_retina_gen.generators.loading import load_generator
 
-__all__ = ["regenerate"]
-
 
 def regenerate(
     record: GenerationRecord | str,

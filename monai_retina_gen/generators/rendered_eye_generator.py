@@ -18,8 +18,6 @@ from monai_retina_gen.generators.drgan_generator import DRGANGenerator
 from monai_retina_gen.generators.phantom_generator import MASKS, PhantomGenerator
 from monai_retina_gen.weights import state_sha256
 
-__all__ = ["RENDERED_FACTORS", "RenderedEyeGenerator"]
-
 RENDERED_FACTORS = (*FACTORS, "side", "light_y", "blue")
 """`side` is -1 or 1: the disc left or right."""
 

@@ -12,8 +12,6 @@ from monai_retina_gen.generators.stylegan3_generator import StyleGAN3Generator
 from monai_retina_gen.weights import CHECKPOINT, find_bundle, sha256_file
 from monai_retina_gen.weights.pinned_files import load_pinned, save_pinned
 
-__all__ = ["STATISTICS", "StyleStatistics", "load_style_statistics", "measure_styles", "save_style_statistics"]
-
 STATISTICS = "models/style_statistics.pt"
 """Where a bundle keeps them."""
 

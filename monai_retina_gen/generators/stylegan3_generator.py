@@ -16,8 +16,6 @@ from monai_retina_gen.generators.user_transform import inverse_transform
 from monai_retina_gen.networks import StyleSpace
 from monai_retina_gen.networks.disc_side import flipped
 
-__all__ = ["StyleGAN3Generator", "load_style_generator"]
-
 CENTERS = ("grade", "global")
 CENTER_DRAWS = 1024
 

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["inverse_transform"]
-
 
 def inverse_transform(transform: Mapping[str, Any], *, mirrored: bool = False) -> Tensor:
     """Matrix `(3, 3)`, from places of the new image to places of the old one, of a transform as one thinks of it.

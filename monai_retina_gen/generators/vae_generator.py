@@ -11,8 +11,6 @@ from monai_retina_gen.arguments import check_real
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 
-__all__ = ["VAEGenerator"]
-
 
 class VAEGenerator(RetinaGenerator):
     """Samples and reconstructions of a class-conditional variational autoencoder.

@@ -16,8 +16,6 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
 
-__all__ = ["ActivationMapClassifier"]
-
 
 class ActivationMapClassifier(nn.Module):
     """Classifier whose last layer is a map per finding; the label of the image is the pooled map.

@@ -16,21 +16,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = [
-    "Banding",
-    "Block",
-    "Buffers",
-    "as_banding",
-    "band_blocks",
-    "blocked_columns",
-    "blocked_rows",
-    "chunk_rows",
-    "plain_resample",
-    "resampling_matrix",
-    "separable_terms",
-    "transposed",
-]
-
 Banding = tuple[int, int, int, int]
 """`(up, down, offset, taps)`: entry (o, i) of a matrix is zero unless `0 <= offset + up * i - down * o < taps`."""
 

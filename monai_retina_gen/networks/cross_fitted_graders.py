@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CrossFittedGraders"]
-
 
 class CrossFittedGraders(nn.Module):
     """Graders of all folds; a photograph is graded by the one that never saw it, another image by all.

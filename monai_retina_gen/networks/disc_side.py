@@ -12,8 +12,6 @@ from torch import Tensor
 
 from monai_retina_gen.networks.stylegan3 import pinned_styles
 
-__all__ = ["flipped", "mean_eye", "mirrored_photographs"]
-
 
 @torch.no_grad()
 def mean_eye(network: Any) -> Tensor:

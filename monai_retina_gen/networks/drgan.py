@@ -28,8 +28,6 @@ from torch.utils.checkpoint import checkpoint
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
 from monai_retina_gen.networks.grading_space import GradingSpace
 
-__all__ = ["DRGAN", "SpatialChannelAttention"]
-
 REDUCTIONS = (8, 16, 32)
 """The paper's d of the attention at an eighth, a quarter and half of the size."""
 NORMS = ("instance", "batch")

@@ -12,8 +12,6 @@ from torch.nn.functional import avg_pool2d
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
 from monai_retina_gen.networks.drgan import resized_masks
 
-__all__ = ["HEADS", "MultiScaleDiscriminator"]
-
 HEADS = ("pooled", "patch")
 SMALLEST = 16
 """Pixels that four halvings reduce to one."""

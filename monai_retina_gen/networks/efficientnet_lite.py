@@ -12,15 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = [
-    "LITE_VARIANTS",
-    "EfficientNetLite",
-    "EvenSameConv",
-    "convert_efficientnet_lite_state",
-    "fold_batch_norm",
-    "freeze_stages",
-]
-
 LITE_VARIANTS = ("lite0", "lite1", "lite2")
 LAST_STAGE = {"stride2": 0, "stride4": 1, "stride8": 2, "stride16": 4, "stride32": 6}
 """Stage after which the feature map of each stride is read: the last one of that resolution."""

@@ -9,8 +9,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EqualizedConv2d", "EqualizedLinear", "LatentMapping", "check_grade", "scaled_leaky_relu"]
-
 
 def scaled_leaky_relu(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
     """Leaky ReLU of slope 0.2 times sqrt(2) (which keeps the variance) times `gain`, clamped to `+-clamp * gain`.

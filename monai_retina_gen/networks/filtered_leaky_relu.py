@@ -32,8 +32,6 @@ from monai_retina_gen.networks.banded_resampling import (
     transposed,
 )
 
-__all__ = ["FilteredLeakyReLU", "filtered_leaky_relu"]
-
 
 class FilteredLeakyReLU(nn.Module):
     """Upsample, leaky ReLU, clamp, downsample: `down(clamp(gain * lrelu(up(x * scale + bias))))`.

@@ -15,8 +15,6 @@ from monai_retina_gen.networks.efficientnet_lite import LAST_STAGE, LITE_VARIANT
 from monai_retina_gen.networks.imagenet_colours import IMAGENET_MEAN, IMAGENET_STD
 from monai_retina_gen.networks.ordinal_head import OrdinalHead
 
-__all__ = ["BACKBONES", "FundusGrader"]
-
 LITE = "efficientnet_"
 BACKBONES = (
     *(LITE + variant for variant in LITE_VARIANTS),

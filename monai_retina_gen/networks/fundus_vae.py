@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.arguments import check_whole
 
-__all__ = ["CHANNELS", "FundusVAE", "PerGradeVAE"]
-
 CHANNELS = {
     64: (32, 64, 128, 192),
     128: (16, 32, 64, 128, 192),

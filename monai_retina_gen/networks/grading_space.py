@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GradingSpace"]
-
 
 class GradingSpace(nn.Module):
     """Normal distributions `N(mean_g, diag(std_g^2) + factor_g^T factor_g)` of features, one a grade.

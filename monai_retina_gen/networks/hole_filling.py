@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
-__all__ = ["dilated", "feathered", "local_mean", "paintable", "uncovered"]
-
 
 def dilated(mask: Tensor, radius: int) -> Tensor:
     """A mask `(B, C, H, W)` widened by about `radius` pixels on every side: an octagon, by two poolings.

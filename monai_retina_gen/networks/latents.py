@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LATENT_DISTRIBUTIONS", "CuratedLatents", "draw_latents"]
-
 LATENT_DISTRIBUTIONS = ("normal", "uniform")
 
 

@@ -17,8 +17,6 @@ from torch.nn.functional import avg_pool2d, elu, interpolate
 from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.networks.hole_filling import feathered, local_mean
 
-__all__ = ["CANVAS_KEYS", "PAINTED_LESIONS", "PAINTING_PLANES", "LesionPainter"]
-
 PAINTED_LESIONS = LESIONS
 """Lesions that can be asked for: microaneurysms, haemorrhages, hard and soft exudates."""
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
 
-__all__ = ["STRUCTURES", "LesionSegmenter"]
-
 PRIOR = 0.01
 
 

@@ -14,8 +14,6 @@ from torch.nn.functional import interpolate
 from monai_retina_gen.networks.efficientnet_lite import EfficientNetLite
 from monai_retina_gen.networks.lesion_segmenter import PRIOR, STRUCTURES
 
-__all__ = ["LiteSegmenter"]
-
 FINEST = 24
 SKIPS = ["stride16", "stride8", "stride4", "stride2"]
 

@@ -7,8 +7,6 @@ are alike.
 import torch
 from torch import Tensor
 
-__all__ = ["with_minibatch_deviation"]
-
 
 def with_minibatch_deviation(x: Tensor, group_size: int = 4) -> Tensor:
     """Append a channel with the mean standard deviation over the images of each group.

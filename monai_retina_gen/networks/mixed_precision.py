@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["bfloat16_autocast"]
-
 
 def bfloat16_autocast(device_type: str, enabled: bool = True) -> torch.autocast:
     """Autocast to bfloat16, obeyed on every device: a run says how it computed, whatever the processor.

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
-__all__ = ["OrdinalHead"]
-
 
 class OrdinalHead(nn.Module):
     """Log probabilities `(B, num_classes)` of ordered grades: P(grade <= k) = sigmoid(threshold k - severity).

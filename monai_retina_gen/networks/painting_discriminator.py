@@ -18,8 +18,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from monai_retina_gen.networks.projected_discriminator import FeatureMixing
 
-__all__ = ["PaintingDiscriminator"]
-
 MASKS = 7
 """Field of view, holes, vessels and lesions."""
 

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-__all__ = ["FeatureMixing", "ProjectedDiscriminator"]
-
 SCORE_SIZE = 4
 """Side in places that every scale is brought down to."""
 

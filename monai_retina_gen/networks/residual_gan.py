@@ -18,8 +18,6 @@ from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents
 from monai_retina_gen.networks.minibatch_deviation import with_minibatch_deviation
 
-__all__ = ["RESIDUAL_CHANNELS", "ResidualCritic", "ResidualGenerator"]
-
 RESIDUAL_CHANNELS = {
     64: (128, 128, 64, 32, 16),
     128: (128, 128, 64, 32, 16, 16),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-__all__ = ["resized"]
-
 
 def resized(images: Tensor, side: int) -> Tensor:
     """Images `(B, C, S, S)` at another side: bilinear, antialiased, in [0, 1]; 0 leaves them as they are."""

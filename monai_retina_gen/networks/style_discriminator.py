@@ -23,8 +23,6 @@ from monai_retina_gen.networks.equalized_linear import (
 )
 from monai_retina_gen.networks.minibatch_deviation import with_minibatch_deviation
 
-__all__ = ["StyleDiscriminator"]
-
 _BRANCH_GAIN = math.sqrt(0.5)
 
 

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from monai_retina_gen.networks.stylegan3 import pinned_styles
 
-__all__ = ["DetailEncoder", "StyleAutoencoder", "StyleEncoder"]
-
 GRID = 4
 """Side of the pooled maps: where something lies matters, and the maps of all sizes of image end alike."""
 

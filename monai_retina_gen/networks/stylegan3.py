@@ -20,8 +20,6 @@ from monai_retina_gen.networks.equalized_linear import EqualizedLinear, LatentMa
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.stylegan3_schedule import LayerPlan, Signal, plan_layers
 
-__all__ = ["StyleGAN3", "StyleSpace", "latent_statistics", "pinned_styles"]
-
 OUTPUT_SCALE = 0.25
 """Keeps an untrained network's images within [-1, 1]."""
 _PART_ELEMENTS = 2**25

@@ -15,8 +15,6 @@ from torch import Tensor
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.networks.stylegan3 import StyleGAN3
 
-__all__ = ["convert_stylegan3_state"]
-
 _INPUT_NAMES = {"freqs": "frequencies"}
 
 

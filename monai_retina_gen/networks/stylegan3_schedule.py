@@ -14,8 +14,6 @@ from scipy.signal import firwin, kaiser_atten, kaiser_beta
 from scipy.special import j1
 from torch import Tensor
 
-__all__ = ["LayerPlan", "Signal", "design_lowpass", "plan_layers"]
-
 NUM_LAYERS = 14
 NUM_CRITICAL = 2
 MARGIN = 10

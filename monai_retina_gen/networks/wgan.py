@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents
 
-__all__ = ["DeconvolutionGenerator", "StridedCritic"]
-
 
 class DeconvolutionGenerator(CuratedLatents):
     """Generator of the Wasserstein GAN: unconditional, with a table of curated latents for grades.

@@ -10,17 +10,6 @@ from torch.nn import functional as F
 
 from monai_retina_gen.data.field_of_view import FieldOfView
 
-__all__ = [
-    "box_geometry",
-    "box_size",
-    "cut",
-    "disc",
-    "overlap",
-    "reorder",
-    "resize_square",
-    "resize_to",
-]
-
 
 def box_geometry(field_of_view: FieldOfView, margin: float, *, square: bool) -> dict[str, float]:
     """Plain floats, so that batches collate."""

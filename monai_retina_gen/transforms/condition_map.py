@@ -18,8 +18,6 @@ from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms.image_order import naming_file
 from monai_retina_gen.transforms.load_fundus import LoadFundus
 
-__all__ = ["StackConditionMapd", "StackVersionsd"]
-
 
 class StackConditionMapd(Transform):
     """Keeps the image and the condition map, both uint8, so that a caching data set holds many photographs.

@@ -16,8 +16,6 @@ from monai_retina_gen.arguments import check_real, check_whole
 from monai_retina_gen.data.combine_masks import TOGETHER
 from monai_retina_gen.transforms.lesion_crop import NOT_ANNOTATED
 
-__all__ = ["LesionCropBatches"]
-
 SHOWN = (NOT_ANNOTATED - 1) // 2  # of a pixel, from which on crops lie around it
 SCALE, GAMMA, GAIN = (0.8, 1.25), (0.75, 1.33), 0.2
 

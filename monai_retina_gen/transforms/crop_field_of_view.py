@@ -29,8 +29,6 @@ from monai_retina_gen.transforms.box_geometry import (
 )
 from monai_retina_gen.transforms.image_order import check_image, file_of, naming_file, resolve_image_order
 
-__all__ = ["META_KEY", "CropToFieldOfView"]
-
 META_KEY = "field_of_view"
 
 

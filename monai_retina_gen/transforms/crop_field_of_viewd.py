@@ -18,8 +18,6 @@ from monai_retina_gen.transforms.forms import with_arguments_of
 from monai_retina_gen.transforms.image_order import naming_file
 from monai_retina_gen.transforms.load_fundus import LoadFundusd
 
-__all__ = ["CropToFieldOfViewD", "CropToFieldOfViewDict", "CropToFieldOfViewd", "load_cropped"]
-
 
 @with_arguments_of(CropToFieldOfView)
 class CropToFieldOfViewd(MapTransform, InvertibleTransform):

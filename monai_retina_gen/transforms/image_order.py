@@ -15,8 +15,6 @@ import torch
 
 from monai_retina_gen.errors import ImageValueError
 
-__all__ = ["IMAGE_ORDERS", "check_image", "file_of", "naming_file", "resolve_image_order"]
-
 IMAGE_ORDERS = ("CHW", "CWH")
 _ROUNDING = 1e-4  # interpolation of ones gives 1.0000001
 

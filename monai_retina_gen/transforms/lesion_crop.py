@@ -19,8 +19,6 @@ from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions
 from monai_retina_gen.data.plain_tensor import in_bytes, plain_tensor
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
-__all__ = ["RandLesionCropd", "StackMasksd", "UnpackMasksd"]
-
 NOT_ANNOTATED = 255  # masks hold 0 to 254, the share of a pixel that is covered
 
 

@@ -22,8 +22,6 @@ from monai_retina_gen.data import photograph_names
 from monai_retina_gen.data.image_io import MAX_PIXELS, read_image, read_mask
 from monai_retina_gen.errors import ImageFileError
 
-__all__ = ["LoadFundus", "LoadFundusD", "LoadFundusDict", "LoadFundusd", "PhotographLayout"]
-
 PathLike = str | os.PathLike[str]
 
 

@@ -19,8 +19,6 @@ from monai_retina_gen.data.plain_tensor import in_bytes, plain_tensor
 from monai_retina_gen.networks import PAINTED_LESIONS, paintable, uncovered
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
-__all__ = ["RandPaintingCropd", "StackPaintingd"]
-
 DARK = 0.05
 """Where no mask says so, brighter pixels are the field of view."""
 

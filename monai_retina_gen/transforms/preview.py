@@ -18,8 +18,6 @@ from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.handlers import image_grid
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 
-__all__ = ["preview", "read_transforms"]
-
 
 def preview(
     items: list[Item], transforms: Compose, *, size: int = 192, draws: int = 3, image_key: str = "image"

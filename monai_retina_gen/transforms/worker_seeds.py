@@ -9,8 +9,6 @@ from monai.transforms import Randomizable
 from monai.utils import get_seed
 from torch.utils.data import get_worker_info
 
-__all__ = ["WorkerSeeded"]
-
 
 class WorkerSeeded(Randomizable):
     """Base of random transforms, whose `randomize` calls `settle_seed` first.

@@ -10,8 +10,6 @@ from torch.nn.functional import pad
 
 from monai_retina_gen.networks import PAINTED_LESIONS, LesionPainter, dilated, feathered, paintable, uncovered
 
-__all__ = ["HolePainter", "hole_around"]
-
 CHANGED = 0.2
 """Difference of two soft masks from which on a pixel is drawn anew."""
 

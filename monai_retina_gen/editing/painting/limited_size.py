@@ -13,8 +13,6 @@ from monai_retina_gen.editing.painting.paint import Painter
 from monai_retina_gen.editing.painting.ratio_painter import FLOOR, ratio_blend
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["LimitedSize"]
-
 
 class LimitedSize:
     """A painter that draws photographs up to a side as they are, and larger ones, which are square, at that side.

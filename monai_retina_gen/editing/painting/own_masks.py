@@ -14,8 +14,6 @@ from monai_retina_gen.editing.photograph_cache import PhotographCache
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 
-__all__ = ["OwnMasks"]
-
 PRESENT = 0.5
 
 

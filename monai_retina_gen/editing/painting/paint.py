@@ -14,8 +14,6 @@ from monai_retina_gen.editing.painting.visible import without_invisible
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 
-__all__ = ["Painter", "Painting", "paint"]
-
 
 @dataclass(frozen=True)
 class Painting:

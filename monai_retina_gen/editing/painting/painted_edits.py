@@ -21,8 +21,6 @@ from monai_retina_gen.editing.painting.wanted_lesions import PAINTING_EDITS, Wan
 from monai_retina_gen.errors import DatalistError, ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 
-__all__ = ["SMALLEST_SIDE", "PaintedEdits", "needed_masks"]
-
 SMALLEST_SIDE = 128
 """Side of the photographs from which on lesions are more than a pixel."""
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from monai_retina_gen.data.eye_geometry import EyeGeometry
 from monai_retina_gen.data.lesion_rules import SEVERE_PER_QUADRANT, pieces_by_quadrant, rule_violation
 
-__all__ = ["label_change", "piece_order", "quadrant_counts"]
-
 
 def piece_order(masks: Tensor, seed: int) -> Tensor:
     """When each piece's turn comes, `(L, H, W)`: a share of all in (0, 1], at random; infinite without a piece.

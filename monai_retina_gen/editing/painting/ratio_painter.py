@@ -13,8 +13,6 @@ from torchvision.transforms.functional import gaussian_blur
 from monai_retina_gen.data.condition_map import condition_map
 from monai_retina_gen.networks import dilated
 
-__all__ = ["RatioPainter", "change_map", "ratio_blend"]
-
 FLOOR = 0.03
 """Added to every colour, so that a ratio of dark ones stays bounded."""
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
 from monai_retina_gen.networks import dilated
 
-__all__ = ["piece_contrast", "without_invisible"]
-
 COVERED = 0.4
 """Share of a pixel that a lesion covers, from which on it counts."""
 

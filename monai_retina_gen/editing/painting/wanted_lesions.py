@@ -11,8 +11,6 @@ from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.editing.painting.pieces import piece_order
 from monai_retina_gen.networks import PAINTED_LESIONS
 
-__all__ = ["PAINTING_EDITS", "WantedLesions"]
-
 PAINTING_EDITS = ("add", "replace", "remove")
 """Lesions of the grade's kind and number are added to the eye's own, take their place, or the own ones go."""
 

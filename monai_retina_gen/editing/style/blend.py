@@ -19,8 +19,6 @@ from monai_retina_gen.editing.gate_measures import DARK, widened
 from monai_retina_gen.editing.painting.ratio_painter import FLOOR, ratio_blend
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["BLENDS", "blend_delta", "blend_ratio", "blend_replace", "change_mask", "edit_mask", "edit_neighbourhood"]
-
 BLENDS = ("delta", "ratio", "replace")
 SOFTNESS = 0.01
 """Standard deviation of the mask's soft edge, as a share of the image's side."""

@@ -18,8 +18,6 @@ from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.style.composition import STRUCTURE_ROWS
 from monai_retina_gen.networks import StyleGAN3
 
-__all__ = ["ChannelProbe", "StepEffect", "centre_of"]
-
 EDGE = 1e-12
 SMALL = 64
 """Side in pixels at which changes of the image are compared between channels."""

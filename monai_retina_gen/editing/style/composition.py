@@ -12,8 +12,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["STRUCTURE_ROWS", "compose_channels", "sparse_composition"]
-
 STRUCTURE_ROWS = ("vessel", "od", "background")
 """Rows beside the lesions, which an edit leaves alone: areas of vessels and disc, brightness of the background."""
 

@@ -17,8 +17,6 @@ from monai_retina_gen.editing.style.score_presets import LESION_COLORS, Directio
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import StyleGAN3
 
-__all__ = ["OTHER_REGIONS", "ContributionScores", "ScoreTable", "region_masks", "style_gradients"]
-
 OTHER_REGIONS = ("vessel", "od", "background")
 """Regions that an edit must leave alone; `background` is the field of view without all others."""
 

@@ -16,15 +16,6 @@ from monai_retina_gen.editing.style.directions import Directions
 from monai_retina_gen.editing.style.score_presets import POLARITY, DirectionPreset
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = [
-    "FoundDirection",
-    "StyleRange",
-    "best_vector",
-    "choose_directions",
-    "rank_channels",
-    "regressed_vector",
-]
-
 QUANTILES = (0.01, 0.99)
 
 

@@ -24,8 +24,6 @@ from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import latent_statistics
 from monai_retina_gen.networks.disc_side import flipped, mean_eye, mirrored_photographs
 
-__all__ = ["EncoderInversion", "check_photographs"]
-
 
 class EncoderInversion(nn.Module):
     """Styles of photographs: the encoder's latents, then `steps` of Adam on them.

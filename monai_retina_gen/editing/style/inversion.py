@@ -15,8 +15,6 @@ from torch import Tensor
 
 from monai_retina_gen.networks.disc_side import flipped
 
-__all__ = ["Inversion", "InvertedPhotograph", "Inverter", "joined"]
-
 
 @dataclass(frozen=True)
 class Inversion:

@@ -23,8 +23,6 @@ from monai_retina_gen.editing.style.style_refinement import (
 from monai_retina_gen.networks import latent_statistics
 from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
 
-__all__ = ["OptimisationInversion", "projector_noise", "projector_rate"]
-
 RAMP_UP, RAMP_DOWN, NOISE, NOISE_END = 0.05, 0.25, 0.05, 0.75
 
 

@@ -17,8 +17,6 @@ from monai_retina_gen.editing.style.directions import Directions
 from monai_retina_gen.editing.style.score_presets import DirectionPreset
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = ["choose_pair_directions", "pair_vector"]
-
 Pair = tuple[Tensor, Tensor]
 """Styles `(N, K)` of eyes without a lesion and of the same eyes with it."""
 

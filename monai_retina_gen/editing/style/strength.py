@@ -10,8 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["strength_for_area"]
-
 Areas = Callable[[Tensor], Tensor]
 
 

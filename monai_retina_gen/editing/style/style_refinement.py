@@ -19,8 +19,6 @@ from monai_retina_gen.losses.feature_distance import FeatureDistance
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import pinned_styles
 
-__all__ = ["SPACES", "InversionError", "StyleParameters", "invert_styles"]
-
 SPACES = ("w", "w+", "s")
 Distance = Callable[[Tensor], Tensor]
 """From images `(B, 3, S, S)` in [0, 1] to `(B,)`."""

@@ -16,8 +16,6 @@ from monai_retina_gen.editing.style.directions import Directions
 from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.networks import StyleSpace
 
-__all__ = ["StyleShift"]
-
 
 class StyleShift:
     """Where an edit moves styles: from lesions and strengths to new styles.

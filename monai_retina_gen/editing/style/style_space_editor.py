@@ -20,8 +20,6 @@ from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.networks.disc_side import flipped
 from monai_retina_gen.networks.resizing import resized
 
-__all__ = ["StyleSpaceEditor"]
-
 
 class StyleSpaceEditor:
     """What edits of photographs by one network need, kept between calls; `PendingStyleEdits` are the edits of one call.

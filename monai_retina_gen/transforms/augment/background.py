@@ -21,8 +21,6 @@ from monai_retina_gen.editing.photograph_cache import photograph_keys
 from monai_retina_gen.fork_safety import put_in_order_after_fork
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 
-__all__ = ["WAITING", "BackgroundEdits"]
-
 Make = Callable[..., Any]
 WAITING = "its first edit is being made in the background"
 """Why a photograph stays as it is."""

@@ -26,8 +26,6 @@ from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.real_images import RealImages, fitted
 
-__all__ = ["FromBank", "ImageBank"]
-
 SETTINGS = "expand.json"  # what `expand` was asked for
 
 _OPENED: OpenedOnce[_OpenBank] = OpenedOnce()

@@ -32,8 +32,6 @@ from monai_retina_gen.transforms.forms import with_arguments_of
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
-__all__ = ["BatchGenerativeAugment"]
-
 Plans = list[AugmentationPlan | None]
 
 

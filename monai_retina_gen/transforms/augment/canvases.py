@@ -20,8 +20,6 @@ from monai_retina_gen.data.names import ANATOMY
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms.crop_field_of_viewd import load_cropped
 
-__all__ = ["CanvasEye", "Canvases", "becomes", "other_keys", "row_becomes"]
-
 HEALTHY, PROLIFERATIVE = 0, 4
 KEPT = 32  # eyes in memory
 NOTES = ("_generated", "_refused")

@@ -16,8 +16,6 @@ from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
 
-__all__ = ["ConditionMasks", "check_mask_keys", "check_masks_follow", "check_stale_masks"]
-
 
 class ConditionMasks:
     """Makes the masks that images are synthesized from: the item's, or composed from a lesion bank."""

@@ -22,8 +22,6 @@ from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.real_images import RealImages, check_size, fitted
 
-__all__ = ["FromGenerator"]
-
 
 class FromGenerator:
     """Carries out plans with one generator; the arguments are those of `GenerativeAugment`, made into objects."""

@@ -25,8 +25,6 @@ from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.forms import with_arguments_of
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
-__all__ = ["GenerativeAugment", "GenerativeAugmentD", "GenerativeAugmentDict", "GenerativeAugmentd"]
-
 
 class GenerativeAugment(PlannedTransform, WorkerSeeded, RandomizableTransform):
     """Replace an image, with some probability, by a generated one of the same grade.

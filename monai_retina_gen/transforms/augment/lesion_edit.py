@@ -19,8 +19,6 @@ from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.forms import with_arguments_of
 
-__all__ = ["LesionEdit", "LesionEditD", "LesionEditDict", "LesionEditd"]
-
 
 class LesionEdit(PlannedTransform):
     """More or less of a lesion in a photograph, grade kept.

@@ -16,17 +16,6 @@ from monai_retina_gen.data.record import RECORD_KEY, GenerationRecord
 from monai_retina_gen.transforms.augment.canvases import CanvasEye
 from monai_retina_gen.transforms.crop_field_of_view import META_KEY as FIELD_KEY
 
-__all__ = [
-    "REFUSED_KEY",
-    "Outcome",
-    "finish",
-    "item_notes",
-    "taken_over",
-    "turned",
-    "warn_of_other_field",
-    "with_notes",
-]
-
 SAME_RADIUS = 0.03  # share by which the radii of two fields of view may differ
 REFUSED_KEY = "generation_refused"
 """Key in `MetaTensor.meta` for why the real image was kept; `""` otherwise."""

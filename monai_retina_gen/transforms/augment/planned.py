@@ -33,8 +33,6 @@ from monai_retina_gen.transforms.augment.real_images import RealImages, group_of
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
 
-__all__ = ["PlannedTransform", "PlannedTransformd"]
-
 
 class PlannedTransform(Transform):
     """Array form; a subclass says what is planned."""

@@ -12,8 +12,6 @@ from monai_retina_gen.arguments import check_real
 from monai_retina_gen.data import ICDR_GRADE, LabelGrades, balance_probabilities, check_labels_are_grades, grade_of
 from monai_retina_gen.generators import MODES
 
-__all__ = ["DEFAULT_STRENGTH", "AugmentationPlan", "AugmentationPolicy"]
-
 DEFAULT_STRENGTH = (0.3, 1.0)
 """Weaker edits hardly show; below 0 they take away what a photograph does not have (see the lesion editor's page)."""
 _KEEPS_THE_EYE = ("edit", "reconstruct")

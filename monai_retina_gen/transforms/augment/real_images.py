@@ -14,8 +14,6 @@ from torch.nn.functional import interpolate
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.augment.outcome import turned
 
-__all__ = ["RealImages", "check_size", "fitted", "group_of", "masks_of", "plain", "sources_of"]
-
 
 @dataclass(frozen=True)
 class RealImages:

@@ -26,8 +26,6 @@ from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
 from monai_retina_gen.transforms.augment.real_images import RealImages, group_of
 
-__all__ = ["AugmentationSource"]
-
 Make = Callable[[list[AugmentationPlan], RealImages], list[Outcome]]
 
 

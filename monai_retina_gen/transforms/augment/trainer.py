@@ -12,8 +12,6 @@ from monai.engines import Evaluator, PrepareBatch, default_prepare_batch
 
 from monai_retina_gen.transforms.augment.batch import BatchGenerativeAugment
 
-__all__ = ["GenerativeAugmentHandler", "GenerativePrepareBatch"]
-
 
 class GenerativePrepareBatch(PrepareBatch):
     """Wrap a `prepare_batch`: the batch is augmented before it is prepared. For trainers, not evaluators.

@@ -17,8 +17,6 @@ from monai_retina_gen.transforms.augment.real_images import RealImages
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.expansion.masks import MaskSource, stacked, write_masks
 
-__all__ = ["Entry", "finished_batch"]
-
 
 @dataclass(frozen=True)
 class Entry:

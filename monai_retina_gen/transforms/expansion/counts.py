@@ -16,8 +16,6 @@ from monai_retina_gen.data import (
 )
 from monai_retina_gen.generators import RetinaGenerator
 
-__all__ = ["balancing_counts", "check_served", "counts_to_balance", "images_by_grade"]
-
 
 def balancing_counts(counts: Mapping[int, int]) -> dict[int, int]:
     """Images that each grade needs to reach the largest grade's count; a grade that the data lack stays without."""

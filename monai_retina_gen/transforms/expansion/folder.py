@@ -42,8 +42,6 @@ from monai_retina_gen.transforms.expansion.batch import Entry, finished_batch
 from monai_retina_gen.transforms.expansion.counts import check_served, images_by_grade
 from monai_retina_gen.transforms.expansion.masks import MaskSource
 
-__all__ = ["expand"]
-
 logger = logging.getLogger(__name__)
 SETTINGS, BANK, BANK_OF = "expand.json", "lesion_bank.npz", "lesion_bank.json"
 GRADES = 5

@@ -16,8 +16,6 @@ from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators.content_record import items_sha256
 from monai_retina_gen.transforms.crop_field_of_viewd import load_cropped
 
-__all__ = ["MaskSource", "write_masks"]
-
 PROLIFERATIVE = 4
 FAINTEST = 0.01  # below a hundredth is written as 0: 1/255 alone could be read back as 1
 KEPT = 64  # eyes in memory

@@ -31,8 +31,6 @@ from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.transforms.segmenting.segment import with_masks
 from monai_retina_gen.weights import save_state
 
-__all__ = ["train_classifier", "write_activation_masks"]
-
 logger = logging.getLogger(__name__)
 STATE, DATALIST = "activation_maps.pt", "datalist.json"
 

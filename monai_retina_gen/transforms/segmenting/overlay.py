@@ -10,8 +10,6 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from monai_retina_gen.data.mask_picture import MASK_COLOURS
 
-__all__ = ["COLOURS", "overlay", "overlay_sheet"]
-
 COLOURS = {
     "vessel": (0.25, 0.55, 1.0),
     "od": (0.2, 1.0, 0.4),

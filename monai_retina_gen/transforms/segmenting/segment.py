@@ -39,8 +39,6 @@ from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.transforms.segmenting.overlay import overlay_sheet
 from monai_retina_gen.weights import sha256_file
 
-__all__ = ["find_images", "segment", "segment_photograph", "with_masks"]
-
 SETTINGS, DATALIST, OVERLAYS = "segment.json", "datalist.json", "overlays.png"
 SUFFIXES = {"png": ".png", "nifti": ".nii.gz"}
 FAINTEST = 0.01  # a probability below a hundredth is written as 0: 1/255 alone could be read back as 1
