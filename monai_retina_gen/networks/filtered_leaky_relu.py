@@ -9,7 +9,8 @@ which is all that is kept.
 `y = D act(U (x * scale + bias))` with the resamplings U and D on both axes. Around any x this is linear up to a
 constant: `D M U` with a mask M, and its adjoint `U^T M D^T` is the gradient. The derivative of the gradient with
 respect to the incoming gradient is `D M U` again, and the mask is piecewise constant: so two operators serve every
-order of differentiation, and each makes the mask anew from x instead of storing it.
+order of differentiation, and each makes the mask anew from x instead of storing it. Both are computed by products of
+matrices, or on a GPU by one Triton kernel (see `filtered_leaky_relu_selection`).
 """
 
 import math
@@ -31,6 +32,7 @@ from monai_retina_gen.networks.banded_resampling import (
     separable_terms,
     transposed,
 )
+from monai_retina_gen.networks.filtered_leaky_relu_selection import fused_or_none
 
 
 class FilteredLeakyReLU(nn.Module):
@@ -188,6 +190,11 @@ def _by_products(
     return out.view(*x.shape[:2], size, size)
 
 
+def _computed(*arguments: Any) -> Tensor:
+    out = fused_or_none(_by_products, *arguments)
+    return _by_products(*arguments) if out is None else out
+
+
 _ARGUMENTS = (
     "Tensor x, Tensor scale, Tensor bias, Tensor up, Tensor down, "
     "float[] weights, int[] bands, float slope, float clamp"
@@ -211,7 +218,7 @@ def filtered_leaky_relu(
     `up` `(M, H)` is the first resampling of an axis, `down` `(rank, H', M)` the second one, as a sum of separable terms
     with `weights`; `bands` are the `Banding` of both, eight numbers.
     """
-    return _by_products(None, x, scale, bias, up, down, weights, bands, slope, clamp, False)
+    return _computed(None, x, scale, bias, up, down, weights, bands, slope, clamp, False)
 
 
 @filtered_leaky_relu.register_fake
@@ -226,7 +233,7 @@ def _(x: Tensor, scale: Tensor, bias: Tensor, up: Tensor, down: Tensor, *rest: o
 )
 def _tangent(*arguments: Any) -> Tensor:
     # The linear map that the operator is around x, or its adjoint; piecewise constant in x.
-    return _by_products(*arguments)
+    return _computed(*arguments)
 
 
 @_tangent.register_fake
