@@ -3,12 +3,10 @@
 from monai_retina_gen.generators.base import MODES, GeneratedBatch, RetinaGenerator, latents_from_seeds
 from monai_retina_gen.generators.drgan_generator import ALLOWANCES, DRGANGenerator
 from monai_retina_gen.generators.gan_generator import GANGenerator, load_critic
-from monai_retina_gen.generators.handle import GeneratorHandle
-from monai_retina_gen.generators.lesion_painter_generator import LesionPainterGenerator
-from monai_retina_gen.generators.loading import generator_from_bundle, load_generator
-from monai_retina_gen.generators.phantom_generator import PhantomGenerator
+from monai_retina_gen.generators.lesion_painting import LesionPainterGenerator
+from monai_retina_gen.generators.loading import GeneratorHandle, generator_from_bundle, load_generator
+from monai_retina_gen.generators.phantom_generator import RENDERED_FACTORS, PhantomGenerator, RenderedEyeGenerator
 from monai_retina_gen.generators.regeneration import regenerate
-from monai_retina_gen.generators.rendered_eye_generator import RENDERED_FACTORS, RenderedEyeGenerator
 from monai_retina_gen.generators.style_statistics import (
     STATISTICS,
     StyleStatistics,

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing.edit_request import EditRequest, check_range, one_each
-from monai_retina_gen.editing.gated_edits import GatedEdits, PendingEdits
+from monai_retina_gen.editing.gated_edits import GatedEdits, PendingEdits, strongest_accepted
 from monai_retina_gen.editing.label_gate import Gate, resolve_gate
-from monai_retina_gen.editing.tries import strongest_accepted
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 
 MODES = {

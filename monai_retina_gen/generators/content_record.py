@@ -15,7 +15,7 @@ from monai_retina_gen.data import ICDR_GRADE, MASK_KEYS
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.generators.inverter_loading import BundleInverter
+from monai_retina_gen.generators.bundle_parts import BundleInverter
 from monai_retina_gen.weights import (
     find_bundle,
     read_inference_config,

@@ -1,4 +1,4 @@
-"""DR-GAN as a generator: photographs from masks and a grade."""
+"""DR-GAN as a generator: photographs from masks and a grade; the masks may be those of eyes that do not exist."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.data import LesionBank
+from monai_retina_gen.data import LesionBank, MaskComposer, phantom_fundus
 from monai_retina_gen.data.condition_map import CONDITION_LESIONS, condition_map, missing_masks
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
+from monai_retina_gen.data.names import ANATOMY
 from monai_retina_gen.editing.lesion_masks import Masker
 from monai_retina_gen.editing.painting import RatioPainter
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.bundle_parts import BundleMasks, bundle_lesion_bank
-from monai_retina_gen.generators.composed_eyes import ComposedEyes
 from monai_retina_gen.generators.lesion_painting import LesionPainting
 from monai_retina_gen.weights import read_inference_config
 
@@ -228,3 +228,31 @@ def _refuse_overlap(disc: Tensor, lesions: Mapping[str, Tensor]) -> None:
                 f"masks: {key!r} lies on the optic disc in rows {rows}: move the lesions off the disc, or "
                 "allow=('overlap',)"
             )
+
+
+"""Masks that are drawn; the lesions are composed."""
+
+
+class ComposedEyes:
+    """Draws masks of whole eyes: vessels, disc and field of view of a phantom, lesions of a bank by grade.
+
+    No vessel tree of a patient is in them, so that images made from them show nobody's eye.
+    """
+
+    def __init__(self, bank: LesionBank, *, image_size: int) -> None:
+        self.composer, self.image_size = MaskComposer(bank), image_size
+
+    @property
+    def grades(self) -> frozenset[int]:
+        """Grades that can be composed."""
+        return frozenset(self.composer.grades)
+
+    def masks(self, grades: Sequence[int], *, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Masks by name, each `(B, 1, image_size, image_size)` in [0, 1]: the eye depends on its seed alone."""
+        eyes = [self._eye(int(grade), int(seed)) for grade, seed in zip(grades, seeds, strict=True)]
+        return {key: torch.stack([eye[key] for eye in eyes]) for key in eyes[0]} if eyes else {}
+
+    def _eye(self, grade: int, seed: int) -> dict[str, Tensor]:
+        drawn = phantom_fundus(seed, grade=0, size=self.image_size).masks
+        anatomy = {key: drawn[key] for key in ANATOMY}
+        return {**anatomy, **self.composer.compose(anatomy, grade, seed=seed).masks}

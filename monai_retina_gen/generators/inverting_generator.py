@@ -18,8 +18,7 @@ from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits
 from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
-from monai_retina_gen.generators.bundle_parts import BundleMasks
-from monai_retina_gen.generators.inverter_loading import BundleInverter
+from monai_retina_gen.generators.bundle_parts import BundleInverter, BundleMasks
 from monai_retina_gen.weights import read_inference_config, read_metadata
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,12 @@
-"""StyleGAN3 as a generator: truncation, style mixing and a user transform."""
+"""StyleGAN3 as a generator: truncation, style mixing and a user transform.
+
+The user transform moves and turns the eye before it is drawn, not after: Karras et al., "Alias-Free Generative
+Adversarial Networks", arXiv:2106.12423, section 3.2.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +17,6 @@ from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.gan_generator import GANGenerator
 from monai_retina_gen.generators.inverting_generator import InvertingGenerator
 from monai_retina_gen.generators.loading import load_generator
-from monai_retina_gen.generators.user_transform import inverse_transform
 from monai_retina_gen.networks import StyleSpace
 from monai_retina_gen.networks.disc_side import flipped
 
@@ -202,3 +206,33 @@ def load_style_generator(name: str, *, device: str = "cpu") -> StyleGAN3Generato
     if not isinstance(generator, StyleGAN3Generator):
         raise ValueError(f"generator {name!r} is a {type(generator).__name__}: only a StyleGAN3 has styles")
     return generator
+
+
+def inverse_transform(transform: Mapping[str, Any], *, mirrored: bool = False) -> Tensor:
+    """Matrix `(3, 3)`, from places of the new image to places of the old one, of a transform as one thinks of it.
+
+    `rotate` is in degrees counter-clockwise about the image's centre; then `translate`, `[x, y]` in shares of the
+    image's side, to the right and down. `mirrored`: the image is mirrored afterwards, left to right, and is then to be
+    moved and turned like this. `ValueError` for other keys, or values that are no finite numbers.
+
+    Examples:
+        >>> inverse_transform({"translate": [0.25, 0.0]})[0]
+        tensor([ 1.0000, 0.0000, -0.2500])
+    """
+    unknown = sorted(set(transform) - {"rotate", "translate"})
+    if unknown:
+        raise ValueError(f"transform has {unknown}: want rotate (degrees) and translate ([x, y] in shares of the side)")
+    angle, shift = transform.get("rotate", 0.0), transform.get("translate", (0.0, 0.0))
+    if (
+        not isinstance(shift, (list, tuple))
+        or len(shift) != 2
+        or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in (angle, *shift))
+    ):
+        raise ValueError(f"transform {dict(transform)}: want numbers, as in {{'rotate': 10, 'translate': [0.1, 0]}}")
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    # y runs down, so that a turn to the left as one sees it has the sine's signs the other way round.
+    matrix = torch.tensor([[cosine, sine, shift[0]], [-sine, cosine, shift[1]], [0, 0, 1]], dtype=torch.float64)
+    if mirrored:
+        mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
+        matrix = mirror @ matrix @ mirror
+    return torch.linalg.inv(matrix).float()

@@ -12,15 +12,23 @@ from monai_retina_gen.networks.efficientnet_lite import (
     freeze_stages,
 )
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
-from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader
+from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader, OrdinalHead
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
-from monai_retina_gen.networks.hole_filling import dilated, feathered, local_mean, paintable, uncovered
 from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
-from monai_retina_gen.networks.lesion_painter import CANVAS_KEYS, PAINTED_LESIONS, PAINTING_PLANES, LesionPainter
+from monai_retina_gen.networks.lesion_painter import (
+    CANVAS_KEYS,
+    PAINTED_LESIONS,
+    PAINTING_PLANES,
+    LesionPainter,
+    dilated,
+    feathered,
+    local_mean,
+    paintable,
+    uncovered,
+)
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
 from monai_retina_gen.networks.lite_segmenter import LiteSegmenter
-from monai_retina_gen.networks.ordinal_head import OrdinalHead
 from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid, softplus
 
 from monai_retina_gen.networks.efficientnet_lite import LAST_STAGE, LITE_VARIANTS, EfficientNetLite
 from monai_retina_gen.networks.imagenet_colours import IMAGENET_MEAN, IMAGENET_STD
-from monai_retina_gen.networks.ordinal_head import OrdinalHead
 
 LITE = "efficientnet_"
 BACKBONES = (
@@ -191,3 +191,30 @@ def _torchvision_features(name: str) -> tuple[nn.Module, int]:
     dimension = int(getattr(network, head).in_features)
     setattr(network, head, nn.Identity())
     return network, dimension
+
+
+class OrdinalHead(nn.Module):
+    """Log probabilities `(B, num_classes)` of ordered grades: P(grade <= k) = sigmoid(threshold k - severity).
+
+    One severity, cut into grades at thresholds: McCullagh, "Regression models for ordinal data", Journal of the Royal
+    Statistical Society B 42, 1980, Eq. 2.1. They sum to 1 as probabilities, so that cross entropy, softmax and a
+    temperature take them as any logits.
+    """
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes={num_classes}: an order needs at least 2")
+        self.severity = nn.Linear(in_features, 1)
+        # softplus(0.5413) = 1 between thresholds: in the middle of them all grades are about as likely
+        self.first = nn.Parameter(torch.tensor([-(num_classes - 2) / 2]))
+        self.gaps = nn.Parameter(torch.full((num_classes - 2,), 0.5413))
+
+    def forward(self, features: Tensor) -> Tensor:
+        severity = self.severity(features).float()
+        gaps = softplus(self.gaps.float())
+        thresholds = self.first.float() + torch.cat([torch.zeros_like(self.first), gaps.cumsum(0)])
+        below, above = logsigmoid(thresholds - severity), logsigmoid(severity - thresholds)
+        # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): no difference of two numbers near 1
+        middle = below[:, 1:] + above[:, :-1] + torch.log(-torch.expm1(-gaps))
+        return torch.cat([below[:, :1], middle, above[:, -1:]], 1)

@@ -33,11 +33,6 @@ def box_size(geometry: Mapping[str, float]) -> tuple[int, int]:
     return int(geometry["box_height"]), int(geometry["box_width"])
 
 
-def reorder(image: torch.Tensor, order: str) -> torch.Tensor:
-    """(C, H, W) from the given order, and back."""
-    return image if order == "CHW" else image.transpose(-1, -2)
-
-
 def overlap(geometry: Mapping[str, float]) -> tuple[tuple[Any, slice, slice], tuple[Any, slice, slice]]:
     """Where box and photograph overlap: index into the photograph, index into the box."""
     frame: list[slice] = []

@@ -27,9 +27,10 @@ from monai_retina_gen.data import (
     grades_of,
     icdr_grade,
 )
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps
 from monai_retina_gen.transforms.forms import with_arguments_of
-from monai_retina_gen.transforms.image_order import resolve_image_order
+from monai_retina_gen.transforms.image_order import resolve_image_order, turned
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 COMPOSED_KEY = "composed"
@@ -111,11 +112,10 @@ class ComposeMasks(WorkerSeeded, RandomizableTransform):
     def compose(self, masks: Mapping[str, Tensor], seed: int, grade: int) -> ComposedMasks:
         """Compose masks from what `randomize` drew."""
         order = resolve_image_order(next(iter(masks.values())), self.image_order)
-        made = self.composer.get().compose({k: _turn(m, order) for k, m in masks.items()}, grade, seed=seed)
-        if order == "CHW":
-            return made
-        turned = {name: mask.transpose(1, 2).contiguous() for name, mask in made.masks.items()}
-        return ComposedMasks(turned, made.counts, made.area, made.profile)
+        upright = {name: turned(plain_tensor(mask), order) for name, mask in masks.items()}
+        made = self.composer.get().compose(upright, grade, seed=seed)
+        own = {name: turned(mask, order).contiguous() for name, mask in made.masks.items()}
+        return ComposedMasks(own, made.counts, made.area, made.profile)
 
 
 @with_arguments_of(ComposeMasks)
@@ -201,11 +201,6 @@ class ComposeMasksd(RandomizableTransform, MapTransform):
                 "not be that of a grade that is drawn; leave grades out, or load the datalist without grade_map"
             )
         return {self.label_key: grade}
-
-
-def _turn(mask: Tensor, order: str) -> Tensor:
-    plain = mask.as_tensor() if isinstance(mask, MetaTensor) else mask
-    return plain.transpose(1, 2) if order == "CWH" else plain
 
 
 def _like(reference: Tensor, mask: Tensor) -> Tensor:

@@ -24,10 +24,9 @@ from monai_retina_gen.transforms.box_geometry import (
     cut,
     disc,
     overlap,
-    reorder,
     resize_to,
 )
-from monai_retina_gen.transforms.image_order import check_image, file_of, naming_file, resolve_image_order
+from monai_retina_gen.transforms.image_order import check_image, file_of, naming_file, resolve_image_order, turned
 
 META_KEY = "field_of_view"
 
@@ -108,7 +107,7 @@ class CropToFieldOfView(InvertibleTransform):
             pixels = check_image(image)
             if pixels.ndim != 3:
                 raise ImageValueError(f"image: shape {tuple(pixels.shape)} came, wanted one image (3, H, W), no batch")
-            found = find_field_of_view(reorder(pixels, order))
+            found = find_field_of_view(turned(pixels, order))
         self._warn(found, file_of(image) or "image")
         return found
 
@@ -128,10 +127,10 @@ class CropToFieldOfView(InvertibleTransform):
         with naming_file(image):
             order = resolve_image_order(image, self.image_order)
             geometry = box_geometry(field_of_view, self.margin, square=not self.unsqueeze)
-            pixels = cut(reorder(plain_tensor(image).float(), order), geometry)
+            pixels = cut(turned(plain_tensor(image).float(), order), geometry)
             if not (mask or field_of_view.dark_ground):
                 pixels = pixels * disc(geometry, pixels.device)
-            pixels = reorder(self._shrink(pixels, mask), order)
+            pixels = turned(self._shrink(pixels, mask), order)
         result = MetaTensor(pixels).copy_meta_from(image) if isinstance(image, MetaTensor) else MetaTensor(pixels)
         result.meta.update({"image_order": order, META_KEY: geometry})
         extra = {"geometry": dict(geometry), "order": order, "mode": "bilinear"}
@@ -154,11 +153,11 @@ class CropToFieldOfView(InvertibleTransform):
         """
         with naming_file(data):
             geometry, order, mode = self._recall(data)
-            pixels = resize_to(reorder(plain_tensor(data).float(), order), box_size(geometry), mode)
+            pixels = resize_to(turned(plain_tensor(data).float(), order), box_size(geometry), mode)
             canvas, inside = self._canvas(pixels, geometry, background, order)
         frame, box = overlap(geometry)
         canvas[frame] = torch.where(inside[box], pixels[box].to(canvas), canvas[frame])
-        return _without_crop(reorder(canvas, order), data)
+        return _without_crop(turned(canvas, order), data)
 
     @staticmethod
     def _canvas(
@@ -169,7 +168,7 @@ class CropToFieldOfView(InvertibleTransform):
         if background is None:
             everywhere = torch.ones(1, *box_size(geometry), dtype=torch.bool, device=pixels.device)
             return pixels.new_zeros((len(pixels), *size)), everywhere
-        canvas = reorder(plain_tensor(background), order)
+        canvas = turned(plain_tensor(background), order)
         if canvas.shape != (len(pixels), *size):
             raise ImageValueError(
                 f"background: shape {tuple(background.shape)} came in order {order}, wanted {len(pixels)} "

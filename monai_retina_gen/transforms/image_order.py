@@ -59,6 +59,11 @@ def resolve_image_order(image: Any, image_order: str | None = None) -> str:
     return str(image_order or stated)
 
 
+def turned(image: torch.Tensor, order: str) -> torch.Tensor:
+    """From the given order of the axes to (C, H, W), and back."""
+    return image.transpose(-1, -2) if order == "CWH" else image
+
+
 def _order_from_meta(image: Any) -> str | None:
     stated = getattr(image, "meta", {}).get("image_order")
     if isinstance(stated, (list, tuple)):  # a collated batch

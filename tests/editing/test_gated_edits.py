@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from monai_retina_gen.editing import EditRequest, GateVerdict, first_accepted
-from monai_retina_gen.editing.edited_masks import edited_masks
+from monai_retina_gen.editing.lesion_masks import edited_masks
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.transforms import GenerativeAugment, GenerativeAugmentd

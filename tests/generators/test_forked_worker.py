@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from monai_retina_gen.generators import GeneratorHandle, handle
+from monai_retina_gen.generators import GeneratorHandle, loading
 
 
 class Samples(Dataset[torch.Tensor]):
@@ -59,7 +59,7 @@ def test_the_cpu_is_not_refused() -> None:
 def test_a_worker_that_was_not_forked_may_use_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of the start methods `spawn` and `forkserver`."""
     asked: list[str] = []
-    monkeypatch.setattr(handle, "get_worker_info", object)
-    monkeypatch.setattr(handle, "load_generator", lambda source, device, **_: asked.append(device))
+    monkeypatch.setattr(loading, "get_worker_info", object)
+    monkeypatch.setattr(loading, "load_generator", lambda source, device, **_: asked.append(device))
     GeneratorHandle("retina_vae", device="cuda:7").get()
     assert asked == ["cuda:7"]

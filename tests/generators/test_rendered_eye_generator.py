@@ -9,7 +9,7 @@ import torch
 
 from monai_retina_gen.data.phantom.smooth import FACTORS
 from monai_retina_gen.generators import RENDERED_FACTORS, DRGANGenerator, PhantomGenerator, RenderedEyeGenerator
-from monai_retina_gen.generators.rendered_eye_generator import COLOUR
+from monai_retina_gen.generators.phantom_generator import COLOUR
 from monai_retina_gen.networks import DRGAN
 
 SIZE = 32

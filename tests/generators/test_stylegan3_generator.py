@@ -22,7 +22,7 @@ from monai_retina_gen.generators import (
     regenerate,
     save_style_statistics,
 )
-from monai_retina_gen.generators.user_transform import inverse_transform
+from monai_retina_gen.generators.stylegan3_generator import inverse_transform
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
 

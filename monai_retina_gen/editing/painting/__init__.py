@@ -1,14 +1,19 @@
 """Lesions on real photographs, from masks: added, moved or taken away; all else stays as it was, bit for bit."""
 
 from monai_retina_gen.editing.painting.hole_painter import HolePainter, hole_around
-from monai_retina_gen.editing.painting.limited_size import LimitedSize
 from monai_retina_gen.editing.painting.own_masks import OwnMasks
 from monai_retina_gen.editing.painting.paint import Painter, Painting, paint
 from monai_retina_gen.editing.painting.painted_edits import SMALLEST_SIDE, PaintedEdits, needed_masks
-from monai_retina_gen.editing.painting.pieces import label_change, piece_order, quadrant_counts
-from monai_retina_gen.editing.painting.ratio_painter import RatioPainter, change_map, ratio_blend
-from monai_retina_gen.editing.painting.visible import piece_contrast, without_invisible
-from monai_retina_gen.editing.painting.wanted_lesions import PAINTING_EDITS, WantedLesions
+from monai_retina_gen.editing.painting.pieces import (
+    PAINTING_EDITS,
+    WantedLesions,
+    label_change,
+    piece_contrast,
+    piece_order,
+    quadrant_counts,
+    without_invisible,
+)
+from monai_retina_gen.editing.painting.ratio_painter import LimitedSize, RatioPainter, change_map, ratio_blend
 
 __all__ = [
     "PAINTING_EDITS",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
-from monai_retina_gen.editing.painting.visible import without_invisible
+from monai_retina_gen.editing.painting.pieces import without_invisible
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 

@@ -15,9 +15,13 @@ from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, rule_violation
 from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, parse_lesions
 from monai_retina_gen.editing.painting.own_masks import OwnMasks
 from monai_retina_gen.editing.painting.paint import Painter, paint
-from monai_retina_gen.editing.painting.pieces import label_change, quadrant_counts
-from monai_retina_gen.editing.painting.visible import without_invisible
-from monai_retina_gen.editing.painting.wanted_lesions import PAINTING_EDITS, WantedLesions
+from monai_retina_gen.editing.painting.pieces import (
+    PAINTING_EDITS,
+    WantedLesions,
+    label_change,
+    quadrant_counts,
+    without_invisible,
+)
 from monai_retina_gen.errors import DatalistError, ImageValueError
 from monai_retina_gen.networks import PAINTED_LESIONS
 

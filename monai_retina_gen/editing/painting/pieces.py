@@ -1,8 +1,8 @@
-"""Lesions as pieces: which of them an edit adds or takes away, and how many lie in which quadrant."""
+"""Lesions as pieces: which of them an eye shall show, an edit adds or takes away, and which show in the end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,16 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.data.eye_geometry import EyeGeometry
 from monai_retina_gen.data.lesion_rules import SEVERE_PER_QUADRANT, pieces_by_quadrant, rule_violation
+from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
+from monai_retina_gen.networks import PAINTED_LESIONS, dilated
+
+COVERED = 0.4
+"""Share of a pixel that a lesion covers, from which on it counts."""
+PAINTING_EDITS = ("add", "replace", "remove")
+"""Lesions of the grade's kind and number are added to the eye's own, take their place, or the own ones go."""
 
 
 def piece_order(masks: Tensor, seed: int) -> Tensor:
@@ -65,3 +73,83 @@ def label_change(
     found = rule_violation(grade, after)
     severe = grade == 2 and int(after["he"].min()) >= SEVERE_PER_QUADRANT
     return found if severe or not rule_violation(grade, before) else ""
+
+
+def without_invisible(
+    image: Tensor, own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, contrast: float
+) -> dict[str, Tensor]:
+    """Wanted masks `(B, 1, H, W)` without the new pieces that do not show; pieces of `own`, from before, stay.
+
+    A piece shows where its green channel, in which lesions stand out most, differs from the ring around it by the share
+    `contrast` of the ring's at least: darker for microaneurysms and haemorrhages, brighter for exudates.
+    """
+    lesions = torch.stack([mask >= COVERED for mask in wanted.values()]).any(0)
+    found = {}
+    for name, mask in wanted.items():
+        labels, difference = piece_contrast(image, mask >= COVERED, lesions)
+        faint = (difference if name in BRIGHT else -difference) < contrast
+        faint[0] = False
+        faint[labels[own[name] >= COVERED]] = False  # it was there before, larger or smaller
+        found[name] = _without(mask, labels, faint)
+    return found
+
+
+def _without(mask: Tensor, labels: Tensor, faint: Tensor) -> Tensor:
+    """A mask without some pieces and their soft edges."""
+    lost = faint[labels]
+    rest = dilated(((labels > 0) & ~lost).float(), 2) > 0
+    return mask.masked_fill((dilated(lost.float(), 2) > 0) & ~rest, 0)
+
+
+class WantedLesions:
+    """Lesions of one eye before and after an edit, at any share of it.
+
+    `own` are its masks `(1, H, W)`: `fov`, `od` and `PAINTED_LESIONS`; `lesions` those that change; `profile` is then
+    the photograph of the bank that said which lesions there are, `""` before any was asked.
+
+    Examples:
+        >>> own = {name: torch.zeros(1, 8, 8) for name in ("fov", "od", *PAINTED_LESIONS)}
+        >>> own["ex"][0, 2, 2], own["ex"][0, 5, 5], own["he"][0, 0, 0] = 1, 1, 1
+        >>> gone = WantedLesions(own, ["ex"], "remove", composer=None, grade=2, seed=0)
+        >>> [int(gone.at(share).sum()) for share in (0.0, 0.5, 1.0)]
+        [3, 2, 1]
+    """
+
+    def __init__(
+        self,
+        own: Mapping[str, Tensor],
+        lesions: Sequence[str],
+        change: str,
+        *,
+        composer: MaskComposer | None,
+        grade: int,
+        seed: int,
+    ) -> None:
+        self.own = torch.cat([own[name] for name in PAINTED_LESIONS])
+        asked = torch.tensor([name in lesions for name in PAINTED_LESIONS], device=self.own.device)[:, None, None]
+        takes = change != "add"
+        self.going = piece_order(self.own * asked, seed) if takes else torch.full_like(self.own, torch.inf)
+        self.composer = None if change == "remove" else composer
+        self.lesions, self.grade, self.seed, self.profile = tuple(lesions), grade, seed, ""
+        self.anatomy = {name: own[name].cpu() for name in ("fov", "od")}
+        self.staying = {n: own[n].cpu() for n in PAINTED_LESIONS if not (takes and n in lesions)}
+        self._composed: tuple[float, Tensor] = (0.0, torch.zeros_like(self.own))
+
+    def at(self, share: float) -> Tensor:
+        """Lesions `(4, H, W)` in [0, 1] after a share of the edit; `DatalistError` where none can be composed."""
+        return torch.maximum(self.own.masked_fill(self.going <= share, 0), self._new(share))
+
+    def _new(self, share: float) -> Tensor:
+        """Composed lesions, of which a larger share has all that a smaller one has."""
+        if self.composer is not None and self._composed[0] != share:
+            self._composed = share, self._compose(self.composer, share)
+        return self._composed[1] if share else torch.zeros_like(self.own)
+
+    def _compose(self, composer: MaskComposer, share: float) -> Tensor:
+        kinds = [name for name in self.lesions if name in composer.lesions]
+        made = composer.compose(
+            self.anatomy, self.grade, seed=self.seed, strength=share, lesions=kinds, own=self.staying
+        )
+        self.profile = made.profile
+        asked = [made.masks[name] * (name in self.lesions) for name in PAINTED_LESIONS]
+        return torch.cat(asked).clamp(0, 1).to(self.own)  # resampled: a rounding beside 0 or 1

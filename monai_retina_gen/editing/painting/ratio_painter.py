@@ -1,4 +1,4 @@
-"""The painter that draws an eye twice, with and without the wanted lesions, and brings over what differs."""
+"""The painter that draws an eye twice, with and without the wanted lesions, and brings over what differs as a ratio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
 from monai_retina_gen.data.condition_map import condition_map
+from monai_retina_gen.editing.painting.paint import Painter
 from monai_retina_gen.networks import dilated
+from monai_retina_gen.networks.resizing import resized
 
 FLOOR = 0.03
 """Added to every colour, so that a ratio of dark ones stays bounded."""
@@ -100,3 +102,37 @@ def change_map(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tenso
 def ratio_blend(photograph: Tensor, log_ratio: Tensor, change: Tensor) -> Tensor:
     """`(x + 0.03) * exp(m * clamp(r, -1.2, 1.2)) - 0.03`, in [0, 1]: `r` the logarithm, `m` the change map."""
     return ((photograph + FLOOR) * torch.exp(change * log_ratio.clamp(-LIMIT, LIMIT)) - FLOOR).clamp(0, 1)
+
+
+class LimitedSize:
+    """A painter that draws photographs up to a side as they are, and larger ones, which are square, at that side.
+
+    What it changed there is brought up as the logarithm of the ratio of colours: the photograph's own detail stays.
+    """
+
+    def __init__(self, painter: Painter, *, side: int = 512) -> None:
+        self.painter, self.side, self.reads_vessels = painter, side, painter.reads_vessels
+
+    @torch.no_grad()
+    def draw(
+        self,
+        photograph: Tensor,
+        own: Mapping[str, Tensor],
+        wanted: Mapping[str, Tensor],
+        *,
+        seeds: Sequence[int],
+        grades: Tensor | None = None,
+        nothing_new: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Painter.draw`."""
+        options: dict[str, Any] = {"seeds": seeds, "grades": grades, "nothing_new": nothing_new}
+        if max(photograph.shape[2:]) <= self.side:
+            return self.painter.draw(photograph, own, wanted, **options)
+        small = resized(photograph, self.side).clamp(0, 1)
+        masks = [{name: resized(mask, self.side).clamp(0, 1) for name, mask in each.items()} for each in (own, wanted)]
+        drawn, change = self.painter.draw(small, *masks, **options)
+        ratio = torch.log((drawn.clamp(0, 1) + FLOOR) / (small + FLOOR)).masked_fill(change == 0, 0)
+        size = photograph.shape[2:]
+        ratio, change = (interpolate(x, size, mode="bilinear", align_corners=False) for x in (ratio, change))
+        change = change.masked_fill(own["fov"] < 0.5, 0)  # its soft edge
+        return ratio_blend(photograph, ratio, (change > 0).to(change)), change

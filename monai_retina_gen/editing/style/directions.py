@@ -1,8 +1,12 @@
-"""Lesion directions: what to add to the styles for more of a lesion, and the file that keeps them with a bundle."""
+"""Lesion directions: what to add to the styles for more of a lesion, the file that keeps them, and edits along them.
+
+Source: Zhao et al. 2023, Eq. 6, `S_new = S + alpha * mu` at one channel; here also in standard deviations, along
+several channels, and for several lesions at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +14,10 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data.names import LESIONS
+from monai_retina_gen.editing.style.composition import compose_channels
 from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.errors import WeightsError
+from monai_retina_gen.networks import StyleSpace
 from monai_retina_gen.weights.pinned_files import load_pinned
 
 __all__ = ["DIRECTIONS", "Directions", "load_directions"]
@@ -99,3 +105,76 @@ def load_directions(bundle: Path, file: str = DIRECTIONS, *, of: str) -> Directi
     """
     command = f"model directions --generator {bundle.name}"
     return Directions.from_state(load_pinned(bundle, file, of=of, command=command))
+
+
+class StyleShift:
+    """Where an edit moves styles: from lesions and strengths to new styles.
+
+    `step` is `mu`, `sigma` or `max`; by default the directions' own. Another moves a direction's main channel alone.
+    `ValueError` for another step, or directions of another network.
+    """
+
+    def __init__(self, directions: Directions, space: StyleSpace, *, step: str | None = None) -> None:
+        if len(directions.mean) != space.size:
+            raise ValueError(f"directions over {len(directions.mean)} channels for a network that has {space.size}")
+        if step is not None and step not in STEPS:
+            raise ValueError(f"step {step!r}: want one of {', '.join(STEPS)}")
+        self.directions, self.space, self.step = directions, space, step or directions.step
+        self._vectors: dict[tuple[str, ...], Tensor] = {}
+
+    def vector(self, lesions: tuple[str, ...]) -> Tensor:
+        """Change of the styles at strength 1, `(K,)`, on the CPU."""
+        if lesions not in self._vectors:
+            self._vectors[lesions] = self._joined(lesions)
+        return self._vectors[lesions]
+
+    def first_layer(self, lesions: tuple[str, ...]) -> int:
+        """First layer whose styles an edit changes: those before it need not run again."""
+        moved = self.vector(lesions).nonzero().flatten()
+        return self.space.locate(int(moved[0]))[0] if len(moved) else len(self.space.widths) - 1
+
+    def __call__(self, styles: Tensor, lesions: Sequence[tuple[str, ...]], strengths: Tensor) -> Tensor:
+        """New styles `(B, K)` of styles `(B, K)`, with the lesions of each row and strengths `(B,)`."""
+        change = torch.stack([self.vector(each) for each in lesions]).to(styles) * strengths.to(styles)[:, None]
+        if self.step == "max":
+            largest = [s.amax(1, keepdim=True).expand_as(s) for s in self.space.split(styles)]
+            change = change * self.space.flatten(largest)
+        if self.step != "sigma":
+            return styles + change
+        low, high = self.directions.low.to(styles), self.directions.high.to(styles)
+        # a style that lies outside of what samples have may stay there, and only come back
+        moved = torch.minimum(torch.maximum(styles + change, torch.minimum(styles, low)), torch.maximum(styles, high))
+        return torch.where(change == 0, styles, moved)
+
+    def _joined(self, lesions: tuple[str, ...]) -> Tensor:
+        """One direction as it is; several by least squares on what the channels were measured to do."""
+        single = torch.stack([self._single(name) for name in lesions]).sum(0)
+        index = self.directions.channels
+        elsewhere = single.clone()
+        elsewhere[index] = 0  # a direction over all styles cannot be told from the effects of single channels
+        units = {self.step, self.directions.step}
+        if len(lesions) == 1 or units != {"sigma"} or len(index) < len(lesions) or bool(elsewhere.any()):
+            return single
+        d = self.directions
+        wanted = {name: self._reached(name) for name in lesions if name in d.effects}
+        reach = (d.high - d.low)[index] / (2 * d.std[index].clamp(min=1e-8))
+        steps = compose_channels(wanted, d.effects, d.spread, reach)
+        vector = torch.zeros_like(single)
+        vector[index] = steps.to(vector) * d.std[index]
+        return vector if bool(vector.any()) else single
+
+    def _single(self, lesion: str) -> Tensor:
+        d, vector = self.directions, self.directions.vectors[lesion]
+        if self.step == d.step:
+            return vector
+        main = int((vector.abs() / (d.std if d.step == "sigma" else torch.ones_like(d.std))).argmax())
+        sizes = {"mu": d.mean, "max": torch.ones_like(d.mean), "sigma": (d.high - d.low) / 2}
+        moved = torch.zeros_like(vector)
+        moved[main] = sizes[self.step][main]
+        return moved
+
+    def _reached(self, lesion: str) -> float:
+        """Change of the lesion's area at strength 1 of its own direction, by the measured effects, in its spread."""
+        d = self.directions
+        steps = d.vectors[lesion][d.channels] / d.std[d.channels].clamp(min=1e-8)
+        return float(steps @ d.effects[lesion]) / d.spread[lesion]

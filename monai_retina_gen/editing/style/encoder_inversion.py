@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.editing.edit_request import check_range
-from monai_retina_gen.editing.style.inversion import Inversion, joined
-from monai_retina_gen.editing.style.style_refinement import (
+from monai_retina_gen.editing.style.inversion import (
     SPACES,
+    Inversion,
     InversionError,
     StyleParameters,
     invert_styles,
+    joined,
 )
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import latent_statistics

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.editing.style.encoder_inversion import check_photographs
-from monai_retina_gen.editing.style.inversion import Inversion, joined
-from monai_retina_gen.editing.style.style_refinement import (
+from monai_retina_gen.editing.style.inversion import (
     SPACES,
+    Inversion,
     InversionError,
     StyleParameters,
     invert_styles,
+    joined,
 )
 from monai_retina_gen.networks import latent_statistics
 from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs

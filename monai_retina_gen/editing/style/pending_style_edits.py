@@ -5,15 +5,15 @@ Sources: Zhao et al. 2023, section 2.3; the blends `ratio` and `delta` are ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from monai_retina_gen.editing.edit_request import EditRequest, excluded_lesions, one_each, parse_lesions
-from monai_retina_gen.editing.edited_masks import edited_masks
 from monai_retina_gen.editing.gate_measures import DARK
+from monai_retina_gen.editing.lesion_masks import edited_masks
 from monai_retina_gen.editing.style.blend import (
     BLENDS,
     blend_delta,
@@ -21,9 +21,8 @@ from monai_retina_gen.editing.style.blend import (
     blend_replace,
     edit_neighbourhood,
 )
+from monai_retina_gen.editing.style.directions import StyleShift
 from monai_retina_gen.editing.style.inversion import InvertedPhotograph
-from monai_retina_gen.editing.style.strength import strength_for_area
-from monai_retina_gen.editing.style.style_shift import StyleShift
 from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks.resizing import resized
@@ -168,3 +167,24 @@ def _check(images: Tensor, blend: str, side: int, allow_upsampling: bool) -> Non
             f"blend='replace': photographs of {height} px are larger than the generator's {side} px, whose images "
             f"would be enlarged to blur: resize them to {side} px, take blend='delta', or allow_upsampling=True"
         )
+
+
+Areas = Callable[[Tensor], Tensor]
+
+
+def strength_for_area(areas: Areas, wanted: Tensor, *, tries: int = 7) -> Tensor:
+    """Strengths `(B,)` in [-1, 1] at which areas change by wanted shares, from -1 on, to within `2 ** -tries`.
+
+    `areas` are taken to grow with the strength; 1 or -1 where the change cannot be reached.
+    """
+    if bool((wanted < -1).any()):
+        raise ValueError(f"area changes {wanted.tolist()}: an area can fall by its whole at most, which is -1")
+    target = areas(torch.zeros_like(wanted)) * (1 + wanted)
+    sign = wanted.sign()
+    low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
+    reached = (areas(sign) - target) * sign >= 0
+    for _ in range(tries):
+        middle = (low + high) / 2
+        over = (areas(middle * sign) - target) * sign >= 0
+        low, high = torch.where(over, low, middle), torch.where(over, middle, high)
+    return torch.where(reached, high, torch.ones_like(high)) * sign

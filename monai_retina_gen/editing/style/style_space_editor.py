@@ -13,9 +13,8 @@ from torch import Tensor
 from monai_retina_gen.editing.edit_request import check_retinas
 from monai_retina_gen.editing.lesion_masks import Masker, known_masks
 from monai_retina_gen.editing.photograph_cache import PhotographCache
-from monai_retina_gen.editing.style.directions import Directions
+from monai_retina_gen.editing.style.directions import Directions, StyleShift
 from monai_retina_gen.editing.style.inversion import InvertedPhotograph, Inverter
-from monai_retina_gen.editing.style.style_shift import StyleShift
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.networks.disc_side import flipped
 from monai_retina_gen.networks.resizing import resized

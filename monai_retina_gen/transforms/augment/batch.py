@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE, grades_of
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.transforms.augment.canvases import other_keys, row_becomes
 from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
@@ -22,14 +23,13 @@ from monai_retina_gen.transforms.augment.outcome import (
     finish,
     item_notes,
     taken_over,
-    turned,
     warn_of_other_field,
     with_notes,
 )
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
-from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, plain, sources_of
+from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, sources_of
 from monai_retina_gen.transforms.forms import with_arguments_of
-from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
+from monai_retina_gen.transforms.image_order import check_image, resolve_image_order, turned
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 
 Plans = list[AugmentationPlan | None]
@@ -107,9 +107,9 @@ class BatchGenerativeAugment(WorkerSeeded):
     def _real(self, batch: Mapping[str, Any], masks: Mapping[str, Tensor], images: Tensor, order: str) -> RealImages:
         count = len(images)
         groups = [group_of(group) for group in batch.get(self.group_key, [None] * count)]
-        upright = {name: turned(plain(mask), order) for name, mask in masks.items()}
+        upright = {name: turned(plain_tensor(mask), order) for name, mask in masks.items()}
         others = other_keys(batch, self._own_keys())
-        return RealImages(turned(plain(images), order), upright, sources_of(images, count), groups, others)
+        return RealImages(turned(plain_tensor(images), order), upright, sources_of(images, count), groups, others)
 
     def _own_keys(self) -> tuple[Any, ...]:
         return (self.image_key, self.label_key, *self.mask_keys)
@@ -117,7 +117,7 @@ class BatchGenerativeAugment(WorkerSeeded):
     def _finished(self, batch: dict[str, Any], outcomes: list[Outcome], order: str) -> dict[str, Any]:
         images = batch[self.image_key]
         warn_of_other_field(images, outcomes)
-        done = [finish(image, outcome, order) for image, outcome in zip(plain(images), outcomes, strict=True)]
+        done = [finish(image, outcome, order) for image, outcome in zip(plain_tensor(images), outcomes, strict=True)]
         notes = {name: [each[name] for _, each in done] for name in (RECORD_KEY, REFUSED_KEY)}
         made = [outcome.image is not None for outcome in outcomes]
         images = taken_over(images, torch.stack([image for image, _ in done])) if any(made) else images
@@ -129,7 +129,7 @@ class BatchGenerativeAugment(WorkerSeeded):
             check_stale_masks(batch, self.mask_keys, outcome)
         for name in self.mask_keys:
             if name in batch and any(name in outcome.masks for outcome in outcomes):
-                rows = zip(plain(batch[name]), outcomes, strict=True)
+                rows = zip(plain_tensor(batch[name]), outcomes, strict=True)
                 masks = [turned(each.masks[name], order).to(own) if name in each.masks else own for own, each in rows]
                 batch[name] = taken_over(batch[name], torch.stack(masks))
         return batch

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import CONDITION_KEYS
+from monai_retina_gen.data import CONDITION_KEYS, MaskComposer
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.errors import ImageValueError
@@ -24,20 +25,24 @@ from monai_retina_gen.transforms.augment.real_images import RealImages, check_si
 
 
 class FromGenerator:
-    """Carries out plans with one generator; the arguments are those of `GenerativeAugment`, made into objects."""
+    """Carries out plans with one generator; the arguments are those of `GenerativeAugment`."""
 
     def __init__(
         self,
-        handle: GeneratorHandle,
+        generator: str | os.PathLike[str] | RetinaGenerator,
         *,
-        conditions: ConditionMasks,
-        canvases: Canvases | None = None,
+        device: str = "cpu",
+        trust_code: bool = False,
         allow_upsampling: bool = False,
+        lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
+        canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        canvas_grades: Collection[int] = (2, 3),
         synthesize_options: Mapping[str, Any] | None = None,
         edit_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.handle, self.conditions, self.allow_upsampling = handle, conditions, allow_upsampling
-        self.canvases = canvases
+        self.handle = GeneratorHandle(generator, device=device, trust_code=trust_code)
+        self.allow_upsampling, self.conditions = allow_upsampling, ConditionMasks(lesion_bank)
+        self.canvases = None if canvas is None else Canvases(canvas, grades=canvas_grades)
         self.synthesize_options, self.edit_options = dict(synthesize_options or {}), dict(edit_options or {})
         _check_not_ours("edit_options", self.edit_options, RetinaGenerator.edit)
         _check_not_ours("synthesize_options", self.synthesize_options, RetinaGenerator.synthesize)

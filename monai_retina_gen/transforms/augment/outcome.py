@@ -15,6 +15,7 @@ from torch import Tensor
 from monai_retina_gen.data.record import RECORD_KEY, GenerationRecord
 from monai_retina_gen.transforms.augment.canvases import CanvasEye
 from monai_retina_gen.transforms.crop_field_of_view import META_KEY as FIELD_KEY
+from monai_retina_gen.transforms.image_order import turned
 
 SAME_RADIUS = 0.03  # share by which the radii of two fields of view may differ
 REFUSED_KEY = "generation_refused"
@@ -63,11 +64,6 @@ def with_notes(image: Tensor, notes: Mapping[str, Any]) -> Tensor:
     noted = _with_metadata(image.as_tensor(), image)
     noted.meta.update(notes)
     return noted
-
-
-def turned(image: Tensor, order: str) -> Tensor:
-    """From the order of a form's images to (C, H, W), and back."""
-    return image.transpose(-1, -2) if order == "CWH" else image
 
 
 def taken_over(real: Tensor, made: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms.augment.canvases import becomes, other_keys
 from monai_retina_gen.transforms.augment.conditions import check_mask_keys, check_stale_masks
@@ -25,13 +26,12 @@ from monai_retina_gen.transforms.augment.outcome import (
     finish,
     item_notes,
     taken_over,
-    turned,
     warn_of_other_field,
 )
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
-from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of, plain
+from monai_retina_gen.transforms.augment.real_images import RealImages, group_of, masks_of
 from monai_retina_gen.transforms.augment.source import AugmentationSource
-from monai_retina_gen.transforms.image_order import check_image, resolve_image_order
+from monai_retina_gen.transforms.image_order import check_image, resolve_image_order, turned
 
 
 class PlannedTransform(Transform):
@@ -138,7 +138,7 @@ def prepared(image: Any, image_order: str | None) -> tuple[Tensor, str]:
     """An image as a tensor, checked, and the order of its axes."""
     order = resolve_image_order(image, image_order)
     tensor = convert_to_tensor(image, track_meta=get_track_meta())
-    check_image(plain(tensor))
+    check_image(plain_tensor(tensor))
     if tensor.ndim != 3:
         raise ImageValueError(
             f"image: a batch of shape {tuple(tensor.shape)} came, wanted one image (3, H, W); BatchGenerativeAugment "

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from monai.data import MetaTensor
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.transforms.augment.outcome import turned
+from monai_retina_gen.transforms.image_order import turned
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class RealImages:
         others: frozenset[Any] = frozenset(),
     ) -> RealImages:
         """A batch of one item."""
-        own = {name: turned(plain(mask), order)[None] for name, mask in masks.items()}
-        return cls(turned(plain(image), order)[None], own, sources_of(image, 1), [group], others)
+        own = {name: turned(plain_tensor(mask), order)[None] for name, mask in masks.items()}
+        return cls(turned(plain_tensor(image), order)[None], own, sources_of(image, 1), [group], others)
 
     def take(self, rows: Sequence[int]) -> RealImages:
         """Some of them."""
@@ -48,11 +48,6 @@ class RealImages:
         masks = {name: mask[list(rows)] for name, mask in self.masks.items()}
         sources, groups = [self.sources[i] for i in rows], [self.groups[i] for i in rows]
         return RealImages(self.images[list(rows)], masks, sources, groups, self.others)
-
-
-def plain(image: Tensor) -> Tensor:
-    """A tensor without metadata, whose operations cost MetaTensor's bookkeeping nothing."""
-    return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
 def sources_of(image: Tensor, count: int) -> list[str]:

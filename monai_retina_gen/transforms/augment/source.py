@@ -6,7 +6,7 @@ All forms of `GenerativeAugment` come through here; an item is a batch of one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,10 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.data import MaskComposer
 from monai_retina_gen.editing import Gate, GateVerdict, first_accepted, resolve_gate
-from monai_retina_gen.generators import GeneratorHandle, RetinaGenerator
+from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.background import WAITING, BackgroundEdits
 from monai_retina_gen.transforms.augment.bank import FromBank
-from monai_retina_gen.transforms.augment.canvases import Canvases
-from monai_retina_gen.transforms.augment.conditions import ConditionMasks
 from monai_retina_gen.transforms.augment.from_generator import FromGenerator
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
@@ -32,7 +29,7 @@ Make = Callable[[list[AugmentationPlan], RealImages], list[Outcome]]
 class AugmentationSource:
     """Where augmented images come from: a generator, or a bank of its images.
 
-    The arguments are those of `GenerativeAugment`.
+    The arguments are those of `GenerativeAugment`, `options` those of them that `FromGenerator` takes.
     """
 
     def __init__(
@@ -40,17 +37,11 @@ class AugmentationSource:
         *,
         generator: str | os.PathLike[str] | RetinaGenerator | None = None,
         bank: str | os.PathLike[str] | None = None,
-        device: str = "cpu",
-        trust_code: bool = False,
         gate: str | Gate | None = None,
         max_retries: int = 3,
         allow_upsampling: bool = False,
-        lesion_bank: str | os.PathLike[str] | MaskComposer | None = None,
-        synthesize_options: Mapping[str, Any] | None = None,
-        edit_options: Mapping[str, Any] | None = None,
-        canvas: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        canvas_grades: Collection[int] = (2, 3),
         background: float | None = None,
+        **options: Any,
     ) -> None:
         self.gate, self.tries = resolve_gate(gate), check_whole("max_retries", max_retries, least=0) + 1
         self.background = None if background is None else BackgroundEdits(self._edit_one, share=background)
@@ -58,16 +49,8 @@ class AugmentationSource:
         if bank is not None:
             self.maker = FromBank(bank, allow_upsampling=allow_upsampling)
         elif generator is not None:
-            handle = GeneratorHandle(generator, device=device, trust_code=trust_code)
-            self.maker = FromGenerator(
-                handle,
-                conditions=ConditionMasks(lesion_bank),
-                canvases=None if canvas is None else Canvases(canvas, grades=canvas_grades),
-                allow_upsampling=allow_upsampling,
-                synthesize_options=synthesize_options,
-                edit_options=edit_options,
-            )
-            handle.find()  # last: what is wrong with the other arguments is said where the bundle is missing, too
+            self.maker = FromGenerator(generator, allow_upsampling=allow_upsampling, **options)
+            self.maker.handle.find()  # last: wrong arguments are said without the bundle, too
         else:
             raise ValueError("give `generator` (a bundle's name or folder) or `bank` (a folder made by `expand`)")
 

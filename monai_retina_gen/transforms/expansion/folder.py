@@ -38,9 +38,8 @@ from monai_retina_gen.generators.content_record import gate_record, generator_re
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
 from monai_retina_gen.transforms.augment.source import AugmentationSource
 from monai_retina_gen.transforms.compose_masks import ComposerHandle
-from monai_retina_gen.transforms.expansion.batch import Entry, finished_batch
+from monai_retina_gen.transforms.expansion.batch import Entry, MaskSource, finished_batch
 from monai_retina_gen.transforms.expansion.counts import check_served, images_by_grade
-from monai_retina_gen.transforms.expansion.masks import MaskSource
 
 logger = logging.getLogger(__name__)
 SETTINGS, BANK, BANK_OF = "expand.json", "lesion_bank.npz", "lesion_bank.json"

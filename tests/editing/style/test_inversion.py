@@ -16,8 +16,8 @@ from monai_retina_gen.editing import (
     Inverter,
     OptimisationInversion,
 )
+from monai_retina_gen.editing.style.inversion import InversionError, StyleParameters
 from monai_retina_gen.editing.style.optimisation_inversion import projector_noise, projector_rate
-from monai_retina_gen.editing.style.style_refinement import InversionError, StyleParameters
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3, latent_statistics, pinned_styles

@@ -201,7 +201,7 @@ def test_a_missing_bundle_is_named_at_construction(form: Callable[..., Any], tmp
 
 
 def test_construction_loads_no_weights(vae_bundle: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("monai_retina_gen.generators.handle.load_generator", None)
+    monkeypatch.setattr("monai_retina_gen.generators.loading.load_generator", None)
     GenerativeAugmentd("image", generator=vae_bundle)
 
 

@@ -16,8 +16,7 @@ from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, rea
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
 from monai_retina_gen.transforms import LoadFundus
-from monai_retina_gen.transforms.segmenting.overlay import overlay, overlay_sheet
-from monai_retina_gen.transforms.segmenting.segment import segment, segment_photograph
+from monai_retina_gen.transforms.segmenting.segment import overlay, overlay_sheet, segment, segment_photograph
 
 
 class Blue(nn.Module):
