@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import to_pil_image
 
 from monai_retina_gen.data import phantom_fundus
-from monai_retina_gen.data.mask_picture import draw_masks
+from monai_retina_gen.data.condition_map import draw_masks
 from monai_retina_gen.generators import load_generator
 
 SIDE = 512

@@ -16,13 +16,7 @@ __all__ = ["__version__", "check_version", "keep_freed_memory"]
 
 
 def check_version(minimum: str) -> None:
-    """Raise where this package is older than `minimum`: the first line of every bundle's `imports`.
-
-    Args:
-        minimum: a version such as `"0.1"`.
-
-    Raises:
-        RuntimeError: if an upgrade is needed.
+    """Raise a `RuntimeError` where this package is older than `minimum`: the first line of every bundle's `imports`.
 
     Examples:
         >>> check_version("0.1")

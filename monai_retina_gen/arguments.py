@@ -8,36 +8,14 @@ from typing import Any
 
 
 def check_whole(name: str, value: Any, *, least: int = 1) -> int:
-    """One whole number of at least `least`.
-
-    Raises:
-        ValueError: for anything else; says what came and what is wanted.
-
-    Examples:
-        >>> check_whole("image_size", 64)
-        64
-        >>> check_whole("image_size", (64, 64))
-        Traceback (most recent call last):
-        ...
-        ValueError: image_size: (64, 64) came, one whole number from 1 is wanted, not a tuple
-    """
+    """One whole number of at least `least`; a `ValueError` says what came and what is wanted."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least:
         return int(value)
     raise ValueError(f"{name}: {value!r} came, one whole number from {least} is wanted{_instead(value)}")
 
 
 def check_real(name: str, value: Any, *, least: float = -math.inf, most: float = math.inf) -> float:
-    """One finite number from `least` to `most`.
-
-    Raises:
-        ValueError: for anything else; says what came and what is wanted.
-
-    Examples:
-        >>> check_real("temperature", [0.5], least=0)
-        Traceback (most recent call last):
-        ...
-        ValueError: temperature: [0.5] came, one number from 0 is wanted, not a list
-    """
+    """One finite number from `least` to `most`; a `ValueError` says what came and what is wanted."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if is_number and least <= value <= most:
         return float(value)

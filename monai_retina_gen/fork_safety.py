@@ -38,14 +38,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 
 
 class ForkSafeLock:
-    """A lock that is free in a forked child, whoever held it in the parent.
-
-    Examples:
-        >>> lock = ForkSafeLock()
-        >>> with lock:
-        ...     lock.locked()
-        True
-    """
+    """A lock that is free in a forked child, whoever held it in the parent."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

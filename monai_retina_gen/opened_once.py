@@ -12,12 +12,7 @@ T = TypeVar("T")
 
 
 def file_stamps(paths: Iterable[str | os.PathLike[str]]) -> tuple[Hashable, ...]:
-    """What changes when a file is written anew or replaced: place, size and times. Absent files are left out.
-
-    Examples:
-        >>> file_stamps(["/no/such/file"])
-        ()
-    """
+    """What changes when a file is written anew or replaced: place, size and times. Absent files are left out."""
     found = []
     for path in sorted(os.fspath(path) for path in paths):
         try:
@@ -33,12 +28,6 @@ class OpenedOnce(Generic[T]):
     """Things by key, each with the state of its files; one whose files have changed is opened again.
 
     A process has its own: what a parent opened is opened again in a forked child.
-
-    Examples:
-        >>> opened = OpenedOnce[list]()
-        >>> first = opened.get("bank", "manifest 1", list)
-        >>> opened.get("bank", "manifest 1", list) is first, opened.get("bank", "manifest 2", list) is first
-        (True, False)
     """
 
     def __init__(self) -> None:

@@ -153,7 +153,7 @@ def test_columns_of_a_table_by_their_names(tmp_path: Path, phantom_folder: Path)
 
 
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("monai_retina_gen.zoo.pinning.find_bundle", lambda name: int("a bug"))
+    monkeypatch.setattr("monai_retina_gen.zoo.packing.find_bundle", lambda name: int("a bug"))
     with pytest.raises(ValueError, match="invalid literal"):
         main(["model", "pin", str(tmp_path)])
 

@@ -11,7 +11,7 @@ from monai.bundle import run
 
 from monai_retina_gen.data import build_lesion_bank, load_datalist
 from monai_retina_gen.generators.bundle_parts import install_lesion_bank
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRADER = ["retina_grader", "retina_lesion_segmentation"]

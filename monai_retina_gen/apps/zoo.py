@@ -12,8 +12,7 @@ from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import download_bundle, find_bundle, read_index
 from monai_retina_gen.zoo import CheckResult, build_zoo, find_bundles, publish_zoo, verify_bundle
-from monai_retina_gen.zoo.publishing import release_address
-from monai_retina_gen.zoo.publishing_hub import hub_address, publish_hub
+from monai_retina_gen.zoo.publishing import hub_address, publish_hub, release_address
 
 __all__ = ["add_options"]
 

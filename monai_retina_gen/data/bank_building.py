@@ -17,19 +17,51 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, max_pool2d
 from tqdm import tqdm
 
 from monai_retina_gen.data.combine_masks import TOGETHER, EyeMasks, read_eye_masks
 from monai_retina_gen.data.datalist_format import Item
 from monai_retina_gen.data.eye_geometry import EyeGeometry, inner_field
+from monai_retina_gen.data.grades import icdr_grade
 from monai_retina_gen.data.image_io import read_image
-from monai_retina_gen.data.label_grades import icdr_grade
 from monai_retina_gen.data.lesion_bank import LesionBank
 from monai_retina_gen.data.lesion_choice import lesion_limits
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
-from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
 from monai_retina_gen.errors import DatalistError
+
+BRIGHT = ("ex", "se")
+"""Lesions that are brighter than the retina; the others are darker."""
+
+RING = 5
+"""Distance in pixels to which the surroundings of a piece reach."""
+
+WITHIN_SLICE = np.zeros((3, 3, 3), bool)
+WITHIN_SLICE[1] = True
+
+
+def piece_contrast(image: Tensor, mask: Tensor, lesions: Tensor) -> tuple[Tensor, Tensor]:
+    """Contrast of every connected piece of a mask `(B, 1, H, W)` against its ring, in the green channel.
+
+    `lesions` belong to no ring. Returns labels `(B, 1, H, W)`, 0 for no piece, and the contrast of the pieces 0, 1, ...
+    as a share of the ring's value, 0 where a piece has no ring.
+    """
+    numbers, count = ndimage.label(mask[:, 0].cpu().numpy(), WITHIN_SLICE)
+    labels = torch.from_numpy(numbers.astype(np.int64))[:, None].to(image.device)
+    near = max_pool2d(labels.double(), 2 * RING + 1, stride=1, padding=RING).long()
+    near = near.masked_fill(max_pool2d(lesions.float(), 3, stride=1, padding=1) > 0, 0)
+    inside, around = (_means(image[:, 1:2], places, count + 1) for places in (labels, near))
+    difference = torch.where(around > 0, inside / around.clamp(min=1e-3) - 1, torch.zeros_like(around))
+    difference[0] = 0
+    return labels, difference
+
+
+def _means(values: Tensor, labels: Tensor, count: int) -> Tensor:
+    """Mean of all values with each label."""
+    places, zeros = labels.flatten(), values.new_zeros(count)
+    total = zeros.index_add(0, places, values.flatten())
+    return total / zeros.index_add(0, places, torch.ones_like(values).flatten()).clamp(min=1)
+
 
 Array = npt.NDArray[Any]
 RIM = 0.03  # radii of the field of view in which segmenters take the rim's glare and shadow for lesions
@@ -47,12 +79,11 @@ def build_lesion_bank(
     threshold: float = 0.5,
     progress: bool = False,
 ) -> LesionBank:
-    """Collect the lesions of graded photographs.
+    """Collect the lesions of graded photographs; annotated masks win over predicted ones (`annotated_lesions`).
 
-    Annotated masks win (see `annotated_lesions`): predictions of lesions that were annotated are not used. Left out are
-    pieces that the grade excludes (`GRADE_LESIONS`), that lie mostly on the optic disc or outside the field of view,
-    items without a grade, and predicted pieces along the rim, around the disc, that do not show in the photograph
-    (`confirmed`), or that are larger than annotated ones (`without_outsized`).
+    Left out are pieces that the grade excludes (`GRADE_LESIONS`), that lie mostly on the optic disc or outside the
+    field of view, and predicted ones along the rim, around the disc, that do not show, or that are larger than
+    annotated ones.
 
     Args:
         items: items of a datalist with `grade` and masks (`fov`, `od` and lesions, as paths).
@@ -97,12 +128,7 @@ def bank_of_eyes(eyes: Sequence[LesionBank], items: Sequence[Item]) -> LesionBan
 
 
 def confirmed(masks: EyeMasks, photograph: Callable[[], Tensor]) -> EyeMasks:
-    """The masks without predicted pieces that do not show: less contrast to their ring than 3 % of its green.
-
-    Args:
-        masks: of one eye; annotated lesions stay as they are.
-        photograph: reads it, `(3, H, W)` in [0, 1], of the shape of the masks but for its size.
-    """
+    """The masks without predicted pieces that do not show: less contrast to their ring than 3 % of its green."""
     predicted = {name: mask for name, mask in masks.lesions.items() if name in TOGETHER and name not in masks.annotated}
     if not any(mask.any() for mask in predicted.values()):
         return masks

@@ -15,8 +15,8 @@ from monai_retina_gen.data.condition_map import CONDITION_KEYS, CONDITION_LESION
 from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item
 from monai_retina_gen.data.eye_geometry import EyeGeometry
 from monai_retina_gen.data.field_of_view import find_field_of_view
+from monai_retina_gen.data.grades import icdr_grade
 from monai_retina_gen.data.image_io import read_image, read_mask
-from monai_retina_gen.data.label_grades import icdr_grade
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
 from monai_retina_gen.data.names import LESIONS
 from monai_retina_gen.errors import ImageFileError, ImageValueError
@@ -33,25 +33,13 @@ def annotated_lesions(item: Mapping[Any, Any]) -> frozenset[str]:
 
     The mask of any of `ma`, `he`, `ex`, `se` says that all four were annotated. Laser scars and membranes are annotated
     each for itself, often by `model activation-maps`, and say nothing of other lesions.
-
-    Args:
-        item: with masks, or their files, under the keys of lesions.
-
-    Examples:
-        >>> sorted(annotated_lesions({"ex": "ex.png"})), sorted(annotated_lesions({"laser": "laser.png"}))
-        (['ex', 'he', 'ma', 'se'], ['laser'])
     """
     found = {name for name in CONDITION_LESIONS if name in item}
     return frozenset(found | set(TOGETHER) if found & set(TOGETHER) else found)
 
 
 def merge_masks(item: Item, predicted: Item | None) -> Item:
-    """The item with predicted masks of what was not annotated in it (see `annotated_lesions`).
-
-    Examples:
-        >>> merge_masks({"image": "a", "ex": "real"}, {"image": "a", "ex": "guess", "ma": "guess", "od": "guess"})
-        {'image': 'a', 'ex': 'real', 'od': 'guess'}
-    """
+    """The item with predicted masks of what was not annotated in it (see `annotated_lesions`)."""
     known = annotated_lesions(item)
     return {**item, **{k: v for k, v in (predicted or {}).items() if k not in item and k not in known}}
 
@@ -62,22 +50,8 @@ def combine_masks(
     """The predicted datalist with annotated masks where there are any; items that only `annotated` has are left out.
 
     A lesion that was looked for (`annotated_lesions`) and has no annotated mask is absent, whatever was predicted.
-
-    Args:
-        annotated: datalist with the masks of some photographs.
-        predicted: datalist of the same photographs, as `segment` writes it.
-        follow_grades: leave out masks of lesions that an item's grade excludes (`GRADE_LESIONS`): false alarms, such as
-            a fovea taken for a haemorrhage.
-
-    Examples:
-        >>> annotated = {"training": [{"image": "a.png", "ex": "a_ex.png"}, {"image": "b.png"}]}
-        >>> masks = {"ex": "p_ex.png", "he": "p_he.png", "od": "p_od.png"}
-        >>> predicted = {"training": [{"image": "a.png", **masks}, {"image": "b.png", "grade": 0, **masks}]}
-        >>> found = combine_masks(annotated, predicted, follow_grades=True)["training"]
-        >>> found[0]
-        {'image': 'a.png', 'ex': 'a_ex.png', 'od': 'p_od.png'}
-        >>> found[1]
-        {'image': 'b.png', 'grade': 0, 'od': 'p_od.png'}
+    `follow_grades` leaves out masks of lesions that an item's grade excludes (`GRADE_LESIONS`): false alarms, such as a
+    fovea taken for a haemorrhage.
     """
     known = {item["image"]: item for section in SECTIONS for item in annotated.get(section, ())}
     sections = {
@@ -98,15 +72,7 @@ def _combined(item: Item, annotated: Item, follow_grades: bool) -> Item:
 
 @dataclass(frozen=True)
 class EyeMasks:
-    """Masks `(H, W)` of one eye.
-
-    Attributes:
-        geometry: in pixels of the masks.
-        field: field of view.
-        disc: optic disc; empty where unknown.
-        lesions: by name.
-        annotated: lesions that were annotated; the others are predicted.
-    """
+    """Masks `(H, W)` of one eye, the geometry in their pixels; `disc` is empty where unknown, lesions are by name."""
 
     geometry: EyeGeometry
     field: Mask
@@ -116,13 +82,9 @@ class EyeMasks:
 
 
 def read_eye_masks(item: Item, predicted: Item | None, *, diameter: int, threshold: float = 0.5) -> EyeMasks | None:
-    """Read the masks of a photograph; None for one without the mask of any lesion.
+    """Read the masks of a photograph, its field of view `diameter` pixels wide.
 
-    Args:
-        item: item of a datalist; without `fov` the field of view is found in the photograph.
-        predicted: item of the same photograph with predicted masks, or None.
-        diameter: wanted diameter of the field of view in pixels.
-        threshold: share of a pixel from which on it is inside.
+    None for one without the mask of any lesion; without `fov` the field of view is found in the photograph.
     """
     merged = merge_masks(item, predicted)
     names = [name for name in LESION_MASKS if name in merged]

@@ -74,12 +74,7 @@ def _planes(masks: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def soft_edges(planes: Array, placed: Placed) -> npt.NDArray[np.float32]:
-    """Drawn planes (lesions, H, W) as shares of pixels: edges of large pieces are blurred, small pieces stay.
-
-    Args:
-        planes: bool, as `draw_pieces` gives them.
-        placed: the pieces that were drawn.
-    """
+    """Drawn planes (lesions, H, W) as shares of pixels: edges of large pieces are blurred, small pieces stay."""
     soft = planes.astype(np.float32)
     area = np.bincount(placed.owner, minlength=len(placed.kind))
     starts = np.concatenate([[0], np.cumsum(area)])
@@ -111,8 +106,7 @@ class ComposedMasks:
     """Masks of lesions for one eye.
 
     Attributes:
-        masks: `(1, H, W)` float32 in [0, 1], the share of each pixel that is covered, for every name in
-            `LESION_MASKS`; absent lesions are zero.
+        masks: `(1, H, W)` float32 in [0, 1] for every name in `LESION_MASKS`; absent lesions are zero.
         counts: (lesions, 4) pieces that were placed, by lesion and quadrant.
         area: share of the field of view that each lesion covers, by name.
         profile: name of the photograph that said which lesions there are; `""` for grade 0.

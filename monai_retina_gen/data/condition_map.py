@@ -18,22 +18,13 @@ CONDITION_LESIONS = (*LESIONS, *LATE_SIGNS)
 
 
 def condition_map(masks: Mapping[str, Tensor]) -> Tensor:
-    """Masks as one map; those that are not given are zero.
+    """Masks of `CONDITION_KEYS` as one map, float32; those that are not given are zero.
 
     Args:
-        masks: at least one of `CONDITION_KEYS`, each `(1, H, W)` or `(B, 1, H, W)`, all of one shape, in [0, 1]; soft
-            masks hold the share of a pixel that is covered.
-
-    Returns:
-        `(9, H, W)` or `(B, 9, H, W)` float32.
+        masks: at least one, each `(1, H, W)` or `(B, 1, H, W)`, all of one shape, in [0, 1].
 
     Raises:
         ImageValueError: for an unknown key, no mask at all, unequal or other shapes, or values outside [0, 1].
-
-    Examples:
-        >>> vessel, ma = torch.ones(1, 4, 4), torch.zeros(1, 4, 4)
-        >>> condition_map({"ma": ma, "vessel": vessel}).sum((1, 2)).tolist()
-        [16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     _check_masks(masks)
     first = next(iter(masks.values()))
@@ -42,12 +33,7 @@ def condition_map(masks: Mapping[str, Tensor]) -> Tensor:
 
 
 def missing_masks(masks: Mapping[str, Tensor]) -> list[str]:
-    """Keys that a condition map of these masks has as zeros only because they were not given.
-
-    Examples:
-        >>> missing_masks(dict.fromkeys(CONDITION_KEYS[:7]))
-        ['laser', 'membrane']
-    """
+    """Keys that a condition map of these masks has as zeros only because they were not given."""
     return [key for key in CONDITION_KEYS if key not in masks]
 
 
@@ -71,3 +57,35 @@ def _check_masks(masks: Mapping[str, Tensor]) -> None:
                 f"masks: {key!r} has values from {float(mask.min()):.3g} to {float(mask.max()):.3g}, wanted [0, 1]; "
                 "divide 8-bit masks by 255"
             )
+
+
+MASK_COLOURS = {
+    "fov": (0.16, 0.12, 0.10),
+    "vessel": (0.45, 0.36, 0.34),
+    "od": (0.75, 0.68, 0.45),
+    "laser": (0.55, 0.55, 0.6),
+    "membrane": (0.6, 0.75, 0.75),
+    "se": (0.75, 0.9, 1.0),
+    "ex": (1.0, 0.95, 0.1),
+    "he": (0.9, 0.1, 0.1),
+    "ma": (1.0, 0.35, 1.0),
+}
+"""Colour of each mask, in the order in which they are drawn: small lesions lie on top."""
+
+
+def draw_masks(masks: Mapping[str, Tensor]) -> Tensor:
+    """Masks `([B,] 1, H, W)` in [0, 1] by name, `fov` among them, as a picture on black, `([B,] 3, H, W)`.
+
+    Examples:
+        >>> import torch
+        >>> drawn = draw_masks({"fov": torch.ones(1, 4, 4), "ex": torch.zeros(1, 4, 4)})
+        >>> drawn.shape, round(float(drawn[0, 0, 0]), 2)
+        (torch.Size([3, 4, 4]), 0.16)
+    """
+    shape = list(masks["fov"].shape)
+    shape[-3] = 3
+    picture = masks["fov"].new_zeros(shape)
+    for name, colour in MASK_COLOURS.items():
+        if name in masks:
+            picture = picture * (1 - masks[name]) + masks[name] * picture.new_tensor(colour).view(3, 1, 1)
+    return picture.clamp(0, 1)

@@ -52,9 +52,6 @@ def csv_datalist(
         fractions: shares of training, validation and test.
         seed: seed of the split.
 
-    Returns:
-        Datalist with absolute paths.
-
     Raises:
         DatalistError: an unreadable table, a missing column (with those that there are), a missing or
             repeated file, a grade outside 0-4, an unknown split, or one group in two sections.

@@ -19,6 +19,10 @@ from monai_retina_gen.errors import ImageFileError
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EMPTY = (
+    *("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"),
+    *("ReferringPhysicianName", "Laterality", "PatientOrientation"),
+)
 
 
 def is_dicom(path: Path) -> bool:
@@ -34,11 +38,7 @@ def _lacks_preamble(start: bytes) -> bool:
 
 
 def decode_dicom(path: Path, *, max_pixels: int) -> np.ndarray:
-    """Pixels (H, W) or RGB (H, W, 3), uint8 or uint16; 12 and other odd depths are scaled to 16 bits.
-
-    Raises:
-        ImageFileError: pydicom is not installed, or the file is not one whole photograph that it can decode.
-    """
+    """Pixels (H, W) or RGB (H, W, 3), uint8 or uint16; 12 and other odd depths are scaled to 16 bits."""
     dataset = _read(path)
     _check(path, dataset, max_pixels)
     try:
@@ -61,12 +61,7 @@ def decode_dicom(path: Path, *, max_pixels: int) -> np.ndarray:
 
 
 def encode_dicom(pixels: np.ndarray, record: str) -> bytes:
-    """A generated image as a DICOM file; equal pixels and records give equal bytes.
-
-    Args:
-        pixels: uint8 (H, W, 3).
-        record: the image's record as JSON; kept in ImageComments (0020,4000).
-    """
+    """A generated image, uint8 (H, W, 3), with its record (JSON) in ImageComments; equal arguments give equal bytes."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import generate_uid
 
@@ -131,6 +126,7 @@ def _identity(record: str) -> dict[str, Any]:
     known = json.loads(record)
     made = " ".join(str(known.get(key, "")) for key in ("generator", "version", "mode")).strip()
     return {
+        **dict.fromkeys(EMPTY, ""),
         "SOPClassUID": SECONDARY_CAPTURE,
         "SyntheticData": "YES",
         "ImageType": ["DERIVED", "SECONDARY"],
@@ -140,17 +136,8 @@ def _identity(record: str) -> dict[str, Any]:
         "ManufacturerModelName": str(known.get("generator", ""))[:64],
         "PatientName": "Synthetic",
         "PatientID": "SYNTHETIC",
-        "PatientBirthDate": "",
-        "PatientSex": "",
-        "StudyDate": "",
-        "StudyTime": "",
-        "StudyID": "",
-        "AccessionNumber": "",
-        "ReferringPhysicianName": "",
         "SeriesNumber": None,
         "InstanceNumber": 1,
-        "Laterality": "",
-        "PatientOrientation": "",
         "SeriesDescription": "Synthetic image, not a patient",
         "DerivationDescription": f"Made by {made}. Not for clinical use."[:1024],
         "ImageComments": record,

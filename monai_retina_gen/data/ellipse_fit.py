@@ -31,25 +31,11 @@ class Ellipse(NamedTuple):
 def fit_ellipse(
     points: Array, *, tolerance: float, max_radius: float, circle: bool = False, start: Ellipse | None = None
 ) -> Ellipse | None:
-    """Upright ellipse, or circle, near most of the points.
+    """Upright ellipse, or circle, near most of the points (N, 2) of y and x; None where they define no such curve.
 
-    Args:
-        points: (N, 2) of y and x.
-        tolerance: distance up to which a point counts as lying on the curve, in the unit of the points.
-        max_radius: larger curves (straight lines, in the limit) are not considered.
-        circle: fit a circle.
-        start: a curve within about `tolerance` of the right one; spares the search for one.
-
-    Returns:
-        Centre and radii, or None where the points define no such curve. Deterministic.
-
-    Examples:
-        >>> import numpy as np
-        >>> angle = np.linspace(0, 5, 40)
-        >>> points = np.stack([3 + 2 * np.sin(angle), 4 + 3 * np.cos(angle)], axis=1)
-        >>> points[:5] = 0  # not on the ellipse
-        >>> [round(value, 6) for value in fit_ellipse(points, tolerance=0.1, max_radius=9)]
-        [3.0, 4.0, 2.0, 3.0]
+    Deterministic. Points within `tolerance` count as lying on the curve; curves larger than `max_radius` (straight
+    lines, in the limit) are not considered. `start`, within about `tolerance` of the right curve, spares the search for
+    one.
     """
     if len(points) < (3 if circle else 4):
         return None

@@ -31,15 +31,6 @@ class EyeGeometry:
         disc_radius: 0 without a disc.
         fovea: estimated from the disc; the centre of the field of view without one.
         temporal: direction of the macula as seen from the disc: +1 right, -1 left; +1 without a disc.
-
-    Examples:
-        >>> field, disc = np.ones((64, 64)), np.zeros((64, 64))
-        >>> disc[28:36, 8:16] = 1
-        >>> eye = EyeGeometry.from_masks(field, disc)
-        >>> eye.temporal, eye.radius, [round(float(v)) for v in eye.fovea]
-        (1, 32.0, [36, 34])
-        >>> eye.quadrants(np.array([[50.0, 10.0], [50.0, 60.0], [10.0, 60.0]])).tolist()
-        [0, 2, 3]
     """
 
     centre: tuple[float, float]
@@ -51,11 +42,7 @@ class EyeGeometry:
 
     @classmethod
     def from_masks(cls, field: npt.NDArray[Any], disc: npt.NDArray[Any] | None = None) -> EyeGeometry:
-        """Geometry from masks.
-
-        Args:
-            field: mask `(H, W)` of the field of view; inside from 0.5 on.
-            disc: mask `(H, W)` of the optic disc; its largest piece counts.
+        """Geometry from masks `(H, W)`, inside from 0.5 on; the disc's largest piece counts.
 
         Raises:
             ImageValueError: for an empty field of view.
@@ -99,10 +86,6 @@ def inner_field(field: npt.NDArray[np.bool_], width: float) -> npt.NDArray[np.bo
     """The field of view without its rim, at least `width` pixels (along diagonals up to 1.4 times as many).
 
     The frame's border is a rim too, where it cuts the field.
-
-    Examples:
-        >>> int(inner_field(np.ones((10, 10), bool), 2).sum())
-        36
     """
     filled = np.asarray(field).astype(np.uint8)
     return np.asarray(ndimage.minimum_filter(filled, 2 * int(np.ceil(width)) + 1, mode="constant") > 0)

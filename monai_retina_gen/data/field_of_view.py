@@ -48,12 +48,7 @@ def is_reddish(pixels: Array) -> bool:
 
 
 def colour_fault(pixels: Array, *, dark_ground: bool) -> str:
-    """What is wrong with the colours of a retina (N, 3), in words; empty where nothing is.
-
-    Examples:
-        >>> colour_fault(np.array([[0.1, 0.3, 0.6]]), dark_ground=True)
-        'blue where it should be red: the channels come as BGR'
-    """
+    """What is wrong with the colours of a retina (N, 3), in words; empty where nothing is."""
     red, green, blue = np.median(pixels, axis=0)
     if not (blue > green > red and blue - red > _GREY):
         return ""
@@ -65,16 +60,10 @@ def colour_fault(pixels: Array, *, dark_ground: bool) -> str:
 class FieldOfView:
     """The circle or upright ellipse of the retina in a photograph.
 
-    Coordinates are in pixels, with (0, 0) the upper left corner of the upper left pixel, so that a circle inscribed
-    in an N x N picture has centre (N / 2, N / 2) and radii N / 2.
+    Coordinates are in pixels, with (0, 0) the upper left corner of the upper left pixel. `radius_x` differs from
+    `radius_y` only for an ellipse, by more than 3 %.
 
     Attributes:
-        centre_y: row of the centre.
-        centre_x: column of the centre.
-        radius_y: half the height.
-        radius_x: half the width; equal to `radius_y` unless the retina is an ellipse, by more than 3 %.
-        height: height of the photograph.
-        width: width of the photograph.
         dark_ground: whether what surrounds the retina is (nearly) black; True where nothing surrounds it.
         border_visible: False where the retina fills the whole frame; the circle then is the one through the
             frame's corners, the smallest that is sure to hold every pixel.
@@ -102,13 +91,10 @@ class FieldOfView:
         return self.radius_x / self.radius_y
 
     def box(self, margin: float = 0.0, *, square: bool = True) -> tuple[int, int, int, int]:
-        """Rectangle around the retina as top, left, height and width; it may reach outside the photograph.
+        """Rectangle around the retina as top, left, height and width, wider on every side by `margin` times the radius.
 
-        Where the border is not visible it is the square around the frame.
-
-        Args:
-            margin: widens the rectangle on every side by this share of the radius.
-            square: the square around an ellipse, in place of its own rectangle.
+        It may reach outside the photograph; where the border is not visible it is the square around the frame. `square`
+        asks for the square around an ellipse, in place of its own rectangle.
         """
         radii = [self.radius_y, self.radius_x] if self.border_visible else [max(self.height, self.width) / 2] * 2
         radii = [max(radii)] * 2 if square else radii
@@ -117,28 +103,14 @@ class FieldOfView:
 
 
 def find_field_of_view(image: torch.Tensor) -> FieldOfView:
-    """Find the retina in a photograph.
+    """Find the retina in a photograph (3, H, W) in [0, 1]. Deterministic.
 
     Finds it on black, white and grey ground with noise, clipped at the top, bottom or sides, with a notch on the rim
     or writing beside it, framed, in a screenshot or on a page, and squeezed or stretched up to 2.5 times. A retina that
-    fills the frame is told by the colour of the frame's rim, see `FieldOfView.border_visible`. Deterministic.
-
-    Args:
-        image: (3, H, W), RGB, floating point in [0, 1], at least 16 x 16 pixels.
-
-    Returns:
-        The circle or ellipse in pixels of the image.
+    fills the frame is told by the colour of the frame's rim, see `FieldOfView.border_visible`.
 
     Raises:
-        ImageValueError: too small, no retina found (a black, constant or noise image, a section, a face), or two.
-
-    Examples:
-        >>> import torch
-        >>> y, x = torch.meshgrid(torch.arange(96) - 39.5, torch.arange(128) - 69.5, indexing="ij")
-        >>> image = torch.where(y**2 + (x / 0.8) ** 2 < 36**2, 0.5, 0.0) * torch.tensor([1.0, 0.6, 0.3]).view(3, 1, 1)
-        >>> field = find_field_of_view(image)
-        >>> round(field.centre_y), round(field.centre_x), round(field.aspect, 1), field.dark_ground
-        (40, 70, 0.8, True)
+        ImageValueError: under 16 pixels, no retina found (a black, constant or noise image, a section, a face), or two.
     """
     height, width = image.shape[-2:]
     if image.ndim != 3 or image.shape[0] != 3 or min(height, width) < 16:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monai_retina_gen.data.atomic_file import write_atomically
 from monai_retina_gen.data.dicom_io import decode_dicom, dicom_text, encode_dicom, is_dicom
+from monai_retina_gen.data.files import write_atomically
 from monai_retina_gen.data.nifti_io import decode_nifti, encode_nifti, is_nifti
 from monai_retina_gen.data.raster_io import decode_raster, encode_jpeg, encode_png, png_text
 from monai_retina_gen.data.record import RECORD_KEY
@@ -31,12 +31,11 @@ def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
 
     8-bit files are divided by 255, 16-bit files by 65535; floating-point files must lie in [0, 1]. The EXIF
     orientation is applied. Grey, 1-bit, palette and CMYK files become RGB; an alpha channel must be opaque
-    and is dropped. NIfTI files are read as (W, H[, 1][, 3]) whatever their affine. A 16-bit file that uses at most a
-    sixteenth of its range is an error: it holds 12 bits or fewer, and how many is not known (DICOM says it).
+    and is dropped. NIfTI files are read as (W, H[, 1][, 3]) whatever their affine.
 
     Args:
-        path: a PNG, JPEG, TIFF, BMP, WebP, DICOM (extra `dicom`), `.nii` or `.nii.gz` file; `~` is the user's home. The
-            content decides, except for NIfTI.
+        path: a PNG, JPEG, TIFF, BMP, WebP, DICOM (extra `dicom`), `.nii` or `.nii.gz` file. The content decides, except
+            for NIfTI.
         max_pixels: refuse files of more than this many pixels (H x W) before decoding them.
 
     Returns:
@@ -62,27 +61,13 @@ def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
 
 
 def read_mask(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
-    """Read a mask: 0 outside, 1 inside, fractions for soft masks.
+    """Read a mask (1, H, W), float32: 0 outside, 1 inside, fractions for soft masks.
 
     Integer files whose largest value is 1 are label masks (0/1) and read as they are; all others are divided
     by 255 or 65535. Coloured masks count by their brightest channel (the official IDRiD masks are red on black).
 
-    Args:
-        path: a PNG, TIFF, BMP, `.nii` or `.nii.gz` file.
-        max_pixels: refuse files of more than this many pixels (H x W) before decoding them.
-
-    Returns:
-        Tensor (1, H, W), float32 in [0, 1].
-
     Raises:
         ImageFileError: as for `read_image`; also for JPEG and WebP, whose compression blurs the edges of a mask.
-
-    Examples:
-        >>> import tempfile, torch
-        >>> file = f"{tempfile.mkdtemp()}/ex.png"
-        >>> write_mask(file, torch.eye(3)[None])
-        >>> read_mask(file)[0, 0]
-        tensor([1., 0., 0.])
     """
     path = Path(path).expanduser()
     pixels, file_format = _decode(path, max_pixels)
@@ -100,9 +85,7 @@ def write_image(
 ) -> None:
     """Write a photograph with 8 bits per channel, in the format that the suffix names.
 
-    The file appears complete or not at all (temporary file in the same folder, then a rename), and the same
-    input gives the same bytes with the same library versions. NIfTI holds uint8 (W, H, 1, 3), affine
-    diag(-1, -1, 1, 1), which nibabel and MONAI's `LoadImage` read as it lies.
+    The file appears complete or not at all, and the same input gives the same bytes with the same library versions.
 
     Args:
         path: ends in `.png`, `.jpg`, `.jpeg` (quality 95, 4:4:4), `.nii`, `.nii.gz` or `.dcm`; the folder must exist.
@@ -140,11 +123,7 @@ def write_image(
 
 
 def write_mask(path: PathLike, mask: torch.Tensor) -> None:
-    """Write a mask: PNG with 8 bits (`round(255 * mask)`), or NIfTI with the exact float32 values, (W, H, 1).
-
-    Args:
-        path: ends in `.png`, `.nii` or `.nii.gz`; the folder must exist.
-        mask: (1, H, W), bool or floating point in [0, 1].
+    """Write a mask (1, H, W), bool or in [0, 1]: PNG with 8 bits, or NIfTI with the exact float32 values, (W, H, 1).
 
     Raises:
         ImageFileError: unknown suffix or missing folder.
@@ -168,10 +147,7 @@ def write_mask(path: PathLike, mask: torch.Tensor) -> None:
 def read_text(path: PathLike) -> dict[str, str]:
     """Text chunks of a PNG file, an XMP packet under `XML:com.adobe.xmp`; the record of a generated DICOM file.
 
-    Empty where there is none.
-
-    Raises:
-        ImageFileError: the file is missing, not PNG or DICOM, or corrupt.
+    `ImageFileError` for a file that is missing, not PNG or DICOM, or corrupt.
     """
     path = Path(path).expanduser()
     _check_is_file(path)

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.data.eye_geometry import quadrants
+from monai_retina_gen.data.files import atomic_path
 from monai_retina_gen.data.lesion_rules import LESION_MASKS
 from monai_retina_gen.errors import DatalistError
 
@@ -46,15 +46,6 @@ class LesionBank:
         position: (C, 2) float32, its middle in the eye's axes.
         start: (C + 1,) where its pixels begin.
         pixels: (P, 2) int16, offsets (x temporal, y down) from its middle.
-
-    Examples:
-        >>> from monai_retina_gen.data import build_lesion_bank, load_datalist, write_phantoms
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     datalist = load_datalist(write_phantoms(folder, count=2, size=64, grades=[2], splits=(1, 0, 0)))
-        ...     bank = build_lesion_bank(datalist["training"], diameter=64)
-        >>> len(bank), bank.counts.shape
-        (2, (2, 6, 4))
     """
 
     diameter: int
@@ -112,10 +103,7 @@ class LesionBank:
         return replace(self, **chosen, start=start.astype(np.int64), pixels=self.pixels[pixels])
 
     def table(self) -> dict[str, Array]:
-        """A row for every piece: lesion, grade, area, quadrant, distance from the disc and from the field's middle.
-
-        Area is in pixels at `diameter`, distances are in radii of the field of view.
-        """
+        """A row for every piece; area in pixels at `diameter`, distances in radii of the field of view."""
         return {
             "lesion": np.array(LESION_MASKS)[self.kind],
             "grade": self.grade[self.eye],
@@ -161,11 +149,7 @@ class LesionBank:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> LesionBank:
-        """The bank of `state`; its eyes are numbered.
-
-        Raises:
-            DatalistError: if the tensors are not those of a bank.
-        """
+        """The bank of `state`, its eyes numbered; `DatalistError` if the tensors are not those of a bank."""
         wanted = {f.name for f in fields(cls)} - {"name"} | {"format"}
         if set(state) != wanted or int(state["format"]) != FORMAT:
             raise DatalistError(
@@ -178,11 +162,7 @@ class LesionBank:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LesionBank:
-        """Read what `save` wrote.
-
-        Raises:
-            DatalistError: if there is no such file, or it is not a bank.
-        """
+        """Read what `save` wrote; `DatalistError` if there is no such file, or it is not a bank."""
         if not Path(path).is_file():
             raise DatalistError(f"{path}: no such lesion bank; make one with `monai-retina-gen model lesion-bank`")
         try:

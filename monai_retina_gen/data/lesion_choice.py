@@ -21,17 +21,13 @@ MICROANEURYSM, HAEMORRHAGE = LESION_MASKS.index("ma"), LESION_MASKS.index("he")
 
 @dataclass(frozen=True, eq=False)
 class LesionLimits:
-    """Limits by grade 0-4 (rows) and lesion (columns, as `LESION_MASKS`).
+    """Limits by grade 0-4 (rows) and lesion (columns, as `LESION_MASKS`): pieces and pixels (at the bank's diameter).
 
     Attributes:
-        count: (5, lesions) pieces that are composed for an eye.
-        area: (5, lesions) their pixels at the bank's diameter.
-        piece: (5, lesions) pixels of one piece.
-        total_count: (5, lesions) pieces with those that the eye has: segmenters break lesions into fragments, so that
-            eyes with predicted masks say this limit too.
-        total_area: (5, lesions) pixels of all of them.
-        eyes: (5, lesions) eyes that said `count`, `area` and `piece`.
-        annotated: (5, lesions) whether they are the annotated ones.
+        count: pieces that are composed for an eye; `area`: their pixels; `piece`: pixels of one.
+        total_count: pieces with those that the eye has: segmenters break lesions into fragments, so that
+            eyes with predicted masks say this limit too; `total_area`: pixels of all of them.
+        eyes: eyes that said `count`, `area` and `piece`; `annotated`: whether they are the annotated ones.
     """
 
     count: Array
@@ -48,16 +44,6 @@ def lesion_limits(bank: LesionBank) -> LesionLimits:
 
     Annotated eyes of the grade say them, where there are at least five that have the lesion; otherwise all of the
     grade. What the bank has nowhere in a grade has the limit 0.
-
-    Examples:
-        >>> import tempfile
-        >>> from monai_retina_gen.data import build_lesion_bank, load_datalist, write_phantoms
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     datalist = load_datalist(write_phantoms(folder, count=6, size=64, grades=[2], splits=(1, 0, 0)))
-        ...     bank = build_lesion_bank(datalist["training"], diameter=64, min_area=1)
-        >>> limits = lesion_limits(bank)
-        >>> bool(limits.count[2, 1] > 0), float(limits.count[1].sum())
-        (True, 0.0)
     """
     shape = (5, len(LESION_MASKS))
     count, area, piece, total_count, total_area = np.zeros((5, *shape))
@@ -91,10 +77,9 @@ def _quantile(values: Array, share: float) -> float:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Pieces of a bank for one eye.
+    """Pieces (N,), rows of a bank, for one eye.
 
     Attributes:
-        pieces: (N,) rows of the bank.
         flips: (N,) whether each is turned upside down, with its place.
         groups: (N,) cluster of each: its members move together.
     """
@@ -109,12 +94,7 @@ class Chosen:
 
 
 class PieceChoice:
-    """Draws pieces of a bank.
-
-    Args:
-        bank: the bank.
-        flip: probability that pieces are taken from the mirrored quadrant.
-    """
+    """Draws pieces of a bank, with probability `flip` from the mirrored quadrant."""
 
     def __init__(self, bank: LesionBank, flip: float) -> None:
         self.bank, self.flip, self._pieces = bank, flip, _index(bank)
@@ -159,20 +139,14 @@ class PieceChoice:
 
 
 def within_limits(kind: Array, area: Array, *, count: Array, pixels: Array) -> Array:
-    """(N,) which of the pieces, taken one after the other, keep an eye within its limits.
+    """(N,) which of the pieces (their lesion, their pixels), taken one after the other, keep an eye within its limits.
 
-    Args:
-        kind: (N,) lesion of each piece.
-        area: (N,) pixels of each.
-        count: (lesions,) pieces that there is room for.
-        pixels: (lesions,) area that there is room for.
+    `count` and `pixels` (lesions,) say for how many pieces, and how much of their area, there is room.
 
     Examples:
         >>> kind, room = np.array([0, 1, 0, 0]), np.array([9, 9, 0, 0, 0, 0])
         >>> within_limits(kind, np.array([3, 50, 3, 3]), count=room, pixels=room).tolist()
         [True, False, True, True]
-        >>> within_limits(kind, np.array([3, 9, 3, 3]), count=np.minimum(room, 2), pixels=room).tolist()
-        [True, True, True, False]
     """
     keep = np.zeros(len(kind), bool)
     for number in np.unique(kind):
@@ -184,17 +158,7 @@ def within_limits(kind: Array, area: Array, *, count: Array, pixels: Array) -> A
 def below_the_4(kind: Array, quadrant: Array, own: Array) -> Array:
     """(N,) which pieces keep an eye below 20 haemorrhages in every quadrant: one quadrant gets no more than 19.
 
-    That quadrant is the one in which the eye has fewest. An eye that is beyond already gets no haemorrhage.
-
-    Args:
-        kind: (N,) lesion of each piece.
-        quadrant: (N,) where it goes.
-        own: (4,) haemorrhages that the eye has.
-
-    Examples:
-        >>> kind, quadrant = np.ones(84, int), np.arange(84) % 4
-        >>> np.bincount(quadrant[below_the_4(kind, quadrant, np.array([0, 9, 0, 0]))]).tolist()
-        [19, 21, 21, 21]
+    That quadrant is the one in which the eye has fewest (`own`, (4,)). An eye that is beyond already gets none.
     """
     bleeding = kind == HAEMORRHAGE
     if own.min() >= SEVERE_PER_QUADRANT:
@@ -212,10 +176,6 @@ def needed_first(grade: int, kind: Array, quadrant: Array, own: Mapping[str, Arr
 
     Grade 2 needs one that is no microaneurysm, grade 3 a haemorrhage, and haemorrhages or microaneurysms in every
     quadrant (`rule_violation`); what the eye has already is not needed again.
-
-    Examples:
-        >>> needed_first(2, np.array([0, 0, 2]), np.array([1, 2, 3]), {})
-        (array([2, 0, 1]), 1)
     """
     red = (kind == HAEMORRHAGE) | (kind == MICROANEURYSM)
     there = {name: own.get(name, np.zeros(4, np.int64)) for name in LESION_MASKS}

@@ -31,10 +31,9 @@ PAINTED = ("laser", "membrane", "ma", "he", "se", "ex")  # a pixel shows the las
 
 @dataclass(frozen=True)
 class Canvas:
-    """An eye at the bank's resolution.
+    """An eye at the bank's resolution, its geometry in pixels of the canvas.
 
     Attributes:
-        geometry: in pixels of the canvas.
         field: (H, W) where membranes may lie: inside the field of view, off its rim.
         retina: (H, W) where all other lesions may lie: there, off the disc and what else is kept free.
     """
@@ -45,23 +44,9 @@ class Canvas:
 
     @classmethod
     def of_eye(
-        cls,
-        field: Array,
-        disc: Array | None,
-        diameter: int,
-        *,
-        taken: Array | None = None,
-        spare_fovea: bool = False,
+        cls, field: Array, disc: Array | None, diameter: int, *, taken: Array | None = None, spare_fovea: bool = False
     ) -> Canvas:
-        """Canvas of an eye.
-
-        Args:
-            field: mask (H, W) of the field of view.
-            disc: mask (H, W) of the optic disc, or None.
-            diameter: of the field of view in pixels of the canvas.
-            taken: (H, W) where nothing may be put, such as lesions that the eye has; or None.
-            spare_fovea: keep the fovea free.
-        """
+        """Canvas of masks (H, W), its field of view `diameter` pixels wide; nothing is put where it is `taken`."""
         factor = diameter / (2 * EyeGeometry.from_masks(field).radius)
         size = [max(1, round(side * factor)) for side in field.shape]
         inside = resized(np.asarray(field) >= 0.5, size)
@@ -79,12 +64,9 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Placed:
-    """Pieces with their places.
+    """N pieces with their places: lesion, quadrant and middle of each, in pixels of the canvas.
 
     Attributes:
-        kind: (N,) lesion of each, a number in `LESION_MASKS`.
-        quadrant: (N,) quadrant of each.
-        middle: (N, 2) place of each, in pixels of the canvas.
         offsets: (P, 2) pixels of all pieces from their middles.
         owner: (P,) piece that each pixel belongs to.
     """
@@ -99,11 +81,7 @@ class Placed:
         """Some of the pieces; `keep` is (N,), bool."""
         pixels, number = keep[self.owner], np.cumsum(keep) - 1
         return Placed(
-            self.kind[keep],
-            self.quadrant[keep],
-            self.middle[keep],
-            self.offsets[pixels],
-            number[self.owner[pixels]],
+            self.kind[keep], self.quadrant[keep], self.middle[keep], self.offsets[pixels], number[self.owner[pixels]]
         )
 
 
@@ -118,14 +96,7 @@ def place(
 ) -> Placed:
     """Place pieces (N,), rows of the bank, each in the quadrant that it has there, mirrored where flipped.
 
-    Args:
-        canvas: the eye.
-        bank: the pieces' bank.
-        pieces: rows of the bank.
-        flips: (N,) whether each is turned upside down, with its place.
-        groups: (N,) cluster of each: its members move together.
-        move: standard deviation of a cluster's move, in radii of the field of view.
-        random: source of all draws.
+    Pieces of one group move together, by the standard deviation `move` in radii of the field of view.
     """
     mirror = np.where(flips, -1, 1)
     home = bank.position[pieces] * np.stack([np.ones(len(pieces)), mirror], 1)
@@ -137,7 +108,7 @@ def place(
     placed = Placed(bank.kind[pieces], quadrant, middle, offsets, owner)
     waiting = np.ones(len(pieces), bool)
     for share in ATTEMPTS:
-        middle[waiting] = _to_canvas(canvas, (home + share * moves)[waiting])
+        middle[waiting] = np.floor(canvas.geometry.to_pixels((home + share * moves)[waiting]))
         fits = _share_inside(canvas, placed) >= INSIDE
         fits &= canvas.geometry.quadrants(middle + 0.5) == quadrant
         waiting &= ~fits
@@ -192,10 +163,6 @@ def _pixels(bank: LesionBank, pieces: Array, mirror: Array, temporal: int) -> tu
     offsets[:, 0] *= temporal
     offsets[:, 1] *= mirror[owner]
     return offsets, owner
-
-
-def _to_canvas(canvas: Canvas, points: Array) -> Array:
-    return np.floor(canvas.geometry.to_pixels(points)).astype(np.int64)
 
 
 def _lookup(canvas: Canvas, placed: Placed) -> tuple[Array, Array]:

@@ -22,13 +22,7 @@ from monai_retina_gen.data.names import LESIONS
 LESION_MASKS = CONDITION_LESIONS
 """Mask keys: microaneurysms, haemorrhages, hard and soft exudates, and of late disease laser scars and membranes."""
 
-GRADE_LESIONS: Mapping[int, tuple[str, ...]] = {
-    0: (),
-    1: ("ma",),
-    2: LESIONS,
-    3: LESIONS,
-    4: LESION_MASKS,
-}
+GRADE_LESIONS: Mapping[int, tuple[str, ...]] = {0: (), 1: ("ma",), 2: LESIONS, 3: LESIONS, 4: LESION_MASKS}
 """Lesions that each grade may show."""
 
 SEVERE_PER_QUADRANT = 20
@@ -38,15 +32,7 @@ TOUCHING = np.ones((3, 3))
 
 
 def meets_the_4(haemorrhages: npt.NDArray[Any]) -> bool:
-    """Whether haemorrhages alone make an eye severe: 20 of them in each of four quadrants, the "4" of the 4-2-1 rule.
-
-    Args:
-        haemorrhages: pieces per quadrant, `(4,)`.
-
-    Examples:
-        >>> meets_the_4(np.array([20, 31, 20, 24])), meets_the_4(np.array([90, 90, 90, 19]))
-        (True, False)
-    """
+    """Whether haemorrhages `(4,)` make an eye severe: 20 in each of four quadrants, the "4" of the 4-2-1 rule."""
     return bool(haemorrhages.min() >= SEVERE_PER_QUADRANT)
 
 
@@ -59,18 +45,7 @@ def rule_violation(grade: int, counts: Mapping[str, np.ndarray]) -> str:
     - 3: at least one haemorrhage, and haemorrhages or microaneurysms in all four quadrants.
     - 4: any lesion at all.
 
-    Args:
-        grade: 0-4.
-        counts: lesions per quadrant, `(4,)` each, by name; a name that is missing counts nothing.
-
-    Raises:
-        ValueError: for another grade.
-
-    Examples:
-        >>> rule_violation(1, {"ma": np.array([2, 0, 0, 0]), "ex": np.array([0, 1, 0, 0])})
-        'grade 1 shows ex'
-        >>> rule_violation(2, {"ma": np.array([2, 0, 0, 0]), "ex": np.array([0, 1, 0, 0])})
-        ''
+    `counts` are lesions per quadrant, `(4,)` each, by name. `ValueError` for another grade.
     """
     if grade not in GRADE_LESIONS:
         raise ValueError(f"grade must be 0, 1, 2, 3 or 4, got {grade!r}")
@@ -113,12 +88,8 @@ def pieces_by_quadrant(mask: npt.NDArray[Any], eye: EyeGeometry) -> npt.NDArray[
 def count_lesions(masks: Mapping[str, Any]) -> dict[str, npt.NDArray[np.int64]]:
     """Pieces of every lesion of an eye by quadrant, as `rule_violation` takes them.
 
-    Args:
-        masks: `(1, H, W)` in [0, 1]: `fov`, better with `od`, and any of `LESION_MASKS`.
-
-    Raises:
-        KeyError: without `fov`.
-        ImageValueError: for an empty field of view.
+    `masks` are `(1, H, W)` in [0, 1]: `fov` (`KeyError` without, `ImageValueError` for an empty one), better with `od`,
+    and any of `LESION_MASKS`.
     """
     plane = {key: np.asarray(mask)[0] for key, mask in masks.items() if key in ("fov", "od", *LESION_MASKS)}
     eye = EyeGeometry.from_masks(plane["fov"], plane.get("od"))

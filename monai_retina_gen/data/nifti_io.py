@@ -35,11 +35,7 @@ def is_nifti(path: Path) -> bool:
 
 
 def decode_nifti(path: Path, *, max_pixels: int) -> np.ndarray:
-    """Pixels (H, W) or (H, W, 3) in the dtype of the file: uint8, uint16 or floating.
-
-    Raises:
-        ImageFileError: not NIfTI, truncated, too large, not one picture, or scaled integers.
-    """
+    """Pixels (H, W) or (H, W, 3) in the dtype of the file: uint8, uint16 or floating."""
     try:
         image = (nib.Nifti2Image if _is_version_2(path) else nib.Nifti1Image).from_filename(path)
         _check_shape(path, image.shape, max_pixels)

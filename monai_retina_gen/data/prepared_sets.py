@@ -56,7 +56,7 @@ class Photograph:
 def idrid_datalist(
     root: str | os.PathLike[str], *, size: int = 512, canonical_only: bool = True, soft_masks: bool = False
 ) -> Datalist:
-    """Read IDRiD with its own leak-free split by photograph.
+    """Read IDRiD with its own leak-free split by photograph: 339, 62 and 130 canonical photographs.
 
     Items have `image`, `group`, `block` (eight neighbouring numbers, which new splits and folds keep together), `fov`,
     `grade` and `dme` (macular oedema risk 0-2) where the copies of a photograph agree on it, and `ma`, `he`, `ex`,
@@ -68,9 +68,6 @@ def idrid_datalist(
         size: side of the images in pixels; the folder of that name is read (512 or 256).
         canonical_only: one file per photograph (531 of 597), the one with masks where there is one.
         soft_masks: masks with the covered share of each pixel (0 to 255), better for small lesions at 256.
-
-    Returns:
-        Datalist with absolute paths; 339, 62 and 130 canonical photographs.
 
     Raises:
         DatalistError: a missing or repeated file or row, or a grade outside 0-4.

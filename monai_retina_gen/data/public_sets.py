@@ -174,14 +174,7 @@ UNSEEN = "optic disk photographically invisible"
 
 
 def grade_from_keywords(keywords: str) -> int | str:
-    """Grade of an eye of ODIR-5K, or in words why it has none.
-
-    Examples:
-        >>> grade_from_keywords("moderate non proliferative retinopathy，hypertensive retinopathy")
-        2
-        >>> grade_from_keywords("normal fundus, lens dust")
-        'bad quality'
-    """
+    """Grade of an eye of ODIR-5K, or in words why it has none."""
     # the tables separate keywords by the full-width comma, some copies by the ASCII one
     words = [word.strip().lower() for word in re.split("[,\uff0c]", keywords)]
     if any(word in (*BAD_QUALITY, UNSEEN) for word in words):

@@ -32,11 +32,8 @@ _DECODE_ERRORS = (
 def decode_raster(path: Path, *, max_pixels: int) -> tuple[np.ndarray, str]:
     """Pixels of a file in its own bit depth, upright after EXIF, and the name of its format.
 
-    Returns:
-        Array (H, W, 3), or (H, W) for grey files, of bool, uint8, uint16 or float32; format such as "PNG".
-
-    Raises:
-        ImageFileError: for everything that is no single, complete, opaque picture of known depth.
+    (H, W, 3), or (H, W) for grey files, of bool, uint8, uint16 or float32; `ImageFileError` for everything that is no
+    single, complete, opaque picture of known depth.
     """
     data = path.read_bytes()
     if not data:

@@ -43,10 +43,8 @@ class GenerationRecord:
     Examples:
         >>> record = GenerationRecord(generator="retina_vae", version="0.1.0", weights_sha256="00", mode="sample",
         ...                           grade=3, seed=7, image_size=128)
-        >>> GenerationRecord.from_json(record.to_json()) == record
-        True
-        >>> "trainedAlgorithmicMedia" in record.to_xmp()
-        True
+        >>> GenerationRecord.from_json(record.to_json()) == record, "trainedAlgorithmicMedia" in record.to_xmp()
+        (True, True)
     """
 
     generator: str

@@ -12,8 +12,7 @@ from monai.transforms import Randomizable
 from torch.utils.data import Dataset, Sampler, WeightedRandomSampler
 
 from monai_retina_gen.data.datalist_format import Item, Problems
-from monai_retina_gen.data.grade_of import grade_of
-from monai_retina_gen.data.grades import read_grade
+from monai_retina_gen.data.grades import grade_of, read_grade
 from monai_retina_gen.errors import DatalistError
 
 
@@ -24,8 +23,7 @@ def balanced_sampler(
 
     An item of grade g is drawn with probability `1 / (G * n_g)`, where n_g is the number of its grade and G
     the number of grades present. Together with `balance_probabilities` the expected number of real showings
-    is the same for every photograph. Advance of the generator makes epochs differ; the seed makes runs
-    repeat.
+    is the same for every photograph.
 
     Args:
         items: the items of the data set that is sampled, in its order.
@@ -34,7 +32,7 @@ def balanced_sampler(
         seed: seed of the sampler's own generator.
 
     Raises:
-        DatalistError: no items, or items without a label or with one that is none (see `grade_of`); names them.
+        DatalistError: no items, or items without a label or with one that is none; names them.
         ValueError: `num_samples` is not a positive integer (by torch).
 
     Examples:
@@ -57,18 +55,10 @@ def balanced_sampler(
 
 
 def balance_probabilities(counts: Mapping[Any, int]) -> dict[int, float]:
-    """Probability of a synthetic image per grade, `1 - n_g / max(n)`, for use with `balanced_sampler`.
+    """Probability of a synthetic image per grade, `1 - n_g / max(n)` of the `counts`, for use with `balanced_sampler`.
 
-    Args:
-        counts: number of photographs per grade, as `count_grades` returns it. A grade without photographs gets 0:
-            there is none to be replaced, so that it stays without.
-
-    Raises:
-        DatalistError: no photographs at all, or a number of them that is none.
-
-    Examples:
-        >>> balance_probabilities({0: 100, 1: 25, 2: 50, 3: 0})
-        {0: 0.0, 1: 0.75, 2: 0.5, 3: 0.0}
+    A grade without photographs gets 0: there is none to be replaced. `DatalistError` for no photographs at all, or a
+    number of them that is none.
     """
     try:
         numbers = {grade_of(grade, "grade"): grade_of(number, "number") for grade, number in counts.items()}
@@ -83,12 +73,7 @@ def balance_probabilities(counts: Mapping[Any, int]) -> dict[int, float]:
 
 
 def spread(count: int, limit: int | None) -> list[int]:
-    """`limit` rows of `count`, evenly spread; all where there are no more.
-
-    Examples:
-        >>> spread(10, 3), spread(2, 5)
-        ([0, 3, 6], [0, 1])
-    """
+    """`limit` rows of `count`, evenly spread; all where there are no more."""
     wanted = count if limit is None else min(limit, count)
     return [i * count // wanted for i in range(wanted)]
 

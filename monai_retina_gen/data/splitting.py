@@ -22,30 +22,14 @@ CARRY = 0.5  # measured: halves the error in the sections' sizes, and adds a ten
 
 
 def split_by_group(
-    items: Sequence[Item],
-    fractions: Sequence[float] = FRACTIONS,
-    *,
-    seed: int = 0,
-    stratify: str | None = "grade",
+    items: Sequence[Item], fractions: Sequence[float] = FRACTIONS, *, seed: int = 0, stratify: str | None = "grade"
 ) -> dict[str, list[Item]]:
     """Split items into training, validation and test, all items of one `group` together, and all groups of one `block`.
 
     A `block` is a wider group: photographs that may be of one patient although nobody says so, as IDRiD's neighbours.
-    The same items and seed give the same split, in whatever order the items come, on every machine.
-
-    Args:
-        items: items with the key `group`.
-        fractions: shares of training, validation and test; not negative, sum 1.
-        seed: seed of the order in which groups are dealt out.
-        stratify: key whose values are spread evenly over the sections, or None.
-
-    Raises:
-        DatalistError: fractions that are no shares, or an item without `group`.
-
-    Examples:
-        >>> items = [{"group": f"eye{i}", "grade": i % 2} for i in range(20)]
-        >>> {section: len(part) for section, part in split_by_group(items).items()}
-        {'training': 14, 'validation': 2, 'test': 4}
+    The same items and seed give the same split, in whatever order the items come, on every machine. `stratify` is the
+    key whose values are spread evenly over the sections. `DatalistError` for fractions that are no shares, or an item
+    without `group`.
     """
     _check_arguments(items, fractions)
     groups: dict[str, Counter[str]] = defaultdict(Counter)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,36 +11,26 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from monai_retina_gen.data.atomic_file import write_atomically
+from monai_retina_gen.data.files import sha256_file, write_json
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import DatalistError
 
 MANIFEST = "manifest.json"
 
 
-def write_json(value: Any, path: str | os.PathLike[str], *, sort_keys: bool = True) -> None:
-    """Write JSON atomically; with sorted keys equal values give equal bytes."""
-    write_atomically(path, json.dumps(value, indent=4, sort_keys=sort_keys) + "\n")
-
-
 def write_manifest(
-    folder: Path,
-    entries: Iterable[tuple[str, GenerationRecord]],
-    masks: Mapping[str, Mapping[str, str]] | None = None,
+    folder: Path, entries: Iterable[tuple[str, GenerationRecord]], masks: Mapping[str, Mapping[str, str]] | None = None
 ) -> None:
     """Write `manifest.json`: for every image its path in the folder, sha256 of its bytes, grade and record.
 
-    Args:
-        folder: the folder.
-        entries: path of every image in it, and its record.
-        masks: paths of masks by image and mask key, where there are any.
+    `masks` are paths of masks by image and mask key, where there are any.
     """
     images = []
     for name, record in entries:
-        entry = {"image": name, "grade": record.grade, "sha256": _sha256(folder / name), "record": asdict(record)}
+        entry = {"image": name, "grade": record.grade, "sha256": sha256_file(folder / name), "record": asdict(record)}
         files = (masks or {}).get(name, {})
         if files:
-            entry["masks"] = {k: {"image": file, "sha256": _sha256(folder / file)} for k, file in files.items()}
+            entry["masks"] = {k: {"image": file, "sha256": sha256_file(folder / file)} for k, file in files.items()}
         images.append(entry)
     write_json({"format": 1, "note": "generated images, not photographs", "images": images}, folder / MANIFEST)
 
@@ -49,8 +38,7 @@ def write_manifest(
 def read_manifest(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Entries of a folder's manifest, with `image` as an absolute path.
 
-    Raises:
-        DatalistError: if there is no manifest, it cannot be read, or a path leaves the folder.
+    `DatalistError` if there is no manifest, it cannot be read, or a path leaves the folder.
     """
     root = Path(folder).resolve()
     path = root / MANIFEST
@@ -81,7 +69,7 @@ def verify_file(entry: dict[str, Any]) -> None:
     path = Path(entry["image"])
     if not path.is_file():
         raise DatalistError(f"{path} is in the manifest and not on disk; run `expand` again")
-    if _sha256(path) != entry["sha256"]:
+    if sha256_file(path) != entry["sha256"]:
         raise DatalistError(
             f"{path} was changed after it was generated (sha256 differs); delete it and run `expand` again"
         )
@@ -90,14 +78,8 @@ def verify_file(entry: dict[str, Any]) -> None:
 class SyntheticDataset(Dataset[Any]):
     """Items of a folder that `expand` made: `{"image": path, "grade": int, "generated": record as JSON}`.
 
-    Images that were made from masks have these too, as paths under their mask keys.
-
-    Args:
-        folder: the folder with its manifest.
-        transform: applied to each item, as MONAI's `Dataset` does.
-
-    Raises:
-        DatalistError: if the manifest is missing or any image was changed or removed.
+    Images that were made from masks have these too, as paths under their mask keys. `transform` is applied to each
+    item. `DatalistError` if the manifest is missing or any image was changed or removed.
     """
 
     def __init__(self, folder: str | os.PathLike[str], transform: Callable[[Any], Any] | None = None) -> None:
@@ -118,30 +100,12 @@ class SyntheticDataset(Dataset[Any]):
         return item if self.transform is None else self.transform(item)
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def with_versions(items: Sequence[dict[str, Any]], file: str | os.PathLike[str] | None) -> list[dict[str, Any]]:
-    """Items with their painted versions under `versions`.
+    """Items with their painted versions under `versions`; none where `file` is None.
 
-    Args:
-        items: of a datalist.
-        file: JSON list of `{"image": name of a photograph's file, "versions": [{"image": path, "grade": 0-4, "lesion":
-            kind that was painted, "" where all were erased}]}`; paths are relative to the file's folder. `None`: there
-            are none.
-
-    Raises:
-        DatalistError: for another content.
-
-    Examples:
-        >>> import tempfile
-        >>> rows = [{"image": "eye.jpg", "versions": [{"image": "eye_ex.jpg", "grade": 2, "lesion": "ex"}]}]
-        >>> file = Path(tempfile.mkdtemp()) / "versions.json"
-        >>> _ = file.write_text(json.dumps(rows))
-        >>> items = with_versions([{"image": "a/eye.jpg", "grade": 0}, {"image": "b.jpg", "grade": 1}], file)
-        >>> [[version["lesion"] for version in item["versions"]] for item in items]
-        [['ex'], []]
+    `file` is a JSON list of `{"image": name of a photograph's file, "versions": [{"image": path, "grade": 0-4,
+    "lesion": kind that was painted, "" where all were erased}]}`; paths are relative to its folder. `DatalistError` for
+    other content.
     """
     if file is None:
         return [{**item, "versions": []} for item in items]

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from monai_retina_gen.data.datalist_format import Problems, listed
 from monai_retina_gen.data.dicom_io import is_dicom
-from monai_retina_gen.data.grade_of import grade_of
+from monai_retina_gen.data.grades import grade_of
 from monai_retina_gen.errors import DatalistError
 
-RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
-IMAGE_SUFFIXES = (*RASTER_SUFFIXES, ".dcm", ".dicom", ".nii", ".nii.gz")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".nii", ".nii.gz")
 _BESIDE = (".csv", ".json", ".txt", ".md", ".xlsx", ".xml", ".html", ".log", ".db", ".ini")  # no photographs
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods and .xls
 GRADES = range(5)
@@ -27,11 +26,8 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> lis
     """Read a CSV file (UTF-8, with or without byte order mark) with a header row into one dict per row.
 
     Cells are parted by commas, or by what the header holds more of: semicolons, as spreadsheets write where the comma
-    is the decimal sign, or tabs.
-
-    Raises:
-        DatalistError: no such file, not a text table, a column of `columns` is missing or appears twice, or a
-            row has more cells than the header.
+    is the decimal sign, or tabs. `DatalistError` for no such file, no text table, a column of `columns` that is missing
+    or there twice, or a row with more cells than the header.
     """
     header, *rows = _read_rows(Path(path))
     missing = [column for column in columns if column not in header]
@@ -101,34 +97,18 @@ def note_repeated(names: Iterable[str], kind: str, problems: Problems) -> None:
             problems.add(kind, name)
 
 
-def image_files(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
-    """Absolute path by file name of the images directly in `folder`, without hidden files, sorted.
-
-    DICOM files without any suffix are among them.
-    """
+def image_files(folder: Path) -> dict[str, str]:
+    """Absolute path by file name of the images directly in `folder`, without hidden files, sorted."""
     if not folder.is_dir():
         raise DatalistError(f"No such image folder: {folder}.")
-    bare = ".dcm" in suffixes  # DICOM files without any suffix are taken where DICOM is
-    entries = [entry for entry in os.scandir(folder) if _is_named(entry.name, suffixes) or (bare and _is_bare(entry))]
-    names = sorted(entry.name for entry in entries)
-    return {name: os.path.join(folder, name) for name in names}
-
-
-def _is_named(name: str, suffixes: Collection[str]) -> bool:
-    return not name.startswith(".") and name.lower().endswith(tuple(suffixes))
-
-
-def _is_bare(entry: os.DirEntry[str]) -> bool:
-    """Whether the file is DICOM without any suffix, as devices write it."""
-    plain = not entry.name.startswith(".") and "." not in entry.name and entry.is_file()
-    return plain and is_dicom(Path(entry.path))
+    return {path.name: str(path) for path in sorted(folder.iterdir()) if is_image_file(path)}
 
 
 def is_image_file(path: Path) -> bool:
     """Whether a file's name, or a DICOM file's content where it has no suffix, says that it is a picture we read."""
     if not path.is_file() or path.name.startswith("."):
         return False
-    return _is_named(path.name, IMAGE_SUFFIXES) or (not path.suffix and is_dicom(path))
+    return path.name.lower().endswith(IMAGE_SUFFIXES) or (not path.suffix and is_dicom(path))
 
 
 def warn_unread(folder: Path, files: Sequence[Path]) -> None:
@@ -138,9 +118,7 @@ def warn_unread(folder: Path, files: Sequence[Path]) -> None:
     if unread:
         names = listed(sorted(str(path.relative_to(folder)) for path in unread))
         warnings.warn(
-            f"{folder}: left out, not one of {', '.join(IMAGE_SUFFIXES)}: {names}.",
-            UserWarning,
-            stacklevel=3,
+            f"{folder}: left out, not one of {', '.join(IMAGE_SUFFIXES)}: {names}.", UserWarning, stacklevel=3
         )
 
 

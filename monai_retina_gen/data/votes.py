@@ -8,13 +8,77 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, overload
 
 from monai_retina_gen.data.csv_list import split_table
-from monai_retina_gen.data.datalist_format import Datalist, Item, Problems, existing_folder
-from monai_retina_gen.data.selection_rate import selection_rate
+from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item, Problems, existing_folder
 from monai_retina_gen.data.splitting import FRACTIONS, require_items
 from monai_retina_gen.data.tables import GRADES, note_repeated, read_table
 from monai_retina_gen.errors import DatalistError
+
+
+def selection_rate(votes: Sequence[object], label: object) -> float:
+    """Share of votes that agree with the label, in [0, 1].
+
+    Raises:
+        ValueError: without a vote.
+
+    Examples:
+        >>> selection_rate(["normal", "exotropia", "exotropia"], "exotropia")
+        0.6666666666666666
+    """
+    if not votes:
+        raise ValueError("votes is empty: a selection rate needs at least one reader")
+    return sum(vote == label for vote in votes) / len(votes)
+
+
+class SelectionRateFilter:
+    """Keeps the photographs on whose label enough readers agree: `selection_rate >= threshold`.
+
+    Args:
+        threshold: share of readers in [0, 1]; 0 keeps all.
+        sections: sections of a datalist that are cut. By default only the training photographs: what judges a model
+            must not get easier with the threshold.
+
+    Raises:
+        ValueError: for a threshold outside [0, 1].
+        DatalistError: on a call, for an unknown section, or an item of a cut section without a selection rate.
+
+    Examples:
+        >>> items = [{"image": "a.png", "selection_rate": 0.6}, {"image": "b.png", "selection_rate": 0.5}]
+        >>> [item["image"] for item in SelectionRateFilter(0.6)(items)]
+        ['a.png']
+    """
+
+    def __init__(self, threshold: float, *, sections: Sequence[str] = ("training",)) -> None:
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold!r}: a share of readers in [0, 1] is wanted, such as 0.6")
+        unknown = [section for section in sections if section not in SECTIONS]
+        if unknown:
+            raise DatalistError(f"sections: {unknown} came; the sections of a datalist are {', '.join(SECTIONS)}")
+        self.threshold, self.sections = float(threshold), tuple(sections)
+
+    @overload
+    def __call__(self, data: Sequence[Item]) -> list[Item]: ...
+
+    @overload
+    def __call__(self, data: Mapping[str, Any]) -> Datalist: ...
+
+    def __call__(self, data: Sequence[Item] | Mapping[str, Any]) -> list[Item] | Datalist:
+        """The items that are kept, in their order; of a datalist a copy whose `sections` are cut."""
+        if not isinstance(data, Mapping):
+            return self._kept(data)
+        return {key: self._kept(value) if key in self.sections else value for key, value in data.items()}
+
+    def _kept(self, items: Sequence[Item]) -> list[Item]:
+        problems = Problems("SelectionRateFilter")
+        for index, item in enumerate(items):
+            rate = item.get("selection_rate")
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+                problems.add("no selection_rate in [0, 1]", f"{item.get('image', f'item {index}')}: {rate!r}")
+        problems.raise_any("Make the datalist from the readers' votes with votes_datalist.")
+        return [item for item in items if item["selection_rate"] >= self.threshold]
+
 
 REFERENCES = ("label", "grade")
 OTHER_COLUMNS = ("image", "group", "split", *REFERENCES)
@@ -30,12 +94,7 @@ class VotedPhotograph:
 
 
 def read_votes(csv: str | os.PathLike[str], readers: Sequence[str] | None = None) -> list[VotedPhotograph]:
-    """Read a table in either form; see `votes_datalist`.
-
-    Raises:
-        DatalistError: an unreadable table, missing columns, a photograph in two rows of the first form, or in the
-            second form rows of one photograph that contradict each other.
-    """
+    """Read a table in either form; see `votes_datalist`."""
     rows = read_table(csv, ["image", *(readers or ())])
     if rows and "reader" in rows[0] and readers is None:
         return _read_by_vote(rows, csv)
@@ -50,9 +109,7 @@ def _read_by_photograph(
     if rows and not names:
         raise DatalistError(f"{csv}: no column of a reader; its columns are {list(rows[0])}.")
     problems = Problems(str(csv))
-    for image, count in Counter(row["image"] for row in rows).items():
-        if count > 1:
-            problems.add("photograph in two rows", image)
+    note_repeated((row["image"] for row in rows), "photograph in two rows", problems)
     problems.raise_any("Keep one row per photograph, or one per vote with the columns image, reader and label.")
     cells = [{name: row[name] for name in OTHER_COLUMNS if name in row} for row in rows]
     votes = [{name: row[name] for name in names if row[name]} for row in rows]
@@ -92,7 +149,7 @@ def votes_datalist(
     fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
 ) -> Datalist:
-    r"""Read a CSV table of readers' votes into a datalist whose items know their selection rate.
+    """Read a CSV table of readers' votes into a datalist whose items know their selection rate.
 
     The table has one row per photograph (`image,reader1,reader2,...`, one label a reader, an empty cell where a
     reader gave none), or one row per vote (`image,reader,label`, or `image,reader,vote`). A column `label` or `grade`
@@ -116,16 +173,6 @@ def votes_datalist(
     Raises:
         DatalistError: an unreadable table, missing columns or files, too few votes, a tie without a reference label,
             two votes of a reader on one photograph, or more than five classes.
-
-    Examples:
-        >>> import pathlib, tempfile, torch
-        >>> from monai_retina_gen.data import write_image
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> write_image(folder / "a.png", torch.rand(3, 8, 8))
-        >>> _ = (folder / "votes.csv").write_text("image,ann,bob,eve\na.png,normal,exotropia,normal\n")
-        >>> item = votes_datalist(folder / "votes.csv", folder)["training"][0]
-        >>> item["label"], item["grade"], round(item["selection_rate"], 2)
-        ('normal', 1, 0.67)
     """
     folder = existing_folder(dataset_dir, "votes_datalist")
     if min_readers < 1:

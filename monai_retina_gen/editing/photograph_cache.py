@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data.atomic_file import atomic_path
+from monai_retina_gen.data.files import atomic_path
 from monai_retina_gen.fork_safety import ForkSafeLock
 
 logger = logging.getLogger(__name__)

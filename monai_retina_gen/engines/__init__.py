@@ -1,23 +1,56 @@
 """What trainers and evaluators on MONAI's engines need: batches, inferers, and the adversarial trainer."""
 
 from monai_retina_gen.engines.alternating_trainer import AlternatingTrainer
-from monai_retina_gen.engines.calibration import expected_calibration_error, fit_temperature
-from monai_retina_gen.engines.condition_batch import PrepareConditionBatch, PrepareSynthesisBatch, SynthesisInferer
-from monai_retina_gen.engines.cross_fitting import fold_datalist, fold_of_group, training_folds
-from monai_retina_gen.engines.discriminator_augment import AUGMENTATION_PRESETS, DiscriminatorAugment
-from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
-from monai_retina_gen.engines.encoder_training import EncoderLoss, EncoderReconstruction, PrepareEncoderBatch
-from monai_retina_gen.engines.fading_blur import FadingBlur
-from monai_retina_gen.engines.fundus_segmenter import FundusSegmenter, load_segmenter
-from monai_retina_gen.engines.generative_events import GenerativeEvents
-from monai_retina_gen.engines.gradients import ClipGradientNorm, FiniteGradients
-from monai_retina_gen.engines.grading_augment import GradingAugment
-from monai_retina_gen.engines.inferers import AutocastInferer, GeneratorInferer, LatentOutputs
-from monai_retina_gen.engines.painting_batch import PaintingNoise, PreparePaintingBatch, PreparePaintingEvaluation
-from monai_retina_gen.engines.painting_inference import PAINTING_CHANGES, PaintingInferer, PreparePaintingInference
+from monai_retina_gen.engines.condition_batch import (
+    AutocastInferer,
+    GeneratorInferer,
+    LatentOutputs,
+    PrepareConditionBatch,
+    PrepareSynthesisBatch,
+    SynthesisInferer,
+)
+from monai_retina_gen.engines.cross_fitting import (
+    expected_calibration_error,
+    fit_temperature,
+    fold_datalist,
+    fold_of_group,
+    training_folds,
+)
+from monai_retina_gen.engines.discriminator_augment import AUGMENTATION_PRESETS, DiscriminatorAugment, FadingBlur
+from monai_retina_gen.engines.distributed import (
+    ClipGradientNorm,
+    FiniteGradients,
+    average_buffers,
+    average_gradients,
+    broadcast_state,
+    world,
+)
+from monai_retina_gen.engines.encoder_training import (
+    EncoderLoss,
+    EncoderReconstruction,
+    PrepareEncoderBatch,
+    PrepareVersionsBatch,
+    VersionsInferer,
+)
+from monai_retina_gen.engines.fundus_segmenter import (
+    FlippedWindowInferer,
+    FundusSegmenter,
+    load_segmentation_data,
+    load_segmenter,
+    official_test,
+)
+from monai_retina_gen.engines.painting_batch import (
+    PAINTING_CHANGES,
+    PaintingInferer,
+    PaintingNoise,
+    PreparePaintingBatch,
+    PreparePaintingEvaluation,
+    PreparePaintingInference,
+)
 from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
-from monai_retina_gen.engines.phases import Phase, phase_at
+from monai_retina_gen.engines.phases import GenerativeEvents, Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import (
+    GradingAugment,
     PrepareAdversarialBatch,
     PrepareComparisonBatch,
     PrepareGradingBatch,
@@ -25,9 +58,6 @@ from monai_retina_gen.engines.prepare_batch import (
     PrepareReconstructionBatch,
     PrepareSamplingBatch,
 )
-from monai_retina_gen.engines.segmentation_data import load_segmentation_data, official_test
-from monai_retina_gen.engines.versions_batch import PrepareVersionsBatch, VersionsInferer
-from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
 
 __all__ = [
     "AlternatingTrainer",

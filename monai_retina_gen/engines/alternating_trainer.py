@@ -18,12 +18,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_retina_gen.data.sampling import ResumableSampler
-from monai_retina_gen.engines.distributed import average_buffers, average_gradients, broadcast_state, world
-from monai_retina_gen.engines.generative_events import GenerativeEvents
-from monai_retina_gen.engines.network_loss import LossTerm, NetworkLoss, each_score
-from monai_retina_gen.engines.phases import Phase, phase_at
+from monai_retina_gen.engines.distributed import (
+    average_buffers,
+    average_gradients,
+    broadcast_state,
+    repeatable,
+    seed_device,
+    seed_of,
+    world,
+)
+from monai_retina_gen.engines.phases import GenerativeEvents, LossTerm, NetworkLoss, Phase, each_score, phase_at
 from monai_retina_gen.engines.prepare_batch import PrepareAdversarialBatch
-from monai_retina_gen.engines.random_state import repeatable, seed_device, seed_of
 from monai_retina_gen.losses import AdversarialStep, Penalty
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
@@ -58,9 +63,9 @@ class AlternatingTrainer(Trainer):
         loss: object with `discriminator(real_scores, fake_scores)` and `generator(fake_scores)`.
         n_critic: iterations, each with a step of the discriminator, for one step of the generator.
         penalties: see `monai_retina_gen.losses.Penalty`.
-        g_terms: further terms of the generator's loss by name, each a function of an `AdversarialStep`. What a term
-            leaves in its attribute `logs`, a dictionary of tensors, is logged. A term that is a module may learn: its
-            parameters belong into `g_optimizer`.
+        g_terms: further terms of the generator's loss by name, each a function of an `AdversarialStep`. Tensors in a
+            term's attribute `logs` are logged. A term that is a module may learn: its parameters belong into
+            `g_optimizer`.
         d_terms: further terms of the discriminator's loss.
         generator_only: names of conditions that the discriminator does not take, such as what a generator starts from.
         d_step_options: keywords of the generator in the discriminator's steps alone, such as StyleGAN3's
@@ -73,16 +78,13 @@ class AlternatingTrainer(Trainer):
         prepare_batch: from a batch to `(real in [-1, 1], condition)`.
         amp: bfloat16 autocast in both networks; losses and penalties stay in float32.
         seed: of the random numbers.
-        epoch_length: iterations of an epoch; the loader's length by default.
-        non_blocking, postprocessing, key_train_metric, decollate: as in MONAI's trainers.
+        epoch_length, non_blocking, postprocessing, key_train_metric, decollate: as in MONAI's trainers.
         train_handlers: attached when everything else is there.
 
-    Attributes of `state` beside MONAI's: `g_steps`, `images_seen` (by the discriminator, over all processes), `phase`
-    and `ada_p` (strength of the augmentation), all saved with the trainer.
-
-    Output of an iteration: `reals`, `fakes`, `latents`, `pred` (the fakes in [0, 1]), `image` (the reals in [0, 1]),
-    `loss` and `d_loss`, `g_loss` (of the last generator step, if there was one) and each penalty and term by its name.
-    All are tensors without gradients; none is read, so that a GPU is never waited for.
+    `state` also has `g_steps`, `images_seen` (by the discriminator, over all processes), `phase` and `ada_p` (strength
+    of the augmentation), all saved with the trainer. The output of an iteration has `reals`, `fakes`, `latents`, `pred`
+    and `image` (fakes and reals in [0, 1]), `loss` and `d_loss`, `g_loss` (of the last generator step) and each penalty
+    and term by its name: tensors without gradients, none of which is read, so that a GPU is never waited for.
 
     Raises:
         ValueError: for `n_critic` below 1, or names of penalties and terms that occur twice.

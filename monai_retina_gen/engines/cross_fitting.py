@@ -1,9 +1,12 @@
-"""Folds for cross-fitting: which photographs the network of each fold is trained with (see `CrossFittedGraders`)."""
+"""Folds for cross-fitting (see `CrossFittedGraders`), and a temperature fitted to the predictions of held-out folds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from monai_retina_gen.data import Datalist, Item, split_by_group, unit_of
 from monai_retina_gen.errors import DatalistError
@@ -14,22 +17,9 @@ def fold_of_group(
 ) -> dict[str, int]:
     """Deal groups (photographs or patients) out to folds with the grades spread evenly, whole blocks where there are.
 
-    Args:
-        items: items with the key `group`, and with `block` where groups belong together (see `split_by_group`).
-        folds: how many.
-        seed: see `split_by_group`.
-        stratify: key whose values are spread evenly, or None.
-
-    Returns:
-        Fold from 0 to `folds - 1` by group.
-
-    Raises:
-        DatalistError: for fewer than two folds, fewer groups or blocks than folds, or items without `group`.
-
-    Examples:
-        >>> items = [{"group": f"eye{i}", "grade": i % 2} for i in range(10)]
-        >>> sorted(fold_of_group(items).values())
-        [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    Items have the key `group`, and `block` where groups belong together; `seed` and `stratify` as in `split_by_group`.
+    Returns the fold, from 0, by group. `DatalistError` for fewer than two folds, fewer groups or blocks than folds, or
+    items without `group`.
     """
     units = {unit_of(item) for item in items}
     if not 2 <= folds <= len(units):
@@ -45,41 +35,55 @@ def fold_of_group(
 
 
 def training_folds(items: Sequence[Item], folds: Mapping[str, int]) -> Iterator[tuple[list[Item], list[Item]]]:
-    """For each fold, the items that its network is trained on and those that are held out from it.
-
-    Examples:
-        >>> items = [{"group": "a"}, {"group": "b"}]
-        >>> [(len(train), len(held_out)) for train, held_out in training_folds(items, {"a": 0, "b": 1})]
-        [(1, 1), (1, 1)]
-    """
+    """For each fold, the items that its network is trained on and those that are held out from it."""
     for fold in sorted(set(folds.values())):
         train = [item for item in items if folds[str(item["group"])] != fold]
         yield train, [item for item in items if folds[str(item["group"])] == fold]
 
 
 def fold_datalist(datalist: Mapping[str, Any], fold: int, folds: int = 5, *, seed: int = 0) -> Datalist:
-    """The datalist that the grader of one fold is trained with; training and validation are dealt out anew.
+    """The datalist that the grader of one fold is trained with: `validation` is the fold and `training` is the rest.
 
-    Args:
-        datalist: as `load_datalist` gives it; its test section stays what it is, and out of all folds.
-        fold: which fold is held out.
-        folds: see `fold_of_group`.
-        seed: see `fold_of_group`; the same for all folds.
-
-    Returns:
-        Datalist whose `validation` is the fold and whose `training` is the rest.
-
-    Raises:
-        DatalistError: for a fold outside the range, and as `fold_of_group`.
-
-    Examples:
-        >>> items = [{"image": f"{i}.png", "group": f"eye{i}", "grade": i % 2} for i in range(10)]
-        >>> one = fold_datalist({"training": items[:8], "validation": items[8:], "test": []}, 0)
-        >>> len(one["training"]), len(one["validation"])
-        (8, 2)
+    Training and validation are dealt out anew, with the same `seed` for all folds; the test section stays out of all
+    folds. `DatalistError` for a fold outside the range, and as `fold_of_group`.
     """
     if not 0 <= fold < folds:
         raise DatalistError(f"fold={fold}: from 0 to {folds - 1} is wanted")
     items = [*datalist["training"], *datalist["validation"]]
     parts = list(training_folds(items, fold_of_group(items, folds, seed=seed)))
     return {**datalist, "training": parts[fold][0], "validation": parts[fold][1]}
+
+
+def fit_temperature(logits: Tensor, target: Tensor) -> float:
+    """Temperature T, in [0.05, 20], that minimises the cross-entropy of `softmax(logits / T)`; above 1 it was too sure.
+
+    The cross-entropy is convex in `1 / T`: the minimum is unique and found by bisection of its derivative. Put T into
+    `FundusGrader.temperature`; the accuracy does not change.
+
+    Args:
+        logits: `(n, classes)`, **out of fold**: each row from a network that never saw its photograph. On training
+            photographs the temperature would come out too low.
+        target: `(n,)` true classes.
+    """
+    if logits.ndim != 2 or target.shape != logits.shape[:1] or len(target) < 2 or not bool(logits.isfinite().all()):
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and target {tuple(target.shape)}: want finite (n, classes) and (n,), n >= 2"
+        )
+    scores, target = logits.detach().double().cpu(), target.long().cpu()
+    right = scores.gather(1, target[:, None]).mean()
+    low, high = 1 / 20, 1 / 0.05
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        # derivative of the mean cross-entropy with respect to 1 / T: expected minus observed score
+        slope = (torch.softmax(middle * scores, 1) * scores).sum(1).mean() - right
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return 1 / (low * high) ** 0.5
+
+
+def expected_calibration_error(logits: Tensor, target: Tensor, temperature: float = 1.0, bins: int = 10) -> float:
+    """Mean distance of confidence and accuracy over equally wide bins of confidence, weighted by their photographs."""
+    confidence, predicted = torch.softmax(logits.double() / temperature, 1).max(1)
+    right = (predicted == target).double()
+    place = (confidence * bins).long().clamp(max=bins - 1)
+    gaps = [(confidence[place == b] - right[place == b]).sum().abs() for b in range(bins)]
+    return float(torch.stack(gaps).sum() / len(target))

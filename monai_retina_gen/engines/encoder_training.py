@@ -1,4 +1,4 @@
-"""What the training of a style encoder needs on MONAI's `SupervisedTrainer`: batches, the network and its loss.
+"""What the training of a style encoder needs: batches, the network and its loss, alone and together with a StyleGAN3.
 
 Source: Richardson et al. 2021, arXiv:2008.00951, section 3.2 (pixels, perceptual distance, latents near the mean).
 Generated images, whose latents are known, join the photographs (Zhu et al. 2020, arXiv:2004.00049).
@@ -6,11 +6,14 @@ Generated images, whose latents are known, join the photographs (Zhu et al. 2020
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from monai.inferers import Inferer
 from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
 
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
@@ -94,13 +97,10 @@ class PrepareEncoderBatch(PrepareOnDevice):
 class EncoderReconstruction(nn.Module):
     """The encoder, and the frozen generator's images of what it found for the first `reconstructed` of a batch.
 
-    Args:
-        encoder: a `StyleEncoder`.
-        network: the `StyleGAN3`; it is not part of this module's state.
-        reconstructed: images that are made again; that is what a step costs.
+    The network is no part of the state. What is made again is what a step costs; in evaluation mode all are.
 
     Returns:
-        `{"latents": (B, num_ws, w_dim), "image": (reconstructed, 3, S, S)}`; in evaluation mode all are made again.
+        `{"latents": (B, num_ws, w_dim), "image": (reconstructed, 3, S, S)}`.
     """
 
     def __init__(self, encoder: nn.Module, network: Any, *, reconstructed: int = 6) -> None:
@@ -118,18 +118,14 @@ class EncoderReconstruction(nn.Module):
 class EncoderLoss(nn.Module):
     """Pixels, perceptual distance and latents.
 
-    `pixel * L1 + square * L2 + perceptual * distance` of the reconstructed images, `known` times the squared error of
-    the generated images' latents, and `regular` times the squared distance of all others' from the mean latent; both in
-    units of the variance of w.
+    `pixel * L1 + square * L2 + perceptual * distance` of the reconstructed images in [-1, 1], `known` times the squared
+    error of the generated images' latents, and `regular` times the squared distance of all others' from the mean
+    latent; both in units of the variance of w.
 
     Args:
         distance: from pairs in [0, 1] to `(B,)`, such as `LPIPSDR`.
         network: the `StyleGAN3`, for mean and variance of w.
-        pixel: factor of the absolute error in [-1, 1].
-        square: factor of the squared error.
-        perceptual: factor of the distance.
-        known: factor of the known latents' error.
-        regular: factor of the latents' distance from their mean.
+        pixel: factor, as `square`, `perceptual`, `known` and `regular`.
     """
 
     mean: Tensor
@@ -166,3 +162,97 @@ class EncoderLoss(nn.Module):
         if len(real):
             total = total + self.regular * (real - self.mean).square().mean() / self.variance
         return total
+
+
+class PrepareVersionsBatch(PrepareOnDevice):
+    """Each eye twice, with its lesions at two strengths: real images, and what `StyleAutoencoder` makes them of.
+
+    A version with lesions is the clean eye and what they change; changes of several versions are added, each times an
+    amount. `eye`, from which detail is read, shows where lesions are; the photograph, from which styles are read and
+    which is to be drawn, how strong they are: so styles learn amounts, and detail learns places.
+
+    Both are mirrored, turned and enlarged alike. What is drawn depends on the random state of the device alone.
+
+    Args:
+        photographs: rows of a batch that are reconstructed; `None` for all.
+        shown: share of the versions whose lesions are shown.
+        faintest: smallest amount in the eye that detail is read from; the largest is 1.
+        strongest: largest amount in the photograph that is drawn.
+        equal: share of rows in which both show the same.
+        mirror: share of eyes that are mirrored: a left eye is a right one in the mirror.
+        turned: share of eyes that are turned and enlarged.
+        degrees: largest angle.
+        zoom: largest change of size.
+        supervised: give what `SupervisedTrainer` takes: `(photograph, {"image", "eye"}, (eye,), {})`.
+
+    Returns:
+        `(real (B, 3, S, S) in [-1, 1], {"grade": (B,), "photograph": (N, 3, S, S), "eye": (N, 3, S, S)})`.
+
+    Examples:
+        >>> batch = {"versions": torch.zeros(3, 4, 3, 8, 8, dtype=torch.uint8), "grades": torch.zeros(3, 4).long()}
+        >>> real, condition = PrepareVersionsBatch(photographs=2)(batch, "cpu")
+        >>> real.shape, condition["eye"].shape, condition["grade"].shape
+        (torch.Size([3, 3, 8, 8]), torch.Size([2, 3, 8, 8]), torch.Size([3]))
+    """
+
+    def __init__(
+        self,
+        *,
+        photographs: int | None = None,
+        shown: float = 0.35,
+        faintest: float = 0.4,
+        strongest: float = 1.4,
+        equal: float = 0.3,
+        mirror: float = 0.5,
+        turned: float = 0.5,
+        degrees: float = 10.0,
+        zoom: float = 0.04,
+        supervised: bool = False,
+    ) -> None:
+        self.photographs, self.shown, self.supervised = photographs, shown, supervised
+        self.faintest, self.strongest, self.equal = faintest, strongest, equal
+        self.mirror, self.turned, self.degrees, self.zoom = mirror, turned, degrees, zoom
+
+    def read(self, batch: Mapping[str, Any], place: Place) -> Any:
+        stacks, grades = place(batch["versions"]), place(batch["grades"])
+        amounts, most = self._amounts(len(stacks), stacks.shape[1] - 1, stacks.device)
+        images = stacks.float() / 255
+        change = images[:, 1:] - images[:, :1]
+        views = [images[:, 0] + torch.einsum("bv,bvchw->bchw", each, change) for each in amounts]
+        first, second = self._moved(torch.cat(views, dim=1).clamp(0, 1)).mul(2).sub(1).chunk(2, dim=1)
+        if self.supervised:
+            return first, {"image": first, "eye": second}, (second,), {}
+        grade = grades.gather(1, most[:, None])[:, 0].long()
+        few = slice(self.photographs)
+        return first, {"grade": grade, "photograph": first[few], "eye": second[few]}
+
+    def _amounts(self, rows: int, count: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Amounts `(B, V - 1)` of each version in photograph and eye, and which shows most; 0 for the clean eye."""
+        shown = (torch.rand(rows, count, device=device) < self.shown).float()
+        eye = shown * (self.faintest + (1 - self.faintest) * torch.rand(rows, count, device=device))
+        drawn = shown * self.strongest * torch.rand(rows, count, device=device)
+        photograph = torch.where(torch.rand(rows, 1, device=device) < self.equal, eye, drawn)
+        largest, index = photograph.max(1)
+        return (photograph, eye), torch.where(largest > 0, index + 1, 0)
+
+    def _moved(self, images: Tensor) -> Tensor:
+        """Mirrored, turned and enlarged; black comes from outside, and what is not turned stays sharp."""
+        draw = torch.rand(4, len(images), device=images.device)
+        on = (draw[0] < self.turned).float()
+        angle = (draw[1] * 2 - 1) * on * math.radians(self.degrees)
+        scale = 1 + (draw[2] * 2 - 1) * on * self.zoom
+        flip = torch.where(draw[3] < self.mirror, -1.0, 1.0)
+        zero = torch.zeros_like(angle)
+        rows = [angle.cos() * scale * flip, -angle.sin() * scale, zero, angle.sin() * scale * flip]
+        matrix = torch.stack([*rows, angle.cos() * scale, zero], dim=1).view(-1, 2, 3)
+        grid = affine_grid(matrix, list(images.shape), align_corners=False)
+        return grid_sample(images, grid, mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+class VersionsInferer(Inferer):
+    """`network.reconstruct(photograph, eye)`, for trainers of a `StyleAutoencoder`."""
+
+    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """See `StyleAutoencoder.reconstruct`."""
+        made: Tensor = network.reconstruct(inputs, *args, **kwargs)  # type: ignore[operator]
+        return made

@@ -1,15 +1,21 @@
-"""A trained segmenter as one call: from photographs to masks of lesions, optic disc and vessels."""
+"""Segmentation of whole photographs: the inferer, a trained segmenter as one call, and the data to train one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
-from monai_retina_gen.engines.window_inferer import FlippedWindowInferer
-from monai_retina_gen.errors import ImageValueError, WeightsError
+from monai_retina_gen.data import SECTIONS, Datalist, Item, load_datalist
+from monai_retina_gen.data.prepared_sets import PREPARED_SETS
+from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
+from monai_retina_gen.networks import STRUCTURES
+from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 from monai_retina_gen.weights import (
     find_bundle,
     load_network,
@@ -18,6 +24,46 @@ from monai_retina_gen.weights import (
     split_bundle_name,
     weights_file,
 )
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+
+
+class FlippedWindowInferer(SlidingWindowInferer):
+    """Mean probabilities over flips, each by sliding windows that overlap with Gaussian weights.
+
+    Args:
+        window: side of the windows in pixels; a smaller image is one window.
+        overlap: share of a window that neighbours have in common.
+        flips: average over the four flips of the image; `False` takes the image as it is, in a quarter of the time.
+        amp: bfloat16 autocast.
+        stride: windows' sides are rounded up to multiples of it, as the network's resolutions ask.
+
+    Returns:
+        Probabilities (sigmoid of the network's logits), float32, of the size of the inputs.
+
+    Examples:
+        >>> FlippedWindowInferer(window=32)(torch.zeros(1, 3, 40, 24), lambda image: image[:, :1]).shape
+        torch.Size([1, 1, 40, 24])
+    """
+
+    def __init__(
+        self, *, window: int = 512, overlap: float = 0.25, flips: bool = True, amp: bool = False, stride: int = 32
+    ) -> None:
+        super().__init__(roi_size=(window, window), sw_batch_size=1, overlap=overlap, mode="gaussian")
+        self.window, self.stride, self.amp = window, stride, amp
+        self.flips = FLIPS if flips else FLIPS[:1]
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        sides = [min(self.window, -(-side // self.stride) * self.stride) for side in inputs.shape[-2:]]
+        self.roi_size = tuple(sides)
+        total = torch.zeros(())
+        for axes in self.flips:
+            with bfloat16_autocast(inputs.device.type, self.amp):
+                logits = super().__call__(inputs.flip(axes) if axes else inputs, network, *args, **kwargs)
+            seen = torch.sigmoid(torch.as_tensor(logits).float())
+            total = total.to(seen) + (seen.flip(axes) if axes else seen)
+        return total / len(self.flips)
+
 
 BUNDLE = "retina_lesion_segmentation"
 
@@ -34,13 +80,6 @@ class FundusSegmenter:
         device: where it runs.
         flips: average over four flips; `False` takes a quarter of the time.
         amp: bfloat16.
-
-    Examples:
-        >>> from monai_retina_gen.networks import LesionSegmenter
-        >>> network = LesionSegmenter(structures=["ex"], channels=(4, 8, 8))
-        >>> segment = FundusSegmenter(network, structures=["ex"], image_size=64)
-        >>> segment.probabilities(torch.rand(2, 3, 64, 64))["ex"].shape
-        torch.Size([2, 1, 64, 64])
     """
 
     def __init__(
@@ -63,17 +102,12 @@ class FundusSegmenter:
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> dict[str, Tensor]:
-        """Probability of each structure.
+        """Probability of each structure, `(B, 1, H, W)` float32 by name, on the device of `images`.
 
         Args:
-            images: `(B, 3, H, W)` in [0, 1], cropped to the field of view (`CropToFieldOfView`) at about `image_size`;
-                other sizes are computed as they are, and lesions look larger or smaller than those learned.
-
-        Returns:
-            `(B, 1, H, W)` float32 by name of the structure, on the device of `images`.
-
-        Raises:
-            ImageValueError: for another shape or values outside [0, 1].
+            images: `(B, 3, H, W)` in [0, 1] (`ImageValueError` for others), cropped to the field of view at about
+                `image_size`; other sizes are computed as they are, and lesions look larger or smaller than those
+                learned.
         """
         low, high = torch.stack(torch.aminmax(images)).tolist()  # together: a GPU is waited for once
         if images.ndim != 4 or images.shape[1] != 3 or not (low >= 0 and high <= 1):
@@ -125,3 +159,50 @@ def load_segmenter(
         flips=flips,
         amp=amp,
     )
+
+
+PathLike = str | os.PathLike[str]
+
+
+def load_segmentation_data(
+    datalist: PathLike | Mapping[str, Any] | Sequence[PathLike],
+    dataset_dir: PathLike | None = None,
+    *,
+    structures: Sequence[str] = STRUCTURES,
+) -> Datalist:
+    """Load the photographs that have masks from one or several datalists.
+
+    `idrid`, `hrf` and `chasedb1` are read from the folders of these names in `dataset_dir`, with soft masks for
+    training and hard ones for validation and test. A set that is named twice is trained on twice as often. Photographs
+    with none of the `structures` are left out; `DatalistError` if no training photograph is left.
+
+    Returns:
+        Datalist with `training`, `validation` and `test`, and `official_test`: those test photographs that are also
+        in the official test set of IDRiD's segmentation task.
+    """
+    sources = [datalist] if isinstance(datalist, str | os.PathLike | Mapping) else list(datalist)
+    loaded = [_load(source, dataset_dir) for source in sources]
+    merged: Datalist = {
+        section: [item for one in loaded for item in one[section] if any(key in item for key in structures)]
+        for section in SECTIONS
+    }
+    if not merged["training"]:
+        raise DatalistError(
+            f"datalist={datalist!r}: no training photograph has a mask; items need at least one of the keys "
+            f"{', '.join(structures)} with the path of a mask"
+        )
+    return {**merged, "official_test": official_test(merged["test"])}
+
+
+def official_test(items: Sequence[Item]) -> list[Item]:
+    """Those that are in the official test set of IDRiD's segmentation task."""
+    return [item for item in items if os.path.basename(item["image"]).startswith("seg_test_IDRiD_")]
+
+
+def _load(source: PathLike | Mapping[str, Any], dataset_dir: PathLike | None) -> Datalist:
+    if dataset_dir is None or not isinstance(source, str) or source not in PREPARED_SETS:
+        return load_datalist(source, dataset_dir)
+    folder = Path(dataset_dir) / source
+    folder = folder if folder.is_dir() else Path(dataset_dir)
+    hard, soft = (PREPARED_SETS[source][1](folder, soft_masks=soft) for soft in (False, True))
+    return {**hard, "training": soft["training"]}

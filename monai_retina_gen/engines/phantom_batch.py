@@ -29,8 +29,9 @@ class PreparePhantomBatch(PrepareOnDevice):
         update_averages: call the network with `update_averages=True`.
 
     Returns:
-        `(latent, target (B, 4, S, S), (), {"grade": grade, ...})` of a batch with the keys `grade` and `seed`; the
-        target is the image in [-1, 1] and the weight, for `WeightedL1Loss`.
+        `(latent, target (B, 4, S, S), (), {"grade": grade, ...})`; the target is the image in [-1, 1] and the weight,
+            for
+        `WeightedL1Loss`.
     """
 
     def __init__(self, *, teacher: Any, lesion_weight: float = 0.0, update_averages: bool = True) -> None:
@@ -89,8 +90,8 @@ def fit_mapping(
     Args:
         network: a `StyleGAN3` of five grades.
         teacher: a `PhantomGenerator` with the network's `z_dim`.
-        known: how many of the teacher's factors, from the first, the mapping tells apart already, because the network
-            learned from a teacher that has only these: w keeps them where they are, so that it draws as before.
+        known: how many of the teacher's factors, from the first, the mapping tells apart already: w keeps them where
+            they are, so that the network draws as before.
         steps: of Adam.
         learning_rate: its highest, for a mapping whose own multiplier is 0.01.
         spread: deviation of w about its mean, before the last activation.

@@ -1,11 +1,28 @@
-"""Phases of training: which parts of the networks learn, and which terms of the loss count, for how many epochs."""
+"""What an adversarial training is made of: its events, its phases, and the whole loss of one network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+from ignite.engine import EventEnum
+from torch import Tensor, nn
+
+from monai_retina_gen.losses import AdversarialStep, Penalty
+
+
+class GenerativeEvents(EventEnum):
+    """Events within an iteration of `AlternatingTrainer`, for handlers."""
+
+    D_STEP_STARTED = "d_step_started"
+    D_BACKWARD_COMPLETED = "d_backward_completed"
+    D_STEP_COMPLETED = "d_step_completed"
+    G_STEP_STARTED = "g_step_started"
+    G_BACKWARD_COMPLETED = "g_backward_completed"
+    G_STEP_COMPLETED = "g_step_completed"
+    PHASE_STARTED = "phase_started"
+    PHASE_COMPLETED = "phase_completed"
 
 
 @dataclass(frozen=True)
@@ -17,10 +34,6 @@ class Phase:
         epochs: its length; the last phase lasts until the end.
         freeze: prefixes of parameter names, `"generator."` or `"discriminator."` first, that do not learn.
         without: names of loss terms and penalties that are left out.
-
-    Examples:
-        >>> Phase("coarse", epochs=10, freeze=("generator.fine",)).name
-        'coarse'
     """
 
     name: str
@@ -49,3 +62,51 @@ def phase_at(phases: Sequence[Phase], epoch: int) -> int:
         if epoch <= end:
             return index
     return len(phases) - 1
+
+
+LossTerm = Callable[[AdversarialStep], Tensor]
+
+
+class NetworkLoss:
+    """Adds terms and penalties to the adversarial loss of a network, see `AlternatingTrainer`.
+
+    A penalty with an interval counts only in every so many steps, so many times.
+    """
+
+    def __init__(self, terms: Mapping[str, LossTerm], penalties: Sequence[Penalty]) -> None:
+        self.terms, self.penalties = dict(terms), list(penalties)
+
+    def total(
+        self, name: str, loss: Tensor, step: AdversarialStep, *, count: int, without: Collection[str] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum of the adversarial loss `name`, terms and penalties, and each part without gradients, by name.
+
+        `count` is the number of this network's step; terms and penalties in `without` are left out.
+        """
+        values, total = {name: loss.detach()}, loss
+        for key, term in self.terms.items():
+            if key not in without:
+                value = term(step)
+                values[key], total = value.detach(), total + value
+                values.update(getattr(term, "logs", {}))
+        for penalty in self.penalties:
+            if penalty.name not in without and count % penalty.interval == 0:
+                due = penalty.loss(step)
+                if due is not None:
+                    values[penalty.name], total = due.detach(), total + due * penalty.interval
+        return total, values
+
+    def constrain(self, network: nn.Module, *, without: Collection[str] = ()) -> None:
+        """What penalties do to the weights after a step."""
+        for penalty in self.penalties:
+            if penalty.name not in without:
+                penalty.constrain(network)
+
+
+def each_score(scores: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Changed scores of one or several discriminators."""
+    if isinstance(scores, Tensor):
+        return change(scores)
+    if isinstance(scores, dict):
+        return {name: each_score(score, change) for name, score in scores.items()}
+    return [each_score(score, change) for score in scores]

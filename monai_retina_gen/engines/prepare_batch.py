@@ -1,17 +1,83 @@
-"""What engines read from a batch of this package's items (`image`, `grade`...), on their device."""
+"""What engines read from a batch of this package's items (`image`, `grade`...), on their device, and augment there."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.networks.resizing import resized
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+class GradingAugment(nn.Module):
+    """Flips, turns, scales, shifts and recolours each image by its own draw; black stays black.
+
+    MONAI's and torchvision's random transforms draw once for what they are given: image by image they take several
+    times as long as a step of a small network, and a batch at once would get one angle.
+
+    All operations together on every image ("mixed"): flips with a probability of one half each, the others uniformly
+    within their range. Drawn from torch's global state on the CPU, so that devices agree.
+
+    Args:
+        flip: mirror images, across and down.
+        rotate: largest angle in degrees, either way.
+        scale: largest change of the size, as a share.
+        shift: largest shift, as a share of the side.
+        colour: largest change of brightness, of contrast (an exponent) and of saturation, as a share.
+
+    Shape:
+        - image: `(B, 3, H, W)` in [0, 1]; output alike, on the same device; what comes from outside is black.
+
+    Raises:
+        ValueError: for a range outside its limits.
+
+    Examples:
+        >>> augment = GradingAugment()
+        >>> augment(torch.rand(2, 3, 16, 16)).shape
+        torch.Size([2, 3, 16, 16])
+    """
+
+    def __init__(
+        self, *, flip: bool = True, rotate: float = 30.0, scale: float = 0.1, shift: float = 0.04, colour: float = 0.2
+    ) -> None:
+        super().__init__()
+        if not (0 <= rotate <= 180 and all(0 <= share < 1 for share in (scale, shift, colour))):
+            raise ValueError(
+                f"rotate={rotate}, scale={scale}, shift={shift}, colour={colour}: want degrees up to 180, and shares "
+                "from 0 to below 1"
+            )
+        self.flip, self.rotate, self.scale, self.shift, self.colour = flip, rotate, scale, shift, colour
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        flips = torch.randint(0, 2, (2, len(image))) * 2.0 - 1
+        flips = flips if self.flip else flips.abs()
+        draws = torch.cat([flips, torch.rand(7, len(image)) * 2 - 1]).to(image.device)
+        return self._recolour(self._move(image, draws), draws[6:])
+
+    def _move(self, image: Tensor, draws: Tensor) -> Tensor:
+        angle = draws[2] * math.radians(self.rotate)
+        zoom = torch.exp(draws[3] * math.log1p(self.scale))
+        cos, sin = angle.cos() * zoom, angle.sin() * zoom
+        across = torch.stack([cos * draws[0], -sin * draws[1], 2 * self.shift * draws[4]], 1)
+        down = torch.stack([sin * draws[0], cos * draws[1], 2 * self.shift * draws[5]], 1)
+        grid = nn.functional.affine_grid(torch.stack([across, down], 1), list(image.shape), align_corners=False)
+        return nn.functional.grid_sample(image, grid.to(image.dtype), align_corners=False)
+
+    def _recolour(self, image: Tensor, draws: Tensor) -> Tensor:
+        brightness, exponent, saturation = (1 + self.colour * draws)[:, :, None, None, None]
+        image = (image * brightness).clamp(0, 1) ** exponent
+        grey = (image * image.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        return (grey + (image - grey) * saturation).clamp(0, 1)
+
 
 Place = Callable[[Any], Tensor]
 """Brings an array, a tensor or a `MetaTensor` to the engine's device, as an ordinary tensor."""
@@ -75,23 +141,16 @@ class PrepareAdversarialBatch(PrepareOnDevice):
 
 
 class PrepareGradingBatch(PrepareOnDevice):
-    """Image and grade, for graders.
+    """Image and grade, `(image, grade)`, for graders.
 
     Args:
         image_key: key of the images `(B, 3, H, W)`.
         label_key: key of the grades `(B,)`.
         augment: what the images of the batch go through on the device, as `GradingAugment`.
-
-    Returns:
-        `(image, grade)` on the device.
     """
 
     def __init__(
-        self,
-        *,
-        image_key: str = "image",
-        label_key: str = "grade",
-        augment: Callable[[Tensor], Tensor] | None = None,
+        self, *, image_key: str = "image", label_key: str = "grade", augment: Callable[[Tensor], Tensor] | None = None
     ) -> None:
         self.image_key, self.label_key, self.augment = image_key, label_key, augment
 
@@ -101,15 +160,12 @@ class PrepareGradingBatch(PrepareOnDevice):
 
 
 class PrepareReconstructionBatch(PrepareOnDevice):
-    """Image as input and target, and the grade as keyword `grade`, for autoencoders.
+    """Image as input and target, and the grade as keyword, `(image, image, (), {"grade": grade})`, for autoencoders.
 
     Args:
         unknown_grade: index that stands for "grade unknown".
         drop_grade: share of grades replaced by it, so that the network also learns photographs without a grade.
             0 for evaluation.
-
-    Returns:
-        `(image, image, (), {"grade": grade})` on the device.
     """
 
     def __init__(self, *, unknown_grade: int = 5, drop_grade: float = 0.0) -> None:
@@ -125,11 +181,7 @@ class PrepareReconstructionBatch(PrepareOnDevice):
 
 
 class PrepareSamplingBatch(PrepareOnDevice):
-    """Grades and seeds, for generators that run as evaluators.
-
-    Returns:
-        `(grade, grade, (), {"seeds": list of int})`.
-    """
+    """Grades and seeds, `(grade, grade, (), {"seeds": list of int})`, for generators that run as evaluators."""
 
     def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, list[int]]]:
         grade = place(batch["grade"]).long()

@@ -62,12 +62,7 @@ def is_first() -> bool:
 
 
 def own_share(rows: Sequence[Row]) -> Sequence[Row]:
-    """Every N-th row for each of N processes; all rows alone.
-
-    Examples:
-        >>> own_share([3, 4, 5])
-        [3, 4, 5]
-    """
+    """Every N-th row for each of N processes; all rows alone."""
     rank, size = _place()
     return rows[rank::size]
 
@@ -75,10 +70,7 @@ def own_share(rows: Sequence[Row]) -> Sequence[Row]:
 def shared_map(function: Callable[[Row], Result], rows: Sequence[Row], **bar: Any) -> list[Result]:
     """Results for all rows, in their order and in every process; each computes its share.
 
-    Args:
-        function: of one row; its result must not depend on rows before it.
-        rows: the same in all processes.
-        bar: options of the progress bar.
+    The rows are the same in all processes, and a result must not depend on rows before it. `bar`: options of `tqdm`.
 
     Examples:
         >>> shared_map(lambda row: row**2, [1, 2, 3], disable=True)
@@ -95,12 +87,7 @@ def shared_map(function: Callable[[Row], Result], rows: Sequence[Row], **bar: An
 
 
 def by_first(function: Callable[[], Result]) -> Result:
-    """The result of a function that the first process calls, once all have come so far.
-
-    Examples:
-        >>> by_first(lambda: 3)
-        3
-    """
+    """The result of a function that the first process calls, once all have come so far."""
     if _place()[1] == 1:
         return function()
     with _others_may_end():

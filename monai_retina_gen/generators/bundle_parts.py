@@ -26,7 +26,7 @@ from monai_retina_gen.weights import (
     split_bundle_name,
     weights_file,
 )
-from monai_retina_gen.weights.pinned_files import save_pinned
+from monai_retina_gen.weights.state_files import save_pinned
 
 LESION_BANK = "models/lesion_bank.pt"
 """Where a bundle keeps its lesions, unless `lesion_bank_file` in its inference configuration says otherwise."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from monai_retina_gen.data.atomic_file import atomic_path
 from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map
+from monai_retina_gen.data.files import atomic_path
 from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom, grade_amount
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from monai_retina_gen.generators.stylegan3_generator import StyleGAN3Generator
 from monai_retina_gen.weights import CHECKPOINT, find_bundle, sha256_file
-from monai_retina_gen.weights.pinned_files import load_pinned, save_pinned
+from monai_retina_gen.weights.state_files import load_pinned, save_pinned
 
 STATISTICS = "models/style_statistics.pt"
 """Where a bundle keeps them."""

@@ -1,12 +1,5 @@
 """Ignite handlers: progress, sample grids, saving, fitting priors, and those of adversarial training."""
 
-from monai_retina_gen.handlers.adversarial import (
-    AdaptiveAugmentHandler,
-    FadingBlurHandler,
-    GeneratorEMAHandler,
-    StageHandler,
-)
-from monai_retina_gen.handlers.epochs import EpochShuffleHandler, FitPriorHandler, handlers_of_process
 from monai_retina_gen.handlers.reports import MetricsFileHandler, NaNGuardHandler, ProgressHandler, SaveGeneratedHandler
 from monai_retina_gen.handlers.sheets import (
     PaintingSheetHandler,
@@ -15,6 +8,15 @@ from monai_retina_gen.handlers.sheets import (
     SynthesisGridHandler,
     condition_picture,
     image_grid,
+)
+from monai_retina_gen.handlers.training import (
+    AdaptiveAugmentHandler,
+    EpochShuffleHandler,
+    FadingBlurHandler,
+    FitPriorHandler,
+    GeneratorEMAHandler,
+    StageHandler,
+    handlers_of_process,
 )
 
 __all__ = [

@@ -125,11 +125,7 @@ class NaNGuardHandler:
 
 
 class MetricsFileHandler:
-    """Writes every figure of `engine.state.metrics` under its name; MONAI's `MetricsSaver` writes a CSV file each.
-
-    Args:
-        path: the JSON file; its folder is made.
-    """
+    """Writes all of `engine.state.metrics` to one JSON file; MONAI's `MetricsSaver` writes a CSV file each."""
 
     first_process_only = True
 

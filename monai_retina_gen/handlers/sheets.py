@@ -14,29 +14,19 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data import CONDITION_KEYS, icdr_grade, write_image
-from monai_retina_gen.data.mask_picture import draw_masks
+from monai_retina_gen.data.condition_map import draw_masks
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.networks import PAINTED_LESIONS, PAINTING_PLANES
 
 
 def image_grid(images: Tensor, columns: int) -> Tensor:
-    """Images `(N, 3, H, W)` side by side, `columns` (a divisor of N) in a row: `(3, N / columns * H, columns * W)`.
-
-    Examples:
-        >>> image_grid(torch.zeros(6, 3, 4, 4), columns=3).shape
-        torch.Size([3, 8, 12])
-    """
+    """Images `(N, 3, H, W)` side by side, `columns` (a divisor of N) in a row: `(3, N / columns * H, columns * W)`."""
     rows = images.unflatten(0, (-1, columns))
     return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
 
 
 def condition_picture(condition: Tensor) -> Tensor:
-    """Condition maps `(B, 9, H, W)` in [0, 1] in colours, `(B, 3, H, W)`.
-
-    Examples:
-        >>> condition_picture(torch.zeros(1, 9, 4, 4)).shape
-        torch.Size([1, 3, 4, 4])
-    """
+    """Condition maps `(B, 9, H, W)` in [0, 1] in colours, `(B, 3, H, W)`."""
     return draw_masks({key: condition[:, i : i + 1] for i, key in enumerate(CONDITION_KEYS)})
 
 
@@ -80,11 +70,7 @@ class SheetHandler(ABC):
 class SampleGridHandler(SheetHandler):
     """Writes `samples_<epoch>.png`, always from the same seeds: `columns` samples of each grade in a row.
 
-    Args:
-        grades: one row each.
-        columns: samples of a grade.
-        options: options of the generator's `sample`.
-        where: `generator`, `output_dir`, `interval`, `writer`: see `SheetHandler`.
+    `options` go to the generator's `sample`; `where` is as in `SheetHandler`.
     """
 
     name = "samples"
@@ -116,10 +102,8 @@ class SynthesisGridHandler(SheetHandler):
         dataset: items with `image`, `condition` and `grade`, in [0, 1].
         rows: items, spread over the data set.
         samples: images of each.
-        where: see `SheetHandler`; the generator has `images(condition, grades, seeds)`.
-
-    Attributes:
-        reduction: see `PrepareConditionBatch`.
+        where: see `SheetHandler`; the generator has `images(condition, grades, seeds)`. `reduction` is set as that of
+            `PrepareConditionBatch`.
     """
 
     name = "synthesis"
@@ -187,11 +171,8 @@ class PaintingSheetHandler(SheetHandler):
 class ReconstructionSheetHandler(SheetHandler):
     """Writes `reconstructions_<epoch>.png`: photographs, drawn from their styles alone, and with their detail.
 
-    Args:
-        network: a `StyleAutoencoder`.
-        dataset: items with `image` `(3, S, S)` in [0, 1].
-        count: photographs, spread over the data set.
-        where: `output_dir`, `interval`, `writer`: see `SheetHandler`.
+    `network` is a `StyleAutoencoder`, `dataset` has items with `image` `(3, S, S)` in [0, 1], of which `count` are
+    drawn.
     """
 
     name = "reconstructions"

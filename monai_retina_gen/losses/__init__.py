@@ -1,23 +1,23 @@
 """Losses and penalties. A feature network comes in as an argument."""
 
 from monai_retina_gen.losses.adversarial import (
+    AdversarialStep,
+    FirstRows,
     HingeLoss,
     LeastSquaresLoss,
     MultiScaleAdversarialLoss,
     NonSaturatingLoss,
+    SumOfTerms,
     WassersteinLoss,
     WeightedHinge,
 )
-from monai_retina_gen.losses.adversarial_step import AdversarialStep, FirstRows, SumOfTerms
 from monai_retina_gen.losses.feature_distance import LPIPSDR, FeatureDistance, FeatureMaps
 from monai_retina_gen.losses.grading import DiscriminatedGrade, EncodedGrade, GradeFocalLoss, class_weights
-from monai_retina_gen.losses.lesion_loss import LesionLoss
-from monai_retina_gen.losses.matching import FeatureMatching, PairedPerceptual
-from monai_retina_gen.losses.painting_terms import HoleError, PieceColour, VersionChange
+from monai_retina_gen.losses.matching import FeatureMatching, HoleError, PairedPerceptual, PieceColour, VersionChange
 from monai_retina_gen.losses.penalties import GradientPenalty, Penalty, R1Penalty, WeightClipping
 from monai_retina_gen.losses.perceptual_backbones import ImageNetLPIPS, VGG19Features
 from monai_retina_gen.losses.perceptual_pairing import PAIRINGS, PerceptualPairing, RealQueue
-from monai_retina_gen.losses.pixels import ELBOLoss, WeightedL1Loss, kl_divergence
+from monai_retina_gen.losses.pixels import ELBOLoss, LesionLoss, WeightedL1Loss, kl_divergence
 
 __all__ = [
     "LPIPSDR",

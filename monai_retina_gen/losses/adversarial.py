@@ -6,11 +6,101 @@ Sources: Arjovsky et al. 2017, arXiv:1701.07875; Goodfellow et al. 2014; Mao et 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
+
+
+@dataclass
+class AdversarialStep:
+    """One step of a critic or generator.
+
+    Args:
+        real: real images `(B, C, H, W)` in [-1, 1], before any augmentation.
+        fake: generated images, before any augmentation; with gradients in a generator's step, without in a critic's.
+        score: the critic with its condition: from images to scores, without augmentation.
+        augment: augmentation of the critic's input; the identity where there is none.
+        seen_real: `real` as the critic saw it; `None` in a generator's step, whose critic sees none.
+        seen_fake: `fake` as the critic saw it.
+        real_scores: scores of `seen_real`; `None` in a generator's step.
+        fake_scores: scores of `seen_fake`.
+        mix: `(B,)` random numbers in [0, 1], for interpolates.
+        latent: latents of `fake`.
+        condition: what both networks were conditioned on, by name.
+        augment_alike: augments as `seen_fake` was augmented, with the same random draws: what is compared with it,
+            such as the real image of a pair, has to be turned and coloured as it is.
+    """
+
+    real: Tensor
+    fake: Tensor
+    score: Callable[[Tensor], Any]
+    augment: Callable[[Tensor], Tensor]
+    seen_real: Tensor | None
+    seen_fake: Tensor
+    real_scores: Any
+    fake_scores: Any
+    mix: Tensor
+    latent: Tensor
+    condition: dict[str, Tensor] = field(default_factory=dict)
+    augment_alike: Callable[[Tensor], Tensor] = field(default=lambda images: images)
+
+
+class FirstRows(nn.Module):
+    """Gives a term of `AlternatingTrainer(g_terms=...)` the first `count` rows alone: reconstructions, before samples.
+
+    Examples:
+        >>> term = FirstRows(lambda step: (step.real - step.fake).abs().sum(), count=1)
+        >>> real, fake = torch.ones(2, 3, 1, 1), torch.zeros(2, 3, 1, 1)
+        >>> term(AdversarialStep(real, fake, None, None, real, fake, None, None, None, None))
+        tensor(3.)
+    """
+
+    def __init__(self, term: Callable[[AdversarialStep], Tensor], *, count: int) -> None:
+        super().__init__()
+        self.term: Any = term
+        self.count = count
+
+    @property
+    def logs(self) -> dict[str, Tensor]:
+        """What the term logs."""
+        logs: dict[str, Tensor] = getattr(self.term, "logs", {})
+        return logs
+
+    def forward(self, step: AdversarialStep) -> Tensor:
+        condition = {name: value[: self.count] for name, value in step.condition.items()}
+        rows = replace(step, real=step.real[: self.count], fake=step.fake[: self.count], condition=condition)
+        found: Tensor = self.term(rows)
+        return found
+
+
+class SumOfTerms(nn.Module):
+    """The sum of terms by name, such as `PairedPerceptual`, that compare each generated image with its real one.
+
+    `logs` holds the terms of the last call.
+
+    Examples:
+        >>> loss = SumOfTerms({"error": lambda step: (step.fake - step.real).abs().mean()})
+        >>> loss(torch.ones(1, 3, 2, 2), {"image": torch.zeros(1, 3, 2, 2), "eye": torch.zeros(1, 3, 2, 2)})
+        tensor(1.)
+    """
+
+    def __init__(self, terms: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.terms = dict(terms)
+        self.logs: dict[str, Tensor] = {}
+
+    def forward(self, preds: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+        real = target["image"]
+        condition = {"photograph": real, "eye": target["eye"]}
+        step = AdversarialStep(real, preds, None, lambda x: x, None, preds, None, None, None, None, condition)  # type: ignore[arg-type]
+        values = {name: term(step) for name, term in self.terms.items()}
+        self.logs = {name: value.detach() for name, value in values.items()}
+        total: Tensor = sum(values.values(), torch.zeros((), device=preds.device))
+        return total
 
 
 class _Weighted:
@@ -45,10 +135,9 @@ class NonSaturatingLoss(_Weighted):
         generator_weight: factor of the generator's term, where other terms are added to it: 0.4 in Zhao et al., Eq. 1.
 
     Examples:
-        >>> import math
         >>> loss, zero = NonSaturatingLoss(), torch.zeros(4)
-        >>> math.isclose(loss.discriminator(zero, zero).item(), 2 * math.log(2), rel_tol=1e-6)
-        True
+        >>> round(loss.discriminator(zero, zero).item(), 4)  # 2 log 2
+        1.3863
     """
 
     def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -81,8 +170,7 @@ class LeastSquaresLoss:
 class HingeLoss(_Weighted):
     """Real scores above 1 and generated ones below -1 teach the discriminator nothing more; scores or patches.
 
-    Args:
-        generator_weight: factor of the generator's term, where other terms are added to it.
+    `generator_weight` is the factor of the generator's term, where other terms are added to it.
 
     Examples:
         >>> loss, real, fake = HingeLoss(), torch.tensor([3.0, 0.0]), torch.tensor([-3.0, 1.0])
@@ -107,10 +195,9 @@ class MultiScaleAdversarialLoss:
             the one that does not saturate) or `LeastSquaresLoss`.
 
     Examples:
-        >>> import math
         >>> loss, scores = MultiScaleAdversarialLoss(base=NonSaturatingLoss()), {"score": [torch.zeros(2)] * 3}
-        >>> math.isclose(loss.discriminator(scores, scores).item(), 6 * math.log(2), rel_tol=1e-6)
-        True
+        >>> round(loss.discriminator(scores, scores).item(), 4)  # 6 log 2
+        4.1589
     """
 
     def __init__(self, *, base: Any) -> None:
@@ -133,10 +220,7 @@ class WeightedHinge(_Weighted):
     2; where nothing counts it is 0.
 
     Args:
-        generator_weight: factor of the generator's term, where other terms are added to it.
-
-    Raises:
-        ValueError: for a negative factor.
+        generator_weight: factor of the generator's term, where other terms are added to it; not negative.
 
     Examples:
         >>> loss, weight = WeightedHinge(), [torch.tensor([1.0, 0.0])]

@@ -64,9 +64,8 @@ def layers_of(network: Any, layers: Sequence[str] | None) -> list[str]:
 def to_unit_range(images: Tensor, value_range: str, name: str, slack: float = 1e-3, *, look: bool = True) -> Tensor:
     """Images `(B, 3, H, W)` as float32 in the scale [0, 1], checked against the range that they are said to have.
 
-    `slack` is how far values may lie outside, as a share of the range: networks whose last layer is not bounded
-    overshoot. `ImageValueError` for another shape, and, if `look`, which waits for a GPU, for values outside the range,
-    or NaN.
+    Values may lie outside by `slack`, a share of the range: networks whose last layer is not bounded overshoot. Only a
+    `look`, which waits for a GPU, sees that values, or NaN, lie outside (`ImageValueError`).
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ImageValueError(f"{name}: shape {tuple(images.shape)} came, wanted (B, 3, H, W)")
@@ -91,8 +90,7 @@ class FeatureDistance(nn.Module):
     `d(x, y) = sum over l of mean over h, w of sum over c of w_lc (phi_lc(x) - phi_lc(y))^2`.
 
     Args:
-        network: any network with `features_at`, such as `EfficientNetLite` with ImageNet's weights
-            (`monai_retina_gen.weights.load_imagenet`). It is frozen and stays in evaluation mode.
+        network: any network with `features_at`, such as `EfficientNetLite`; it is frozen and stays in evaluation mode.
         layers: layers that are compared; all that the network names where not given.
         weights: one number or one list of channel weights per layer, not negative; uniform (1) where not given.
         value_range: `"[0,1]"` or `"[-1,1]"`, of both images. `target` must lie in it; `preds` may overshoot by half of
@@ -106,13 +104,6 @@ class FeatureDistance(nn.Module):
         ValueError: for another range, weights that do not fit, or a network without `features_at` or names of layers.
         ImageValueError: for images of unequal shapes, too small for the layers, or outside the range (on a GPU every
             100th call looks).
-
-    Examples:
-        >>> from monai_retina_gen.networks import EfficientNetLite
-        >>> distance = FeatureDistance(network=EfficientNetLite(variant="lite0"), layers=["stride4", "stride16"])
-        >>> x = torch.rand(2, 3, 32, 32)
-        >>> distance(x, x)
-        tensor([0., 0.])
     """
 
     def __init__(
@@ -145,11 +136,7 @@ class FeatureDistance(nn.Module):
         return self.towards(target)(preds)
 
     def towards(self, target: Tensor) -> Callable[[Tensor], Tensor]:
-        """The distance from one target as a function of `preds`: the target's features are computed once.
-
-        Args:
-            target: `(B, 3, H, W)`.
-        """
+        """The distance from one target as a function of `preds`: the target's features are computed once."""
         look = self._look.due(target.device)
         wanted = self._features(to_unit_range(target, self.value_range, "target", look=look))
 
@@ -204,8 +191,7 @@ class LPIPSDR(FeatureDistance):
     """`FeatureDistance` in a detector of retinopathy; its arguments, and at all layers that the detector names.
 
     The paper's detector is a `FundusGrader(backbone="vgg16", num_classes=2)` trained to tell grade 0 from 1-4, whose
-    layers are the five max-pools. One that started from ImageNet is `FundusGrader(backbone="efficientnet_lite0",
-    num_classes=2)`, with five strides.
+    layers are the five max-pools.
 
     Examples:
         >>> from monai_retina_gen.networks import FundusGrader

@@ -11,28 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.losses.adversarial_step import AdversarialStep
+from monai_retina_gen.losses.adversarial import AdversarialStep
 
 
 def class_weights(counts: Mapping[int, int], *, power: float = 0.5) -> Tensor:
-    """Weights `n_g ** -power`, scaled so that the average over photographs is 1.
+    """Weights `n_g ** -power` of grades `(grades,)`, scaled so that the average over photographs is 1.
 
     Args:
         counts: photographs by grade, in any order; a grade without photographs gets 0.
         power: 0 for equal weights, 1 for weights that make every grade count the same; 0.5 in between keeps a very
             rare grade from being learned by heart.
 
-    Returns:
-        `(grades,)` float32: weight g is that of grade g.
-
     Raises:
         ValueError: if the keys are not the grades 0, 1, 2..., or there is no photograph.
-
-    Examples:
-        >>> class_weights({0: 100, 1: 25})
-        tensor([0.8333, 1.6667])
-        >>> class_weights({1: 25, 0: 100})
-        tensor([0.8333, 1.6667])
     """
     if set(counts) != set(range(len(counts))):
         raise ValueError(
@@ -52,14 +43,11 @@ class GradeFocalLoss(nn.Module):
     MONAI's `FocalLoss` averages over pixels and classes; this one is `torch.nn.CrossEntropyLoss` at `gamma=0`.
 
     Args:
-        gamma: focusing parameter; 2 in the paper and in DR-GAN.
+        gamma: focusing parameter, not negative; 2 in the paper and in DR-GAN.
         weight: weight of each grade, as `class_weights` gives them; `None` for equal weights.
 
     Shape:
         - logits: `(B, grades)`; target: `(B,)` int64; output: scalar.
-
-    Raises:
-        ValueError: for a negative gamma.
 
     Examples:
         >>> logits, grade = torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
@@ -116,13 +104,7 @@ class DiscriminatedGrade:
 
 
 class EncodedGrade:
-    """Focal loss of the grade that the generator's encoder predicts from the masks, as one of `g_terms`.
-
-    Args:
-        generator: with `predict_grade(condition)`.
-        weight: factor.
-        gamma: of the focal loss.
-    """
+    """Focal loss of the grade that `generator.predict_grade` finds in the masks, as one of `g_terms`."""
 
     def __init__(self, *, generator: Any, weight: float = 1.0, gamma: float = 2.0) -> None:
         self.generator, self.weight, self.loss = generator, weight, GradeFocalLoss(gamma=gamma)

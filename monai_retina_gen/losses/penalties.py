@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.losses.adversarial_step import AdversarialStep
+from monai_retina_gen.losses.adversarial import AdversarialStep
 
 
 class Penalty:
@@ -18,12 +18,9 @@ class Penalty:
 
     Args:
         name: key of the value in the engine's output.
-        interval: steps of the network between two evaluations; the value is multiplied by it, so that the expected
-            gradient stays the same ("lazy regularisation", Karras et al. 2020).
-        network: whose steps it belongs to.
-
-    Raises:
-        ValueError: for an interval below 1 or another network.
+        interval: steps of the network between two evaluations, at least 1; the value is multiplied by it, so that the
+            expected gradient stays the same ("lazy regularisation", Karras et al. 2020).
+        network: whose steps it belongs to, `"discriminator"` or `"generator"`.
     """
 
     def __init__(self, *, name: str, interval: int = 1, network: str = "discriminator") -> None:
@@ -54,11 +51,9 @@ class GradientPenalty(Penalty):
         interval: see `Penalty`.
 
     Examples:
-        A linear critic has the same gradient everywhere:
-
         >>> from monai_retina_gen.losses import AdversarialStep
         >>> x, mix = torch.zeros(2, 1, 1, 2), torch.rand(2)
-        >>> critic = lambda image: (image * torch.tensor([3.0, 4.0])).sum(dim=(1, 2, 3))
+        >>> critic = lambda image: (image * torch.tensor([3.0, 4.0])).sum(dim=(1, 2, 3))  # one gradient everywhere
         >>> step = AdversarialStep(x, x, critic, lambda i: i, x, x, critic(x), critic(x), mix, x)
         >>> round(GradientPenalty(weight=10.0).loss(step).item(), 4)  # 10 * (5 - 1) ** 2
         160.0
@@ -91,14 +86,6 @@ class R1Penalty(Penalty):
     Args:
         gamma: weight.
         interval: see `Penalty`; 16 is usual.
-
-    Examples:
-        >>> from monai_retina_gen.losses import AdversarialStep
-        >>> x, mix = torch.zeros(2, 1, 1, 2), torch.rand(2)
-        >>> critic = lambda image: (image * torch.tensor([3.0, 4.0])).sum(dim=(1, 2, 3))
-        >>> step = AdversarialStep(x, x, critic, lambda i: i, x, x, critic(x), critic(x), mix, x)
-        >>> R1Penalty(gamma=2.0).loss(step).item()
-        25.0
     """
 
     def __init__(self, *, gamma: float = 1.0, interval: int = 16) -> None:
@@ -115,9 +102,6 @@ class R1Penalty(Penalty):
 
 class WeightClipping(Penalty):
     """Clips all weights of the critic to `[-limit, limit]` after its step (Arjovsky et al. 2017, Algorithm 1).
-
-    Args:
-        limit: largest absolute value.
 
     Examples:
         >>> network = nn.Linear(2, 1)

@@ -44,22 +44,15 @@ def _explained_download(name: str) -> Iterator[None]:
 class ImageNetLPIPS(nn.Module):
     """LPIPS of the package `lpips` with its ImageNet trunk, as a loss: gradients flow to the images.
 
+    `preds` and `target` `(B, 3, H, W)` give `(B,)`, float32.
+
     Args:
         net: `alex`, `vgg` or `squeeze`.
         value_range: `"[0,1]"` or `"[-1,1]"`, of both images.
         pretrained: `False` leaves the trunk random, for tests only.
 
-    Shape:
-        - preds, target: `(B, 3, H, W)`; output `(B,)`, float32.
-
     Raises:
         WeightsError: if the trunk's weights cannot be had; says where to get them and where to put them.
-
-    Examples:
-        >>> distance = ImageNetLPIPS(net="squeeze", pretrained=False)
-        >>> x = torch.rand(1, 3, 64, 64)
-        >>> float(distance(x, x))
-        0.0
     """
 
     def __init__(self, *, net: str = "vgg", value_range: str = "[0,1]", pretrained: bool = True) -> None:
@@ -95,17 +88,7 @@ class VGG19Features(nn.Module):
     """Feature maps of ImageNet's VGG-19: `relu1_1` to `relu5_4`, after every ReLU, and `pool1` to `pool5`.
 
     Frozen and in evaluation mode; takes the place of a `FundusGrader` wherever `features_at` is asked for.
-
-    Args:
-        pretrained: `False` leaves the network random, for tests only.
-
-    Raises:
-        WeightsError: if the weights cannot be had; says where to get them and where to put them.
-
-    Examples:
-        >>> network = VGG19Features(pretrained=False)
-        >>> network.features_at(torch.rand(1, 3, 32, 32), ["relu1_2", "pool5"])["pool5"].shape
-        torch.Size([1, 512, 1, 1])
+    `WeightsError` if the weights cannot be had; `pretrained=False` leaves the network random, for tests only.
     """
 
     mean: Tensor
@@ -127,11 +110,7 @@ class VGG19Features(nn.Module):
         register_imagenet_colours(self)
 
     def features_at(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """`(B, C, h, w)` features at each of `layers` of `(B, 3, H, W)` images in [0, 1].
-
-        Raises:
-            ValueError: for an unknown layer.
-        """
+        """Features `(B, C, h, w)` at each of `layers` of `(B, 3, H, W)` images in [0, 1]."""
         unknown = [name for name in layers if name not in self.layers]
         if unknown:
             raise ValueError(f"layers {unknown}: VGG-19 has {', '.join(filter(None, self.layers))}")

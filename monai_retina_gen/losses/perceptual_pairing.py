@@ -11,31 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.losses.adversarial_step import AdversarialStep
+from monai_retina_gen.losses.adversarial import AdversarialStep
 
 KEY_SIZE = 16
 """Side of the small copies that are compared: layout and colour decide which eye is the nearest."""
 
 
 class RealQueue(nn.Module):
-    """A ring of real images in 8 bits, with small copies to search and their grades. All of it is state.
-
-    Args:
-        size: images that are kept.
-        image_size: their side.
-
-    Raises:
-        ValueError: for a size below 1.
-
-    Examples:
-        >>> queue = RealQueue(size=4, image_size=32)
-        >>> black, white = -torch.ones(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
-        >>> queue.push(torch.cat([black, white]), torch.tensor([0, 1]))
-        >>> queue.nearest(0.5 * white, torch.tensor([1])).mean()
-        tensor(1.)
-        >>> queue.nearest(0.5 * white, torch.tensor([0])).mean()  # a photograph of another grade is not its neighbour
-        tensor(-1.)
-    """
+    """A ring of `size` real images in 8 bits, with small copies to search and their grades. All of it is state."""
 
     images: Tensor
     keys: Tensor
@@ -107,10 +90,6 @@ class PerceptualPairing(nn.Module):
         queue_size: real images to search, for `nearest`.
         image_size: their side.
         diversity_interval: steps between two measurements of the diversity; 0 for none.
-
-    Shape:
-        - step: an `AdversarialStep` with images `(B, 3, H, W)` in [-1, 1].
-        - output: a number.
 
     Raises:
         ValueError: for another pairing, or `encoded` without generator and encoder.

@@ -7,12 +7,10 @@ comes in as an argument: this room knows nothing of weights.
 from __future__ import annotations
 
 from monai_retina_gen.metrics.bootstrap import bootstrap_interval
-from monai_retina_gen.metrics.crossed_effects import CrossedInterval, crossed_interval
-from monai_retina_gen.metrics.data_copying import CopyingTest, mann_whitney_z
+from monai_retina_gen.metrics.crossed_effects import FEWEST_SEEDS, CrossedInterval, crossed_interval, holm, verdict
 from monai_retina_gen.metrics.diversity import field_of_view_ms_ssim, lpips_distance, pair_diversity
 from monai_retina_gen.metrics.evaluation import evaluate_features
 from monai_retina_gen.metrics.features import extract_features
-from monai_retina_gen.metrics.frechet import frechet_distance
 from monai_retina_gen.metrics.grading import (
     NUM_GRADES,
     GradeAccuracy,
@@ -25,18 +23,23 @@ from monai_retina_gen.metrics.grading import (
     referable_confusion,
     sensitivity_from_confusion,
 )
-from monai_retina_gen.metrics.kernel import KernelDistance, kernel_distance, kernel_permutation_p_value
-from monai_retina_gen.metrics.laplacian_pyramid import laplacian_pyramid
+from monai_retina_gen.metrics.kernel import (
+    KernelDistance,
+    frechet_distance,
+    kernel_distance,
+    kernel_permutation_p_value,
+)
 from monai_retina_gen.metrics.manifold import (
+    CopyingTest,
     density_coverage,
+    mann_whitney_z,
     nearest_distance,
     neighbour_radii,
     precision_recall,
     realism_score,
 )
 from monai_retina_gen.metrics.mask_curve import MaskCurve, average_precision, best_threshold, curve_counts
-from monai_retina_gen.metrics.sliced_wasserstein import sliced_wasserstein_distance
-from monai_retina_gen.metrics.verdict import FEWEST_SEEDS, holm, verdict
+from monai_retina_gen.metrics.sliced_wasserstein import laplacian_pyramid, sliced_wasserstein_distance
 
 __all__ = [
     "GradeAccuracy",

@@ -1,8 +1,10 @@
-"""Base of the package's metrics: an Ignite `Metric` that MONAI's `IgniteMetricHandler` can hold as well."""
+"""Base of the metrics, which Ignite and MONAI's `IgniteMetricHandler` hold alike, and a figure with its statement."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ignite.distributed as idist
@@ -18,8 +20,7 @@ OutputTransform = Callable[[Any], Any]
 class FundusMetric(Metric):
     """Ignite `Metric` with the three methods of MONAI's cumulative metrics.
 
-    `metric.attach(engine, name)` is the direct way; where a configuration asks for a MONAI handler,
-    `IgniteMetricHandler(metric_fn=metric)` gives the same figure.
+    `metric.attach(engine, name)` is the direct way; `IgniteMetricHandler(metric_fn=metric)` gives the same figure.
     """
 
     def __call__(self, y_pred: Tensor, y: Tensor) -> None:
@@ -48,3 +49,58 @@ class FundusMetric(Metric):
         if rows is None:
             raise NotComputableError(f"{type(self).__name__} has seen no images: run an epoch before compute()")
         return rows
+
+
+def plain(value: Any) -> Any:
+    """Plain JSON value of tensors, mappings, tuples and floats; None for what is not finite."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class PlainValues:
+    """A dataclass of figures that JSON can hold."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; None where a figure is undefined."""
+        return {name: plain(value) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricResult(PlainValues):
+    """One figure of generated against real features.
+
+    Attributes:
+        extractor_sha256: sha256 of the extractor's weights; empty for a function without weights.
+        dimension: number of features, d.
+        std: spread over subsets (KID); nan where there is none.
+        p_value: of a permutation test that both sets come from one distribution (KID); nan where there is none.
+        floor_n: images in each set behind the next four figures; 0 where the sets are too small to split.
+        floor: mean figure of one random half of the real images against the other, over seeded splits.
+        floor_std: its standard deviation over the splits.
+        value_at_floor_n: mean figure of as many generated images against the same halves.
+        ratio_to_floor: `value_at_floor_n / floor`, both at equal n; nan for unbiased figures around 0 (KID).
+        warnings: what the reader must know, in sentences.
+    """
+
+    name: str
+    value: float
+    n_real: int
+    n_generated: int
+    extractor: str
+    extractor_sha256: str
+    dimension: int
+    std: float = math.nan
+    p_value: float = math.nan
+    floor_n: int = 0
+    floor: float = math.nan
+    floor_std: float = math.nan
+    value_at_floor_n: float = math.nan
+    ratio_to_floor: float = math.nan
+    warnings: tuple[str, ...] = ()

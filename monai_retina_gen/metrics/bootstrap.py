@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_retina_gen.metrics.base import PlainValues
 from monai_retina_gen.metrics.grading import NUM_GRADES, grade_confusion_matrix
-from monai_retina_gen.metrics.result import plain
 
 ConfusionStatistic = Callable[[Tensor], Tensor]
 Groups = Sequence[Any] | Tensor
@@ -18,16 +18,12 @@ RESAMPLES_AT_A_TIME = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class BootstrapInterval:
+class BootstrapInterval(PlainValues):
     """A figure with its percentile interval; tensors are scalars, or (num_classes,) for figures per grade.
 
     Attributes:
-        value: figure of the sample itself.
-        low: lower end of the interval.
-        high: upper end of the interval.
         standard_error: standard deviation over resamples.
         level: share of resamples inside the interval.
-        resamples: number of resamples.
         n: number of gradings.
         n_groups: number of photographs or patients that were resampled.
         undefined: share of resamples in which the figure has no value (a grade without a photograph, say);
@@ -43,10 +39,6 @@ class BootstrapInterval:
     n: int
     n_groups: int
     undefined: Tensor
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values; None where a figure is undefined."""
-        return {name: plain(value) for name, value in vars(self).items()}
 
 
 def bootstrap_interval(
@@ -68,8 +60,7 @@ def bootstrap_interval(
     Args:
         preds: predicted grades, (n,).
         target: true grades, (n,).
-        statistic: figure of (..., k, k) confusion matrices: `kappa_from_confusion`,
-            `accuracy_from_confusion`, `sensitivity_from_confusion`.
+        statistic: figure of (..., k, k) confusion matrices, such as `kappa_from_confusion`.
         groups: (n,) photograph or patient of each grading, drawn together; None draws each by itself.
         num_classes: number of grades of the scale.
         resamples: number of resamples.
@@ -78,13 +69,6 @@ def bootstrap_interval(
 
     Raises:
         ValueError: as `grade_confusion_matrix`; if `groups` has another length; for a level outside (0, 1).
-
-    Examples:
-        >>> from monai_retina_gen.metrics import accuracy_from_confusion
-        >>> target = torch.arange(100) % 5
-        >>> interval = bootstrap_interval(target.clamp(max=3), target, accuracy_from_confusion)
-        >>> [round(float(v), 1) for v in (interval.low, interval.value, interval.high)]
-        [0.7, 0.8, 0.9]
     """
     counts = confusion_per_group(preds, target, groups, num_classes)
     values = torch.cat([statistic(c) for c in _resampled(counts, resamples, seed)])

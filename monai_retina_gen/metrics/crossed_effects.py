@@ -13,26 +13,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
-from monai_retina_gen.metrics.result import plain
+from monai_retina_gen.metrics.base import PlainValues
 
 POWER = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossedInterval:
+class CrossedInterval(PlainValues):
     """A mean figure of several trainings with its interval; tensors have the shape of the figure, float64.
 
     Attributes:
         value: mean over the trainings (of the differences, with a baseline).
-        low: lower end of the interval.
-        high: upper end.
         standard_error: of the mean, for other seeds and other photographs.
         degrees_of_freedom: of Student's t; infinite where nothing varies.
         p: two-sided, of a mean of zero.
@@ -50,10 +47,6 @@ class CrossedInterval:
     detectable: Tensor
     seeds: int
     n_groups: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values; None where a figure is undefined."""
-        return {name: plain(value) for name, value in vars(self).items()}
 
 
 def crossed_interval(
@@ -162,3 +155,33 @@ def _interval(
         seeds=seeds,
         n_groups=n_groups,
     )
+
+
+FEWEST_SEEDS = 5
+"""Trainings of each kind that a verdict needs."""
+
+LEVEL = 0.05
+NO_CONCLUSION = "no conclusion"
+TOO_FEW_SEEDS = "no verdict, too few seeds"
+
+
+def verdict(difference: float | None, p: float | None, seeds: int) -> str:
+    """What a study says of a difference: `helps`, `harms`, `no conclusion`, or that it has too few seeds to say.
+
+    Above zero is better; `p` is two-sided, corrected for the other comparisons; None where undefined.
+    """
+    if seeds < FEWEST_SEEDS:
+        return TOO_FEW_SEEDS
+    if difference is None or p is None or p >= LEVEL:
+        return NO_CONCLUSION
+    return "helps" if difference > 0 else "harms"
+
+
+def holm(p_values: Sequence[float | None]) -> list[float]:
+    """Holm's step-down adjustment (Holm 1979, Scand. J. Statist. 6:65-70); what has no value proves nothing: p = 1."""
+    values = [1.0 if p is None else p for p in p_values]
+    adjusted, largest = [0.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = largest
+    return adjusted

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from monai.networks.utils import eval_mode
@@ -16,15 +15,15 @@ from pytorch_msssim import ms_ssim
 from torch import Tensor, nn
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics.image_pairs import check_image_pair, check_images
-from monai_retina_gen.metrics.result import plain
+from monai_retina_gen.metrics.base import PlainValues
+from monai_retina_gen.metrics.features import check_image_pair, check_images
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]
 SCALES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diversity:
+class Diversity(PlainValues):
     """Mean over random pairs of images within each group.
 
     Attributes:
@@ -36,10 +35,6 @@ class Diversity:
     mean: float
     per_group: dict[int, float]
     pairs: dict[int, int]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values; None where a figure is undefined."""
-        return plain(vars(self))
 
 
 def pair_diversity(
@@ -60,10 +55,6 @@ def pair_diversity(
         pairs: pairs of each group, drawn without replacement; all pairs where a group has no more.
         seed: of the pairs.
         batch_size: pairs at a time.
-
-    Raises:
-        ValueError: if `groups` has another length than `images`, or `pairs` < 1.
-        monai_retina_gen.errors.ImageValueError: for images of another kind.
     """
     check_images("images", images)
     labels = torch.zeros(len(images), dtype=torch.int64) if groups is None else groups.flatten().cpu()
@@ -94,24 +85,11 @@ def _random_pairs(n: int, pairs: int, generator: torch.Generator) -> Tensor:
 
 
 def inscribed_square(images: Tensor) -> Tensor:
-    """The centred square inside the circle that touches the sides of square images.
+    """The centred square, floor(S / sqrt(2)) a side, inside the circle that touches the sides of square images.
 
     Photographs that are cropped to the field of view show the retina in that circle and black around it. The
     square leaves out the outer 36 % of the circle's area, and has no black but where the camera clipped the
     circle at top and bottom to less than 0.71 of its height.
-
-    Args:
-        images: (B, C, S, S), cropped to the field of view.
-
-    Returns:
-        (B, C, s, s), s = floor(S / sqrt(2)).
-
-    Raises:
-        monai_retina_gen.errors.ImageValueError: if the images are not square.
-
-    Examples:
-        >>> inscribed_square(torch.rand(1, 3, 256, 256)).shape
-        torch.Size([1, 3, 181, 181])
     """
     height, width = images.shape[-2:]
     if height != width:
@@ -122,7 +100,7 @@ def inscribed_square(images: Tensor) -> Tensor:
 
 
 def field_of_view_ms_ssim(preds: Tensor, target: Tensor, *, win_size: int = 11) -> Tensor:
-    """MS-SSIM of each pair inside `inscribed_square`: black corners, equal in all images, would inflate it.
+    """MS-SSIM (B,) of each pair inside `inscribed_square`: black corners, equal in all images, would inflate it.
 
     A crop, not a masked mean of the SSIM map: no window of any scale then touches the black ground.
 
@@ -133,17 +111,8 @@ def field_of_view_ms_ssim(preds: Tensor, target: Tensor, *, win_size: int = 11) 
             16 (win_size - 1), thus images of S >= 228 with the standard 11, S >= 93 with 5; state another
             window than 11 beside the figure.
 
-    Returns:
-        (B,) in [0, 1]; 1 for identical images.
-
     Raises:
-        monai_retina_gen.errors.ImageValueError: for images of another kind, unequal shapes, or too small.
-        ValueError: for an even window.
-
-    Examples:
-        >>> x = torch.rand(2, 3, 96, 96)
-        >>> field_of_view_ms_ssim(x, x, win_size=5)
-        tensor([1., 1.])
+        ImageValueError: for images of another kind, unequal shapes, or too small.
     """
     check_image_pair(preds, target)
     preds, target = inscribed_square(preds), inscribed_square(target)
@@ -157,25 +126,13 @@ def field_of_view_ms_ssim(preds: Tensor, target: Tensor, *, win_size: int = 11) 
 
 
 def lpips_distance(preds: Tensor, target: Tensor, network: nn.Module | PairFunction) -> Tensor:
-    """Perceptual distance of each pair of images.
+    """Perceptual distance (B,) of each pair of images.
 
     Args:
         preds: (B, C, H, W) in [0, 1].
         target: (B, C, H, W) in [0, 1].
         network: takes two batches **in [-1, 1]** and gives one figure a pair, as `lpips.LPIPS` does; a
             network runs in evaluation mode.
-
-    Returns:
-        (B,) distances; 0 for identical images.
-
-    Raises:
-        monai_retina_gen.errors.ImageValueError: for images of another kind or unequal shapes.
-        ValueError: if the network does not give one figure a pair.
-
-    Examples:
-        >>> absolute = lambda a, b: (a - b).abs().mean(dim=(1, 2, 3), keepdim=True)
-        >>> lpips_distance(torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), absolute)
-        tensor([2., 2.])
     """
     check_image_pair(preds, target)
     with eval_mode(*([network] if isinstance(network, nn.Module) else [])):

@@ -10,11 +10,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from monai_retina_gen.metrics.base import MetricResult
 from monai_retina_gen.metrics.features import check_features
-from monai_retina_gen.metrics.frechet import distance_of_checked, is_rank_deficient
-from monai_retina_gen.metrics.kernel import kernel_distance, kernel_permutation_p_value
+from monai_retina_gen.metrics.kernel import (
+    distance_of_checked,
+    is_rank_deficient,
+    kernel_distance,
+    kernel_permutation_p_value,
+)
 from monai_retina_gen.metrics.manifold import density_coverage, precision_recall
-from monai_retina_gen.metrics.result import MetricResult
 
 FEATURE_METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
 FEW_IMAGES = 50
@@ -32,7 +36,7 @@ def evaluate_features(
     permutations: int = 1000,
     seed: int = 0,
 ) -> dict[str, MetricResult]:
-    """FID, KID, precision, recall, density and coverage, each with what has to stand beside it.
+    """FID, KID, precision, recall, density and coverage by name, each with what has to stand beside it.
 
     The floor is the figure of real against real: the real images are split at random in two halves, several
     times. Since FID falls with n whatever the images, `value_at_floor_n` is taken with as many generated
@@ -47,18 +51,8 @@ def evaluate_features(
         permutations: of the KID's permutation test.
         seed: of splits, subsets and permutations.
 
-    Returns:
-        `MetricResult` by name: `fid`, `kid`, `precision`, `recall`, `density`, `coverage`.
-
     Raises:
         ValueError: with fewer than six images in a set, unequal d, NaN or infinite features, splits < 1.
-
-    Examples:
-        >>> x = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
-        >>> statement = {"extractor": "noise", "extractor_sha256": ""}
-        >>> results = evaluate_features(x[:20], x[20:], permutations=99, **statement)
-        >>> results["fid"].floor_n, results["fid"].warnings
-        (10, ('20 real and 20 generated images: under 50, no figure is reliable',))
     """
     real, generated = check_features(real, generated, minimum=SMALLEST_SET)
     if splits < 1:

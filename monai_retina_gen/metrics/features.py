@@ -1,4 +1,4 @@
-"""Features of real and generated images: the checks, and taking them."""
+"""Checks of images and of their features, and taking the features."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ import torch
 from monai.networks.utils import eval_mode
 from torch import Tensor, nn
 
+from monai_retina_gen.errors import ImageValueError
+
 FeatureExtractor = nn.Module | Callable[[Tensor], Tensor]
 
 
 def check_features(real: Tensor, generated: Tensor, minimum: int = 2) -> tuple[Tensor, Tensor]:
-    """Both sets as float64, or an error that says what is wrong with which.
-
-    Args:
-        real: (n, d) features of real images.
-        generated: (m, d) features of generated images.
-        minimum: smallest number of rows that the metric is defined for.
-
-    Raises:
-        ValueError: for another shape, fewer rows than `minimum`, NaN or infinite values, unequal d.
-    """
+    """Both sets, (n, d) and (m, d), as float64, or a `ValueError` that says what is wrong with which."""
     for name, features in (("real", real), ("generated", generated)):
         if features.ndim != 2 or features.shape[1] == 0:
             raise ValueError(f"{name} has shape {tuple(features.shape)}: pass features of shape (n, d)")
@@ -37,18 +30,32 @@ def check_features(real: Tensor, generated: Tensor, minimum: int = 2) -> tuple[T
 
 
 def extract_features(images: Tensor, feature_extractor: FeatureExtractor) -> Tensor:
-    """(B, d) features of (B, C, H, W) images in [0, 1], in evaluation mode and without gradients.
-
-    Raises:
-        ValueError: if the extractor does not give one row of features an image.
-
-    Examples:
-        >>> extract_features(torch.rand(2, 3, 8, 8), nn.Flatten()).shape
-        torch.Size([2, 192])
-    """
+    """(B, d) features of (B, C, H, W) images in [0, 1], in evaluation mode and without gradients."""
     with eval_mode(*([feature_extractor] if isinstance(feature_extractor, nn.Module) else [])):
         features = feature_extractor(images)
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
         came = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(f"feature_extractor gave {came} for {len(images)} images: it must give (B, d) features")
     return features.detach()
+
+
+def check_images(name: str, images: Tensor) -> Tensor:
+    """The images as they came, or an `ImageValueError`: want (B, C, H, W), floating, within [0, 1]."""
+    if images.ndim != 4 or images.numel() == 0 or not images.is_floating_point():
+        raise ImageValueError(
+            f"{name} is {images.dtype} of shape {tuple(images.shape)}: pass float images (B, C, H, W)"
+        )
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):  # false for NaN too
+        raise ImageValueError(f"{name} has values in [{low:.4g}, {high:.4g}]: pass images in [0, 1]")
+    return images
+
+
+def check_image_pair(preds: Tensor, target: Tensor) -> None:
+    """`check_images` of both, and of their equal shape."""
+    check_images("preds", preds)
+    check_images("target", target)
+    if preds.shape != target.shape:
+        raise ImageValueError(
+            f"preds has shape {tuple(preds.shape)} and target {tuple(target.shape)}: pass images in pairs"
+        )

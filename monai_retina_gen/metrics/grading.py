@@ -19,24 +19,15 @@ REFERABLE_FROM = 2
 
 
 def grade_confusion_matrix(preds: Tensor, target: Tensor, num_classes: int = NUM_GRADES) -> Tensor:
-    """Counts of predicted against true grades, with a fixed number of classes.
+    """Counts of predicted against true grades, int64 (num_classes, num_classes): rows are true, columns predicted.
 
     Args:
         preds: predicted grades, (n,), integers in [0, num_classes).
         target: true grades, (n,), integers in [0, num_classes).
-        num_classes: number of grades of the scale (5 for the International Clinical Diabetic Retinopathy
-            scale), fixed whether or not every grade occurs.
-
-    Returns:
-        int64 (num_classes, num_classes): rows are the true grades, columns the predicted ones.
+        num_classes: number of grades of the scale, fixed whether or not every grade occurs.
 
     Raises:
         ValueError: if the tensors are not of one length, are empty, or hold other values than grades.
-
-    Examples:
-        >>> grade_confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), num_classes=2)
-        tensor([[1, 1],
-                [0, 1]])
     """
     for name, grades in (("preds", preds), ("target", target)):
         _check_grades(name, grades, num_classes)
@@ -99,25 +90,16 @@ def quadratic_weighted_kappa(preds: Tensor, target: Tensor, num_classes: int = N
 
     .. math:: \kappa = 1 - \frac{\sum_{ij} (i-j)^2 O_{ij}}{\sum_{ij} (i-j)^2 E_{ij}}
 
-    with the observed counts :math:`O` and those expected by chance, :math:`E_{ij} = r_i c_j / n`.
-
-    Args:
-        preds: predicted grades, (n,), integers in [0, num_classes).
-        target: true grades, (n,), integers in [0, num_classes).
-        num_classes: number of grades of the scale, fixed whether or not every grade occurs.
+    with the observed counts :math:`O` and those expected by chance, :math:`E_{ij} = r_i c_j / n`. Arguments and errors
+    as of `grade_confusion_matrix`.
 
     Returns:
         float64 scalar in [-1, 1]; **nan where kappa is undefined**: both gradings use one and the same single
         grade, so that chance agreement is complete. One constant grading against a varying one is 0.
 
-    Raises:
-        ValueError: as `grade_confusion_matrix`.
-
     Examples:
         >>> quadratic_weighted_kappa(torch.tensor([0, 1, 2, 4]), torch.tensor([0, 1, 2, 3])).item()
         0.928...
-        >>> quadratic_weighted_kappa(torch.tensor([2, 2]), torch.tensor([2, 2])).item()
-        nan
     """
     return kappa_from_confusion(grade_confusion_matrix(preds, target, num_classes))
 
@@ -127,9 +109,8 @@ class GradeMetric(FundusMetric):
 
     Args:
         num_classes: number of grades of the scale.
-        output_transform: see `ignite.metrics.Metric`; must give `(y_pred, y)`: `y_pred` is
-            (B, num_classes) scores (logits or probabilities) or (B,) integer grades, `y` integer grades of
-            shape (B,) or (B, 1).
+        output_transform: must give `(y_pred, y)`: `y_pred` is (B, num_classes) scores (logits or probabilities) or (B,)
+            integer grades, `y` integer grades of shape (B,) or (B, 1).
         device: where the counts are kept.
 
     Raises:
@@ -215,9 +196,7 @@ class GradeSensitivity(GradeMetric):
 
 
 class QuadraticWeightedKappa(GradeMetric):
-    """Ignite metric of `quadratic_weighted_kappa`, exact over batches and processes.
-
-    Arguments as in `GradeMetric`.
+    """Ignite metric of `quadratic_weighted_kappa`, exact over batches and processes. Arguments as in `GradeMetric`.
 
     Examples:
         >>> metric = QuadraticWeightedKappa(num_classes=5)

@@ -1,7 +1,8 @@
-"""Kernel distance of features (KID; Binkowski et al. 2018, arXiv:1801.01401), with a permutation test."""
+"""FID (Heusel et al. 2017, arXiv:1706.08500) without matrix roots; KID (Binkowski et al. 2018, arXiv:1801.01401)."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,65 @@ from torch import Tensor
 
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
 from monai_retina_gen.metrics.features import FeatureExtractor, check_features, extract_features
+
+CHUNK_ROWS = 4096
+
+
+def frechet_distance(real: Tensor, generated: Tensor) -> Tensor:
+    r"""Frechet distance of two sets of features, (n, d) and (m, d), each taken as Gaussian; float64, at least 0.
+
+    .. math:: \lVert\mu_r-\mu_g\rVert^2 + \mathrm{tr}\,\Sigma_r + \mathrm{tr}\,\Sigma_g
+              - 2\,\mathrm{tr}(\Sigma_r\Sigma_g)^{1/2}
+
+    With centred rows A, B scaled so that :math:`\Sigma_r = A^T A`, :math:`\Sigma_g = B^T B`, the last trace
+    is the nuclear norm of :math:`A B^T`: exact also where a covariance is singular. A set of more than d rows
+    is first reduced to d by a QR decomposition in chunks.
+
+    The estimate is biased upwards by a term of order 1/n: compare at equal n only, beside the figure of real
+    against real. A warning says where a set has n <= d rows: such a figure cannot be compared with published ones.
+
+    Raises:
+        ValueError: with fewer than two rows in a set, unequal d, NaN or infinite features.
+
+    Examples:
+        >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        >>> round(frechet_distance(x, x + 2.0).item(), 6)
+        16.0
+    """
+    real, generated = check_features(real, generated)
+    if is_rank_deficient(real, generated):
+        warnings.warn(
+            f"FID of {len(real)} real and {len(generated)} generated images with d = {real.shape[1]} "
+            "features is rank-deficient: not comparable with papers",
+            stacklevel=2,
+        )
+    return distance_of_checked(real, generated)
+
+
+def is_rank_deficient(real: Tensor, generated: Tensor) -> bool:
+    """Whether a set has no more rows than features, so that its covariance is singular."""
+    return min(len(real), len(generated)) <= real.shape[1]
+
+
+def distance_of_checked(real: Tensor, generated: Tensor) -> Tensor:
+    """`frechet_distance` of float64 features that `check_features` has passed, without the warning."""
+    mean_real, mean_generated = real.mean(dim=0), generated.mean(dim=0)
+    a, b = _covariance_factor(real, mean_real), _covariance_factor(generated, mean_generated)
+    nuclear_norm = torch.linalg.svdvals(a @ b.T).sum()
+    shift = (mean_real - mean_generated).square().sum()
+    distance = shift + a.square().sum() + b.square().sum() - 2 * nuclear_norm
+    return distance.clamp(min=0.0)  # identical sets end at some -1e-13 of rounding
+
+
+def _covariance_factor(features: Tensor, mean: Tensor) -> Tensor:
+    """Rows F, at most d of them where n > d, with F^T F the unbiased covariance."""
+    scale = (len(features) - 1) ** 0.5
+    if len(features) <= features.shape[1]:
+        return (features - mean) / scale
+    factor = features.new_zeros(0, features.shape[1])
+    for chunk in features.split(CHUNK_ROWS):
+        factor = torch.linalg.qr(torch.cat([factor, (chunk - mean) / scale]), mode="r").R
+    return factor
 
 
 class KernelDistanceResult(NamedTuple):
@@ -39,8 +99,7 @@ def kernel_distance(
         `KernelDistanceResult(mean, std)`, float64 scalars.
 
     Raises:
-        ValueError: with fewer than two rows in a set, unequal d, NaN or infinite features, or less than one
-            subset of two rows.
+        ValueError: with fewer than two rows in a set or subset, unequal d, NaN or infinite features.
 
     Examples:
         >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
@@ -65,25 +124,9 @@ def kernel_permutation_p_value(
 ) -> float:
     """P-value of "both sets come from one distribution" by permuting which row is real.
 
-    Rows are exchanged singly: give one photograph a patient, or read the p-value as too small.
-
-    Args:
-        real: (n, d) features of real images.
-        generated: (m, d) features of generated images.
-        permutations: number of random relabellings; the smallest p-value is 1 / (permutations + 1).
-        max_samples: of a larger set a random subset of this size is tested, so that memory stays bounded.
-        seed: of subset and permutations.
-
-    Returns:
-        (1 + relabellings with at least the observed distance) / (1 + permutations).
-
-    Raises:
-        ValueError: as `kernel_distance`.
-
-    Examples:
-        >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
-        >>> kernel_permutation_p_value(x, x + 3.0, permutations=99)
-        0.01
+    `(1 + relabellings with at least the observed distance) / (1 + permutations)`. Rows are exchanged singly: give one
+    photograph a patient, or read the p-value as too small. Of a set larger than `max_samples` a random subset is
+    tested.
     """
     real, generated = check_features(real, generated)
     generator = torch.Generator().manual_seed(seed)
@@ -137,11 +180,8 @@ class KernelDistance(FundusMetric):
     Args:
         feature_extractor: network or function from (B, C, H, W) images in [0, 1] to (B, d) features; a network runs in
             evaluation mode. Move it to the device of the images.
-        subsets: see `kernel_distance`.
-        subset_size: see `kernel_distance`.
-        seed: see `kernel_distance`.
-        output_transform: see `ignite.metrics.Metric`; must give `(y_pred, y)`. The two batches need not be equal in
-            number.
+        subsets: see `kernel_distance`, as `subset_size` and `seed`.
+        output_transform: must give `(y_pred, y)`; the two batches need not be equal in number.
         device: where the features are kept.
 
     Raises:

@@ -22,21 +22,10 @@ LIMIT = 16.0  # logits beyond +-16 are probabilities of 1e-7, which float32 hard
 
 
 def curve_counts(probabilities: Tensor, target: Tensor) -> Tensor:
-    """Pixels outside and inside a structure by predicted probability, `(2, BINS)`.
+    """Pixels outside (row 0) and inside (row 1) a structure by predicted probability, `(2, BINS)` int64, low to high.
 
-    Bins are equally wide in the logit, so that small probabilities keep their order.
-
-    Args:
-        probabilities: in [0, 1], any shape.
-        target: masks of the same shape, inside from 0.5; negative values are not annotated and not counted.
-
-    Returns:
-        int64; row 0 counts pixels outside, row 1 inside; columns from low to high probability.
-
-    Examples:
-        >>> counts = curve_counts(torch.tensor([0.1, 0.8, 0.9]), torch.tensor([0.0, 1.0, -1.0]))
-        >>> counts.sum(1).tolist()
-        [1, 1]
+    Bins are equally wide in the logit, so that small probabilities keep their order. Masks are inside from 0.5;
+    negative values are not annotated and not counted.
     """
     annotated = target >= 0
     logit = torch.logit(probabilities[annotated].float(), eps=1e-7).clamp(-LIMIT, LIMIT)
@@ -46,17 +35,9 @@ def curve_counts(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def average_precision(counts: Tensor) -> Tensor:
-    """Area under the precision-recall curve of each of `curve_counts`.
+    """Area under the precision-recall curve of each of `curve_counts`, `(..., 2, BINS)` to `(...)` float64.
 
-    Args:
-        counts: `(..., 2, BINS)`; sums of counts are those of all their pixels.
-
-    Returns:
-        `(...)` float64; NaN where the structure never occurs.
-
-    Examples:
-        >>> average_precision(torch.tensor([[5, 1, 0], [0, 1, 2]]))  # of three bins
-        tensor(0.9167, dtype=torch.float64)
+    Sums of counts are those of all their pixels. NaN where the structure never occurs.
     """
     alarms, hits = counts.double().flip(-1).cumsum(-1).unbind(-2)
     precision = hits / (hits + alarms).clamp(min=1)
@@ -82,16 +63,15 @@ def best_threshold(counts: Tensor) -> tuple[float, float]:
 class MaskCurve(FundusMetric):
     """Ignite metric of `average_precision` and `best_threshold` for each structure.
 
+    `compute` gives `pr_auc_<name>`, `threshold_<name>` and `dice_<name>` (at that threshold) of every structure that
+    occurs, and `mean_pr_auc`.
+
     Args:
         structures: names of the channels.
         lesions: structures whose mean average precision is `mean_pr_auc`.
         output_transform: from an engine's output to `(probabilities, target)`, both `(B, structures, H, W)`, with -1
             in `target` where a structure is not annotated.
         device: where the counts are kept.
-
-    Returns:
-        In `compute`: `pr_auc_<name>`, `threshold_<name>` and `dice_<name>` (at that threshold) of every structure that
-        occurs, and `mean_pr_auc`.
 
     Raises:
         ignite.exceptions.NotComputableError: in `compute`, if no structure occurs.

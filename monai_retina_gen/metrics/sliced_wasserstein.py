@@ -10,8 +10,44 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics.image_pairs import check_images
-from monai_retina_gen.metrics.laplacian_pyramid import laplacian_pyramid, pyramid_sizes
+from monai_retina_gen.metrics.features import check_images
+
+SMALLEST_LEVEL = 16
+
+
+def pyramid_sizes(size: int) -> list[int]:
+    """Sides of the pyramid's levels for images of side `size`: halved while even and at least 16 after it."""
+    if size < SMALLEST_LEVEL:
+        raise ImageValueError(f"images of {size} pixels: the smallest level has {SMALLEST_LEVEL}, pass larger ones")
+    sizes = [size]
+    while sizes[-1] % 2 == 0 and sizes[-1] // 2 >= SMALLEST_LEVEL:
+        sizes.append(sizes[-1] // 2)
+    return sizes
+
+
+def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:
+    """Band-pass levels of (B, C, S, S) images, finest first; the last is the low-pass rest.
+
+    The filter is the outer product of [1, 4, 6, 4, 1] / 16, with mirrored borders; each level has half the side of the
+    one before (rounded up). Enlarged and added up the levels give the images back.
+    """
+    pyramid = []
+    for _ in range(levels - 1):
+        smaller = _blur(images)[..., ::2, ::2]
+        enlarged = smaller.new_zeros(images.shape)
+        enlarged[..., ::2, ::2] = smaller
+        pyramid.append(images - 4 * _blur(enlarged))
+        images = smaller
+    return [*pyramid, images]
+
+
+def _blur(images: Tensor) -> Tensor:
+    taps = images.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    channels = images.shape[1]
+    padded = F.pad(images, (2, 2, 2, 2), mode="reflect")
+    rows = F.conv2d(padded, taps.view(1, 1, 1, 5).expand(channels, -1, -1, -1), groups=channels)
+    return F.conv2d(rows, taps.view(1, 1, 5, 1).expand(channels, -1, -1, -1), groups=channels)
+
 
 PATCH = 7
 IMAGES_AT_A_TIME = 32  # the draws of corners depend on it: another number is another sample of patches
@@ -45,16 +81,6 @@ def sliced_wasserstein_distance(
     Returns:
         `swd_<S>` for each level of side S, S halved while it is even and stays at least 16, and their mean
         `swd_mean`.
-
-    Raises:
-        monai_retina_gen.errors.ImageValueError: for images of another kind, not square, under 16 pixels, or
-            unequal shapes.
-        ValueError: for less than one patch or direction.
-
-    Examples:
-        >>> x = torch.rand(2, 3, 32, 32)
-        >>> sorted(sliced_wasserstein_distance(x, x, patches_per_image=8, directions=4))
-        ['swd_16', 'swd_32', 'swd_mean']
     """
     _check_sets(real, generated)
     if patches_per_image < 1 or directions < 1:

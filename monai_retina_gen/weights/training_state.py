@@ -1,33 +1,67 @@
-"""Starting a training from what an earlier one left: shipped weights, or the whole state in half precision."""
+"""Starting a training from what an earlier one left: weights, the whole state, or what fits of another network."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.weights.state_files import load_state, load_weights, save_state
-from monai_retina_gen.weights.transfer import transfer_state
 
 logger = logging.getLogger(__name__)
 
 
-def save_training_state(networks: Mapping[str, nn.Module], path: str | os.PathLike[str]) -> None:
-    """Write several networks into one file in half precision, `<network>.<parameter>` each: what goes into `training/`.
+@dataclass(frozen=True)
+class Transfer:
+    """The network's tensors that came from a state or stay as they were, and the state's that went nowhere."""
 
-    Examples:
-        >>> import tempfile, torch
-        >>> a, b = nn.Linear(2, 1), nn.Linear(2, 1)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_training_state({"generator": a}, folder + "/state.pt")
-        ...     start_networks({"generator": b}, init_training=folder + "/state.pt")
-        >>> torch.allclose(a.weight, b.weight, atol=1e-3)
-        True
+    taken: tuple[str, ...]
+    kept: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = [f"{len(self.taken)} tensors taken"]
+        for verb, names in (("kept as they were", self.kept), ("of the file unused", self.unused)):
+            shown.append(f"{len(names)} {verb}" + (f" ({_summary(names)})" if names else ""))
+        return ", ".join(shown)
+
+
+@torch.no_grad()
+def transfer_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "the state") -> Transfer:
+    """Copy the tensors of `state` whose name and shape are the network's, and log what was taken and what not.
+
+    A network whose layers are not counted alike at all resolutions has a method `aligned(state)` that renames them.
+    `WeightsError` if no parameter fits; buffers alone, such as a table of latents, are no start.
     """
+    renamed = network.aligned(state) if hasattr(network, "aligned") else dict(state)  # type: ignore[operator]
+    own = network.state_dict()
+    taken = tuple(n for n in own if n in renamed and renamed[n].shape == own[n].shape)
+    if not {name for name, _ in network.named_parameters()}.intersection(taken):
+        raise WeightsError(
+            f"{source} has nothing that fits {type(network).__name__}: no name and shape of its {len(state)} tensors "
+            "is that of one of the network's parameters. Is it of another architecture?"
+        )
+    for name in taken:
+        own[name].copy_(renamed[name])
+    kept = tuple(n for n in own if n not in taken)
+    unused = tuple(n for n in renamed if n not in taken)
+    result = Transfer(taken, kept, unused)
+    logger.info(f"{type(network).__name__} from {source}: {result}")
+    return result
+
+
+def _summary(names: tuple[str, ...], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def save_training_state(networks: Mapping[str, nn.Module], path: str | os.PathLike[str]) -> None:
+    """Write networks into one file in half precision, `<network>.<parameter>` each: what goes into `training/`."""
     state = {f"{name}.{k}": v for name, network in networks.items() for k, v in network.state_dict().items()}
     save_state(state, path, half=True)
 
@@ -45,7 +79,7 @@ def start_networks(
         networks: by name.
         init_weights: bare state dict of a generator (a bundle's `models/model.pt`), for `generator` and `ema`.
         init_training: file of `save_training_state` with all networks; a `generator` that it lacks starts from `ema`.
-        partial: take what fits of networks of another resolution or width, layer by layer (see `transfer_state`); a
+        partial: take what fits of networks of another resolution or width (see `transfer_state`); a
             network of which `init_training` holds nothing starts anew. What was taken is logged.
 
     Raises:

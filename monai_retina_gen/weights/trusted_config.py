@@ -2,28 +2,85 @@
 
 A configuration is code: MONAI evaluates `$` expressions and calls any importable `_target_`. So everything that the
 wanted key refers to is checked before anything is built: without `trust_code=True` only listed networks and generators
-pass, with numbers and plain words as arguments (`trusted_components`), and MONAI is given these entries alone.
+pass, with numbers and plain words as arguments, and MONAI is given these entries alone. A list of modules would not be
+enough (GHSA-873f-pvrv-4x83): `monai.transforms.LoadImage(reader="subprocess.Popen")` imports what an argument tells it.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from monai_retina_gen import networks
 from monai_retina_gen.errors import UntrustedConfigError, WeightsError
 from monai_retina_gen.weights.bundle_paths import pinned_sha256
 from monai_retina_gen.weights.state_files import load_weights
-from monai_retina_gen.weights.trusted_components import unsafe_argument
+
+TRUSTED_GENERATORS = (
+    *("DRGANGenerator", "GANGenerator", "LesionPainterGenerator", "StyleGAN3Generator", "VAEGenerator"),
+)
+"""In `monai_retina_gen.generators`, which lies above this room."""
+
+TRUSTED_MONAI_NETWORKS = (
+    *("AttentionUnet", "AutoEncoder", "AutoencoderKL", "BasicUNet", "BasicUNetPlusPlus", "Classifier", "Critic"),
+    *("DenseNet121", "DenseNet169", "DenseNet201", "DenseNet264", "DiffusionModelUNet", "Discriminator", "DynUNet"),
+    *("Generator", "HighResNet", "PatchDiscriminator", "Regressor", "ResNet", "SegResNet", "SwinUNETR", "UNETR"),
+    *("UNet", "VNet", "VQVAE", "VarAutoEncoder", "ViT"),
+)
+"""In `monai.networks.nets`: those that neither download nor read files."""
+
+_WORD = re.compile(r"[A-Za-z0-9_+-]{0,64}")
+_REFERENCE = re.compile(r"@\w+((::|#)\w+)*")
+_OUTSIDE = re.compile(r"pretrained|download|url|path|file|folder|store|cache|module|import")
+
+
+@lru_cache(maxsize=1)
+def trusted_components() -> frozenset[str]:
+    """Full names of all that may be built: the listed ones, and the public networks of this package."""
+    own = [name for name, found in vars(networks).items() if inspect.isclass(found) and issubclass(found, nn.Module)]
+    return frozenset(
+        [f"monai_retina_gen.networks.{name}" for name in own]
+        + [f"monai_retina_gen.generators.{name}" for name in TRUSTED_GENERATORS]
+        + [f"monai.networks.nets.{name}" for name in TRUSTED_MONAI_NETWORKS]
+    )
+
+
+def unsafe_argument(key: str, value: Any) -> str:
+    """Why an entry of a configuration, as JSON has it, may not be used, `""` where it may.
+
+    Of dictionaries and lists the entries are asked for one by one.
+
+    Examples:
+        >>> unsafe_argument("norm", "batch"), unsafe_argument("image_size", "@image_size")
+        ('', '')
+        >>> unsafe_argument("reader", "subprocess.Popen")
+        "the text 'subprocess.Popen'"
+    """
+    if key == "_target_":
+        return "" if isinstance(value, str) and value in trusted_components() else f"the component {value!r}"
+    if key.startswith("_") and key != "_desc_":
+        return f"the instruction {key!r}"  # to MONAI: not to build, to build otherwise, to build something else before
+    if set(key) & set("$%@#:"):
+        return f"the name {key[:80]!r}"
+    number = isinstance(value, (int, float)) and value is not True
+    if value and (key == "pretrained" or (_OUTSIDE.search(key.lower()) and not number)):
+        return f"the argument {key!r}, which may read, write or download"
+    if isinstance(value, str) and key != "_desc_" and not (_WORD.fullmatch(value) or _REFERENCE.fullmatch(value)):
+        return f"the text {value[:80]!r}"
+    if key == "_desc_" and not (isinstance(value, str) and not value.startswith(("$", "@", "%"))):
+        return f"the description {str(value)[:80]!r}"
+    return "" if isinstance(value, (str, bool, int, float, list, Mapping, type(None))) else f"a {type(value).__name__}"
+
 
 CHECKPOINT = "models/model.pt"
 """Where a bundle keeps its weights."""
-
-_REFERENCE = re.compile(r"@(\w+)")
 
 
 def read_inference_config(bundle: Path, name: str = "inference") -> dict[str, Any]:
@@ -39,13 +96,9 @@ def read_inference_config(bundle: Path, name: str = "inference") -> dict[str, An
 
 
 def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False, config_name: str = "inference") -> Any:
-    """Build what `key` of a bundle's `configs/inference.json` describes.
+    """Build what a top-level `key`, such as `generator` or `network_def`, of a bundle's configuration describes.
 
-    Args:
-        bundle: the bundle's folder.
-        key: top-level key, such as `generator` or `network_def`.
-        trust_code: allow any code. Only for bundles whose author you trust.
-        config_name: another configuration, such as `train`.
+    `trust_code` allows any code: only for bundles whose author you trust.
 
     Raises:
         UntrustedConfigError: if the key needs an expression or another component than those we know.
@@ -65,12 +118,7 @@ def build_from_bundle(bundle: Path, key: str, *, trust_code: bool = False, confi
 
 
 def split_bundle_name(name: str) -> tuple[str, str]:
-    """Bundle and configuration of `BUNDLE` or `BUNDLE:CONFIG`: a bundle may hold further networks.
-
-    Examples:
-        >>> split_bundle_name("retina_grader"), split_bundle_name("retina_grader:cross_fitted")
-        (('retina_grader', 'inference'), ('retina_grader', 'cross_fitted'))
-    """
+    """Bundle and configuration of `BUNDLE` or `BUNDLE:CONFIG`: a bundle may hold further networks."""
     found = re.fullmatch(r"(.+):(\w+)", name)
     return (found[1], found[2]) if found else (name, "inference")
 
@@ -78,14 +126,8 @@ def split_bundle_name(name: str) -> tuple[str, str]:
 def weights_files(config: dict[str, Any]) -> list[str]:
     """Where a configuration's network has its weights, inside the bundle: key `weights_file`, else `models/model.pt`.
 
-    A network that is too large for one file has a list of them there (see `save_parts`).
-
-    Raises:
-        WeightsError: if one lies outside the bundle.
-
-    Examples:
-        >>> weights_files({}), weights_files({"weights_file": ["models/a_1.pt", "models/a_2.pt"]})
-        (['models/model.pt'], ['models/a_1.pt', 'models/a_2.pt'])
+    A network that is too large for one file has a list of them there (see `save_parts`). `WeightsError` if one lies
+    outside the bundle.
     """
     named = config.get("weights_file", CHECKPOINT)
     paths = [str(path) for path in (named if isinstance(named, list) else [named])]
@@ -139,7 +181,7 @@ def _checked_entries(config: dict[str, Any], key: str, path: Path) -> dict[str, 
                     "pass trust_code=True."
                 )
             if isinstance(value, str):
-                pending += _REFERENCE.findall(value)
+                pending += re.findall(r"@(\w+)", value)
     return checked
 
 

@@ -1,4 +1,4 @@
-"""Getting a bundle from the zoo: hashed before it is opened, unpacked by the index, all or nothing."""
+"""Finding a bundle by path or name, last in the model zoo: hashed before it is opened, unpacked whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from urllib.request import url2pathname
 
 from filelock import FileLock
 
-from monai_retina_gen.errors import WeightsError, ZooError, ZooUnavailableError
-from monai_retina_gen.weights.bundle_paths import read_metadata, user_cache
+from monai_retina_gen.errors import BundleNotFoundError, WeightsError, ZooError, ZooUnavailableError
+from monai_retina_gen.weights.bundle_paths import local_bundle, read_metadata, user_cache
 from monai_retina_gen.weights.state_files import load_state, sha256_file
-from monai_retina_gen.weights.zoo_index import ZooEntry, ZooIndex, parse_index
-from monai_retina_gen.weights.zoo_transfer import check_address, download, receive
-from monai_retina_gen.weights.zoo_unpack import unpack
+from monai_retina_gen.weights.zoo_index import BUNDLE_NAME, ZooEntry, ZooIndex, parse_index
+from monai_retina_gen.weights.zoo_transfer import check_address, download, receive, unpack
 
 PUBLIC_ZOO: str | None = None
 """Address of the public zoo. `None`: it is not published yet; its owner sets it here, and in `docs/zoo.md`."""
@@ -77,12 +76,7 @@ def download_bundle(
 
 
 def installed_problems(folder: Path, entry: ZooEntry) -> list[str]:
-    """How an installed bundle differs from the index; files that were added, such as a training's output, do not count.
-
-    Args:
-        folder: the bundle's folder.
-        entry: what the index says.
-    """
+    """How an installed bundle differs from the index; added files, such as a training's output, do not count."""
     problems = []
     for path, pin in entry.files.items():
         file = folder / path
@@ -96,16 +90,8 @@ def installed_problems(folder: Path, entry: ZooEntry) -> list[str]:
 def zoo_location(location: str | os.PathLike[str] | None = None) -> str:
     """The zoo to ask: `location`, else `MRG_ZOO`, else the folder `zoo` of the user's cache, else the public one.
 
-    Args:
-        location: an `https://` address (`http://` only on this machine), a `file://` address, or a folder.
-
-    Raises:
-        ZooError: if the address has another scheme.
-        ZooUnavailableError: if no zoo is known.
-
-    Examples:
-        >>> zoo_location("https://example.org/retina/")
-        'https://example.org/retina'
+    It is an `https://` address (`http://` only on this machine), a `file://` address, or a folder. `ZooError` for
+    another scheme, `ZooUnavailableError` if no zoo is known.
     """
     found = os.fspath(location) if location else os.environ.get("MRG_ZOO", "")
     if not found and (user_cache() / "zoo" / INDEX_FILE).is_file():
@@ -122,10 +108,7 @@ def zoo_location(location: str | os.PathLike[str] | None = None) -> str:
 
 
 def read_index(location: str | None = None) -> ZooIndex:
-    """The index of a zoo.
-
-    Args:
-        location: see `zoo_location`.
+    """The index of a zoo (see `zoo_location`).
 
     Raises:
         ZooUnavailableError: if there is no zoo, it does not answer, or downloads are forbidden (`MRG_OFFLINE=1`).
@@ -225,3 +208,35 @@ def _local_folder(location: str) -> Path | None:
 
 def _is_address(location: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", location) is not None  # two letters: C:/ is a folder
+
+
+def find_bundle(name: str | os.PathLike[str], *, download: bool = True) -> Path:
+    """Folder of a bundle: by path, then in `MRG_BUNDLES`, `./bundles`, beside the bundle one is in, the user's cache.
+
+    One that is in none of them is installed in the cache from the model zoo, if one is known (`MRG_ZOO`, a zoo in the
+    cache, the public zoo); what is downloaded from where is logged. `MRG_OFFLINE=1` forbids downloads.
+
+    Args:
+        name: the bundle's name, or a path to its folder.
+        download: ask the zoo, too.
+
+    Raises:
+        BundleNotFoundError: with every place that was searched, and how to get the bundle.
+        ZooError: if the zoo has it, and what came is not what its index lists.
+    """
+    found, searched = local_bundle(name)
+    if found is not None:
+        return found
+    zoo = "not asked"
+    if download and BUNDLE_NAME.fullmatch(str(name)):
+        try:
+            return download_bundle(str(name))
+        except ZooUnavailableError as error:
+            zoo = str(error)
+    looked = "\n".join(f"  {folder.absolute()}" for folder in searched)
+    raise BundleNotFoundError(
+        f"bundle {str(name)!r} was not found (a bundle is a folder with `configs/`). Looked at:\n{looked}\n"
+        f"Model zoo: {zoo}\n"
+        "Get it with the repository (its `bundles/` folder), or set MRG_BUNDLES to the folder that holds your "
+        "bundles, or pass the bundle's path."
+    )

@@ -29,11 +29,7 @@ class ZooEntry:
     """A bundle of the zoo in one version.
 
     Args:
-        name: the bundle's name, which is its folder's.
-        version: three numbers.
-        file: its archive beside the index, `<name>_v<version>.zip`.
-        sha256: of the archive.
-        bytes: size of the archive.
+        file: its archive beside the index, `<name>_v<version>.zip`; `sha256` and `bytes` are the archive's.
         files: sha256 and size of every file in it, by path inside the bundle.
         task: what it is for.
         modes: what the generator can do; empty for other networks.
@@ -69,22 +65,13 @@ class ZooEntry:
 
 @dataclass(frozen=True)
 class ZooIndex:
-    """Everything that a zoo offers.
-
-    Args:
-        entries: one for each bundle and version.
-        location: where the index came from; for messages.
-    """
+    """Everything that a zoo offers, and where the index came from."""
 
     entries: tuple[ZooEntry, ...]
     location: str
 
     def find(self, name: str, version: str | None = None) -> ZooEntry:
-        """The entry of a bundle, of the highest version where none is named.
-
-        Raises:
-            ZooUnavailableError: if there is none; says what there is.
-        """
+        """The entry of a bundle, by default of its highest version; `ZooUnavailableError` says what there is."""
         named = [entry for entry in self.entries if entry.name == name]
         found = [entry for entry in named if version in (None, entry.version)]
         if found:
@@ -99,25 +86,12 @@ class ZooIndex:
 
 
 def archive_name(name: str, version: str) -> str:
-    """MONAI's name for a bundle's archive.
-
-    Examples:
-        >>> archive_name("retina_vae", "0.1.0")
-        'retina_vae_v0.1.0.zip'
-    """
+    """MONAI's name for a bundle's archive."""
     return f"{name}_v{version}.zip"
 
 
 def parse_index(text: str | bytes, location: str) -> ZooIndex:
-    """Read an index.
-
-    Args:
-        text: JSON.
-        location: where it came from; for messages.
-
-    Raises:
-        ZooError: names the entry and the field that cannot be right.
-    """
+    """Read an index, JSON; a `ZooError` names the entry and the field that cannot be right."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -140,12 +114,7 @@ def parse_index(text: str | bytes, location: str) -> ZooIndex:
 def check_member_path(path: Any, where: str) -> str:
     """A path inside a bundle that means the same file on every system and cannot lead outside.
 
-    Raises:
-        ZooError: if it is absolute, climbs with `..`, or holds a back-slash, colon, control character or reserved name.
-
-    Examples:
-        >>> check_member_path("models/model.pt", "here")
-        'models/model.pt'
+    `ZooError` if it is absolute, climbs with `..`, or holds a back-slash, colon, control character or reserved name.
     """
     parts = path.split("/") if isinstance(path, str) else [""]
     plain = isinstance(path, str) and path.isprintable() and not re.search(r'[\\:*?"<>|]', path) and len(path) < 200

@@ -12,7 +12,7 @@ from typing import Any
 
 from monai_retina_gen import __version__
 from monai_retina_gen.data import write_json
-from monai_retina_gen.data.atomic_file import write_atomically
+from monai_retina_gen.data.files import write_atomically
 from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import CHECKPOINT, INDEX_FILE, PUBLIC_ZOO, ZooEntry, parse_index
 from monai_retina_gen.zoo.packing import pack_bundle
@@ -24,11 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_bundles(folder: Path) -> list[Path]:
-    """The bundles in a folder that have weights; names those that have none.
-
-    Raises:
-        ZooError: if there is none.
-    """
+    """The bundles in a folder that have weights; logs those that have none. `ZooError` if there is none."""
     bundles = sorted(path.parent.parent for path in folder.glob("*/configs/metadata.json"))
     without = [bundle.name for bundle in bundles if not (bundle / CHECKPOINT).is_file()]
     if without:
@@ -42,16 +38,13 @@ def find_bundles(folder: Path) -> list[Path]:
 def build_zoo(
     bundles: Iterable[Path], out: Path, *, address: str | None = PUBLIC_ZOO, replace: bool = False
 ) -> list[ZooEntry]:
-    """Pack bundles and write the indices; versions that are in `out` already stay.
+    """Pack bundles and write the indices; versions that are in `out` already stay. Returns the new index's entries.
 
     Args:
         bundles: their folders.
         out: folder to write; equal bundles in an empty folder give equal bytes.
         address: where the archives will be found; `model_info.json` needs it, and has bare file names without.
         replace: overwrite an archive of the same version and other content.
-
-    Returns:
-        The entries of the new index.
 
     Raises:
         ZooError: if a bundle cannot be packed, or was changed under a version that is in `out` already.

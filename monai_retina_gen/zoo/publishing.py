@@ -1,19 +1,19 @@
-"""Publishing a zoo as the files of a GitHub release, from which it is then downloaded.
-
-GitHub's interface: https://docs.github.com/en/rest/releases.
-"""
+"""Publishing a zoo: as the files of a GitHub release (https://docs.github.com/en/rest/releases), or on Hugging Face."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_retina_gen.errors import ZooError
-from monai_retina_gen.weights import INDEX_FILE, parse_index
-from monai_retina_gen.weights.zoo_transfer import check_address
+from monai_retina_gen.weights import INDEX_FILE, ZooEntry, ZooIndex, parse_index
+from monai_retina_gen.weights.zoo_transfer import check_address, unpack
 from monai_retina_gen.zoo.building import MODEL_INFO
 
 RELEASE_TAG = "hosting_storage_v1"
@@ -25,15 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def release_address(repository: str, tag: str = RELEASE_TAG) -> str:
-    """Where the files of a release are downloaded from: the address of the zoo.
-
-    Raises:
-        ZooError: if the repository is not `OWNER/NAME`.
-
-    Examples:
-        >>> release_address("me/zoo")
-        'https://github.com/me/zoo/releases/download/hosting_storage_v1'
-    """
+    """Address of the zoo that a release of the repository is; `ZooError` unless that is `OWNER/NAME`."""
     return f"https://github.com/{checked_repository(repository)}/releases/download/{tag}"
 
 
@@ -45,7 +37,7 @@ def checked_repository(repository: str) -> str:
 
 
 def publish_zoo(folder: Path, repository: str, *, token: str, tag: str = RELEASE_TAG) -> list[str]:
-    """Upload a zoo that `build_zoo` wrote; archives first, so that no index lists what is not there yet.
+    """Upload a zoo that `build_zoo` wrote, archives first, and return the names of the uploaded files.
 
     A release that is there goes on: archives that it has stay (GitHub's own digest must be the index's), and the
     indices are replaced. `GITHUB_API_URL` names another server than GitHub's.
@@ -56,9 +48,6 @@ def publish_zoo(folder: Path, repository: str, *, token: str, tag: str = RELEASE
         token: the owner's, with the right to write contents.
         tag: of the release; it is made where it is not there.
 
-    Returns:
-        Names of the uploaded files.
-
     Raises:
         ZooError: if the release has another archive under the same name, or GitHub refuses.
     """
@@ -68,7 +57,8 @@ def publish_zoo(folder: Path, repository: str, *, token: str, tag: str = RELEASE
     releases = f"{api}/repos/{repository}/releases"
     release = ask("GET", f"{releases}/tags/{tag}", missing=True) or ask("POST", releases, json={"tag_name": tag})
     there = {asset["name"]: asset for asset in release["assets"]}
-    wanted = _archives(folder, there)
+    entries = parse_index((folder / INDEX_FILE).read_bytes(), str(folder)).entries
+    wanted = _lacking(entries, there, "the release", lambda file, e: file.get("digest") == f"sha256:{e.sha256}")
     for name in (*wanted, INDEX_FILE, MODEL_INFO):
         if name in there:
             ask("DELETE", f"{releases}/assets/{there[name]['id']}")
@@ -78,18 +68,17 @@ def publish_zoo(folder: Path, repository: str, *, token: str, tag: str = RELEASE
     return [*wanted, INDEX_FILE, MODEL_INFO]
 
 
-def _archives(folder: Path, there: dict[str, dict[str, Any]]) -> list[str]:
-    """Archives of the zoo that the release lacks."""
-    wanted = []
-    for entry in parse_index((folder / INDEX_FILE).read_bytes(), str(folder)).entries:
-        if entry.file not in there:
-            wanted.append(entry.file)
-        elif there[entry.file].get("digest") != f"sha256:{entry.sha256}":
+def _lacking(
+    entries: Sequence[ZooEntry], there: Mapping[str, Any], place: str, is_same: Callable[[Any, ZooEntry], bool]
+) -> list[str]:
+    """Archives that a place lacks; it must have no other ones under the same names."""
+    for entry in entries:
+        if entry.file in there and not is_same(there[entry.file], entry):
             raise ZooError(
-                f"the release has another {entry.file} ({there[entry.file].get('digest')}, ours is {entry.sha256}): "
-                "raise the bundle's version; what is published is not changed"
+                f"{place} has another {entry.file} (ours has sha256 {entry.sha256}): raise the bundle's version; "
+                "what is published is not changed"
             )
-    return wanted
+    return [entry.file for entry in entries if entry.file not in there]
 
 
 class _Asking:
@@ -112,3 +101,77 @@ class _Asking:
         if not 200 <= answer.status_code < 300:
             raise ZooError(f"{method} {url}: the server answers {answer.status_code} {answer.text[:200]}")
         return answer.json() if answer.content else None
+
+
+def hub_address(repository: str) -> str:
+    """Address of the zoo that a repository is; `ZooError` unless that is `OWNER/NAME`."""
+    return f"{_endpoint()}/{checked_repository(repository)}/resolve/main"
+
+
+def publish_hub(folder: Path, repository: str, *, token: str) -> list[str]:
+    """Upload a zoo that `build_zoo` wrote to `OWNER/NAME`, and each bundle, unpacked, to `OWNER/<bundle>`.
+
+    The first is a zoo for `zoo download`; the others, tagged with their versions, are what MONAI's own
+    `download --source huggingface_hub` wants. Archives and tags that are there stay as they are; the indices are
+    replaced in the same commit that adds archives. `HF_ENDPOINT` names another server than Hugging Face's.
+
+    Returns names of the uploaded files, and `OWNER/<bundle>@<version>` of the uploaded bundles. `ZooError` if
+    `huggingface_hub` is not installed, the repository has another archive under the same name, or the server refuses.
+    """
+    hub_address(repository)
+    check_address(_endpoint())
+    index = parse_index((folder / INDEX_FILE).read_bytes(), str(folder))
+    api, refused = _client(token)
+    try:
+        return _upload_zoo(api, folder, repository, index) + _upload_bundles(api, folder, repository, index)
+    except refused as error:
+        raise ZooError(f"{_endpoint()} refuses: {error}") from error
+
+
+def _upload_zoo(api: Any, folder: Path, repository: str, index: ZooIndex) -> list[str]:
+    api.create_repo(repository, exist_ok=True)
+    there = {file.path: file for file in api.list_repo_tree(repository)}
+    wanted = _lacking(index.entries, there, repository, lambda file, entry: _is_same(file, folder, entry))
+    files = [*wanted, INDEX_FILE, MODEL_INFO]
+    logger.info(f"uploading {', '.join(files)}")
+    api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files, commit_message="Zoo")
+    return files
+
+
+def _upload_bundles(api: Any, folder: Path, repository: str, index: ZooIndex) -> list[str]:
+    """Those whose version has no tag yet."""
+    uploaded = []
+    for entry in index.latest():
+        own = f"{repository.partition('/')[0]}/{entry.name}"
+        api.create_repo(own, exist_ok=True)
+        if entry.version in {tag.name for tag in api.list_repo_refs(own).tags}:
+            continue
+        logger.info(f"uploading {own} {entry.version}")
+        with tempfile.TemporaryDirectory() as work:
+            bundle = unpack(folder / entry.file, entry, Path(work))
+            api.upload_folder(repo_id=own, folder_path=bundle, commit_message=entry.version)
+        api.create_tag(own, tag=entry.version)
+        uploaded.append(f"{own}@{entry.version}")
+    return uploaded
+
+
+def _is_same(file: Any, folder: Path, entry: ZooEntry) -> bool:
+    """By the sha256 of a large file, or git's hash of a small one."""
+    if file.lfs is not None:
+        return bool(file.lfs.sha256 == entry.sha256)
+    content = (folder / entry.file).read_bytes()
+    return bool(file.blob_id == hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest())
+
+
+def _client(token: str) -> tuple[Any, type[Exception]]:
+    """The interface, and the error with which it refuses."""
+    try:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError as error:
+        raise ZooError('publishing on Hugging Face needs `pip install "monai-retina-gen[hub]"`') from error
+    return HfApi(endpoint=_endpoint(), token=token), HfHubHTTPError
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")

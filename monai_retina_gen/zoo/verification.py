@@ -8,17 +8,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_retina_gen.zoo.checks_card import check_card, check_licences
-from monai_retina_gen.zoo.checks_figures import check_figures
-from monai_retina_gen.zoo.checks_network import check_export, check_network_in_out, check_scripting
+from monai_retina_gen.zoo.checks_network import (
+    check_export,
+    check_figures,
+    check_network_in_out,
+    check_properties,
+    check_scripting,
+)
 from monai_retina_gen.zoo.checks_static import (
+    check_card,
     check_layout,
+    check_licences,
     check_metadata,
     check_paths,
     check_version,
     check_weights,
 )
-from monai_retina_gen.zoo.checks_workflow import check_properties
 
 Check = Callable[[Path], list[str]]
 
@@ -44,13 +49,7 @@ SLOW_CHECKS: dict[str, Check] = {
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Outcome of one check.
-
-    Args:
-        check: its name.
-        problems: what is wrong, in words.
-        skipped: why it was not made; empty where it was.
-    """
+    """Outcome of one check: what is wrong, in words, and why it was not made, where it was not."""
 
     check: str
     problems: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from judge_painting import annotated, load_eye, painted
 from torch import Tensor
 
 from monai_retina_gen.data import load_datalist
-from monai_retina_gen.data.piece_contrast import piece_contrast
+from monai_retina_gen.data.bank_building import piece_contrast
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.generators.bundle_parts import BundleMasks
 from monai_retina_gen.networks import PAINTED_LESIONS, paintable

@@ -15,7 +15,7 @@ import monai_retina_gen
 from monai_retina_gen.data import CONDITION_KEYS, read_manifest
 from monai_retina_gen.generators import DRGANGenerator, load_generator
 from monai_retina_gen.weights import latest_checkpoint, load_network, load_state
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLE = REPOSITORY / "bundles" / "retina_drgan"

@@ -16,7 +16,7 @@ from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.edits.inversions import store_limit
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.weights import latest_checkpoint, read_inference_config, read_metadata
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "retina_stylegan3"
 TINY = {"image_size": 32, "channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 8}

@@ -19,7 +19,7 @@ import monai_retina_gen
 from monai_retina_gen.data import read_manifest
 from monai_retina_gen.generators import StyleGAN3Generator, load_critic, load_generator, regenerate
 from monai_retina_gen.weights import latest_checkpoint, load_network, load_state
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLE = REPOSITORY / "bundles" / "retina_stylegan3"

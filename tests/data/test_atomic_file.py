@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_retina_gen.data.atomic_file import atomic_path, remove_unfinished, write_atomically
+from monai_retina_gen.data.files import atomic_path, remove_unfinished, write_atomically
 
 
 def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from torch.utils.data import DataLoader
 
 from monai_retina_gen.data import PhantomDataset, PhantomFundus, phantom_fundus, read_image, read_mask, write_phantoms
 from monai_retina_gen.data.phantom.drawing import disc_coverage, noise_field, stroke_coverage
-from monai_retina_gen.data.phantom.fundus import MASKS
-from monai_retina_gen.data.phantom.grades import GRADE_COUNTS, GRADE_RULES, SIGNS, draw_counts, draw_grade
+from monai_retina_gen.data.phantom.fundus import GRADE_COUNTS, GRADE_RULES, MASKS, SIGNS, draw_counts, draw_grade
 
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 

@@ -14,7 +14,7 @@ from monai.handlers import MetricLogger, StatsHandler
 from torch import Tensor, nn
 
 from monai_retina_gen.engines import AlternatingTrainer, ClipGradientNorm, FiniteGradients, GenerativeEvents, Phase
-from monai_retina_gen.engines.random_state import seed_of
+from monai_retina_gen.engines.distributed import seed_of
 from monai_retina_gen.losses import AdversarialStep, Penalty, R1Penalty, WeightClipping
 
 Make = Callable[..., AlternatingTrainer]

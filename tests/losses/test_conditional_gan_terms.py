@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from monai_retina_gen.engines import DiscriminatorAugment
-from monai_retina_gen.engines.random_state import repeatable
+from monai_retina_gen.engines.distributed import repeatable
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.losses import (
     AdversarialStep,

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu, norm
 
 from monai_retina_gen.metrics import CopyingTest, mann_whitney_z
-from monai_retina_gen.metrics.data_copying import celled_statistic, ratio_of_distances, training_cells
+from monai_retina_gen.metrics.manifold import celled_statistic, ratio_of_distances, training_cells
 
 
 def _noise(n: int, seed: int, d: int = 64) -> torch.Tensor:

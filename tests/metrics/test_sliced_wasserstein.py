@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.metrics import laplacian_pyramid, sliced_wasserstein_distance
 from monai_retina_gen.metrics import sliced_wasserstein as module
-from monai_retina_gen.metrics.laplacian_pyramid import pyramid_sizes
+from monai_retina_gen.metrics.sliced_wasserstein import pyramid_sizes
 
 FAST = {"patches_per_image": 16, "directions": 32}
 

@@ -20,7 +20,7 @@ from monai_retina_gen.weights import (
     weights_file,
     weights_files,
 )
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 NETWORK = {"_target_": "monai_retina_gen.networks.FundusGrader", "backbone": "vgg16", "width": 0.0625}
 

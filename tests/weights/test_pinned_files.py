@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.weights.pinned_files import load_pinned, save_pinned
+from monai_retina_gen.weights.state_files import load_pinned, save_pinned
 
 FILE, OF = "models/extra.pt", "a" * 64
 

@@ -17,7 +17,7 @@ from monai_retina_gen import generators, networks
 from monai_retina_gen.errors import UntrustedConfigError
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.weights import build_from_bundle
-from monai_retina_gen.weights.trusted_components import (
+from monai_retina_gen.weights.trusted_config import (
     TRUSTED_GENERATORS,
     TRUSTED_MONAI_NETWORKS,
     trusted_components,

@@ -18,6 +18,7 @@ from monai_retina_gen.weights import (
     load_weights,
     save_state,
     sha256_file,
+    state_sha256,
 )
 
 
@@ -114,3 +115,9 @@ def test_bundles_beside_the_one_that_we_are_in_are_found(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BundleNotFoundError):
         find_bundle("retina_grader")
+
+
+def test_hash_of_a_state_is_that_of_what_half_precision_loads_as() -> None:
+    state = {"a": torch.tensor([0.5, 0.25])}
+    assert state_sha256(state) == state_sha256({"a": state["a"].half()})
+    assert state_sha256(state) != state_sha256({"a": state["a"] * 2}) != state_sha256({"b": state["a"] * 2})

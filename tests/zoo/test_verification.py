@@ -16,10 +16,15 @@ from torch import Tensor
 from monai_retina_gen.networks import ResidualGenerator
 from monai_retina_gen.weights import CHECKPOINT, read_metadata, save_state, sha256_file
 from monai_retina_gen.zoo import find_bundles, verification, verify_bundle
-from monai_retina_gen.zoo.checks_figures import check_figures, compare_figures
-from monai_retina_gen.zoo.checks_network import check_export, check_network_in_out, check_scripting
+from monai_retina_gen.zoo.checks_network import (
+    check_export,
+    check_figures,
+    check_network_in_out,
+    check_properties,
+    check_scripting,
+    compare_figures,
+)
 from monai_retina_gen.zoo.checks_static import SCHEMA
-from monai_retina_gen.zoo.checks_workflow import check_properties
 from monai_retina_gen.zoo.verification import FAST_CHECKS
 
 BUNDLES = find_bundles(Path(__file__).resolve().parents[2] / "bundles")

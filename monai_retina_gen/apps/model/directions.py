@@ -9,7 +9,7 @@ from torch import Tensor
 
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import with_versions
-from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.data.files import check_writable
 from monai_retina_gen.editing import DIRECTIONS, PRESETS, LabelGate, SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.edits.directions import known_lesions, search_directions, store

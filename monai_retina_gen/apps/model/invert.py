@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import write_json
-from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.data.files import check_writable
 from monai_retina_gen.editing import InvertedPhotograph, PhotographCache
 from monai_retina_gen.evidence.edits.inversions import (
     SUMMARY,

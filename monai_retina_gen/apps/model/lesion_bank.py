@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import build_lesion_bank, load_datalist
-from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.data.files import check_writable
 from monai_retina_gen.generators.bundle_parts import install_lesion_bank
 from monai_retina_gen.weights import find_bundle
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from monai_retina_gen.apps.command_parser import CommandParser
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 __all__ = ["add_options", "run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from monai_retina_gen.apps.command_parser import CommandParser
-from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.data.files import check_writable
 from monai_retina_gen.generators import STATISTICS, measure_styles, save_style_statistics
 from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 from monai_retina_gen.weights import find_bundle

@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_retina_gen.data.datalist_format import SECTIONS, make_datalist
+from monai_retina_gen.data.files import write_json
 from monai_retina_gen.data.image_io import write_image, write_mask
-from monai_retina_gen.data.synthetic import write_json
 
 from .fundus import MASKS, phantom_fundus
 
@@ -21,12 +21,7 @@ DESCRIPTION = "Procedural phantoms drawn by monai_retina_gen from seeds: not pho
 
 
 def phantom_seed(seed: int, index: int) -> int:
-    """Seed of the phantom at `index` under a base seed; different base seeds share no phantom.
-
-    Examples:
-        >>> phantom_seed(0, 5), phantom_seed(1, 5)
-        (5, 4294967301)
-    """
+    """Seed of the phantom at `index` under a base seed; different base seeds share no phantom."""
     return seed * SEEDS_PER_BASE + index
 
 
@@ -45,19 +40,13 @@ class PhantomDataset(Dataset[dict[str, Any]]):
         ValueError: for a length below 1, an empty `grades` or a grade outside 0-4.
 
     Examples:
-        >>> dataset = PhantomDataset(length=10, size=32, grades=range(5))
-        >>> dataset[7]["image"].shape, dataset[7]["grade"], dataset[7]["group"]
+        >>> item = PhantomDataset(length=10, size=32, grades=range(5))[7]
+        >>> item["image"].shape, item["grade"], item["group"]
         (torch.Size([3, 32, 32]), 2, 'phantom/7')
     """
 
     def __init__(
-        self,
-        *,
-        length: int,
-        size: int = 128,
-        seed: int = 0,
-        grades: Sequence[int] | None = None,
-        masks: bool = False,
+        self, *, length: int, size: int = 128, seed: int = 0, grades: Sequence[int] | None = None, masks: bool = False
     ) -> None:
         if not 1 <= length <= SEEDS_PER_BASE:
             raise ValueError(f"length is {length}; a phantom data set has 1 to 2**32 items")
@@ -65,11 +54,8 @@ class PhantomDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"seed is {seed}; the base seed is a whole number from 0")
         if grades is not None and (not len(grades) or any(grade not in range(5) for grade in grades)):
             raise ValueError(f"grades is {grades!r}; give at least one of 0, 1, 2, 3, 4, or None to draw them")
-        self.length = length
-        self.size = size
-        self.seed = seed
+        self.length, self.size, self.seed, self.masks = length, size, seed, masks
         self.grades = None if grades is None else tuple(grades)
-        self.masks = masks
 
     def __len__(self) -> int:
         """Return the number of phantoms."""
@@ -96,10 +82,7 @@ def write_phantoms(
     grades: Sequence[int] | None = None,
     masks: bool = True,
 ) -> Path:
-    """Write phantom fundi as PNG files with a datalist.
-
-    Each file appears whole or not at all; files of the same name are replaced, and equal arguments give equal
-    bytes with the same library versions.
+    """Write phantom fundi as PNG files with a datalist; with the same libraries equal arguments give equal bytes.
 
     Args:
         folder: where `images/`, `masks/<name>/` and `datalist.json` are written; made where absent.
@@ -111,9 +94,9 @@ def write_phantoms(
         masks: whether masks are written: 8 bits grey, 255 for a pixel that is wholly covered.
 
     Returns:
-        Path of `datalist.json`: sections `training`, `validation` and `test` (an empty one is left out, since
-        MONAI does not read it) of items with `image`, `grade`, `group` and the masks' names; paths are
-        relative to the folder.
+        Path of `datalist.json`; its paths are relative to the folder, and empty sections, which MONAI does not read,
+            are
+        left out.
 
     Raises:
         ValueError: where `splits` are not three shares that add up to 1, and as in `PhantomDataset`.

@@ -35,15 +35,10 @@ def scatter(
     centre: Array | None = None,
     spread: float = 0.5,
 ) -> Array:
-    """Centres (N, 2) of lesions, placed one by one where `allowed` and clear of each other.
+    """Centres (N, 2) of lesions of half-size `extents`, placed one by one where `allowed` and clear of each other.
 
-    Args:
-        extents: half-size of each lesion (N,).
-        allowed: which points may be a centre.
-        rng: source of the candidates: uniform over the square, or normal about `centre` with deviation `spread`.
-        taken: places already occupied, rows (x, y, half-size).
-        centre: middle of the normal distribution.
-        spread: its standard deviation.
+    Candidates are uniform over the square, or normal about `centre` with deviation `spread`; `taken` are occupied
+    places, rows (x, y, half-size).
     """
     first = 0 if taken is None else len(taken)
     placed = np.zeros((first + len(extents), 3))

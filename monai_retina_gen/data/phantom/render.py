@@ -26,11 +26,7 @@ ABSORPTION = {
 def render_phantom(
     anatomy: Anatomy, vessels: list[Vessels], lesions: Lesions, size: int, rng: np.random.Generator
 ) -> tuple[Array, dict[str, Array]]:
-    """Render one eye.
-
-    Returns:
-        Image (3, size, size) in [0, 1] and masks (size, size) in [0, 1] by name.
-    """
+    """Render one eye: image (3, size, size) in [0, 1] and masks (size, size) in [0, 1] by name."""
     covers = _coverages(anatomy, vessels, lesions, size)
     image = draw_background(anatomy, size, rng)
     blend(image, covers["laser"] * 0.65, _pale(anatomy, 0.85))

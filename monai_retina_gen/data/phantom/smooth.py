@@ -17,22 +17,14 @@ from monai_retina_gen.data.names import LESIONS
 
 from .anatomy import Anatomy, draw_anatomy
 from .drawing import Array, Discs, Strokes, pixel_grid
-from .grades import SIGNS
+from .fundus import SIGNS
 from .lesions import Lesions
 from .render import render_phantom
 from .vessels import Vessels, draw_vessels
 
 SMOOTH_LESIONS = LESIONS
 
-FACTORS = (
-    "disc_x",
-    "disc_y",
-    "brightness",
-    "warmth",
-    "light",
-    *SMOOTH_LESIONS,
-    "preretinal",
-)
+FACTORS = ("disc_x", "disc_y", "brightness", "warmth", "light", *SMOOTH_LESIONS, "preretinal")
 """Amounts (a lesion's name, `preretinal`) lie in [0, 1], the others in [-1, 1]."""
 
 # Lowest and highest amount of each lesion by grade, after the international scale: none; microaneurysms only; more;
@@ -65,12 +57,7 @@ STAGGER = 0.3
 
 
 def grade_amount(grade: int, lesion: str, share: float) -> float:
-    """Amount of a lesion: `share` in [0, 1] of the range that the grade allows.
-
-    Examples:
-        >>> grade_amount(1, "ma", 0.5), grade_amount(1, "ex", 1.0)
-        (0.475, 0.0)
-    """
+    """Amount of a lesion: `share` in [0, 1] of the range that the grade allows."""
     low, high = AMOUNTS[grade].get(lesion, (0.0, 0.0))
     return low + (high - low) * share
 
@@ -97,24 +84,11 @@ def _template() -> tuple[Anatomy, tuple[Vessels, ...]]:
 def draw_smooth_phantom(
     factors: Sequence[float] | Array, *, size: int = 64, scattered: bool = False
 ) -> tuple[Array, dict[str, Array]]:
-    """Draw the eye of the factors.
+    """Draw the eye of the factors, a number for each of `FACTORS` (`ValueError` for another number of them).
 
-    Args:
-        factors: a number for each of `FACTORS`.
-        size: width and height in pixels.
-        scattered: draw each lesion as a group of spots, as photographs show them, instead of one disc.
-
-    Returns:
-        Image (3, size, size) in [0, 1], and masks (size, size) in [0, 1] by name as those of `phantom_fundus`, with
-        `sites`: what all lesions would cover at most.
-
-    Raises:
-        ValueError: for another number of factors.
-
-    Examples:
-        >>> image, masks = draw_smooth_phantom([0.0] * len(FACTORS), size=32)
-        >>> image.shape, float(masks["ex"].max())
-        ((3, 32, 32), 0.0)
+    `scattered` draws each lesion as a group of spots, as photographs show them, instead of one disc. Returns the image
+    (3, size, size) in [0, 1], and masks (size, size) in [0, 1] by name as those of `phantom_fundus`, with `sites`: what
+    all lesions would cover at most.
     """
     if len(factors) != len(FACTORS):
         raise ValueError(f"factors has {len(factors)} numbers: give one for each of {', '.join(FACTORS)}")

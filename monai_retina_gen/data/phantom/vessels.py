@@ -127,10 +127,9 @@ def _draw_branches(
 
 
 def _divide(parent: Vessels, index: np.ndarray, share: np.ndarray) -> tuple[Vessels, np.ndarray]:
-    """Branches at the points `index` (V, B) with a `share` of the parent's radius; the parent keeps the rest.
+    """Branches at the points `index` (V, B) with a `share` of the parent's radius; the rest stays by Murray's law.
 
-    Returns:
-        The parent after Murray's law, and the radius of each branch (V, B).
+    Returns the parent, and the radius of each branch (V, B).
     """
     cubes, radius = parent.radii.astype(np.float64) ** 3, np.empty(index.shape)
     for branch, (at, part) in enumerate(zip(index.T, share.T, strict=True)):

@@ -11,9 +11,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_retina_gen.data import MaskComposer
+from monai_retina_gen.data.bank_building import BRIGHT, piece_contrast
 from monai_retina_gen.data.eye_geometry import EyeGeometry
 from monai_retina_gen.data.lesion_rules import SEVERE_PER_QUADRANT, pieces_by_quadrant, rule_violation
-from monai_retina_gen.data.piece_contrast import BRIGHT, piece_contrast
 from monai_retina_gen.networks import PAINTED_LESIONS, dilated
 
 COVERED = 0.4

@@ -18,7 +18,7 @@ from monai_retina_gen.editing.style.composition import compose_channels
 from monai_retina_gen.editing.style.score_presets import STEPS
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.networks import StyleSpace
-from monai_retina_gen.weights.pinned_files import load_pinned
+from monai_retina_gen.weights.state_files import load_pinned
 
 __all__ = ["DIRECTIONS", "Directions", "load_directions"]
 

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.metrics import CopyingTest
-from monai_retina_gen.metrics.data_copying import celled_statistic, ratio_of_distances, training_cells
-from monai_retina_gen.metrics.manifold import distance_blocks
+from monai_retina_gen.metrics.manifold import celled_statistic, distance_blocks, ratio_of_distances, training_cells
 
 NEAR = 0.5
 """Ratio of distances below which an image is taken for a possible copy."""

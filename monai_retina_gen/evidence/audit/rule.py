@@ -31,7 +31,7 @@ from torch import Tensor
 
 from monai_retina_gen.evidence.audit.copying import NEAR, Space
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.metrics.data_copying import ratio_of_distances
+from monai_retina_gen.metrics.manifold import ratio_of_distances
 
 LEVEL = 0.05
 QUESTIONS = 3

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import GenerationRecord, write_json
-from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.data.files import begin_folder
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge
 from monai_retina_gen.generators import RetinaGenerator

@@ -12,12 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from monai_retina_gen.data import RECORD_KEY, GenerationRecord, write_image, write_json, write_manifest
-from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.data.files import check_writable
 from monai_retina_gen.evidence.curation.candidates import CandidatePool, is_unconditional, network_sha256
 from monai_retina_gen.evidence.curation.selection import Selection
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.weights import CHECKPOINT, build_from_bundle, find_bundle, load_state, load_weights, save_state
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 PLAN = "images.json"
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data import write_image
-from monai_retina_gen.data.atomic_file import write_atomically
-from monai_retina_gen.data.mask_picture import draw_masks
+from monai_retina_gen.data.condition_map import draw_masks
+from monai_retina_gen.data.files import write_atomically
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.errors import BundleNotFoundError
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye

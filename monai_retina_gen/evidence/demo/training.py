@@ -17,7 +17,7 @@ from monai.transforms import Compose, RandFlipd, SelectItemsd
 from monai.utils import set_determinism
 
 from monai_retina_gen.data import Item, load_datalist, write_image, write_phantoms
-from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.data.files import begin_folder
 from monai_retina_gen.engines import AutocastInferer, LatentOutputs, PrepareReconstructionBatch
 from monai_retina_gen.evidence.report.report_page import report, sample_rows
 from monai_retina_gen.evidence.study import StudyConfig, run_study

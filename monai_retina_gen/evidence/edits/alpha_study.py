@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from monai_retina_gen.data import icdr_grade, photograph_names, write_json
+from monai_retina_gen.data.files import SETTINGS, begin_folder
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
-from monai_retina_gen.data.settings_file import SETTINGS, begin_folder
 from monai_retina_gen.editing import LabelGate, resolve_gate
 from monai_retina_gen.editing.gate_measures import lesion_neighbourhood
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS

@@ -40,7 +40,7 @@ from monai_retina_gen.evidence.edits.direction_report import (
 )
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.weights import read_inference_config
-from monai_retina_gen.weights.pinned_files import save_pinned
+from monai_retina_gen.weights.state_files import save_pinned
 
 __all__ = ["Search", "known_lesions", "search_directions", "store"]
 

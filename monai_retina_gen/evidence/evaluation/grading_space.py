@@ -12,7 +12,7 @@ from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.networks import GradingSpace
 from monai_retina_gen.weights import find_bundle, load_network, load_state, save_state, split_bundle_name
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 __all__ = ["fit_grading_space", "load_grading_space", "plot_grading_space", "store_grading_space"]
 

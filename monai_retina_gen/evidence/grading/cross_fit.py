@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.data import Datalist, load_datalist, write_json
-from monai_retina_gen.data.settings_file import SETTINGS, begin_folder, check_writable
+from monai_retina_gen.data.files import SETTINGS, begin_folder, check_writable
 from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_of_group
 from monai_retina_gen.evidence.grading.trainings import CONFIGS, FINAL, fold_outcome
 from monai_retina_gen.generators.content_record import files_sha256, items_sha256
 from monai_retina_gen.metrics import accuracy_from_confusion, bootstrap_interval, kappa_from_confusion
 from monai_retina_gen.weights import find_bundle, load_state, read_metadata, save_parts, sha256_file
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 __all__ = ["cross_fit", "out_of_fold_figures"]
 

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from monai_retina_gen.data import load_datalist, write_json
-from monai_retina_gen.data.settings_file import check_writable
+from monai_retina_gen.data.files import check_writable
 from monai_retina_gen.editing import GateLimits, LabelGate, joint_limits, label_limits
 from monai_retina_gen.editing.gate_limits import EDIT_TESTS
 from monai_retina_gen.editing.gate_measures import grade_distance, grade_excess

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_retina_gen.data import Item
-from monai_retina_gen.data.atomic_file import write_atomically
+from monai_retina_gen.data.files import write_atomically
 from monai_retina_gen.data.raster_io import encode_png
 from monai_retina_gen.evidence.evaluation.image_sets import photographs, sampled_images
 from monai_retina_gen.evidence.report.audit_section import audit_section

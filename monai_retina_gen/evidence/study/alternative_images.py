@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data.atomic_file import atomic_path
+from monai_retina_gen.data.files import atomic_path
 
 from .photographs import Photographs
 

@@ -19,7 +19,7 @@ from monai_retina_gen.data import (
     load_datalist,
     write_json,
 )
-from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.data.files import begin_folder
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import files_sha256, generator_record, items_sha256
 from monai_retina_gen.metrics import FEWEST_SEEDS

@@ -27,9 +27,8 @@ from monai_retina_gen.data import (
     write_json,
     write_manifest,
 )
-from monai_retina_gen.data.atomic_file import remove_unfinished
+from monai_retina_gen.data.files import begin_folder, remove_unfinished
 from monai_retina_gen.data.names import ANATOMY
-from monai_retina_gen.data.settings_file import begin_folder
 from monai_retina_gen.editing import Gate, resolve_gate
 from monai_retina_gen.engines.sharing import by_first, is_first, own_share
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError

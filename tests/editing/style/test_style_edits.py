@@ -42,7 +42,7 @@ from monai_retina_gen.errors import ImageValueError, UnsupportedModeError, Weigh
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator, regenerate
 from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3
 from monai_retina_gen.weights import save_state, sha256_file
-from monai_retina_gen.weights.pinned_files import save_pinned
+from monai_retina_gen.weights.state_files import save_pinned
 
 TINY = {"image_size": 32, "z_dim": 8, "w_dim": 8, "num_classes": 5, "channel_base": 256, "channel_max": 8}
 SIDE = 48

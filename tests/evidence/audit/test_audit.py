@@ -24,7 +24,7 @@ from monai_retina_gen.evidence.audit.rule import LEVEL, dealt_anew, ratio_tests,
 from monai_retina_gen.evidence.audit.verdict import audit_verdict
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.metrics.data_copying import training_cells
+from monai_retina_gen.metrics.manifold import training_cells
 from monai_retina_gen.transforms.expansion.folder import expand
 
 SIZE = 48

@@ -30,7 +30,7 @@ from monai_retina_gen.weights import (
     load_network,
     sha256_file,
 )
-from monai_retina_gen.zoo.figures import metrics_problems
+from monai_retina_gen.zoo.packing import metrics_problems
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from monai_retina_gen.transforms.expansion.counts import balancing_counts
 from monai_retina_gen.transforms.expansion.folder import expand
 from monai_retina_gen.transforms.preview import preview, read_transforms
 from monai_retina_gen.weights import CHECKPOINT
-from monai_retina_gen.zoo.pinning import pin
+from monai_retina_gen.zoo.packing import pin
 
 
 def _digest(folder: Path) -> dict[str, str]:

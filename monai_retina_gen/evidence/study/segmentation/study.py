@@ -12,8 +12,7 @@ import numpy as np
 
 from monai_retina_gen import __version__
 from monai_retina_gen.data import MASK_KEYS, SECTIONS, Datalist, Item, load_datalist, unit_of, write_json
-from monai_retina_gen.data.atomic_file import atomic_path, write_atomically
-from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.data.files import atomic_path, begin_folder, write_atomically
 from monai_retina_gen.engines import fold_of_group, official_test, training_folds
 from monai_retina_gen.evidence.report.markdown import interval_text, markdown_table
 from monai_retina_gen.evidence.study.config import PLACES

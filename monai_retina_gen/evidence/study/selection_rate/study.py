@@ -20,7 +20,7 @@ from monai_retina_gen.data import (
     write_image,
     write_json,
 )
-from monai_retina_gen.data.settings_file import begin_folder
+from monai_retina_gen.data.files import begin_folder
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, sampled_images

@@ -1,21 +1,23 @@
-"""Handlers of adversarial training: averages of weights, adaptive augmentation, fading blur, phases.
+"""Handlers of trainings: averages of weights, augmentation, blur and phases; priors and order; which ones run where.
 
 Sources: Karras et al. 2020, arXiv:2006.06676, section 3 (augmentation); 2021, arXiv:2106.12423, section F.3 (blur).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from monai import handlers as monai_handlers
 from torch import Tensor, nn
 
-from monai_retina_gen.engines.discriminator_augment import DiscriminatorAugment
+from monai_retina_gen.engines.discriminator_augment import DiscriminatorAugment, FadingBlur
 from monai_retina_gen.engines.distributed import world
-from monai_retina_gen.engines.fading_blur import FadingBlur
-from monai_retina_gen.engines.generative_events import GenerativeEvents
+from monai_retina_gen.engines.phases import GenerativeEvents
+from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 
 
 class GeneratorEMAHandler:
@@ -143,11 +145,7 @@ def _signs_by_image(scores: Any) -> Tensor:
 
 
 class FadingBlurHandler:
-    """Tells the blur before each step of the discriminator how many images it has seen, also in a resumed training.
-
-    Args:
-        blur: the module that is part of the trainer's augmentation.
-    """
+    """Tells the blur before each step of the discriminator how many images it has seen, also in a resumed training."""
 
     def __init__(self, *, blur: FadingBlur) -> None:
         self.blur = blur
@@ -203,3 +201,72 @@ class StageHandler:
             checkpoint = getattr(saver, "_key_metric_checkpoint", None)
             if checkpoint is not None:
                 checkpoint.reset()
+
+
+class EpochShuffleHandler:
+    """Calls a `DistributedSampler`'s `set_epoch`; without it every epoch has the same order."""
+
+    def __init__(self, *, sampler: Any) -> None:
+        self.sampler = sampler
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        self.sampler.set_epoch(engine.state.epoch)
+
+
+class FitPriorHandler:
+    """Fits the prior from the training photographs and their mirror images, every `interval` epochs and at the end.
+
+    Attach it before the handlers that validate and save, so that what they see has the prior of its weights.
+
+    Args:
+        vae: the network.
+        data: batches with `image` and `grade`: the training batches themselves, mirrored as the network saw them.
+        interval: epochs between fits.
+    """
+
+    def __init__(self, *, vae: FundusVAE | PerGradeVAE, data: Iterable[dict[str, Any]], interval: int = 1) -> None:
+        self.vae, self.data, self.interval = vae, data, interval
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
+
+    @torch.no_grad()
+    def __call__(self, engine: Engine) -> None:
+        training, device = self.vae.training, next(self.vae.parameters()).device
+        self.vae.eval()
+        columns: list[tuple[Tensor, ...]] = []
+        for batch in self.data:
+            image, grade = torch.as_tensor(batch["image"]).to(device), batch["grade"].long().to(device)
+            mean, log_variance = self.vae.encode(image, grade)
+            mirrored, _ = self.vae.encode(image.flip(-1), grade)
+            columns.append((mean, mirrored, log_variance.exp(), grade))
+        # Every process has encoded its share of the photographs; all fit the same prior to the whole.
+        gathered = [idist.all_gather(torch.cat(column)) for column in zip(*columns, strict=True)]
+        self.vae.fit_prior(*(torch.as_tensor(column) for column in gathered))
+        self.vae.train(training)
+
+
+WRITERS = (
+    monai_handlers.CheckpointSaver,
+    *(monai_handlers.ClassificationSaver, monai_handlers.MetricsSaver, monai_handlers.StatsHandler),
+    *(monai_handlers.TensorBoardImageHandler, monai_handlers.TensorBoardStatsHandler),
+)
+"""MONAI's handlers that only write: files, or lines that every process would repeat."""
+
+
+def handlers_of_process(handlers: Iterable[Any], *, rank: int) -> list[Any]:
+    """The handlers that a process attaches: all of them in the first, none that only write in the others.
+
+    Handlers of one's own run everywhere, as schedules, guards and averages must, unless they have an attribute
+    `first_process_only` that is true.
+    """
+    return [each for each in handlers if rank == 0 or not _writes(each)]
+
+
+def _writes(handler: Any) -> bool:
+    return isinstance(handler, WRITERS) or bool(getattr(handler, "first_process_only", False))
