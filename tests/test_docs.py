@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
-from fresh_process import bash
+from fresh_process import bash, python
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOUND = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("bundles/*/docs/README.md")]
@@ -24,6 +25,25 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     assert done.status == 0, done.output[-5000:]
     assert "images were generated" in done.output
     assert "<html" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    cells = json.loads((REPOSITORY / "docs/notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    done = python("-c", code, cwd=tmp_path, MRG_BUNDLES=str(REPOSITORY / "bundles"), MPLBACKEND="agg")
+    assert done.status == 0, done.output[-5000:]
+    assert (tmp_path / "study" / "study.json").is_file()
+
+
+def test_versions_in_the_pages_are_those_of_the_bundles() -> None:
+    text = "\n".join((REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES)
+    named = re.findall(r"(retina_\w+?)_v(\d+\.\d+\.\d+)\.zip", text)
+    named += re.findall(r"(?:zoo download|--name) (retina_\w+)[^\n]* --version (\d+\.\d+\.\d+)", text)
+    assert len(named) >= 4
+    for name, version in named:
+        metadata = json.loads((REPOSITORY / "bundles" / name / "configs/metadata.json").read_text(encoding="utf-8"))
+        assert metadata["version"] == version, f"{name} {version}"
 
 
 @pytest.mark.parametrize("page", PAGES)

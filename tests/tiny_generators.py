@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.data import CONDITION_KEYS, phantom_fundus
-from monai_retina_gen.editing import Directions, EncoderInversion
+from monai_retina_gen.editing import Directions
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.generators import (
     DRGANGenerator,
     GANGenerator,

@@ -10,12 +10,16 @@ from typing import Any
 
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.errors import ZooError
-from monai_retina_gen.weights import download_bundle, find_bundle, read_index
-from monai_retina_gen.zoo import CheckResult, build_zoo, find_bundles, publish_zoo, verify_bundle
-from monai_retina_gen.zoo.publishing import hub_address, publish_hub, release_address
+from monai_retina_gen.weights import bundle_search_path, find_bundle, read_index
+from monai_retina_gen.weights.zoo_download import download_bundle
+from monai_retina_gen.zoo import CheckResult, find_bundles
+from monai_retina_gen.zoo.building import build_zoo
+from monai_retina_gen.zoo.publishing import hub_address, publish_hub, publish_zoo, release_address
+from monai_retina_gen.zoo.verification import verify_bundle
 
 __all__ = ["add_options"]
 
+BUNDLES = "folder of the bundles (default: MRG_BUNDLES, else ./bundles)"
 FROM = "address or folder of the zoo (default: MRG_ZOO, the user's cache, the public zoo)"
 
 HOSTS: dict[str, tuple[Callable[[str], str], str, Callable[..., list[str]]]] = {
@@ -41,7 +45,7 @@ def add_options(parser: CommandParser) -> None:
 
 def _add_build(parser: CommandParser) -> None:
     parser.add_argument("--out", required=True, help="folder to write; other versions in it stay")
-    parser.add_argument("--bundles", default="bundles", help="folder of the bundles")
+    parser.add_argument("--bundles", help=BUNDLES)
     parser.add_argument("--address", help="where the archives will be found, for model_info.json")
     parser.add_argument("--replace", action="store_true", help="overwrite a version that has other content")
 
@@ -49,7 +53,7 @@ def _add_build(parser: CommandParser) -> None:
 def _add_publish(parser: CommandParser) -> None:
     parser.add_argument("repository", help="OWNER/NAME")
     parser.add_argument("--to", choices=list(HOSTS), default="github", help="whose repository it is (default: github)")
-    parser.add_argument("--bundles", default="bundles", help="folder of the bundles")
+    parser.add_argument("--bundles", help=BUNDLES)
     parser.add_argument("--out", required=False, default="zoo", help="folder to build in; keep it")
     parser.add_argument("--dry-run", action="store_true", help="build, and upload nothing")
 
@@ -67,7 +71,7 @@ def _add_download(parser: CommandParser) -> None:
 
 
 def _add_verify(parser: CommandParser) -> None:
-    parser.add_argument("bundles", nargs="*", help="names or folders (default: all in ./bundles)")
+    parser.add_argument("bundles", nargs="*", help="names or folders (default: all in MRG_BUNDLES, else ./bundles)")
     parser.add_argument("--fast", action="store_true", help="only what reads files, and runs no code of the bundle")
     parser.add_argument("--figures", action="store_true", help="run evaluate.json, too: up to minutes a bundle")
     parser.add_argument(
@@ -75,10 +79,13 @@ def _add_verify(parser: CommandParser) -> None:
     )
 
 
+def _bundles(folder: str | None = None) -> list[Path]:
+    """All that lie in a folder: the one named, else the first that is searched for names."""
+    return find_bundles(Path(folder) if folder else bundle_search_path()[0])
+
+
 def _build(args: argparse.Namespace) -> None:
-    for entry in build_zoo(
-        find_bundles(Path(args.bundles)), Path(args.out), address=args.address, replace=args.replace
-    ):
+    for entry in build_zoo(_bundles(args.bundles), Path(args.out), address=args.address, replace=args.replace):
         print(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, {len(entry.files)} files, sha256 {entry.sha256}")
     print(f"wrote {Path(args.out) / 'index.json'} and model_info.json")
 
@@ -88,7 +95,7 @@ def _publish(args: argparse.Namespace) -> None:
     address, token = address_of(args.repository), os.environ.get(variable, "")
     if not token and not args.dry_run:
         raise ZooError(f"{variable} is not set: want the owner's token, with the right to write contents")
-    entries = build_zoo(find_bundles(Path(args.bundles)), Path(args.out), address=address)
+    entries = build_zoo(_bundles(args.bundles), Path(args.out), address=address)
     if args.dry_run:
         for entry in entries:
             print(f"would upload {entry.file} ({entry.bytes / 1e6:.1f} MB) to {address} if it is not there")
@@ -116,7 +123,7 @@ def _download(args: argparse.Namespace) -> None:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    folders = [find_bundle(b, download=False) for b in args.bundles] or find_bundles(Path("bundles"))
+    folders = [find_bundle(b, download=False) for b in args.bundles] or _bundles()
     failed = 0
     for folder in folders:
         for result in verify_bundle(folder, fast=args.fast, figures=args.figures, dataset_dir=args.dataset_dir):

@@ -25,20 +25,19 @@ from .grades import (
     icdr_grade,
 )
 from .idrid_official import idrid_official_datalist
-from .image_io import MAX_PIXELS, read_image, read_mask, read_text, write_image, write_mask
+from .image_io import MAX_PIXELS, read_mask, read_text, write_image, write_mask
 from .lesion_bank import LesionBank
 from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from .mask_composer import MaskComposer
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
 from .prepared_sets import chasedb1_datalist, hrf_datalist, idrid_datalist
-from .record import RECORD_KEY, GenerationRecord, read_record
+from .record import RECORD_KEY, read_record
 from .sampling import ResumableSampler, SeededDataset, balance_probabilities, balanced_sampler
 from .splitting import split_by_group, unit_of
 from .synthetic import SyntheticDataset, read_manifest, with_versions, write_manifest
-from .votes import SelectionRateFilter, selection_rate, votes_datalist
+from .votes import SelectionRateFilter, votes_datalist
 
 __all__ = [
-    "GenerationRecord",
     "MaskComposer",
     "PhantomDataset",
     "ResumableSampler",
@@ -52,10 +51,8 @@ __all__ = [
     "csv_datalist",
     "load_datalist",
     "phantom_fundus",
-    "read_image",
     "read_record",
     "save_datalist",
-    "selection_rate",
     "write_image",
     "write_phantoms",
 ]

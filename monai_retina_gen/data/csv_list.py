@@ -92,7 +92,7 @@ def _named_by_id(path: str, suffix: str) -> str:
     """What to add to "missing file" where the table holds ids, and a file of that name has a suffix."""
     bare = path.removesuffix(suffix)
     found = next((known for known in IMAGE_SUFFIXES if os.path.isfile(bare + known)), None)
-    return "" if found is None else f" (there is one with image_suffix {found})"
+    return "" if found is None else f" (there is one with {found}: --image-suffix {found}, in Python image_suffix)"
 
 
 def split_table(

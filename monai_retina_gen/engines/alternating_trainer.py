@@ -29,7 +29,8 @@ from monai_retina_gen.engines.distributed import (
 )
 from monai_retina_gen.engines.phases import GenerativeEvents, LossTerm, NetworkLoss, Phase, each_score, phase_at
 from monai_retina_gen.engines.prepare_batch import PrepareAdversarialBatch
-from monai_retina_gen.losses import AdversarialStep, Penalty
+from monai_retina_gen.losses import AdversarialStep
+from monai_retina_gen.losses.penalties import Penalty
 from monai_retina_gen.networks import draw_latents
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
 

@@ -9,7 +9,8 @@ from typing import Any
 from ignite.engine import EventEnum
 from torch import Tensor, nn
 
-from monai_retina_gen.losses import AdversarialStep, Penalty
+from monai_retina_gen.losses import AdversarialStep
+from monai_retina_gen.losses.penalties import Penalty
 
 
 class GenerativeEvents(EventEnum):

@@ -10,7 +10,6 @@ from monai_retina_gen.generators.regeneration import regenerate
 from monai_retina_gen.generators.style_statistics import (
     STATISTICS,
     StyleStatistics,
-    load_style_statistics,
     measure_styles,
     save_style_statistics,
 )
@@ -28,6 +27,5 @@ __all__ = [
     "StyleGAN3Generator",
     "VAEGenerator",
     "load_generator",
-    "load_style_statistics",
     "regenerate",
 ]

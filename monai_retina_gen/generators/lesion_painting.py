@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.data import CONDITION_KEYS, GenerationRecord, LesionBank, MaskComposer
+from monai_retina_gen.data import CONDITION_KEYS, LesionBank, MaskComposer
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing.edit_request import EditRequest, one_each
 from monai_retina_gen.editing.gated_edits import GatedEdits, strongest_accepted
 from monai_retina_gen.editing.lesion_masks import Masker

@@ -13,7 +13,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_retina_gen.data import RECORD_KEY, GenerationRecord, write_image, write_json, write_manifest
+from monai_retina_gen.data import RECORD_KEY, write_image, write_json, write_manifest
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import TrainingDivergedError, WeightsError
 from monai_retina_gen.weights import latest_checkpoint
 

@@ -14,7 +14,7 @@ from monai_retina_gen.losses.adversarial import (
 from monai_retina_gen.losses.feature_distance import LPIPSDR, FeatureDistance, FeatureMaps
 from monai_retina_gen.losses.grading import DiscriminatedGrade, EncodedGrade, GradeFocalLoss, class_weights
 from monai_retina_gen.losses.matching import FeatureMatching, HoleError, PairedPerceptual, PieceColour, VersionChange
-from monai_retina_gen.losses.penalties import GradientPenalty, Penalty, R1Penalty, WeightClipping
+from monai_retina_gen.losses.penalties import GradientPenalty, R1Penalty, WeightClipping
 from monai_retina_gen.losses.perceptual_backbones import ImageNetLPIPS, VGG19Features
 from monai_retina_gen.losses.perceptual_pairing import PAIRINGS, PerceptualPairing, RealQueue
 from monai_retina_gen.losses.pixels import ELBOLoss, LesionLoss, WeightedL1Loss, kl_divergence
@@ -35,7 +35,6 @@ __all__ = [
     "MultiScaleAdversarialLoss",
     "NonSaturatingLoss",
     "PairedPerceptual",
-    "Penalty",
     "PerceptualPairing",
     "PieceColour",
     "R1Penalty",

@@ -7,7 +7,7 @@ comes in as an argument: this room knows nothing of weights.
 from __future__ import annotations
 
 from monai_retina_gen.metrics.bootstrap import bootstrap_interval
-from monai_retina_gen.metrics.crossed_effects import FEWEST_SEEDS, CrossedInterval, crossed_interval, holm, verdict
+from monai_retina_gen.metrics.crossed_effects import FEWEST_SEEDS, CrossedInterval, holm, verdict
 from monai_retina_gen.metrics.diversity import field_of_view_ms_ssim, lpips_distance, pair_diversity
 from monai_retina_gen.metrics.evaluation import evaluate_features
 from monai_retina_gen.metrics.features import extract_features
@@ -23,34 +23,21 @@ from monai_retina_gen.metrics.grading import (
     referable_confusion,
     sensitivity_from_confusion,
 )
-from monai_retina_gen.metrics.kernel import (
-    KernelDistance,
-    frechet_distance,
-    kernel_distance,
-    kernel_permutation_p_value,
-)
+from monai_retina_gen.metrics.kernel import KernelDistance, kernel_permutation_p_value
 from monai_retina_gen.metrics.manifold import (
     CopyingTest,
-    density_coverage,
     mann_whitney_z,
     nearest_distance,
     neighbour_radii,
-    precision_recall,
     realism_score,
 )
-from monai_retina_gen.metrics.mask_curve import MaskCurve, average_precision, best_threshold, curve_counts
+from monai_retina_gen.metrics.mask_curve import average_precision, best_threshold, curve_counts
 from monai_retina_gen.metrics.sliced_wasserstein import laplacian_pyramid, sliced_wasserstein_distance
 
 __all__ = [
     "GradeAccuracy",
     "GradeSensitivity",
     "KernelDistance",
-    "MaskCurve",
     "QuadraticWeightedKappa",
-    "crossed_interval",
-    "density_coverage",
-    "frechet_distance",
-    "kernel_distance",
-    "precision_recall",
     "quadratic_weighted_kappa",
 ]

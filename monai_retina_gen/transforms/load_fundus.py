@@ -30,7 +30,7 @@ class LoadFundus(Transform):
 
     Args:
         mask: read a mask (1, H, W) instead of a photograph (3, H, W).
-        max_pixels: refuse larger files, see `monai_retina_gen.data.read_image`.
+        max_pixels: refuse larger files, see `monai_retina_gen.data.image_io.read_image`.
 
     Examples:
         >>> import tempfile, torch

@@ -31,7 +31,6 @@ from monai_retina_gen.weights.trusted_config import (
 from monai_retina_gen.weights.zoo_download import (
     INDEX_FILE,
     PUBLIC_ZOO,
-    download_bundle,
     find_bundle,
     installed_problems,
     read_index,
@@ -40,7 +39,6 @@ from monai_retina_gen.weights.zoo_download import (
 from monai_retina_gen.weights.zoo_index import ZooEntry, ZooIndex, archive_name, check_member_path, parse_index
 
 __all__ = [
-    "download_bundle",
     "find_bundle",
     "latest_checkpoint",
     "load_imagenet",

@@ -31,7 +31,9 @@ def find_bundles(folder: Path) -> list[Path]:
         logger.warning(f"without weights, left out: {', '.join(without)}")
     found = [bundle for bundle in bundles if bundle.name not in without]
     if not found:
-        raise ZooError(f"{folder.absolute()} holds no bundle with {CHECKPOINT}")
+        raise ZooError(
+            f"{folder.absolute()} holds no bundle with {CHECKPOINT}: name its folder (--bundles, or MRG_BUNDLES)"
+        )
     return found
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import PhantomDataset, read_image, write_image
+from monai_retina_gen.data import PhantomDataset, write_image
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.evidence.demo.demo import GRADES, demo
 
 

@@ -45,6 +45,15 @@ def test_from_building_to_an_installed_bundle(
     assert "all checks passed" in capsys.readouterr().out
 
 
+def test_bundles_of_another_folder_are_built_by_environment(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles.rename(tmp_path / "elsewhere")
+    monkeypatch.setenv("MRG_BUNDLES", str(tmp_path / "elsewhere"))
+    assert main(["zoo", "build", "--out", "zoo"]) == 0
+    assert (tmp_path / "zoo" / "retina_wgan_gp_v0.1.0.zip").is_file()
+
+
 def test_a_bundle_that_fails_sets_the_exit_status(bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (bundles / "retina_wgan_gp" / "LICENSE").unlink()
     assert main(["zoo", "verify", "--fast", "--figures"]) == 1

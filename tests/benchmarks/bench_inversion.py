@@ -19,7 +19,8 @@ from torch import Tensor
 
 from monai_retina_gen.data import write_image
 from monai_retina_gen.data.sampling import spread
-from monai_retina_gen.editing import EncoderInversion, OptimisationInversion
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
+from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
 from monai_retina_gen.evidence.evaluation.image_sets import photographs, read_section
 from monai_retina_gen.generators import PhantomGenerator, load_generator
 from monai_retina_gen.handlers.sheets import image_grid

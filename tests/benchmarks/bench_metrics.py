@@ -34,7 +34,7 @@ def fid() -> list[Row]:
     """2 x (1000 x 2048) features: ours against MONAI's `FIDMetric`."""
     from monai.metrics import FIDMetric
 
-    from monai_retina_gen.metrics import frechet_distance
+    from monai_retina_gen.metrics.kernel import frechet_distance
 
     real, generated = _features(1000)
     frechet_distance(real[:50], generated[:50])  # the first call loads the linear algebra library
@@ -50,7 +50,7 @@ def fid() -> list[Row]:
 
 def fid_tall() -> list[Row]:
     """2 x (10,000 x 2048) features, more rows than columns."""
-    from monai_retina_gen.metrics import frechet_distance
+    from monai_retina_gen.metrics.kernel import frechet_distance
 
     sets = _features(10_000)
     return [_timed("frechet_distance", lambda: frechet_distance(*sets))]
@@ -58,7 +58,8 @@ def fid_tall() -> list[Row]:
 
 def kid() -> list[Row]:
     """2 x (1000 x 2048) features: the unbiased estimate, and 1000 permutations."""
-    from monai_retina_gen.metrics import kernel_distance, kernel_permutation_p_value
+    from monai_retina_gen.metrics import kernel_permutation_p_value
+    from monai_retina_gen.metrics.kernel import kernel_distance
 
     sets = _features(1000)
     return [
@@ -69,7 +70,8 @@ def kid() -> list[Row]:
 
 def manifold() -> list[Row]:
     """2 x (10,000 x 2048) features."""
-    from monai_retina_gen.metrics import density_coverage, precision_recall, realism_score
+    from monai_retina_gen.metrics import realism_score
+    from monai_retina_gen.metrics.manifold import density_coverage, precision_recall
 
     sets = _features(10_000)
     return [

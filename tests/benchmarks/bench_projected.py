@@ -23,7 +23,7 @@ from torch import Tensor
 import monai_retina_gen.weights  # noqa: F401  # what the configuration's expressions name
 from monai_retina_gen.evidence.evaluation.extractor import load_extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, sampled_images
-from monai_retina_gen.metrics import kernel_distance
+from monai_retina_gen.metrics.kernel import kernel_distance
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "retina_wgan_gp"
 

@@ -11,7 +11,8 @@ from fresh_process import run_bundle
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose
 
-from monai_retina_gen.data import GenerationRecord, load_datalist
+from monai_retina_gen.data import load_datalist
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.generators import GANGenerator, load_critic, load_generator
 from monai_retina_gen.networks import DeconvolutionGenerator, ResidualGenerator
 from monai_retina_gen.transforms import CropToFieldOfViewd, GenerativeAugmentd, LoadFundusd

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fresh_process import run_bundle
 
-from monai_retina_gen.data import read_image, write_image
+from monai_retina_gen.data import write_image
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.weights import load_state
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "retina_stylegan3"

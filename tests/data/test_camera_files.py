@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from monai_retina_gen.data import (
-    SECTIONS,
-    csv_datalist,
-    folder_datalist,
-    load_datalist,
-    read_image,
-    read_mask,
-    write_image,
-)
+from monai_retina_gen.data import SECTIONS, csv_datalist, folder_datalist, load_datalist, read_mask, write_image
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import DatalistError, ImageFileError
 from monai_retina_gen.transforms.segmenting.segment import find_images
 from monai_retina_gen.weights.bundle_paths import _temporary_cache, user_cache

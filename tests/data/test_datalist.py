@@ -100,7 +100,7 @@ def test_csv_of_spreadsheets_of_any_country(datalist, tmp_path, delimiter):
 @pytest.mark.parametrize("suffix", ["", "png", ".jpg"])
 def test_table_of_ids_says_which_suffix_finds_the_files(datalist, tmp_path, write_table, suffix):
     write_table(tmp_path / "t.csv", ("image",), [("images/0",), ("images/1",)])
-    with pytest.raises(DatalistError, match=r"there is one with image_suffix \.png"):
+    with pytest.raises(DatalistError, match=r"there is one with \.png: --image-suffix \.png"):
         csv_datalist(tmp_path / "t.csv", tmp_path / "set", label_column=None, image_suffix=suffix)
 
 

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from monai_retina_gen.data import GenerationRecord, read_image, read_mask, read_record, read_text, write_image
+from monai_retina_gen.data import read_mask, read_record, read_text, write_image
+from monai_retina_gen.data.image_io import read_image
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import ImageFileError
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.transforms import LoadFundus

@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as hnp
 from monai.transforms import LoadImage
 from PIL import Image
 
-from monai_retina_gen.data import read_image, read_mask, read_text, write_image, write_mask
+from monai_retina_gen.data import read_mask, read_text, write_image, write_mask
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import ImageFileError, ImageValueError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -16,7 +16,8 @@ from scipy import ndimage, stats
 from torch.nn.functional import avg_pool2d
 from torch.utils.data import DataLoader
 
-from monai_retina_gen.data import PhantomDataset, PhantomFundus, phantom_fundus, read_image, read_mask, write_phantoms
+from monai_retina_gen.data import PhantomDataset, PhantomFundus, phantom_fundus, read_mask, write_phantoms
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.phantom.drawing import disc_coverage, noise_field, stroke_coverage
 from monai_retina_gen.data.phantom.fundus import GRADE_COUNTS, GRADE_RULES, MASKS, SIGNS, draw_counts, draw_grade
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import check_datalist, check_photographs, phantom_fundus, read_image, write_image
+from monai_retina_gen.data import check_datalist, check_photographs, phantom_fundus, write_image
 from monai_retina_gen.data.checking import SAME, look_alikes, perceptual_hash
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import DatalistError
 
 

@@ -14,14 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import (
-    SECTIONS,
-    SelectionRateFilter,
-    load_datalist,
-    selection_rate,
-    votes_datalist,
-    write_image,
-)
+from monai_retina_gen.data import SECTIONS, SelectionRateFilter, load_datalist, votes_datalist, write_image
+from monai_retina_gen.data.votes import selection_rate
 from monai_retina_gen.errors import DatalistError
 
 LABELS = ("esotropia", "exotropia", "normal")

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monai_retina_gen.editing import EditRequest, GateVerdict, first_accepted
+from monai_retina_gen.editing import EditRequest, first_accepted
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.editing.lesion_masks import edited_masks
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator

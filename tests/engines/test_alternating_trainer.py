@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from monai_retina_gen.engines import AlternatingTrainer, ClipGradientNorm, FiniteGradients, GenerativeEvents, Phase
 from monai_retina_gen.engines.distributed import seed_of
-from monai_retina_gen.losses import AdversarialStep, Penalty, R1Penalty, WeightClipping
+from monai_retina_gen.losses import AdversarialStep, R1Penalty, WeightClipping
+from monai_retina_gen.losses.penalties import Penalty
 
 Make = Callable[..., AlternatingTrainer]
 

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import GenerationRecord, SyntheticDataset, load_datalist, read_image
+from monai_retina_gen.data import SyntheticDataset, load_datalist
+from monai_retina_gen.data.image_io import read_image
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.evidence.curation.candidates import CandidatePool
 from monai_retina_gen.evidence.curation.curation import Curation, curate
 from monai_retina_gen.evidence.curation.selection import REASONS, select

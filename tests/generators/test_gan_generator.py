@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_retina_gen.data import GenerationRecord
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators import GANGenerator, load_critic, load_generator, regenerate
 from monai_retina_gen.networks import DeconvolutionGenerator, ResidualCritic, ResidualGenerator

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from monai_retina_gen.data import GenerationRecord, read_record
+from monai_retina_gen.data import read_record
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError, UntrustedConfigError, WeightsError
 from monai_retina_gen.generators import GeneratorHandle, VAEGenerator, load_generator, regenerate
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE

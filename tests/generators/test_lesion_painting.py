@@ -18,7 +18,7 @@ from torch import Tensor
 
 from monai_retina_gen.data import LesionBank, MaskComposer
 from monai_retina_gen.data.record import GenerationRecord
-from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.editing.painting import WantedLesions, label_change, quadrant_counts
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError, WeightsError
 from monai_retina_gen.generators import DRGANGenerator, LesionPainterGenerator, regenerate

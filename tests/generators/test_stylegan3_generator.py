@@ -11,17 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_retina_gen.data import GenerationRecord
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import UnsupportedModeError, WeightsError
 from monai_retina_gen.generators import (
     STATISTICS,
     StyleGAN3Generator,
     load_generator,
-    load_style_statistics,
     measure_styles,
     regenerate,
     save_style_statistics,
 )
+from monai_retina_gen.generators.style_statistics import load_style_statistics
 from monai_retina_gen.generators.stylegan3_generator import inverse_transform
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file

@@ -19,7 +19,8 @@ from shipped_generators import NAMES, images, shipped
 from torch import nn
 
 from monai_retina_gen.data import phantom_fundus
-from monai_retina_gen.editing import Directions, EncoderInversion
+from monai_retina_gen.editing import Directions
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.networks import FundusGrader, StyleEncoder

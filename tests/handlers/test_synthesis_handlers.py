@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from monai_retina_gen.data import CONDITION_KEYS, read_image
+from monai_retina_gen.data import CONDITION_KEYS
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.engines import GenerativeEvents
 from monai_retina_gen.handlers import StageHandler, SynthesisGridHandler, condition_picture
 

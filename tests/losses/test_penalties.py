@@ -13,11 +13,11 @@ from monai_retina_gen.losses import (
     AdversarialStep,
     GradientPenalty,
     NonSaturatingLoss,
-    Penalty,
     R1Penalty,
     WassersteinLoss,
     WeightClipping,
 )
+from monai_retina_gen.losses.penalties import Penalty
 
 
 def _step(score: Any, real: Tensor, fake: Tensor, mix: Tensor, augment: Any = lambda x: x) -> AdversarialStep:

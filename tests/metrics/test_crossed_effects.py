@@ -9,8 +9,9 @@ import torch
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
-from monai_retina_gen.metrics import crossed_interval, kappa_from_confusion
+from monai_retina_gen.metrics import kappa_from_confusion
 from monai_retina_gen.metrics import sensitivity_from_confusion as sensitivity
+from monai_retina_gen.metrics.crossed_effects import crossed_interval
 
 
 def mean(counts: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,9 @@ import ignite.distributed as idist
 import pytest
 import torch
 
-from monai_retina_gen.metrics import GradeSensitivity, KernelDistance, MaskCurve, QuadraticWeightedKappa
+from monai_retina_gen.metrics import GradeSensitivity, KernelDistance, QuadraticWeightedKappa
 from monai_retina_gen.metrics.lesion_contrast import LesionContrast
+from monai_retina_gen.metrics.mask_curve import MaskCurve
 
 
 def _mean_colour(images):

@@ -14,7 +14,8 @@ from monai.handlers import IgniteMetricHandler
 from torch import nn
 
 import monai_retina_gen.metrics as metrics_room
-from monai_retina_gen.metrics import KernelDistance, evaluate_features, extract_features, kernel_distance
+from monai_retina_gen.metrics import KernelDistance, evaluate_features, extract_features
+from monai_retina_gen.metrics.kernel import kernel_distance
 
 
 def _images(n: int, seed: int = 0) -> torch.Tensor:

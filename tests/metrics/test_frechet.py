@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from monai_retina_gen.metrics import frechet_distance
 from monai_retina_gen.metrics import kernel as frechet_module
+from monai_retina_gen.metrics.kernel import frechet_distance
 
 pytestmark = pytest.mark.filterwarnings("ignore:FID of")
 

@@ -9,7 +9,8 @@ import torch
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from monai_retina_gen.metrics import kernel as kernel_module
-from monai_retina_gen.metrics import kernel_distance, kernel_permutation_p_value
+from monai_retina_gen.metrics import kernel_permutation_p_value
+from monai_retina_gen.metrics.kernel import kernel_distance
 
 
 def _noise(n: int, d: int = 8, seed: int = 0, shift: float = 0.0) -> torch.Tensor:

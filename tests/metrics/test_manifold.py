@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from monai_retina_gen.metrics import density_coverage, neighbour_radii, precision_recall, realism_score
 from monai_retina_gen.metrics import manifold as manifold_module
+from monai_retina_gen.metrics import neighbour_radii, realism_score
+from monai_retina_gen.metrics.manifold import density_coverage, precision_recall
 
 
 def _noise(n: int, d: int = 4, seed: int = 0, shift: float = 0.0) -> torch.Tensor:

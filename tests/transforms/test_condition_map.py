@@ -8,7 +8,8 @@ import pytest
 import torch
 from monai.transforms import Compose, ScaleIntensityRanged
 
-from monai_retina_gen.data import CONDITION_KEYS, load_datalist, read_image, read_mask
+from monai_retina_gen.data import CONDITION_KEYS, load_datalist, read_mask
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.engines import PrepareConditionBatch, PrepareSynthesisBatch, SynthesisInferer
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackConditionMapd

@@ -19,8 +19,9 @@ from monai.data import CacheDataset, DataLoader, MetaTensor, decollate_batch
 from monai.transforms import Compose, Flipd, Invertd, Lambdad, LoadImaged, ScaleIntensityRanged
 from scipy.optimize import least_squares
 
-from monai_retina_gen.data import find_field_of_view, phantom_fundus, read_image, read_mask, write_image, write_mask
+from monai_retina_gen.data import find_field_of_view, phantom_fundus, read_mask, write_image, write_mask
 from monai_retina_gen.data.ellipse_fit import fit_ellipse
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.transforms import CropToFieldOfView, CropToFieldOfViewd, LoadFundus, LoadFundusd
 

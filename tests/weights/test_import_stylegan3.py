@@ -13,7 +13,8 @@ import torch
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.generators import load_generator, load_style_statistics
+from monai_retina_gen.generators import load_generator
+from monai_retina_gen.generators.style_statistics import load_style_statistics
 from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.weights import sha256_file
 from monai_retina_gen.weights.import_stylegan3 import import_stylegan3, infer_configuration

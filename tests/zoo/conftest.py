@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_retina_gen.zoo import build_zoo
+from monai_retina_gen.zoo.building import build_zoo
 
 
 @pytest.fixture(scope="session")

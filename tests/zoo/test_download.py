@@ -16,8 +16,8 @@ import torch
 
 from monai_retina_gen.errors import BundleNotFoundError, ZooError, ZooUnavailableError
 from monai_retina_gen.generators import load_generator
-from monai_retina_gen.weights import download_bundle, find_bundle, read_index, zoo_location
-from monai_retina_gen.weights.zoo_download import PUBLIC_ZOO
+from monai_retina_gen.weights import find_bundle, read_index, zoo_location
+from monai_retina_gen.weights.zoo_download import PUBLIC_ZOO, download_bundle
 from monai_retina_gen.weights.zoo_transfer import _Part
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import pytest
 from monai.bundle import download
 
 from monai_retina_gen.weights import CHECKPOINT, load_state, pinned_sha256
-from monai_retina_gen.zoo import build_zoo
+from monai_retina_gen.zoo.building import build_zoo
 
 if TYPE_CHECKING:
     from .conftest import Server

@@ -15,7 +15,8 @@ import pytest
 
 from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import CHECKPOINT, load_state, parse_index, read_metadata
-from monai_retina_gen.zoo import build_zoo, bundle_files, find_bundles, headline_figures
+from monai_retina_gen.zoo import bundle_files, find_bundles, headline_figures
+from monai_retina_gen.zoo.building import build_zoo
 
 ARCHIVE = "tiny_vae_v0.0.1.zip"
 

@@ -15,9 +15,8 @@ import pytest
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.errors import ZooError
-from monai_retina_gen.weights import download_bundle
-from monai_retina_gen.zoo import publish_zoo
-from monai_retina_gen.zoo.publishing import release_address
+from monai_retina_gen.weights.zoo_download import download_bundle
+from monai_retina_gen.zoo.publishing import publish_zoo, release_address
 
 RELEASES = "/repos/me/zoo/releases"
 

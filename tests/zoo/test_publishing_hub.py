@@ -17,7 +17,7 @@ import pytest
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.errors import ZooError
-from monai_retina_gen.weights import download_bundle
+from monai_retina_gen.weights.zoo_download import download_bundle
 from monai_retina_gen.zoo.publishing import hub_address, publish_hub
 
 pytest.importorskip("huggingface_hub")

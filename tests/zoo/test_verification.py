@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_retina_gen.networks import ResidualGenerator
 from monai_retina_gen.weights import CHECKPOINT, read_metadata, save_state, sha256_file
-from monai_retina_gen.zoo import find_bundles, verification, verify_bundle
+from monai_retina_gen.zoo import find_bundles, verification
 from monai_retina_gen.zoo.checks_network import (
     check_export,
     check_figures,
@@ -25,7 +25,7 @@ from monai_retina_gen.zoo.checks_network import (
     compare_figures,
 )
 from monai_retina_gen.zoo.checks_static import SCHEMA
-from monai_retina_gen.zoo.verification import FAST_CHECKS
+from monai_retina_gen.zoo.verification import FAST_CHECKS, verify_bundle
 
 BUNDLES = find_bundles(Path(__file__).resolve().parents[2] / "bundles")
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.data import GenerationRecord, write_json
+from monai_retina_gen.data import write_json
 from monai_retina_gen.data.files import begin_folder
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge
 from monai_retina_gen.generators import RetinaGenerator

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_retina_gen.data import RECORD_KEY, GenerationRecord, write_image, write_json, write_manifest
+from monai_retina_gen.data import RECORD_KEY, write_image, write_json, write_manifest
 from monai_retina_gen.data.files import check_writable
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.evidence.curation.candidates import CandidatePool, is_unconditional, network_sha256
 from monai_retina_gen.evidence.curation.selection import Selection
 from monai_retina_gen.generators import RetinaGenerator

@@ -12,13 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import Item, icdr_grade, write_json
-from monai_retina_gen.editing import (
-    InvertedPhotograph,
-    Inverter,
-    OptimisationInversion,
-    PhotographCache,
-    photograph_keys,
-)
+from monai_retina_gen.editing import InvertedPhotograph, Inverter, PhotographCache, photograph_keys
+from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye
 from monai_retina_gen.generators import StyleGAN3Generator

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import SECTIONS, Item, icdr_grade, load_datalist, read_image, read_manifest
+from monai_retina_gen.data import SECTIONS, Item, icdr_grade, load_datalist, read_manifest
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.data.synthetic import verify_file
 from monai_retina_gen.engines.sharing import shared_map

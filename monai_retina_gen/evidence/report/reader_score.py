@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics import crossed_interval
+from monai_retina_gen.metrics.crossed_effects import crossed_interval
 
 __all__ = ["read_answers", "read_key", "score_answers"]
 

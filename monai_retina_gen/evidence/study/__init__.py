@@ -6,9 +6,8 @@ arms.
 
 from __future__ import annotations
 
-from .analysis import best_policy
 from .config import ARMS, StudyConfig
 from .presets import PRESETS
 from .study import run_study
 
-__all__ = ["StudyConfig", "best_policy", "run_study"]
+__all__ = ["StudyConfig", "run_study"]

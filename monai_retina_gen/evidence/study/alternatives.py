@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_retina_gen.data import MaskComposer, SyntheticDataset, read_image
+from monai_retina_gen.data import MaskComposer, SyntheticDataset
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics import crossed_interval
 from monai_retina_gen.metrics.bootstrap import confusion_per_group
+from monai_retina_gen.metrics.crossed_effects import crossed_interval
 
 
 @dataclass(frozen=True)

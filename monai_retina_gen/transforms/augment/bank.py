@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data import read_image, read_manifest, read_mask
+from monai_retina_gen.data import read_manifest, read_mask
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.plain_tensor import in_bytes
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.data.synthetic import MANIFEST, verify_file

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.editing import Gate, GateVerdict, first_accepted, resolve_gate
+from monai_retina_gen.editing import Gate, first_accepted, resolve_gate
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.transforms.augment.background import WAITING, BackgroundEdits
 from monai_retina_gen.transforms.augment.bank import FromBank

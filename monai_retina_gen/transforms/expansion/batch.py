@@ -17,7 +17,6 @@ from monai_retina_gen.data import (
     CONDITION_KEYS,
     LESION_MASKS,
     RECORD_KEY,
-    GenerationRecord,
     Item,
     MaskComposer,
     icdr_grade,
@@ -25,6 +24,7 @@ from monai_retina_gen.data import (
     write_json,
     write_mask,
 )
+from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators.content_record import items_sha256
 from monai_retina_gen.transforms.augment.outcome import Outcome

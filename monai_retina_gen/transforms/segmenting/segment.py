@@ -21,7 +21,6 @@ from monai_retina_gen.data import (
     Datalist,
     Item,
     photograph_names,
-    read_image,
     read_mask,
     save_datalist,
     write_image,
@@ -30,6 +29,7 @@ from monai_retina_gen.data import (
 from monai_retina_gen.data.combine_masks import combine_masks
 from monai_retina_gen.data.condition_map import MASK_COLOURS
 from monai_retina_gen.data.files import begin_folder, remove_unfinished
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.data.tables import IMAGE_SUFFIXES, is_image_file, warn_unread
 from monai_retina_gen.engines import FundusSegmenter

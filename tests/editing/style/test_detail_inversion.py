@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.editing import EncoderInversion, InvertedPhotograph, PhotographCache
+from monai_retina_gen.editing import InvertedPhotograph, PhotographCache
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.networks import DetailEncoder, StyleAutoencoder, StyleEncoder, StyleGAN3
 
 GRADES = torch.tensor([0, 2])

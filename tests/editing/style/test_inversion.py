@@ -10,14 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from monai_retina_gen.editing import (
-    EncoderInversion,
-    Inversion,
-    Inverter,
-    OptimisationInversion,
-)
+from monai_retina_gen.editing import Inversion, Inverter
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.style.inversion import InversionError, StyleParameters
-from monai_retina_gen.editing.style.optimisation_inversion import projector_noise, projector_rate
+from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion, projector_noise, projector_rate
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3, latent_statistics, pinned_styles

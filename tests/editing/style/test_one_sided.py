@@ -8,13 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.editing import (
-    Directions,
-    EncoderInversion,
-    InvertedPhotograph,
-    OptimisationInversion,
-    PhotographCache,
-)
+from monai_retina_gen.editing import Directions, InvertedPhotograph, PhotographCache
+from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
+from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.networks import StyleEncoder, StyleGAN3, pinned_styles
 from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs

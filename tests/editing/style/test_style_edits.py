@@ -20,7 +20,6 @@ from monai_retina_gen.editing import (
     ChannelProbe,
     Directions,
     EditRequest,
-    GateVerdict,
     Inversion,
     PendingStyleEdits,
     StyleRange,
@@ -35,6 +34,7 @@ from monai_retina_gen.editing import (
     strength_for_area,
     strongest_accepted,
 )
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.editing.style.blend import edit_neighbourhood
 from monai_retina_gen.editing.style.contribution_scores import ScoreTable
 from monai_retina_gen.editing.style.score_presets import resolve_preset

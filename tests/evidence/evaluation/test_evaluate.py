@@ -21,7 +21,7 @@ from monai_retina_gen.evidence.evaluation.generator_evaluation import GeneratorE
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, read_section, sampled_images
 from monai_retina_gen.evidence.report.sections import evaluation_section
 from monai_retina_gen.generators import load_generator
-from monai_retina_gen.metrics import frechet_distance
+from monai_retina_gen.metrics.kernel import frechet_distance
 from monai_retina_gen.networks import EfficientNetLite
 from monai_retina_gen.weights import (
     CHECKPOINT,

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import read_image
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.networks import GradingSpace
 from monai_retina_gen.weights import load_network, load_state, load_weights
 

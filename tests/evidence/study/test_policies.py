@@ -14,12 +14,12 @@ from painting_parts import painting_generator
 from sklearn.metrics import accuracy_score, recall_score
 
 from monai_retina_gen.data import LesionBank, MaskComposer, build_lesion_bank, load_datalist, write_phantoms
-from monai_retina_gen.editing import GateVerdict
-from monai_retina_gen.evidence.study import PRESETS, StudyConfig, best_policy
+from monai_retina_gen.editing.label_gate import GateVerdict
+from monai_retina_gen.evidence.study import PRESETS, StudyConfig
 from monai_retina_gen.evidence.study import alternatives as alternatives_module
 from monai_retina_gen.evidence.study import material as material_module
 from monai_retina_gen.evidence.study.alternative_images import Alternatives, read_made, write_made
-from monai_retina_gen.evidence.study.analysis import REFERABLE, SEEN, analyse
+from monai_retina_gen.evidence.study.analysis import REFERABLE, SEEN, analyse, best_policy
 from monai_retina_gen.evidence.study.arms import Condition, expand_arms, replacement_probabilities
 from monai_retina_gen.evidence.study.detection import detect_paintings
 from monai_retina_gen.evidence.study.lesions import lesions_of, mask_keys, own_masks, read_ahead, with_predicted

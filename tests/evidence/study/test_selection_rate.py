@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import Datalist, SelectionRateFilter, load_datalist, read_image, save_datalist
+from monai_retina_gen.data import Datalist, SelectionRateFilter, load_datalist, save_datalist
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import DatalistError, WeightsError
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, sampled_images

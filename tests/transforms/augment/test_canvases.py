@@ -14,7 +14,7 @@ from torch import Tensor
 
 from monai_retina_gen.data import ICDR_GRADE, LesionBank, load_datalist, save_datalist, write_phantoms
 from monai_retina_gen.data.record import GenerationRecord
-from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms import BatchGenerativeAugment, CropToFieldOfViewd, GenerativeAugmentd, LoadFundusd
 from monai_retina_gen.transforms.augment.canvases import Canvases

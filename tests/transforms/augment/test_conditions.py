@@ -17,7 +17,7 @@ from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose
 
 from monai_retina_gen.data import LESION_MASKS, LesionBank, MaskComposer, PhantomDataset, load_datalist, read_record
-from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.errors import DatalistError, ImageValueError, UnsupportedModeError
 from monai_retina_gen.generators import DRGANGenerator, GeneratedBatch, RetinaGenerator
 from monai_retina_gen.networks import DRGAN

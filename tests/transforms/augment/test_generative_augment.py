@@ -20,8 +20,9 @@ from monai.engines import SupervisedTrainer
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, ScaleIntensityRanged
 from monai.utils import set_determinism
 
-from monai_retina_gen.data import GenerationRecord, balanced_sampler, count_grades, load_datalist, read_record
-from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.data import balanced_sampler, count_grades, load_datalist, read_record
+from monai_retina_gen.data.record import GenerationRecord
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.engines import PrepareGradingBatch
 from monai_retina_gen.errors import BundleNotFoundError, DatalistError, ImageValueError, UnsupportedModeError
 from monai_retina_gen.generators import GANGenerator, GeneratedBatch, RetinaGenerator

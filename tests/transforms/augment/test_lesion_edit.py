@@ -15,7 +15,8 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_retina_gen.data import read_record
-from monai_retina_gen.editing import Directions, GateVerdict, Inversion
+from monai_retina_gen.editing import Directions, Inversion
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.errors import ImageValueError, UnsupportedModeError
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.networks import StyleGAN3

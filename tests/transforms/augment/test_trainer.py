@@ -10,7 +10,7 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 
-from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.engines import PrepareGradingBatch
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.transforms import BatchGenerativeAugment, GenerativeAugmentHandler, GenerativePrepareBatch

@@ -17,15 +17,10 @@ import torch
 from monai.data import load_decathlon_datalist
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import (
-    GenerationRecord,
-    SyntheticDataset,
-    load_datalist,
-    read_image,
-    read_text,
-    save_datalist,
-)
-from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.data import SyntheticDataset, load_datalist, read_text, save_datalist
+from monai_retina_gen.data.image_io import read_image
+from monai_retina_gen.data.record import GenerationRecord
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
 from monai_retina_gen.generators import VAEGenerator, load_generator, regenerate
 from monai_retina_gen.networks import FundusVAE

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import Item, LesionBank, MaskComposer, load_datalist, read_image, read_mask, write_phantoms
-from monai_retina_gen.editing import GateVerdict
+from monai_retina_gen.data import Item, LesionBank, MaskComposer, load_datalist, read_mask, write_phantoms
+from monai_retina_gen.data.image_io import read_image
+from monai_retina_gen.editing.label_gate import GateVerdict
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError
 from monai_retina_gen.generators import LesionPainterGenerator
 from monai_retina_gen.networks import LesionPainter

@@ -17,11 +17,11 @@ from monai_retina_gen.data import (
     MaskComposer,
     SyntheticDataset,
     load_datalist,
-    read_image,
     read_mask,
     read_record,
     read_text,
 )
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError
 from monai_retina_gen.evidence.study.smoke import smoke_synthesizer
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator, load_generator

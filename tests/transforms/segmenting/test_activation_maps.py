@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, save_datalist, write_image
+from monai_retina_gen.data import load_datalist, phantom_fundus, read_mask, save_datalist, write_image
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.networks import ActivationMapClassifier
 from monai_retina_gen.transforms.segmenting.activation_maps import train_classifier

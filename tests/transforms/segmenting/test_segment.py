@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import load_datalist, phantom_fundus, read_image, read_mask, write_image, write_mask
+from monai_retina_gen.data import load_datalist, phantom_fundus, read_mask, write_image, write_mask
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
 from monai_retina_gen.transforms import LoadFundus

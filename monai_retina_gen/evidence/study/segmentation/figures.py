@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics import average_precision, crossed_interval, holm
+from monai_retina_gen.metrics import average_precision, holm
+from monai_retina_gen.metrics.crossed_effects import crossed_interval
 
 MEAN = "mean"
 EACH = "each photograph"

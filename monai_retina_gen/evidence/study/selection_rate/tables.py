@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.data import read_image, write_image
+from monai_retina_gen.data import write_image
+from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.evidence.report.markdown import markdown_table
 from monai_retina_gen.evidence.report.pictures import labelled_rows
 from monai_retina_gen.evidence.study.selection_rate.ranking import RANKINGS
