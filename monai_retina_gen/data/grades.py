@@ -149,7 +149,6 @@ class LabelGrades:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The labels."""
         return tuple(self._shares)
 
     def of(self, label: int) -> tuple[int, ...]:

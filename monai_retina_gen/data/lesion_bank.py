@@ -61,7 +61,6 @@ class LesionBank:
     pixels: Array
 
     def __len__(self) -> int:
-        """Number of eyes."""
         return len(self.grade)
 
     @cached_property

@@ -253,6 +253,5 @@ class VersionsInferer(Inferer):
     """`network.reconstruct(photograph, eye)`, for trainers of a `StyleAutoencoder`."""
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """See `StyleAutoencoder.reconstruct`."""
         made: Tensor = network.reconstruct(inputs, *args, **kwargs)  # type: ignore[operator]
         return made

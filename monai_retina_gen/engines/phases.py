@@ -43,7 +43,6 @@ class Phase:
     without: Sequence[str] = ()
 
     def apply(self, generator: nn.Module, discriminator: nn.Module) -> None:
-        """Set `requires_grad` of all parameters."""
         for prefix, network in (("generator", generator), ("discriminator", discriminator)):
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(not f"{prefix}.{name}".startswith(tuple(self.freeze)))

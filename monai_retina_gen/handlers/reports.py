@@ -39,7 +39,6 @@ class ProgressHandler:
         self._counts: dict[str, int] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer whose output holds `loss`."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
@@ -101,7 +100,6 @@ class NaNGuardHandler:
         self._finite: Tensor | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._look)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
@@ -134,7 +132,6 @@ class MetricsFileHandler:
         self.path = Path(path)
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -163,7 +160,6 @@ class SaveGeneratedHandler:
         self._entries: list[tuple[str, GenerationRecord]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)

@@ -47,7 +47,6 @@ class SheetHandler(ABC):
         self.generator, self.folder, self.interval, self.writer = generator, Path(output_dir), interval, writer
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
 
     @torch.no_grad()
@@ -88,7 +87,6 @@ class SampleGridHandler(SheetHandler):
         self.columns, self.options = columns, dict(options or {})
 
     def grid(self) -> Tensor:
-        """The picture `(3, grades * H, columns * W)`."""
         made = self.generator.sample(self.grades, seeds=list(range(len(self.grades))), **self.options)
         return image_grid(made.image.cpu(), self.columns)
 
@@ -113,7 +111,6 @@ class SynthesisGridHandler(SheetHandler):
         self.dataset, self.rows, self.samples, self.reduction = dataset, spread(len(dataset), rows), samples, 1
 
     def grid(self) -> Tensor:
-        """The picture `(3, rows * H, (2 + samples) * W)`."""
         items, n = [self.dataset[row] for row in self.rows], self.samples
         image, condition = (
             torch.stack([torch.as_tensor(item[key]).float() for item in items]) for key in ("image", "condition")
@@ -147,7 +144,6 @@ class PaintingSheetHandler(SheetHandler):
         self.dataset, self.rows, self.seed = dataset, spread(len(dataset), rows), seed
 
     def grid(self) -> Tensor:
-        """The picture `(3, rows * H, 5 * W)`."""
         items = [self.dataset[row, self.seed + i] for i, row in enumerate(self.rows)]
         device = next(self.generator.network.parameters()).device
         image, masks = (
@@ -182,7 +178,6 @@ class ReconstructionSheetHandler(SheetHandler):
         self.dataset, self.rows = dataset, spread(len(dataset), count)
 
     def grid(self) -> Tensor:
-        """The picture, two photographs a row."""
         network = self.generator.network
         items = [torch.as_tensor(self.dataset[row]["image"]) for row in self.rows]
         image = torch.stack(items).to(next(network.parameters()).device).float()

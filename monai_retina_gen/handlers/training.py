@@ -59,7 +59,6 @@ class GeneratorEMAHandler:
         self.buffers, self.overwrite, self.batch_size = buffers, overwrite, batch_size
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
         engine.add_event_handler(
             Events.ITERATION_COMPLETED if self.batch_size else GenerativeEvents.G_STEP_COMPLETED, self
         )
@@ -118,7 +117,6 @@ class AdaptiveAugmentHandler:
         self.augment, self.target, self.interval, self.images, self.limit = augment, target, interval, images, limit
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an `AlternatingTrainer`."""
         engine.add_event_handler(GenerativeEvents.D_STEP_COMPLETED, self)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
 
@@ -151,7 +149,6 @@ class FadingBlurHandler:
         self.blur = blur
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an `AlternatingTrainer`."""
         engine.add_event_handler(GenerativeEvents.D_STEP_STARTED, self)
 
     def __call__(self, engine: Any) -> None:
@@ -186,7 +183,6 @@ class StageHandler:
         self.validator, self.savers = validator, list(savers)
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
         engine.add_event_handler(GenerativeEvents.PHASE_STARTED, self)
 
     def __call__(self, engine: Any) -> None:
@@ -210,7 +206,6 @@ class EpochShuffleHandler:
         self.sampler = sampler
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -232,7 +227,6 @@ class FitPriorHandler:
         self.vae, self.data, self.interval = vae, data, interval
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval) | Events.COMPLETED, self)
 
     @torch.no_grad()

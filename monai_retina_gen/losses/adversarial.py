@@ -66,7 +66,6 @@ class FirstRows(nn.Module):
 
     @property
     def logs(self) -> dict[str, Tensor]:
-        """What the term logs."""
         logs: dict[str, Tensor] = getattr(self.term, "logs", {})
         return logs
 

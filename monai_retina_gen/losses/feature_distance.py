@@ -31,7 +31,6 @@ class OccasionalLook:
         self.interval, self.calls = interval, 0
 
     def due(self, device: torch.device) -> bool:
-        """Whether this call looks."""
         self.calls += 1
         return device.type == "cpu" or (self.calls - 1) % self.interval == 0
 

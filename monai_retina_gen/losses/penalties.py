@@ -68,7 +68,6 @@ class GradientPenalty(Penalty):
         self.weight, self.target, self.between = weight, target, between
 
     def loss(self, step: AdversarialStep) -> Tensor:
-        """The penalty for one batch."""
         assert step.seen_real is not None  # a penalty belongs to the critic's step
         real, fake = step.seen_real.detach().float(), step.seen_fake.detach().float()
         mix = step.mix[:, None, None, None] if self.between == "interpolates" else 0.0
@@ -93,7 +92,6 @@ class R1Penalty(Penalty):
         self.gamma = gamma
 
     def loss(self, step: AdversarialStep) -> Tensor:
-        """The penalty for one batch."""
         images = step.real.detach().float().requires_grad_(True)
         with torch.autocast(images.device.type, enabled=False):
             gradient = _gradient(step.score(step.augment(images)), images)
@@ -118,7 +116,6 @@ class WeightClipping(Penalty):
 
     @torch.no_grad()
     def constrain(self, network: nn.Module) -> None:
-        """Clip in place."""
         for parameter in network.parameters():
             parameter.clamp_(-self.limit, self.limit)
 

@@ -132,12 +132,10 @@ class GradeMetric(FundusMetric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget all batches."""
         self._confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64, device=self._device)
 
     @reinit__is_reduced
     def update(self, output: Sequence[Tensor]) -> None:
-        """Count one batch of `(y_pred, y)`."""
         y_pred, y = self._plain(output)
         preds = y_pred if y_pred.ndim == 1 else self._argmax(y_pred)
         target = y.flatten() if y.ndim == 2 and y.shape[1] == 1 else y
@@ -153,7 +151,6 @@ class GradeMetric(FundusMetric):
 
     @sync_all_reduce("_confusion")
     def compute(self) -> Any:
-        """The figure of all batches (of all processes)."""
         if not bool(self._confusion.any()):
             raise NotComputableError(f"{type(self).__name__} has seen no grades: run an epoch before compute()")
         return self._from_confusion(self._confusion)

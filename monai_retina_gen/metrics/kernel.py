@@ -205,13 +205,11 @@ class KernelDistance(FundusMetric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget all features."""
         self._generated: list[Tensor] = []
         self._real: list[Tensor] = []
 
     @reinit__is_reduced
     def update(self, output: Sequence[Tensor]) -> None:
-        """Take the features of one batch of `(generated, real)` images."""
         for images, store in zip(self._plain(output), (self._generated, self._real), strict=True):
             store.append(extract_features(images, self.feature_extractor).to(self._device))
 

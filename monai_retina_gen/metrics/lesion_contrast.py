@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import ignite.distributed as idist
 import torch
-from ignite.metrics.metric import reinit__is_reduced
+from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from torch import Tensor
 
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
@@ -56,22 +55,19 @@ class LesionContrast(FundusMetric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget everything."""
         self._sums = torch.zeros(2, len(self.lesions), dtype=torch.float64, device=self._device)
 
     @reinit__is_reduced
     def update(self, output: Sequence[Tensor]) -> None:
-        """Add a batch."""
         painted, photographs, masks, around = (x.detach() for x in output)
         both = torch.stack([lesion_contrast(x, masks, around) for x in (painted, photographs)])
         self._sums += both.nan_to_num(0).sum(1).to(self._sums)
 
+    @sync_all_reduce("_sums")
     def compute(self) -> dict[str, float]:
-        """The shares."""
-        sums = idist.all_reduce(self._sums.clone()) if idist.get_world_size() > 1 else self._sums
         return {
             f"contrast_{name}": float(painted / real)
-            for name, painted, real in zip(self.lesions, *sums, strict=True)
+            for name, painted, real in zip(self.lesions, *self._sums, strict=True)
             if real != 0
         }
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import ignite.distributed as idist
 import torch
 from ignite.exceptions import NotComputableError
-from ignite.metrics.metric import reinit__is_reduced
+from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from torch import Tensor
 
 from monai_retina_gen.data.names import LESIONS
@@ -97,12 +96,10 @@ class MaskCurve(FundusMetric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget all pixels."""
         self.counts = torch.zeros(len(self.structures), 2, BINS, dtype=torch.int64, device=self._device)
 
     @reinit__is_reduced
     def update(self, output: Sequence[Tensor]) -> None:
-        """Count the pixels of one batch."""
         probabilities, target = self._plain(output)
         if probabilities.shape != target.shape or probabilities.shape[1] != len(self.structures):
             raise ValueError(
@@ -112,12 +109,9 @@ class MaskCurve(FundusMetric):
         for channel in range(len(self.structures)):
             self.counts[channel] += curve_counts(probabilities[:, channel], target[:, channel]).to(self._device)
 
+    @sync_all_reduce("counts")
     def compute(self) -> dict[str, float]:
-        """Figures of all batches of all processes."""
-        counts = self.counts.clone()
-        if idist.get_world_size() > 1:
-            counts = torch.as_tensor(idist.all_reduce(counts))
-        present = {name: c for name, c in zip(self.structures, counts, strict=True) if c[1].sum() > 0}
+        present = {name: c for name, c in zip(self.structures, self.counts, strict=True) if c[1].sum() > 0}
         if not present:
             raise NotComputableError("no annotated structure occurs in the photographs: check the masks' keys")
         areas = {name: float(average_precision(c)) for name, c in present.items()}

@@ -59,7 +59,6 @@ class ZooEntry:
         return tuple(int(part) for part in self.version.split("."))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
         return {**asdict(self), "modes": list(self.modes), "unpacked_bytes": self.unpacked_bytes}
 
 

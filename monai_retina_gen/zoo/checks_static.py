@@ -20,16 +20,8 @@ SCHEMA = Path(__file__).parent / "schemas" / "meta_schema_20240725.json"
 """MONAI's metadata schema, written from its specification: no network is needed."""
 
 REQUIRED_FILES = (
-    "LICENSE",
-    "configs/metadata.json",
-    "configs/train.json",
-    "configs/evaluate.json",
-    "configs/inference.json",
-    "configs/multi_gpu_train.json",
-    "configs/logging.conf",
-    "docs/README.md",
-    "docs/data_license.txt",
-    CHECKPOINT,
+    *("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf", CHECKPOINT),
+    *(f"configs/{name}.json" for name in ("metadata", "train", "evaluate", "inference", "multi_gpu_train")),
 )
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")

@@ -16,6 +16,7 @@ from typing import Any
 
 from monai_retina_gen.data import write_json
 from monai_retina_gen.data.files import atomic_path
+from monai_retina_gen.data.names import LESIONS, STRUCTURES
 from monai_retina_gen.errors import WeightsError, ZooError
 from monai_retina_gen.weights import (
     ZooEntry,
@@ -34,23 +35,10 @@ from monai_retina_gen.weights import (
 )
 
 HEADLINE = (
-    "fid",
-    "kid",
-    "precision",
-    "recall",
-    "quadratic_weighted_kappa",
-    "accuracy",
-    "pr_auc_ma",
-    "pr_auc_he",
-    "pr_auc_ex",
-    "pr_auc_se",
-    "pr_auc_od",
-    "pr_auc_vessel",
+    *("fid", "kid", "precision", "recall", "quadratic_weighted_kappa", "accuracy"),
+    *(f"pr_auc_{name}" for name in STRUCTURES),
     "val_hole_error",
-    "contrast_ma",
-    "contrast_he",
-    "contrast_ex",
-    "contrast_se",
+    *(f"contrast_{name}" for name in LESIONS),
 )
 """Figures that are quoted, where a bundle has them."""
 

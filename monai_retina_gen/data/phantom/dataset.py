@@ -58,7 +58,6 @@ class PhantomDataset(Dataset[dict[str, Any]]):
         self.grades = None if grades is None else tuple(grades)
 
     def __len__(self) -> int:
-        """Return the number of phantoms."""
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Any]:

@@ -153,7 +153,6 @@ class Discs:
     edge: float = 0.0
 
     def coverage(self, size: int) -> Array:
-        """Coverage (size, size) in [0, 1]."""
         return disc_coverage(self.centres, self.radii, size, edge=self.edge)
 
 
@@ -166,5 +165,4 @@ class Strokes:
     edge: float = 0.0
 
     def coverage(self, size: int) -> Array:
-        """Coverage (size, size) in [0, 1]."""
         return stroke_coverage(self.points, self.radii, size, edge=self.edge)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_retina_gen.data.names import LATE_SIGNS, STRUCTURES
+from monai_retina_gen.data.names import LATE_SIGNS, LESIONS, STRUCTURES
 
 from .anatomy import draw_anatomy
 from .lesions import draw_lesions
@@ -19,19 +19,7 @@ from .vessels import draw_beading, draw_vessels
 GRADE_COUNTS = (114, 15, 107, 57, 39)
 """Photographs of each grade in IDRiD's training split."""
 
-SIGNS = (
-    "ma",
-    "he",
-    "ex",
-    "se",
-    "four_quadrants",
-    "beading",
-    "irma",
-    "neovascularisation",
-    "preretinal",
-    "membrane",
-    "laser",
-)
+SIGNS = (*LESIONS, "four_quadrants", "beading", "irma", "neovascularisation", "preretinal", "membrane", "laser")
 """What is counted. `beading` counts quadrants; `four_quadrants` is 1 where each has 20 haemorrhages."""
 
 
