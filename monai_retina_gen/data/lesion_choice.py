@@ -21,13 +21,12 @@ MICROANEURYSM, HAEMORRHAGE = LESION_MASKS.index("ma"), LESION_MASKS.index("he")
 
 @dataclass(frozen=True, eq=False)
 class LesionLimits:
-    """Limits by grade 0-4 (rows) and lesion (columns, as `LESION_MASKS`): pieces and pixels (at the bank's diameter).
+    """Limits by grade 0-4 (rows) and lesion (columns, as `LESION_MASKS`); pixels are at the bank's diameter.
 
-    Attributes:
-        count: pieces that are composed for an eye; `area`: their pixels; `piece`: pixels of one.
-        total_count: pieces with those that the eye has: segmenters break lesions into fragments, so that
-            eyes with predicted masks say this limit too; `total_area`: pixels of all of them.
-        eyes: eyes that said `count`, `area` and `piece`; `annotated`: whether they are the annotated ones.
+    `count`, `area` and `piece` limit what is composed for an eye: pieces, their pixels, and the pixels of one.
+    `total_count` and `total_area` limit these with what the eye has: segmenters break lesions into fragments, so that
+    eyes with predicted masks say them too. `eyes` said the first three; `annotated` is whether they are the annotated
+    ones.
     """
 
     count: Array
