@@ -103,6 +103,7 @@ def _add_commands(
             called[name] = command
             module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
             getattr(module, "add_options", lambda _: None)(command)
+            command.set_defaults(run=getattr(module, "run", None))
     return called
 
 

@@ -1,4 +1,4 @@
-"""`audit`: whether a generator gives back photographs that it was trained on."""
+"""`audit`: whether a generator gives back photographs that it was trained on, in feature and in pixel space."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ from monai_retina_gen.evidence.audit.copying_audit import AUDIT_FILE, audit
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP, load_extractor
 from monai_retina_gen.evidence.evaluation.image_sets import generated_images, photographs, read_section
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Nearest neighbours in feature and pixel space, with flips and shifts, beside a hold-out.",
-        "audit --generator retina_vae --datalist idrid.json --out audit",
-    )
+    parser.describe(__doc__, "--generator retina_vae --datalist idrid.json --out audit")
     source = parser.add_mutually_exclusive_group(required=True)
     parser.add_argument("--generator", group=source)
     parser.add_argument("--images", group=source)
@@ -30,11 +24,9 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--count", type=int, default=200, help="samples, with the training grades")
     parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
     parser.shared("--seed", "--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Audit and print the verdict."""
     train_items = read_section(args.datalist, args.dataset_dir, default="training")
     holdout = args.holdout or args.datalist.removesuffix(":training")
     holdout_items = read_section(holdout, args.dataset_dir, default="test")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 from monai_retina_gen.arguments import check_whole
-
-__all__ = ["CommandParser", "json_mapping"]
 
 
 def _device(text: str) -> str:
@@ -53,28 +52,16 @@ FROM_ZERO = ("--seed", "--cross-validation", "--rank", "--segment-side", "--min-
 class CommandParser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` whose options state their defaults, and whose `example: ...` is not wrapped.
 
-    Options that several commands have (`--device`, `--seed`, ...) need nothing but their name. Subcommands are of this
-    class as well. Whole numbers are at least 1, those of `FROM_ZERO` at least 0.
-
-    Args:
-        kwargs: as for `argparse.ArgumentParser`.
-
-    Examples:
-        >>> parser = CommandParser(prog="draw", epilog="example: draw --seed 3")
-        >>> parser.shared("--seed")
-        >>> for line in parser.format_help().splitlines()[-3:]:
-        ...     print(line)
-          --seed SEED  seed of all random numbers (default 0)
-        <BLANKLINE>
-        example: draw --seed 3
+    Options that several commands have need nothing but their name.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"formatter_class": _ExampleFormatter, **kwargs})
 
-    def describe(self, description: str, example: str) -> None:
-        """Say what the command does, with an example (without the program's name)."""
-        self.description, self.epilog = description, f"example: {self.prog.split()[0]} {example}"
+    def describe(self, description: str | None, example: str) -> None:
+        """Say what the command does, as in its module's docstring, with an example of its options."""
+        words = re.sub("^`.*?`: ", "", description or "")
+        self.description, self.epilog = words[:1].upper() + words[1:], f"example: {self.prog} {example}"
 
     def shared(self, *names: str) -> None:
         """Add options as `SHARED` describes them."""
@@ -89,6 +76,11 @@ class CommandParser(argparse.ArgumentParser):
             kwargs["help"] = _with_default(kwargs["help"], kwargs.get("default"))
         add: Callable[..., argparse.Action] = super().add_argument if group is None else group.add_argument
         return add(*names, **kwargs)
+
+
+def chosen(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Values of some options, as arguments of a function that calls them the same."""
+    return {name: getattr(args, name) for name in names}
 
 
 def json_mapping(text: str) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""`datalist`: write the datalist of a public data set or a folder of one's own photographs."""
+"""`datalist`: open and check the photographs of a data set or folder, split them, and write MONAI's datalist."""
 
 from __future__ import annotations
 
@@ -17,20 +17,13 @@ from monai_retina_gen.data import (
 )
 from monai_retina_gen.data.csv_list import read_standard_csv
 
-__all__ = ["add_options", "run"]
-
-EXAMPLES = """datalist folder my_photographs --out my.json
+EXAMPLES = """folder my_photographs --out my.json
   monai-retina-gen datalist grades.csv images --columns image=file "grade=DR grade" --out my.json
   monai-retina-gen datalist aptos2019 ~/aptos --out aptos.json"""
 
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Opens and checks the photographs of a data set and writes its datalist in MONAI's form, split by photograph "
-        "or patient.",
-        EXAMPLES,
-    )
+    parser.describe(__doc__, EXAMPLES)
     parser.add_argument(
         "name",
         help="data set (idrid, idrid_official, aptos2019, eyepacs, odir5k, messidor2, dr_images, hrf, chasedb1), "
@@ -42,23 +35,18 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--grade-map", help="binary or referable")
     parser.add_argument("--no-check", action="store_true", help="do not open the photographs to check them")
     table = parser.add_argument_group("a CSV table with one row per photograph")
-    table.add_argument(
-        "--columns",
-        nargs="+",
-        metavar="KEY=COLUMN",
-        help="its columns for image, grade, group (the patient), split (train, val, test) and masks, where they are "
-        "called otherwise",
+    columns = (
+        "its columns for image, grade, group (the patient), split (train, val, test) and masks, if named otherwise"
     )
+    table.add_argument("--columns", nargs="+", metavar="KEY=COLUMN", help=columns)
     table.add_argument("--image-suffix", help="added to the image column, such as .jpg where it holds an id")
     votes = parser.add_argument_group("votes of several readers: `datalist votes FOLDER --votes votes.csv`")
     votes.add_argument("--votes", metavar="CSV", help="image,reader1,reader2,... or image,reader,label")
     votes.add_argument("--min-readers", type=int, default=1, help="fewer votes on a photograph are an error")
     votes.add_argument("--no-grades", action="store_true", help="labels of any number, for generators without classes")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the datalist and print its counts."""
     datalist = _read(args)
     if not args.no_check:
         check_photographs(datalist, progress=True)
@@ -75,15 +63,11 @@ def run(args: argparse.Namespace) -> None:
 def _read(args: argparse.Namespace) -> Datalist:
     is_table = args.name.lower().endswith(".csv")
     if (args.name == "votes") != bool(args.votes):
-        raise ValueError(
-            "the name votes and --votes go together: datalist votes FOLDER --votes votes.csv --out my.json"
-        )
+        raise ValueError("votes and --votes go together: datalist votes FOLDER --votes votes.csv --out my.json")
     if (args.columns or args.image_suffix) and not is_table:
         raise ValueError(f"--columns and --image-suffix are for a CSV table, and {args.name} is none")
     if args.root is None and Path(args.name).is_dir():
-        raise ValueError(
-            f"{args.name} is a folder: datalist folder {args.name} --out {args.out}, or the name of its data set"
-        )
+        raise ValueError(f"{args.name} is a folder: datalist folder {args.name} --out {args.out}, or its data set")
     if args.root is None and not is_table:
         raise ValueError(f"the folder of the photographs is missing: datalist {args.name} FOLDER --out {args.out}")
     if args.votes and args.grade_map:

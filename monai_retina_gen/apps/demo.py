@@ -1,4 +1,4 @@
-"""`demo`: lesions painted on healthy eyes, the gate's verdicts, and samples of every generator, on one page."""
+"""`demo`: lesions painted on healthy eyes, the gate's verdicts, and samples of every generator; nothing is trained."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import argparse
 import time
 from pathlib import Path
 
-from monai_retina_gen.apps.command_parser import CommandParser
-from monai_retina_gen.evidence.demo.demo import NEXT, demo
-from monai_retina_gen.evidence.demo.training import print_table, train_demo
-
-__all__ = ["add_options", "run"]
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
+from monai_retina_gen.evidence.demo import NEXT, demo, print_table, train_demo
 
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
     parser.describe(
-        "Paints lesions on healthy eyes and samples every generator: one page, nothing is trained.",
-        "demo --images photographs/0\n  monai-retina-gen demo --train --datalist idrid --dataset-dir ~/idrid",
+        __doc__, "--images photographs/0\n  monai-retina-gen demo --train --datalist idrid --dataset-dir ~/idrid"
     )
     parser.add_argument("--out", required=False, default="retina_demo")
     parser.add_argument("--images", nargs="+", default=[], help="photographs of healthy eyes, or folders of them")
@@ -30,15 +25,15 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--vae-epochs", group=group, type=int, default=25, help="epochs of the generator")
     parser.add_argument("--grader-epochs", group=group, type=int, default=12, help="epochs of each grader")
     parser.add_argument("--seeds", group=group, type=int, default=2, help="graders per arm")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the demo and say where to look."""
     started = time.monotonic()
     if args.train:
-        options = ("datalist", "dataset_dir", "image_size", "vae_epochs", "grader_epochs", "seeds", "device")
-        print_table(train_demo(args.out, **{name: getattr(args, name) for name in options}))
+        options = chosen(
+            args, "datalist", "dataset_dir", "image_size", "vae_epochs", "grader_epochs", "seeds", "device"
+        )
+        print_table(train_demo(args.out, **options))
     else:
         demo(args.out, images=args.images, seed=args.seed, device=args.device)
     written = Path(args.out) / ("report.html" if args.train else "demo.html")

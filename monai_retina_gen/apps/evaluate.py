@@ -1,35 +1,40 @@
-"""`evaluate`: samples beside photographs, whether graders see the grade asked for, and what edits do."""
+"""`evaluate`: samples beside photographs, whether graders see the grade asked for, and what edits do.
+
+FID, KID, precision, recall, density, coverage, SWD, diversity and realism, with their floors; with --labels the
+agreement of graders with the grade asked for, with --edits what edits of each strength do, instead.
+"""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.data import LESION_MASKS
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, LabelGate
 from monai_retina_gen.engines.sharing import in_all_processes, is_first
-from monai_retina_gen.evidence.edits.alpha_figures import alpha_table
-from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study
+from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study, alpha_table
 from monai_retina_gen.evidence.edits.phantom_edits import phantom_study
-from monai_retina_gen.evidence.evaluation.eval_metrics import headline, write_eval_metrics
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP
-from monai_retina_gen.evidence.evaluation.generator_evaluation import METRICS_FILE, SMALLEST, evaluate
+from monai_retina_gen.evidence.evaluation.generator_evaluation import (
+    METRICS_FILE,
+    SMALLEST,
+    evaluate,
+    headline,
+    write_eval_metrics,
+)
 from monai_retina_gen.evidence.evaluation.image_sets import generated_images, photographs, read_section, section_of
 from monai_retina_gen.evidence.evaluation.label_agreement import LABEL_CHECK_FILE, label_check, load_grader
+from monai_retina_gen.evidence.report.html import interval_text
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.weights.perceptual import load_perceptual
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
     parser.describe(
-        "FID, KID, precision, recall, density, coverage, SWD, diversity and realism, with their floors; with --labels "
-        "the agreement of graders with the grade asked for, with --edits what edits of each strength do, instead.",
-        "evaluate --generator retina_vae --datalist idrid.json --out eval\n"
+        __doc__,
+        "--generator retina_vae --datalist idrid.json --out eval\n"
         "  monai-retina-gen evaluate --labels --images bank --datalist idrid.json --out labels\n"
         "  monai-retina-gen evaluate --edits photographs --generator retina_stylegan3 --datalist idrid.json --lesions "
         "ex he --out edits\n"
@@ -43,9 +48,7 @@ def add_options(parser: CommandParser) -> None:
     parser.shared("--dataset-dir", "--out")
     parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
     parser.add_argument("--count", type=int, help="samples (default: as many as photographs); or phantoms (default 24)")
-    parser.add_argument(
-        "--each-grade", action="store_true", help=f"figures of each grade with {SMALLEST} images of each kind as well"
-    )
+    parser.add_argument("--each-grade", action="store_true", help=f"also of grades with {SMALLEST} images of each kind")
     parser.add_argument("--pairs", type=int, default=200, help="pairs of each grade for diversity")
     parser.add_argument("--lpips", action="store_true", help="LPIPS diversity too; may download AlexNet's weights")
     parser.add_argument("--write-metadata", metavar="BUNDLE", help="write headline figures to its metadata")
@@ -54,21 +57,20 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--graders", group=group, default=[DEFAULT_GRADERS])
     parser.add_argument("--per-grade", group=group, type=int, default=40, help="samples of every grade")
     _add_edits(parser)
-    parser.set_defaults(run=run)
-
-
-BLEND = "ratio and delta bring over what the edit changes, replace takes the image of the generator"
 
 
 def _add_edits(parser: CommandParser) -> None:
-    def add(name: str, **kwargs: Any) -> None:
-        parser.add_argument(name, group=group, **kwargs)
-
     group = parser.add_argument_group("with --edits; the graders must not be the gate's")
+    add = partial(parser.add_argument, group=group)
     add("--lesions", default=["ex"], help="of ma, he, ex, se (phantoms: default all)")
     add("--strengths", nargs="+", type=float, default=AlphaSettings.strengths, help="of the edits, in [-1, 1]")
     add("--image-size", type=int, default=256)
-    add("--blend", choices=["ratio", "delta", "replace"], default="delta", help=BLEND)
+    add(
+        "--blend",
+        choices=["ratio", "delta", "replace"],
+        default="delta",
+        help="ratio and delta bring over changes alone",
+    )
     add("--gate", default="none")
     add("--perceptual", default="retina_grader:dr_vgg16", help="network that measures what changes elsewhere")
     add("--limit", type=int, help="only so many photographs")
@@ -77,7 +79,6 @@ def _add_edits(parser: CommandParser) -> None:
 
 @in_all_processes
 def run(args: argparse.Namespace) -> None:
-    """Evaluate and print the headline figures."""
     if not args.datalist and args.edits != "phantoms":
         raise ValueError("--datalist is wanted: the photographs that generated images are judged by")
     if not args.generator and not (args.labels and args.images):
@@ -87,19 +88,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _samples(args: argparse.Namespace) -> None:
-    result = evaluate(
-        args.generator,
-        read_section(args.datalist, args.dataset_dir, default="test"),
-        args.out,
-        extractor=args.extractor,
-        split=section_of(args.datalist, default="test"),
-        per_grade=args.each_grade,
-        count=args.count,
-        seed=args.seed,
-        pairs=args.pairs,
-        lpips=args.lpips,
-        device=args.device,
-    )
+    items, split = read_section(args.datalist, args.dataset_dir, "test"), section_of(args.datalist, default="test")
+    options = chosen(args, "extractor", "count", "seed", "pairs", "lpips", "device")
+    result = evaluate(args.generator, items, args.out, split=split, per_grade=args.each_grade, **options)
     for name, value in headline(result).items():
         print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
     if args.write_metadata and is_first():
@@ -116,27 +107,16 @@ def _labels(args: argparse.Namespace) -> None:
     real = photographs(read_section(args.datalist, args.dataset_dir, default="test"), generated.size, "photographs")
     result = label_check(generated, real, graders, out=args.out, seed=args.seed)
     for name in ("generated", "real"):
-        print(f"{name}: {_agreement(result[name])}")
+        overall, per_grade = result[name]["agreement"], result[name]["agreement_per_grade"]["value"]
+        shown = ", ".join(f"grade {g} {v:.2f}" for g, v in enumerate(per_grade) if v is not None)
+        print(f"{name}: agreement {interval_text(overall)} of n = {overall['n']}; {shown}")
     print("\n".join([*result["warnings"], f"wrote {Path(args.out) / LABEL_CHECK_FILE}"]))
 
 
-def _agreement(found: dict[str, Any]) -> str:
-    overall, per_grade = found["agreement"], found["agreement_per_grade"]["value"]
-    shown = ", ".join(f"grade {g} {v:.2f}" for g, v in enumerate(per_grade) if v is not None)
-    return (
-        f"agreement {overall['value']:.2f} [{overall['low']:.2f}, {overall['high']:.2f}] of n = {overall['n']}; {shown}"
-    )
-
-
 def _edits(args: argparse.Namespace) -> None:
-    settings = AlphaSettings(
-        lesions=tuple(args.lesions),
-        strengths=tuple(args.strengths),
-        image_size=args.image_size,
-        blend=args.blend,
-        gate=args.gate,
-        graders=args.graders[0],
-    )
+    options = chosen(args, "image_size", "blend", "gate")
+    lesions, strengths = tuple(args.lesions), tuple(args.strengths)
+    settings = AlphaSettings(lesions=lesions, strengths=strengths, graders=args.graders[0], **options)
     report = alpha_study(
         read_section(args.datalist, args.dataset_dir, default="validation")[: args.limit],
         load_generator(args.generator, device=args.device),

@@ -1,4 +1,4 @@
-"""`expand`: write generated images beside a data set, as a folder with records, checksums and a MONAI datalist."""
+"""`expand`: write generated images for the grades of a datalist, as a data set. Stopped, it goes on where it was."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.apps.command_parser import CommandParser, json_mapping
+from monai_retina_gen.apps.command_parser import CommandParser, chosen, json_mapping
 from monai_retina_gen.data import MASK_KEYS, Item, LabelGrades, build_lesion_bank, grade_of, load_datalist
 from monai_retina_gen.data.files import begin_folder
 from monai_retina_gen.engines.sharing import by_first, in_all_processes
@@ -16,25 +16,17 @@ from monai_retina_gen.generators.content_record import items_sha256
 from monai_retina_gen.transforms.expansion.counts import counts_to_balance
 from monai_retina_gen.transforms.expansion.folder import BANK, BANK_OF, check_request, check_unmixed, expand
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Generates images for the grades of a datalist. Stopped, it goes on where it was.",
-        "expand --datalist my.json --generator retina_vae --balance --out bank",
-    )
+    parser.describe(__doc__, "--datalist my.json --generator retina_vae --balance --out bank")
     parser.add_argument("--datalist", help="datalist, data set name or folder whose training grades are filled up")
     parser.shared("--dataset-dir")
     parser.add_argument("--label-key", default="grade", help="key or column of the grade in the datalist")
     parser.add_argument("--grade-map", help="binary or referable: balance these labels; their images have their grades")
-    parser.add_argument(
-        "--label-grades",
-        type=json_mapping,
-        help="JSON: photographs by grade of each label, where a datalist has labels alone: "
-        '\'{"0": 0, "1": {"2": 120, "3": 40, "4": 30}}\'',
+    labels = (
+        'JSON: photographs by grade of each label, where there are labels alone: \'{"0": 0, "1": {"2": 120, "3": 40}}\''
     )
+    parser.add_argument("--label-grades", type=json_mapping, help=labels)
     parser.add_argument("--generator", required=True)
     parser.shared("--out")
     group = parser.add_mutually_exclusive_group(required=True)
@@ -44,30 +36,22 @@ def add_options(parser: CommandParser) -> None:
     parser.shared("--seed")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--gate", default="label")
-    parser.add_argument(
-        "--masks", metavar="DATALIST", help="make images from masks: of the training photographs of this datalist"
-    )
-    parser.add_argument(
-        "--canvas",
-        metavar="DATALIST",
-        help="paint the lesions of a grade on the healthy training photographs of this datalist",
-    )
-    parser.add_argument(
-        "--lesion-bank",
-        metavar="FILE",
-        help="lesions to compose (`model lesion-bank` writes one; default: made from --masks; `own`: each "
-        "photograph's own)",
-    )
+    parser.add_argument("--masks", metavar="DATALIST", help="make images from masks of its training photographs")
+    parser.add_argument("--canvas", metavar="DATALIST", help="paint lesions on its healthy training photographs")
+    bank = "lesions to compose, of `model lesion-bank` (default: of --masks), or `own`: each photograph's"
+    parser.add_argument("--lesion-bank", metavar="FILE", help=bank)
     parser.shared("--device")
-    parser.set_defaults(run=run)
 
 
 @in_all_processes
 def run(args: argparse.Namespace) -> None:
-    """Work out the counts and expand."""
     generator = load_generator(args.generator, device=args.device)
     counts, label_grades = _counts(args, generator)
-    masks, canvas = (_training_items(args, source) for source in (args.masks, args.canvas))
+    # of the section that generators were trained on: nothing of another section may get into images
+    masks, canvas = (
+        load_datalist(source, args.dataset_dir if source == args.datalist else None)["training"] if source else None
+        for source in (args.masks, args.canvas)
+    )
     labels = None if label_grades is None else LabelGrades(label_grades)
     check_request(generator, counts, labels, args.seed, args.batch_size, masks, canvas)
     by_first(lambda: check_unmixed(Path(args.out)))
@@ -75,15 +59,12 @@ def run(args: argparse.Namespace) -> None:
         generator,
         counts,
         args.out,
-        seed=args.seed,
-        batch_size=args.batch_size,
         gate=None if args.gate == "none" else args.gate,
         masks=masks,
         canvas=canvas,
         lesion_bank=_bank(args, masks),
-        device=args.device,
         label_grades=label_grades,
-        label_key=args.label_key,
+        **chosen(args, "seed", "batch_size", "device", "label_key"),
     )
     what = "label" if label_grades else "grade"
     asked, listed = sum(counts.values()), folder / "datalist.json"
@@ -118,25 +99,18 @@ def _pairs(words: Sequence[str]) -> dict[int, int]:
     return dict(pairs)
 
 
-def _training_items(args: argparse.Namespace, source: str | None) -> list[Item] | None:
-    """Of the section that the generators were trained on: nothing of another section may get into images."""
-    if not source:
-        return None
-    items: list[Item] = load_datalist(source, args.dataset_dir if source == args.datalist else None)["training"]
-    return items
-
-
 def _bank(args: argparse.Namespace, masks: Sequence[Item] | None) -> Path | None:
     """Path of the lesion bank; made from the masks, and kept in the folder, where none is named."""
     if masks is None or args.lesion_bank == "own":
         return None
-    path = Path(args.lesion_bank) if args.lesion_bank else Path(args.out) / BANK
-    if not args.lesion_bank:
-        by_first(lambda: _make_bank(masks, path))
+    if args.lesion_bank:
+        return Path(args.lesion_bank)
+    path = Path(args.out) / BANK
+
+    def make() -> None:
+        begin_folder(path.parent, {"masks_sha256": items_sha256(masks, ("image", "grade", *MASK_KEYS))}, name=BANK_OF)
+        if not path.is_file():
+            build_lesion_bank(masks, progress=True).save(path)
+
+    by_first(make)
     return path
-
-
-def _make_bank(masks: Sequence[Item], path: Path) -> None:
-    begin_folder(path.parent, {"masks_sha256": items_sha256(masks, ("image", "grade", *MASK_KEYS))}, name=BANK_OF)
-    if not path.is_file():
-        build_lesion_bank(masks, progress=True).save(path)

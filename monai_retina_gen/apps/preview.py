@@ -1,4 +1,4 @@
-"""`preview`: what a pipeline of transforms does to your photographs, before and after, in one picture."""
+"""`preview`: what a pipeline of transforms (JSON, as in a bundle) does to your photographs, in one picture."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from monai_retina_gen.data import SECTIONS, Item, load_datalist, write_image
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.transforms.preview import preview, read_transforms
 
-__all__ = ["add_options", "run"]
-
-EXAMPLE = """preview --datalist my.json --transforms transforms.json --out grid.png
+EXAMPLE = """--datalist my.json --transforms transforms.json --out grid.png
 
 transforms.json, a list of transforms as in a bundle's configuration:
   [{"_target_": "LoadFundusd", "keys": "image"},
@@ -22,8 +20,7 @@ transforms.json, a list of transforms as in a bundle's configuration:
 
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe("Draws photographs before and after a pipeline of transforms (JSON, as in a bundle).", EXAMPLE)
+    parser.describe(__doc__, EXAMPLE)
     parser.add_argument("--datalist", required=True)
     parser.shared("--dataset-dir")
     parser.add_argument("--transforms", required=True, help="JSON file with the transforms; runs code, so use your own")
@@ -32,11 +29,9 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--draws", type=int, default=3, help="times each goes through the transforms")
     parser.add_argument("--size", type=int, default=192, help="side of a picture in pixels")
     parser.shared("--seed")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the picture."""
     datalist = load_datalist(args.datalist, args.dataset_dir, require_grade=True)
     items: list[Item] = next((datalist[section] for section in SECTIONS if datalist[section]), [])
     if not items:

@@ -1,4 +1,8 @@
-"""`report`: one HTML page of results; the blinded page for clinicians, and the score of their answers."""
+"""`report`: put what the other commands wrote on one HTML page that opens without a network.
+
+With --blind it writes the page on which a clinician says real or generated, and its key; with --score it scores the
+exported answers.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,22 @@ from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import icdr_grade, write_json
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.evidence.evaluation.image_sets import generated_images, photographs, read_section
-from monai_retina_gen.evidence.report.reader_score import read_answers, read_key, score_answers
-from monai_retina_gen.evidence.report.reader_study import KEY, SCORE, reader_study
+from monai_retina_gen.evidence.report.html import interval_text
+from monai_retina_gen.evidence.report.reader_study import (
+    SCORE,
+    read_answers,
+    read_key,
+    reader_study,
+    score_answers,
+)
 from monai_retina_gen.evidence.report.report_page import SECTIONS, report, sample_rows
 from monai_retina_gen.generators import load_generator
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
     parser.describe(
-        "Puts what the other commands wrote on one page that opens without a network. With --blind it writes the page "
-        "on which a clinician says real or generated, and its key; with --score it scores the exported answers.",
-        "report --evaluation eval/metrics.json --audit audit/audit.json --out report.html\n"
+        __doc__,
+        "--evaluation eval/metrics.json --audit audit/audit.json --out report.html\n"
         "  monai-retina-gen report --blind 100 --images bank --datalist idrid.json --out readers\n"
         "  monai-retina-gen report --score answers.csv --key readers/key.csv --out readers",
     )
@@ -43,11 +49,9 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--images", group=readers, help="folder made by `expand`, shown instead of samples")
     parser.add_argument("--score", group=readers, nargs="+", metavar="CSV", help="answers exported by readers")
     parser.add_argument("--key", group=readers, metavar="CSV", help="key.csv of the blinded page")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a page, or score answers."""
     if args.score:
         _score(args)
     elif args.blind is not None:
@@ -55,13 +59,12 @@ def run(args: argparse.Namespace) -> None:
     else:
         if bool(args.generator) != bool(args.datalist):
             raise ValueError("--generator and --datalist go together: samples are shown beside photographs")
-        samples = _samples(args) if args.generator else None
+        samples = None
+        if args.generator:
+            items, generator = read_section(args.datalist, args.dataset_dir), load_generator(args.generator)
+            samples = sample_rows(generator, items, seed=args.seed)
         parts = {name: getattr(args, name) for name in SECTIONS if getattr(args, name)}
         print(f"wrote {report(parts, out=args.out, training=args.training, samples=samples, title=args.title)}")
-
-
-def _samples(args: argparse.Namespace) -> bytes:
-    return sample_rows(load_generator(args.generator), read_section(args.datalist, args.dataset_dir), seed=args.seed)
 
 
 def _blind(args: argparse.Namespace) -> None:
@@ -77,7 +80,7 @@ def _blind(args: argparse.Namespace) -> None:
     generated = generated.select(spread(len(generated), args.blind // 2))
     page = reader_study(photographs(items, generated.size), generated, out=args.out, seed=args.seed)
     print(f"wrote {page}: {len(items)} photographs, {len(generated)} generated images.")
-    print(f"Give the reader {page.name} alone; {KEY} holds the answers.")
+    print(f"Give the reader {page.name} alone; the key beside it holds the answers.")
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -89,7 +92,5 @@ def _score(args: argparse.Namespace) -> None:
     target.mkdir(parents=True, exist_ok=True)
     write_json(result, target / SCORE)
     for name, figure in result["figures"].items():
-        value = "undefined" if figure["value"] is None else f"{figure['value']:.3f}"
-        interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
-        print(f"{name}: {value}{interval}")
+        print(f"{name}: {interval_text(figure)}")
     print(f"wrote {target / SCORE}")

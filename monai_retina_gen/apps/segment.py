@@ -1,31 +1,21 @@
-"""`segment`: write masks of lesions, optic disc and vessels for any photographs, at each photograph's own size."""
+"""`segment`: write masks of lesions, optic disc and vessels, at each photograph's own size.
+
+Stopped, it goes on where it was. Not for clinical use.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.data import Datalist, load_datalist
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.engines.sharing import in_all_processes
-from monai_retina_gen.transforms.segmenting.segment import (
-    DATALIST,
-    IN_SHEET,
-    OVERLAYS,
-    SUFFIXES,
-    find_images,
-    segment,
-)
-
-__all__ = ["add_options", "run"]
+from monai_retina_gen.transforms.segmenting.segment import DATALIST, IN_SHEET, OVERLAYS, SUFFIXES, find_images, segment
 
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Masks at each photograph's own size. Stopped, it goes on where it was. Not for clinical use.",
-        "segment --images photographs --out masks --overlays",
-    )
+    parser.describe(__doc__, "--images photographs --out masks --overlays")
     source = parser.add_mutually_exclusive_group(required=True)
     parser.add_argument("--datalist", group=source)
     source.add_argument("--images", nargs="+", metavar="PATH", help="photographs, or folders to search for them")
@@ -37,33 +27,18 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--no-flips", action="store_true", help="no average over flips: a quarter of the time")
     parser.add_argument("--amp", action="store_true", help="bfloat16")
     parser.add_argument("--allow-upsampling", action="store_true", help="take photographs below the network's size")
-    parser.add_argument(
-        "--keep-annotated", action="store_true", help="name annotated masks in the datalist where there are any"
-    )
-    parser.add_argument(
-        "--follow-grades", action="store_true", help="leave lesions that a photograph's grade excludes out of it"
-    )
+    parser.add_argument("--keep-annotated", action="store_true", help="annotated masks go before in the datalist")
+    parser.add_argument("--follow-grades", action="store_true", help="leave out lesions that the grade excludes")
     parser.shared("--device")
-    parser.set_defaults(run=run)
 
 
 @in_all_processes
 def run(args: argparse.Namespace) -> None:
-    """Write the masks."""
     if args.images:
         datalist: Datalist = load_datalist({"test": find_images(args.images), "name": "photographs"})
     else:
         datalist = load_datalist(args.datalist, args.dataset_dir)
     segmenter = load_segmenter(args.segmenter, device=args.device, flips=not args.no_flips, amp=args.amp)
-    folder = segment(
-        datalist,
-        segmenter,
-        args.out,
-        file_format=args.format,
-        soft=args.soft,
-        overlays=args.overlays,
-        allow_upsampling=args.allow_upsampling,
-        keep_annotated=args.keep_annotated,
-        follow_grades=args.follow_grades,
-    )
+    options = chosen(args, "soft", "overlays", "allow_upsampling", "keep_annotated", "follow_grades")
+    folder = segment(datalist, segmenter, args.out, file_format=args.format, **options)
     print(f"masks of {', '.join(segmenter.structures)} in {folder}; datalist {folder / DATALIST}")

@@ -1,44 +1,42 @@
-"""`study`: do generated images help a grader of retinopathy, or synthesized pairs a segmenter of lesions?"""
+"""`study`: do generated images help a grader of retinopathy, or synthesized pairs a segmenter of lesions?
+
+Trains graders (or segmenters) in several arms for equally many steps, judges them on photographs that they never saw,
+and says with intervals whether generated images helped. Stopped, it goes on where it was.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from monai_retina_gen.apps.command_parser import CommandParser, json_mapping
 from monai_retina_gen.evidence.study.config import ARMS, SELECTIONS, StudyConfig
-from monai_retina_gen.evidence.study.presets import PRESETS
+from monai_retina_gen.evidence.study.presets import PRESETS, smoke_generator, smoke_phantoms, smoke_synthesizer
 from monai_retina_gen.evidence.study.segmentation import (
     SEGMENTATION_ARMS,
     SEGMENTATION_PRESETS,
     SegmentationStudyConfig,
     run_segmentation_study,
 )
-from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_pairs, smoke_phantoms, smoke_synthesizer
 from monai_retina_gen.evidence.study.study import run_study
-
-__all__ = ["add_options", "run"]
 
 CHOSEN_HERE = {"run", "command", "traceback", "task", "generators", "preset", "jobs", "only_folds"}
 
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
     parser.describe(
-        "Trains graders (or segmenters) in several arms for equally many steps, judges them on photographs that they "
-        "never saw, and says with intervals whether generated images helped. Stopped, it goes on where it was.",
-        "study --datalist aptos.json --generators retina_vae --preset cpu --out study\n"
+        __doc__,
+        "--datalist aptos.json --generators retina_vae --preset cpu --out study\n"
         "  monai-retina-gen study --task segmentation --datalist idrid --dataset-dir IDRID --folds 5 "
         "--generators retina_lesion_painter --out pairs\n"
         "  monai-retina-gen study --preset smoke --out smoke      (phantoms, under two minutes)\n\n"
         f"arms of graders:\n{_listed(ARMS)}\n\narms of segmenters:\n{_listed(SEGMENTATION_ARMS)}",
     )
-    parser.add_argument(
-        "--task", choices=["grading", "segmentation"], default="grading", help="what is trained: graders or segmenters"
-    )
+    parser.add_argument("--task", choices=["grading", "segmentation"], default="grading", help="what is trained")
     parser.add_argument("--datalist", help="datalist, data set name or folder; annotated lesions for segmenters")
     parser.shared("--dataset-dir")
     parser.add_argument("--masks", metavar="DATALIST", help="the same photographs with predicted masks (`segment`)")
@@ -51,14 +49,13 @@ def add_options(parser: CommandParser) -> None:
         parser.add_argument(f"--{name}", type=int, **({"help": HELP[name]} if name in HELP else {}))
     parser.add_argument("--learning-rate", type=float, help="learning rate of every training")
     parser.add_argument("--device", default=None, help="cpu (default) or cuda")
-    _add_grading(parser.add_argument_group("graders"), parser)
+    _add_grading(partial(parser.add_argument, group=parser.add_argument_group("graders")))
     group = parser.add_argument_group("segmenters")
     parser.add_argument("--steps", group=group, type=int, help="steps of every training")
     parser.add_argument("--share", group=group, type=float, help="of the crops that are of made or healthy photographs")
     parser.add_argument("--crop-size", group=group, type=int, help="side of the crops that are trained on")
     parser.add_argument("--folds", group=group, type=int, help="over all annotated photographs; 0: training, test")
     parser.add_argument("--only-folds", group=group, nargs="+", type=int, help="to train; other processes train others")
-    parser.set_defaults(run=run)
 
 
 HELP = {
@@ -69,10 +66,7 @@ HELP = {
 }
 
 
-def _add_grading(group: Any, parser: CommandParser) -> None:
-    def add(name: str, **kwargs: Any) -> None:
-        parser.add_argument(name, group=group, **kwargs)
-
+def _add_grading(add: Callable[..., Any]) -> None:
     add("--external", nargs="+", metavar="DATALIST", help="other data sets to be judged on")
     add("--graders", help="backbones: resnet18, resnet50, vgg16...")
     add("--init-weights", help="what graders start from: imagenet, or a file (default: nothing)")
@@ -97,17 +91,15 @@ def _listed(arms: Mapping[str, str]) -> str:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the study and print its conclusion."""
     if args.task == "segmentation":
         _run_segmentation(args)
         return
     generators: dict[str, Any] = {Path(source).name: source for source in args.generators}
     if len(generators) < len(args.generators):
         raise ValueError(f"--generators {' '.join(args.generators)}: two of them have the same name")
-    smoke = args.preset == "smoke" and not args.datalist
-    own = {"datalist": smoke_phantoms(Path(args.out) / "phantoms")} if smoke else {}
-    config = StudyConfig(**_settings(args, StudyConfig, PRESETS, own))
-    study = run_study(config, generators or ({"untrained": smoke_generator()} if smoke else {}), jobs=args.jobs)
+    config = StudyConfig(**_settings(args, StudyConfig, PRESETS))
+    own = {"untrained": smoke_generator()} if _is_smoke(args) else {}
+    study = run_study(config, generators or own, jobs=args.jobs)
     for line in (*study["skipped"], *study["warnings"]):
         print(line)
     print(Path(args.out, "tables", "summary.md").read_text(encoding="utf-8"))
@@ -119,19 +111,19 @@ def run(args: argparse.Namespace) -> None:
 def _run_segmentation(args: argparse.Namespace) -> None:
     if len(args.generators) > 1:
         raise ValueError(f"--generators {' '.join(args.generators)}: a study of segmenters takes one")
-    smoke = args.preset == "smoke" and not args.datalist
-    own = {"datalist": str(smoke_pairs(Path(args.out) / "phantoms"))} if smoke else {}
-    config = SegmentationStudyConfig(**_settings(args, SegmentationStudyConfig, SEGMENTATION_PRESETS, own))
-    generator = args.generators[0] if args.generators else smoke_synthesizer() if smoke else None
+    config = SegmentationStudyConfig(**_settings(args, SegmentationStudyConfig, SEGMENTATION_PRESETS))
+    generator = args.generators[0] if args.generators else smoke_synthesizer() if _is_smoke(args) else None
     if not run_segmentation_study(config, generator, only_folds=args.only_folds):
         print(f"{args.out}: other folds are not trained yet")
         return
     print(Path(args.out, "summary.md").read_text(encoding="utf-8"))
 
 
-def _settings(
-    args: argparse.Namespace, kind: type, presets: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]
-) -> dict[str, Any]:
+def _is_smoke(args: argparse.Namespace) -> bool:
+    return args.preset == "smoke" and not args.datalist
+
+
+def _settings(args: argparse.Namespace, kind: type, presets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if args.preset not in presets:
         raise ValueError(f"--preset {args.preset}: of --task {args.task} there are {', '.join(sorted(presets))}")
     given = {key: value for key, value in vars(args).items() if value is not None and key not in CHOSEN_HERE}
@@ -140,7 +132,9 @@ def _settings(
     if unknown:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in unknown)
         raise ValueError(f"{options}: not an option of --task {args.task}")
-    values = {**presets[args.preset], **given, **own, "preset": args.preset}
+    values = {**presets[args.preset], **given, "preset": args.preset}
+    if _is_smoke(args):
+        values["datalist"] = smoke_phantoms(Path(args.out) / "phantoms", args.task)
     if not values.get("datalist"):
         raise ValueError("--datalist is wanted: the photographs to train on (only the preset smoke has its own)")
     return values

@@ -1,4 +1,7 @@
-"""`zoo`: build, publish, list, download and verify the bundles of a model zoo."""
+"""`zoo`: build, publish, list, download and verify the bundles of a model zoo.
+
+A zoo is a folder, or the same behind an address, with archives of bundles and index.json.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.errors import ZooError
 from monai_retina_gen.weights import bundle_search_path, find_bundle, read_index
 from monai_retina_gen.weights.zoo_download import download_bundle
-from monai_retina_gen.zoo import CheckResult, find_bundles
+from monai_retina_gen.zoo import find_bundles
 from monai_retina_gen.zoo.building import build_zoo
 from monai_retina_gen.zoo.publishing import hub_address, publish_hub, publish_zoo, release_address
 from monai_retina_gen.zoo.verification import verify_bundle
-
-__all__ = ["add_options"]
 
 BUNDLES = "folder of the bundles (default: MRG_BUNDLES, else ./bundles)"
 FROM = "address or folder of the zoo (default: MRG_ZOO, the user's cache, the public zoo)"
@@ -30,15 +31,11 @@ HOSTS: dict[str, tuple[Callable[[str], str], str, Callable[..., list[str]]]] = {
 
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "A zoo is a folder, or the same behind an address, with archives of bundles and index.json.",
-        "zoo download retina_vae --from /mirror/zoo",
-    )
+    parser.describe(__doc__, "download retina_vae --from /mirror/zoo")
     actions = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (summary, description, example, add, run) in ACTIONS.items():
         action = actions.add_parser(name, help=summary)
-        action.describe(description, f"zoo {name} {example}")
+        action.describe(description, example)
         add(action)
         action.set_defaults(run=run)
 
@@ -58,10 +55,6 @@ def _add_publish(parser: CommandParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="build, and upload nothing")
 
 
-def _add_list(parser: CommandParser) -> None:
-    parser.add_argument("--from", dest="location", help=FROM)
-
-
 def _add_download(parser: CommandParser) -> None:
     parser.add_argument("name", help="of the bundle")
     parser.add_argument("--from", dest="location", help=FROM)
@@ -74,9 +67,7 @@ def _add_verify(parser: CommandParser) -> None:
     parser.add_argument("bundles", nargs="*", help="names or folders (default: all in MRG_BUNDLES, else ./bundles)")
     parser.add_argument("--fast", action="store_true", help="only what reads files, and runs no code of the bundle")
     parser.add_argument("--figures", action="store_true", help="run evaluate.json, too: up to minutes a bundle")
-    parser.add_argument(
-        "--dataset-dir", help="photographs for --figures (default: as in train.json, in the folder MRG_DATA)"
-    )
+    parser.add_argument("--dataset-dir", help="photographs for --figures (default: as in train.json, in MRG_DATA)")
 
 
 def _bundles(folder: str | None = None) -> list[Path]:
@@ -85,7 +76,7 @@ def _bundles(folder: str | None = None) -> list[Path]:
 
 
 def _build(args: argparse.Namespace) -> None:
-    for entry in build_zoo(_bundles(args.bundles), Path(args.out), address=args.address, replace=args.replace):
+    for entry in build_zoo(_bundles(args.bundles), Path(args.out), **chosen(args, "address", "replace")):
         print(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, {len(entry.files)} files, sha256 {entry.sha256}")
     print(f"wrote {Path(args.out) / 'index.json'} and model_info.json")
 
@@ -116,9 +107,7 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _download(args: argparse.Namespace) -> None:
-    folder = download_bundle(
-        args.name, version=args.version, location=args.location, folder=args.to, replace=args.replace
-    )
+    folder = download_bundle(args.name, folder=args.to, **chosen(args, "version", "location", "replace"))
     print(f"{args.name} is at {folder}")
 
 
@@ -128,18 +117,14 @@ def _verify(args: argparse.Namespace) -> int:
     for folder in folders:
         for result in verify_bundle(folder, fast=args.fast, figures=args.figures, dataset_dir=args.dataset_dir):
             failed += bool(result.problems)
-            print(f"{folder.name}: {_line(result)}", flush=True)
+            failures = "".join(f"\n  FAILED {problem}" for problem in result.problems)
+            said = f"skipped: {result.skipped}" if result.skipped else "ok" if result.passed else failures
+            print(f"{folder.name}: {result.check} {said}", flush=True)
     print(f"{len(folders)} bundles: {f'{failed} checks failed' if failed else 'all checks passed'}")
     return 1 if failed else 0
 
 
-def _line(result: CheckResult) -> str:
-    if result.skipped:
-        return f"{result.check} skipped: {result.skipped}"
-    return f"{result.check} " + ("ok" if result.passed else "".join(f"\n  FAILED {p}" for p in result.problems))
-
-
-ACTIONS: dict[str, tuple[str, str, str, Callable[[CommandParser], None], Callable[[argparse.Namespace], Any]]] = {
+ACTIONS: dict[str, tuple[str, str, str, Callable[[CommandParser], Any], Callable[[argparse.Namespace], Any]]] = {
     "build": (
         "pack every bundle and write the indices",
         "Writes <name>_v<version>.zip of every bundle, index.json and MONAI's model_info.json.",
@@ -159,7 +144,7 @@ ACTIONS: dict[str, tuple[str, str, str, Callable[[CommandParser], None], Callabl
         "what a zoo offers",
         "Bundles with version, size, modes, figures and the licence of their weights.",
         "--from https://example.org/zoo",
-        _add_list,
+        lambda parser: parser.add_argument("--from", dest="location", help=FROM),
         _list,
     ),
     "download": (

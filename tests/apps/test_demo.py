@@ -11,13 +11,13 @@ import torch
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import PhantomDataset, write_image
 from monai_retina_gen.data.image_io import read_image
-from monai_retina_gen.evidence.demo.demo import GRADES, demo
+from monai_retina_gen.evidence.demo import GRADES, demo
 
 
 @pytest.mark.slow
 def test_page_of_drawn_eyes(tmp_path: Path, bundles_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
-    monkeypatch.setattr("monai_retina_gen.evidence.demo.demo.EYES", 1)
+    monkeypatch.setattr("monai_retina_gen.evidence.demo.EYES", 1)
     found = demo(tmp_path)
     assert [row[:2] for row in found["painted"]] == [["drawn eye 1", grade] for grade in GRADES]
     assert {row[0] for row in found["costs"]} == {
@@ -48,8 +48,8 @@ def test_page_of_given_photographs(tmp_path: Path, bundles_dir: Path, monkeypatc
     monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
     eye = PhantomDataset(length=1, size=288, grades=[0])[0]["image"]
     write_image(tmp_path / "eye.png", eye)
-    monkeypatch.setattr("monai_retina_gen.evidence.demo.demo.SAMPLED", ())
-    monkeypatch.setattr("monai_retina_gen.evidence.demo.demo.GRADES", (2,))
+    monkeypatch.setattr("monai_retina_gen.evidence.demo.SAMPLED", ())
+    monkeypatch.setattr("monai_retina_gen.evidence.demo.GRADES", (2,))
     found = demo(tmp_path / "out", images=[str(tmp_path / "eye.png")])
     assert [row[:2] for row in found["painted"]] == [["eye.png", 2]]
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from monai_retina_gen.data import icdr_grade, load_datalist
 from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom
 from monai_retina_gen.editing import harmless_change, transplant_lesions
-from monai_retina_gen.evidence.grading.gate_statistics import load_with_lesions
+from monai_retina_gen.evidence.grading.gate_calibration import load_with_lesions
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import load_weights

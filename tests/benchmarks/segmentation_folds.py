@@ -26,14 +26,15 @@ from monai_retina_gen.evidence.study.segmentation import study as parts
 from monai_retina_gen.evidence.study.segmentation.paintings import made_pairs
 from monai_retina_gen.evidence.study.segmentation.training import (
     RISE,
-    _network,
     crop_batches,
     judge_segmenter,
     load_pairs,
 )
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.losses import LesionLoss
+from monai_retina_gen.networks import LiteSegmenter
 from monai_retina_gen.networks.mixed_precision import bfloat16_autocast
+from monai_retina_gen.weights import load_imagenet
 
 ARMS, PAINTER = ("classic", "edit", "canvas"), "retina_lesion_painter"
 
@@ -78,7 +79,8 @@ def train_fold(
     steps, networks = {}, {}
     for arm, made in pairs.items():
         torch.manual_seed(0)
-        networks[arm] = _network(config).to(device=config.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        network: nn.Module = load_imagenet(LiteSegmenter(structures=config.structures, enlarge=config.enlarge))
+        networks[arm] = network.to(device=config.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         steps[arm] = stepper(networks[arm], iter(crop_batches(real, made, config, 0, augment=True)), config)
     count, started, passed = 0, time.monotonic(), 0.0
     while passed < 1:

@@ -16,10 +16,14 @@ from monai_retina_gen.data import load_datalist, write_phantoms
 from monai_retina_gen.editing import GateLimits, LabelGate
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.evidence.evaluation.label_agreement import load_grader
-from monai_retina_gen.evidence.grading.cross_fit import cross_fit, out_of_fold_figures
-from monai_retina_gen.evidence.grading.gate_calibration import detection, false_rejections, limits_from
-from monai_retina_gen.evidence.grading.gate_statistics import GateStatistics, load_with_lesions
-from monai_retina_gen.evidence.grading.trainings import FINAL
+from monai_retina_gen.evidence.grading.cross_fit import FINAL, cross_fit, out_of_fold_figures
+from monai_retina_gen.evidence.grading.gate_calibration import (
+    GateStatistics,
+    detection,
+    false_rejections,
+    limits_from,
+    load_with_lesions,
+)
 from monai_retina_gen.weights import find_bundle, load_state, pinned_sha256, sha256_file
 
 SMALL = {"image_size": 48, "backbone": "vgg16_bn", "width": 0.0625, "init_weights": "", "max_epochs": 1}
@@ -136,7 +140,7 @@ def test_a_folder_that_cannot_be_written_is_seen_before_training(
     def trained(*arguments: Any) -> Any:
         raise AssertionError("trained first")
 
-    monkeypatch.setattr("monai_retina_gen.evidence.grading.trainings.train_fold", trained)
+    monkeypatch.setattr("monai_retina_gen.evidence.grading.cross_fit.train_fold", trained)
     bundle = tmp_path / "read_only"
     shutil.copytree(fitted[0] / "configs", bundle / "configs")
     (bundle / "models").write_text("a file where a folder is wanted")

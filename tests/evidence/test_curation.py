@@ -19,9 +19,8 @@ from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import SyntheticDataset, load_datalist
 from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.record import GenerationRecord
-from monai_retina_gen.evidence.curation.candidates import CandidatePool
+from monai_retina_gen.evidence.curation.candidates import REASONS, CandidatePool, select
 from monai_retina_gen.evidence.curation.curation import Curation, curate
-from monai_retina_gen.evidence.curation.selection import REASONS, select
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import photographs
 from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge
@@ -309,8 +308,8 @@ def test_graders_are_averaged(wgan_bundle: Path, items: Any, tmp_path: Path) -> 
         ({"confidence": 0.0}, "confidence=0.0"),
         ({"confidence": 1.1}, "confidence=1.1"),
         ({"realism": -1.0}, "realism=-1.0"),
-        ({"candidates": 0}, "candidates=0"),
-        ({"per_grade": 0}, "per_grade=0"),
+        ({"candidates": 0}, "candidates: 0"),
+        ({"per_grade": 0}, "per_grade: 0"),
     ],
 )
 def test_bad_numbers_are_named(

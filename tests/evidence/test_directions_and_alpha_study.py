@@ -15,8 +15,7 @@ from monai_retina_gen.apps.model import directions as command
 from monai_retina_gen.data import load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import Directions, GateLimits, Inversion, LabelGate, load_directions
 from monai_retina_gen.engines import FundusSegmenter
-from monai_retina_gen.evidence.edits.alpha_figures import summarise
-from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study
+from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study, summarise
 from monai_retina_gen.evidence.edits.directions import search_directions, store
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.networks import LesionSegmenter, StyleGAN3

@@ -10,8 +10,13 @@ import pytest
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import load_datalist, write_phantoms
-from monai_retina_gen.evidence.grading.grader_search import GraderSearch, out_of_fold
-from monai_retina_gen.evidence.grading.trainings import Training, cache_photographs, run_training
+from monai_retina_gen.evidence.grading.grader_search import (
+    GraderSearch,
+    Training,
+    cache_photographs,
+    out_of_fold,
+    run_training,
+)
 from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import find_bundle, load_parts, load_weights, save_state
 

@@ -1,23 +1,17 @@
-"""`model activation-maps`: masks of findings that are only labelled per photograph, from a classifier."""
+"""`model activation-maps`: train a classifier on columns of a datalist, and write where it looked as masks."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.data import MASK_KEYS, Datalist, load_datalist
 from monai_retina_gen.transforms.segmenting.activation_maps import DATALIST, train_classifier, write_activation_masks
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Trains a classifier on columns of a datalist and writes where it looked as masks.",
-        "model activation-maps --datalist my.json --columns laser=has_laser membrane=has_membrane --out masks",
-    )
+    parser.describe(__doc__, "--datalist my.json --columns laser=has_laser membrane=has_membrane --out masks")
     parser.add_argument("--datalist", required=True, help="datalist; its training section is learned from")
     parser.shared("--dataset-dir")
     parser.add_argument("--columns", required=True, nargs="+", metavar="MASK=COLUMN", help="keys of masks and labels")
@@ -26,14 +20,12 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--epochs", type=int, default=40, help="epochs of the training")
     parser.add_argument("--threshold", type=float, default=0.4, help="share of the strongest evidence")
     parser.shared("--seed", "--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train and write."""
     columns = _columns(args.columns)
     datalist: Datalist = load_datalist(args.datalist, args.dataset_dir)
-    options = {"image_size": args.image_size, "epochs": args.epochs, "seed": args.seed, "device": args.device}
+    options = chosen(args, "image_size", "epochs", "seed", "device")
     network = train_classifier(datalist["training"], columns, **options)
     folder = write_activation_masks(datalist, network, args.out, image_size=args.image_size, threshold=args.threshold)
     print(f"masks of {', '.join(columns)} in {folder}; datalist {folder / DATALIST}")

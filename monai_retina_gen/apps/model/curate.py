@@ -1,26 +1,24 @@
-"""`model curate`: give a generator without grades images for grades, by drawing many and keeping the good ones."""
+"""`model curate`: give a generator without grades images for grades, by drawing many and keeping the good ones.
+
+Those are realistic and graders are sure of them; what was kept and refused is reported with pictures. Stopped, it goes
+on where it was.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
-from monai_retina_gen.evidence.curation.curation import CURATION_FILE, curate
-from monai_retina_gen.evidence.curation.curation_report import lines
+from monai_retina_gen.evidence.curation.curation import CURATION_FILE, curate, lines
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP
 from monai_retina_gen.evidence.evaluation.image_sets import read_section, section_of
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
     parser.describe(
-        "Draws many images, keeps those that are realistic and that graders are sure of, up to a number per grade, and "
-        "reports what was kept and refused with pictures. Stopped, it goes on where it was.",
-        "model curate --generator retina_wgan --datalist idrid --dataset-dir IDRID --out curated --store "
-        "bundles/retina_wgan",
+        __doc__,
+        "--generator retina_wgan --datalist idrid --dataset-dir IDRID --out curated --store bundles/retina_wgan",
     )
     parser.add_argument("--generator", required=True)
     parser.add_argument("--datalist", required=True, help="DATALIST[:SECTION] that realism is measured by (training)")
@@ -35,26 +33,17 @@ def add_options(parser: CommandParser) -> None:
     parser.shared("--seed")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.shared("--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Curate and print what was kept and refused."""
     if section_of(args.datalist, default="training") == "test":
         raise ValueError(f"--datalist {args.datalist}: nothing is selected on test photographs; name another section")
     curation = curate(
         args.generator,
         read_section(args.datalist, args.dataset_dir, default="training"),
         args.out,
-        candidates=args.candidates,
-        per_grade=args.per_grade,
-        realism=args.realism,
-        confidence=args.confidence,
-        graders=args.graders,
-        extractor=args.extractor,
         store_in=args.store,
-        seed=args.seed,
-        batch_size=args.batch_size,
-        device=args.device,
+        **chosen(args, "candidates", "per_grade", "realism", "confidence", "graders", "extractor"),
+        **chosen(args, "seed", "batch_size", "device"),
     )
     print("\n".join([*lines(curation.report), f"wrote {curation.folder / CURATION_FILE}"]))

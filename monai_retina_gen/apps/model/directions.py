@@ -1,4 +1,4 @@
-"""`model directions`: find a generator's lesion directions, store them in its bundle, and show what they do."""
+"""`model directions`: find a generator's lesion directions by contribution scores, and store and show them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.data import with_versions
 from monai_retina_gen.data.files import check_writable
-from monai_retina_gen.editing import DIRECTIONS, PRESETS, LabelGate, SegmenterMasks
+from monai_retina_gen.editing import PRESETS, LabelGate, SegmenterMasks
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.evidence.edits.directions import known_lesions, search_directions, store
 from monai_retina_gen.evidence.edits.painted_versions import styles_of_pairs
@@ -19,15 +19,9 @@ from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        f"Contribution scores over generated images; writes {DIRECTIONS}, a table and a picture sheet.",
-        "model directions --generator retina_stylegan3 --lesions ex he --preset joint",
-    )
+    parser.describe(__doc__, "--generator retina_stylegan3 --lesions ex he --preset joint")
     parser.add_argument("--generator", required=True)
     parser.add_argument("--lesions", help="of ma, he, ex, se (default: those that the segmenter knows)")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="robust", help="which is stored")
@@ -42,11 +36,9 @@ def add_options(parser: CommandParser) -> None:
     parser.shared("--dataset-dir")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.shared("--seed", "--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Search, store and print."""
     generator = load_style_generator(args.generator, device=args.device)
     name, config_name = split_bundle_name(args.generator)
     folder = find_bundle(name)
@@ -60,13 +52,10 @@ def run(args: argparse.Namespace) -> None:
         lesions=known_lesions(args.lesions, segmenter.structures, bundle),
         presets=[name for name in PRESETS if pairs or name != "pairs"] if args.compare else [args.preset],
         pairs=pairs,
-        images=args.images,
-        probes=args.probes,
-        batch_size=args.batch_size,
-        seed=args.seed,
+        **chosen(args, "images", "probes", "batch_size", "seed"),
         gate=LabelGate(graders=args.graders, segmenter=None, device=args.device) if args.graders else None,
     )
-    notes = {"images": args.images, "seed": args.seed, "segmenter": bundle}
+    notes = chosen(args, "images", "seed") | {"segmenter": bundle}
     path = store(folder, config_name, found, args.preset, of=generator.weights_sha256, notes=notes)
     print(path.read_text(encoding="utf-8"))
 
@@ -75,9 +64,7 @@ def _pairs(args: argparse.Namespace, generator: StyleGAN3Generator) -> dict[str,
     """Styles of the photographs and versions that were named, by lesion."""
     if args.versions is None:
         if args.preset == "pairs":
-            raise ValueError(
-                "--preset pairs: want --versions VERSIONS/versions.json (see `model versions`) and --datalist"
-            )
+            raise ValueError("--preset pairs: want --datalist and --versions (versions.json of `model versions`)")
         return {}
     listed: list[dict[Any, Any]] = with_versions(
         read_section(args.datalist, args.dataset_dir, default="training"), args.versions

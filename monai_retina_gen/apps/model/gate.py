@@ -6,19 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, DEFAULT_SEGMENTER
 from monai_retina_gen.evidence.grading.gate_calibration import REPORT, calibrate_gate
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Limits from out-of-fold predictions for a rate of false rejections, with detection rates.",
-        "model gate --datalist idrid --dataset-dir IDRID --out gate",
-    )
+    parser.describe(__doc__, "--datalist idrid --dataset-dir IDRID --out gate")
     parser.add_argument("--datalist", required=True, help="the one that `model cross-fit` was run on")
     parser.shared("--dataset-dir", "--out")
     parser.add_argument("--graders", nargs=None, default=DEFAULT_GRADERS, help="BUNDLE:CONFIG; gets the limits")
@@ -27,21 +21,15 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--image-size", type=int, default=512, help="side at which edits are judged")
     parser.add_argument("--edits", type=int, default=100, help="changes of each kind that are made")
     parser.shared("--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Calibrate and print a table."""
     report = calibrate_gate(
         args.datalist,
         args.out,
-        dataset_dir=args.dataset_dir,
-        graders=args.graders,
         segmenter=None if args.segmenter == "none" else args.segmenter,
         rate=args.false_rejection,
-        image_size=args.image_size,
-        edits=args.edits,
-        device=args.device,
+        **chosen(args, "dataset_dir", "graders", "image_size", "edits", "device"),
     )
     print(json.dumps(report["limits"]))
     for section in ("out_of_fold", "test"):

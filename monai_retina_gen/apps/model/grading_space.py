@@ -1,4 +1,4 @@
-"""`model grading-space`: fit normal distributions of grader features per grade, store them, and plot them."""
+"""`model grading-space`: mean and covariance of a grader's features per grade, the codes of DR-GAN's grades."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ from monai_retina_gen.evidence.evaluation.extractor import load_extractor
 from monai_retina_gen.evidence.evaluation.grading_space import STATE, fit_grading_space, store_grading_space
 from monai_retina_gen.evidence.evaluation.image_sets import photographs, read_section
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Mean and covariance of a grader's features per grade: the codes of DR-GAN's grades.",
-        "model grading-space --datalist idrid --dataset-dir IDRID --out space",
-    )
+    parser.describe(__doc__, "--datalist idrid --dataset-dir IDRID --out space")
     parser.add_argument("--datalist", required=True, help="DATALIST[:SECTION] (training)")
     parser.shared("--dataset-dir", "--out")
     parser.add_argument("--extractor", default="fundus", help="fundus, pixels, inception, or a grader's bundle")
@@ -26,11 +20,9 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--image-size", type=int, help="side of the photographs (default: that of the extractor)")
     parser.add_argument("--store", metavar="BUNDLE", help="put it into a bundle as well, and pin it")
     parser.shared("--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit and write."""
     extractor = load_extractor(args.extractor, device=args.device)
     size = args.image_size or extractor.input_size
     if not size:

@@ -1,4 +1,4 @@
-"""`model invert`: find the styles of a datalist's photographs once, and keep them on disk; also the limit of edits."""
+"""`model invert`: find photographs in a StyleGAN3's style space, once, on disk. Stopped, it goes on where it was."""
 
 from __future__ import annotations
 
@@ -20,34 +20,22 @@ from monai_retina_gen.evidence.evaluation.image_sets import read_section
 from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 from monai_retina_gen.weights import find_bundle, split_bundle_name
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Inverts the photographs of a datalist into a StyleGAN3's style space; goes on where it stopped.",
-        "model invert --datalist idrid:training --dataset-dir IDRID --generator retina_stylegan3 --out latents",
-    )
+    parser.describe(__doc__, "--datalist idrid:training --dataset-dir IDRID --generator retina_stylegan3 --out latents")
     parser.add_argument("--datalist", required=True, help="DATALIST[:SECTION] (training)")
     parser.shared("--dataset-dir")
     parser.add_argument("--generator", required=True)
     parser.shared("--out")
     parser.add_argument("--optimise", choices=("w", "w+", "s"), help="optimise alone in this space: slow reference")
     parser.add_argument("--steps", type=int, help="refinement steps; optimisation alone takes 1000 by default")
-    parser.add_argument(
-        "--store-limit",
-        action="store_true",
-        help="store the 99th percentile of the distances in the bundle; take photographs that no network was "
-        "trained on",
-    )
+    limit = "store the 99th percentile of distances, of photographs that no network was trained on, in the bundle"
+    parser.add_argument("--store-limit", action="store_true", help=limit)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.shared("--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Invert, write and print."""
     generator = load_style_generator(args.generator, device=args.device)
     name, config_name = split_bundle_name(args.generator)
     if args.store_limit:

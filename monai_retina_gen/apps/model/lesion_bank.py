@@ -1,4 +1,7 @@
-"""`model lesion-bank`: collect the lesions of a data set's training photographs, for composing masks."""
+"""`model lesion-bank`: collect the lesions of training photographs, with their places in the eye, for composing masks.
+
+Annotated masks win over predicted ones; what the grade excludes is left out.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +14,21 @@ from monai_retina_gen.data.files import check_writable
 from monai_retina_gen.generators.bundle_parts import install_lesion_bank
 from monai_retina_gen.weights import find_bundle
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Collects every lesion of the training photographs, with its place in the eye. Annotated masks win over "
-        "predicted ones; what the grade excludes is left out.",
-        "model lesion-bank --datalist idrid --dataset-dir IDRID --masks masks/datalist.json --out lesions.npz",
-    )
+    parser.describe(__doc__, "--datalist idrid --dataset-dir IDRID --masks masks/datalist.json --out lesions.npz")
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder with grades")
     parser.shared("--dataset-dir")
-    parser.add_argument(
-        "--masks",
-        nargs="+",
-        default=(),
-        metavar="DATALIST",
-        help="the same photographs with predicted masks (`segment`, `model activation-maps`)",
-    )
+    predicted = "the same photographs with predicted masks (`segment`, `model activation-maps`)"
+    parser.add_argument("--masks", nargs="+", default=(), metavar="DATALIST", help=predicted)
     parser.add_argument("--diameter", type=int, default=512, help="of the field of view in pixels")
     parser.add_argument("--min-area", type=int, default=3, help="smallest piece in pixels")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", help="file to write, .npz")
     target.add_argument("--bundle", help="bundle of a mask-to-photograph generator, which samples with it from then on")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build the bank and say what is in it."""
     if args.bundle:
         check_writable(find_bundle(args.bundle) / "configs")
     items = load_datalist(args.datalist, args.dataset_dir)["training"]

@@ -6,18 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
-from monai_retina_gen.apps.command_parser import CommandParser
+from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.evidence.grading.grader_search import REPORT, WEIGHTS, GraderSearch
-
-__all__ = ["add_options", "run"]
 
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        "Settings of a grader's training by cross-validation, several trainings side by side on one GPU.",
-        "model search-grader --datalist idrid --dataset-dir IDRID --out search --workers 6 --minutes 30",
-    )
+    parser.describe(__doc__, "--datalist idrid --dataset-dir IDRID --out search --workers 6 --minutes 30")
     parser.add_argument("--bundle", default="retina_grader", help="bundle whose train.json is run")
     parser.add_argument("--datalist", required=True, help="datalist, data set name or folder; its test stays out")
     parser.shared("--dataset-dir", "--out")
@@ -26,13 +20,11 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="final trainings with the best setting")
     parser.add_argument("--workers", type=int, default=1, help="trainings side by side")
     parser.add_argument("--minutes", type=float, default=60.0 * 24, help="time limit")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Search and print the figures of each setting."""
     settings = json.loads(Path(args.settings).read_text(encoding="utf-8"))["settings"] if args.settings else None
-    options = {name: getattr(args, name) for name in ("dataset_dir", "folds", "seeds", "workers", "minutes")}
+    options = chosen(args, "dataset_dir", "folds", "seeds", "workers", "minutes")
     report = GraderSearch(args.bundle, args.datalist, args.out, settings=settings, **options).run()
     for name, figures in report["out_of_fold"].items():
         print(f"{name}: kappa {figures['kappa']:.3f}, accuracy {figures['accuracy']:.3f}, n = {figures['n']}")

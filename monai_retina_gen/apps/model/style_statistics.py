@@ -1,4 +1,4 @@
-"""`model style-statistics`: mean and standard deviation of every style channel, stored with a StyleGAN3 bundle."""
+"""`model style-statistics`: measure mean and deviation of every style channel, and store them with a StyleGAN3."""
 
 from __future__ import annotations
 
@@ -10,23 +10,15 @@ from monai_retina_gen.generators import STATISTICS, measure_styles, save_style_s
 from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 from monai_retina_gen.weights import find_bundle
 
-__all__ = ["add_options", "run"]
-
 
 def add_options(parser: CommandParser) -> None:
-    """Describe the command."""
-    parser.describe(
-        f"Mean and standard deviation of every style channel, written to {STATISTICS} and pinned.",
-        "model style-statistics --generator retina_stylegan3 --samples 10000",
-    )
+    parser.describe(__doc__, "--generator retina_stylegan3 --samples 10000")
     parser.add_argument("--generator", required=True)
     parser.add_argument("--samples", type=int, default=10_000, help="samples, all grades alike")
     parser.shared("--seed", "--device")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, store and print."""
     folder = find_bundle(args.generator)
     check_writable(folder / "configs")
     generator = load_style_generator(str(folder), device=args.device)

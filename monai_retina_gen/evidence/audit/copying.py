@@ -1,4 +1,4 @@
-"""Whether generated images copy training photographs: distances in one space, and the figures drawn from them.
+"""Distances of generated images to training photographs, in features and in pixels, and the figures drawn from them.
 
 All distances are the smallest over variants (flips, shifts) of an image. Each figure stands beside that of the
 photographs held out, which is what copying nothing would give if generated images were as varied as photographs.
@@ -7,21 +7,64 @@ photographs held out, which is what copying nothing would give if generated imag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from monai_retina_gen.metrics import CopyingTest
 from monai_retina_gen.metrics.manifold import celled_statistic, distance_blocks, ratio_of_distances, training_cells
 
-NEAR = 0.5
-"""Ratio of distances below which an image is taken for a possible copy."""
-CELLS = 3
-CELL_IMAGES = 20
-"""Images of each kind that a cell needs, after Meehan et al."""
+SIDE = 32
+RADIUS = 0.75
+SHIFTS = (-2, -1, 0, 1, 2)
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def flipped(images: Tensor) -> Iterator[Tensor]:
+    """The images as they are, mirrored left to right, top to bottom, and both."""
+    for dims in FLIPS:
+        yield images.flip(dims) if dims else images
+
+
+def pixel_descriptors(images: Tensor, *, moved: bool = False) -> Tensor:
+    """Luminance and two colour differences at 32 x 32 in a disc of 0.75 of the field of view: `(N, d)`.
+
+    `a * image + b` has the descriptor of `image`: a brighter copy is as near as an exact one. A mean over 3 x 3 pixels
+    bridges shifts between whole pixels. `moved` gives `(100, N, d)`: four flips, each shifted by up to two of the 32
+    pixels in both directions.
+    """
+    small = interpolate(images.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+    smooth = avg_pool2d(small, 3, stride=1, padding=1, count_include_pad=False)
+    if not moved:
+        return _standardised(smooth, (0,))[0]
+    return torch.cat([_standardised(x, SHIFTS) for x in flipped(smooth)])
+
+
+def _standardised(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
+    """Descriptors of all shifts down and right, `(V, N, d)`."""
+    inside = _shifted_discs(smooth, shifts)  # (V, N, 3, pixels)
+    luminance = (inside * torch.tensor(_LUMINANCE)[:, None]).sum(2, keepdim=True)
+    channels = torch.cat([luminance, inside[:, :, :1] - luminance, inside[:, :, 2:] - luminance], dim=2)
+    deviation = luminance.std(dim=3, keepdim=True).clamp(min=1e-4)  # a picture of one colour stays finite
+    return ((channels - channels.mean(dim=3, keepdim=True)) / deviation).flatten(2)
+
+
+def _shifted_discs(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
+    reach = max(SHIFTS)
+    padded = pad(smooth, (reach,) * 4, mode="replicate")
+    axis = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    rows, columns = (axis[:, None] ** 2 + axis[None] ** 2 <= RADIUS**2).nonzero(as_tuple=True)
+    parts = [padded[:, :, rows + reach - down, columns + reach - right] for down in shifts for right in shifts]
+    return torch.stack(parts)
+
+
+NEAR = 0.5  # ratio of distances below which an image is taken for a possible copy
+CELLS, CELL_IMAGES = 3, 20  # images of each kind that a cell needs, after Meehan et al.
 
 
 @dataclass(frozen=True)
@@ -63,13 +106,9 @@ def make_space(
     excluded: tuple[Tensor, Tensor],
     holdout_groups: Sequence[str],
 ) -> Space:
-    """Distances of a space.
+    """Distances of a space, from `(n, d)` of the sets and `(V, n, d)` of the variants of rows (all for None) of a set.
 
-    Args:
-        variants: gives `(V, n, d)` of the rows (all for None) of the set `train`, `holdout` or `generated`.
-        plain: `(n, d)` of `train`, `holdout` and `generated`.
-        excluded: booleans (generated, train) and (generated, holdout): an edit and its own source.
-        holdout_groups: patient or photograph behind each photograph held out.
+    `excluded` are (generated, train) and (generated, holdout): an edit and its own source.
     """
     generated, holdout = variants("generated", None), variants("holdout", None)
     to_train = distances(generated, plain["train"]).masked_fill(excluded[0], math.inf)
@@ -85,9 +124,8 @@ def make_space(
     to_holdout = distances(generated, plain["holdout"]).masked_fill(excluded[1], math.inf)
     sets = [plain[name].double() for name in ("train", "holdout", "generated")]
     few = min(map(len, sets)) < CELLS * CELL_IMAGES
-    in_train, in_holdout, in_generated = training_cells(sets, 1 if few else CELLS)
-    cells = (in_train, in_holdout, in_generated)
-    return Space(to_train, to_holdout, holdout_to_train, within, within_train, nearest, cells)
+    train, unseen, made = training_cells(sets, 1 if few else CELLS)
+    return Space(to_train, to_holdout, holdout_to_train, within, within_train, nearest, (train, unseen, made))
 
 
 def copying_figures(space: Space) -> dict[str, Any]:
@@ -120,25 +158,26 @@ def same_source(sources: Sequence[str], names: Sequence[Sequence[str]]) -> Tenso
 def data_copying_figures(space: Space) -> dict[str, Any]:
     """C_T of Meehan et al. 2020 in cells: below 0 where generated images lie nearer to training than those held out do.
 
-    The value of photographs held out is that of one half of them against the other. Where sets are too small for
-    cells, or no cell has enough images, it is the global form, and `note` says so.
+    Beside it one half of the photographs held out against the other. Where no cell has enough images it is the global
+    form, and `note` says so.
     """
+    in_train, in_holdout, in_generated = space.cells
     generated, holdout = (
-        d.masked_fill(cells[:, None] != space.cells[0], math.inf).amin(1)
-        for d, cells in ((space.to_train, space.cells[2]), (space.holdout_to_train, space.cells[1]))
+        d.masked_fill(cells[:, None] != in_train, math.inf).amin(1)
+        for d, cells in ((space.to_train, in_generated), (space.holdout_to_train, in_holdout))
     )
     order = torch.randperm(len(holdout), generator=torch.Generator().manual_seed(0))
     first, second = order[::2], order[1::2]
-    cells = int(space.cells[0].max()) + 1
+    cells = int(in_train.max()) + 1
     options = {"cells": cells, "min_images": CELL_IMAGES}
-    found = celled_statistic(generated, holdout, space.cells[2], space.cells[1], **options)
-    floor = celled_statistic(holdout[first], holdout[second], space.cells[1][first], space.cells[1][second], **options)
+    found = celled_statistic(generated, holdout, in_generated, in_holdout, **options)
+    floor = celled_statistic(holdout[first], holdout[second], in_holdout[first], in_holdout[second], **options)
     if celled := cells > 1 and not math.isnan(found.statistic):
         note = ""
     else:
         found = _global(space.to_train, space.holdout_to_train)
         note = (
-            f"C_T is the global form: with {len(space.cells[0])} training photographs, {len(space.to_holdout.T)} held "
+            f"C_T is the global form: with {len(in_train)} training photographs, {len(in_holdout)} held "
             f"out and {len(space.to_train)} generated images, no cell would have {CELL_IMAGES} of each."
         )
     if not celled or math.isnan(floor.statistic):

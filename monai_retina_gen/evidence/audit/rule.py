@@ -34,42 +34,32 @@ from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics.manifold import ratio_of_distances
 
 LEVEL = 0.05
-QUESTIONS = 3
-"""Asked in each space that may vote."""
+QUESTIONS = 3  # asked in each space that may vote
 ALIKE = 0.05
-"""A space where photographs held out are less like those trained on than this p-value may not vote."""
+"""A space where photographs held out are less like those trained on than this p-value may not vote. That is settled
+before a generated image is looked at, so that the others share the level."""
 PERMUTATIONS = 1999
 AT_A_TIME = 2**20
 ROUNDING = 1e-12
 
 
-def is_fair(alike: float) -> bool:
-    """Whether a space may vote: photographs held out do not differ in it from those trained on (p-value `alike`).
-
-    It is settled before a generated image is looked at, so that a space without a vote takes no share of the level.
-    """
-    return alike >= ALIKE
-
-
 def ratio_tests(space: Space, labels: Tensor, *, questions: int = QUESTIONS) -> dict[str, Any]:
-    """Corrected p-values of the three questions in one space, with what they rest on.
+    """Corrected p-values and figures of the questions `near`, `smallest` and `mean` in one space.
 
-    Args:
-        space: distances.
-        labels: of `dealt_anew`: the first row as observed.
-        questions: number of questions in all spaces that vote; the level is shared among them.
-
-    Returns:
-        `near`, `smallest` and `mean`, each with its `p_value`, corrected, and its figures; `detectable`, the number
-        of images near different training photographs that `near` would have noticed, None where no number would.
+    `labels` are those of `dealt_anew`, `questions` those of all spaces that vote. `detectable` is the number of images
+    near different training photographs that `near` would have noticed, None where no number would.
     """
     near, mean = _dealt_figures(torch.cat([space.to_train, space.to_holdout], dim=1), labels)
     return {
         "questions": questions,
-        "near": {"p_value": _corrected(_share(near >= near[0]), questions), "expected": float(near[1:].mean())},
+        # the first row, as observed, counts too
+        "near": {
+            "p_value": _corrected((near >= near[0]).double().mean(), questions),
+            "expected": float(near[1:].mean()),
+        },
         "smallest": _smallest(space, questions),
         "mean": {
-            "p_value": _corrected(_share(mean <= mean[0] + ROUNDING), questions),
+            "p_value": _corrected((mean <= mean[0] + ROUNDING).double().mean(), questions),
             "ratio": float(mean[0].exp()),
             "expected": float(mean[1:].mean().exp()),
         },
@@ -80,11 +70,8 @@ def ratio_tests(space: Space, labels: Tensor, *, questions: int = QUESTIONS) -> 
 def dealt_anew(train: ImageSet, holdout: ImageSet, *, permutations: int = PERMUTATIONS, seed: int = 0) -> Tensor:
     """Which photographs count as training: as observed in the first row, dealt out anew in the others.
 
-    Patients (photographs where they are unknown) change sides as a whole, and with others of the same grade only: a
-    hold-out with another share of severe eyes is no sign of copying.
-
-    Returns:
-        Booleans `(1 + permutations, n_train + n_holdout)`.
+    Booleans `(1 + permutations, n_train + n_holdout)`. Patients (photographs where they are unknown) change sides as a
+    whole, and with others of the same grade only: a hold-out with another share of severe eyes is no sign of copying.
     """
     groups = [*train.groups, *holdout.groups]
     first = {group: row for row, group in reversed(list(enumerate(groups)))}
@@ -101,10 +88,7 @@ def dealt_anew(train: ImageSet, holdout: ImageSet, *, permutations: int = PERMUT
 
 
 def tail_index(space: Space) -> float:
-    """Lower 95 % limit of m, where independent photographs lie t times as near as others with a chance of t^m.
-
-    0 where it cannot be had, so that no ratio counts as small.
-    """
+    """Lower 95 % limit of m of the module's docstring; 0 where it cannot be had, so that no ratio counts as small."""
     pooled = torch.cat([space.holdout_to_train, space.within_holdout], dim=1)
     first, second = pooled.topk(2, dim=1, largest=False).values.unbind(dim=1)
     usable = (first > 0) & second.isfinite()  # the same picture twice says nothing of chance
@@ -124,13 +108,8 @@ def _dealt_figures(pooled: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(near).double(), torch.cat(mean)
 
 
-def _share(reached: Tensor) -> float:
-    """The permutation p-value: the first row, as observed, counts too."""
-    return float(reached.double().mean())
-
-
-def _corrected(p_value: float, questions: int) -> float:
-    return min(1.0, questions * p_value)
+def _corrected(p_value: Tensor | float, questions: int) -> float:
+    return min(1.0, questions * float(p_value))
 
 
 def _smallest(space: Space, questions: int) -> dict[str, Any]:

@@ -1,35 +1,41 @@
 """Give a generator without grades images for grades, by drawing many and keeping the good ones.
 
-After Cheng and Ye, "Application of Generative Adversarial Networks in augmentation of medical image datasets", section
-"Data and Implementation", where 443 of about 2000 generated images were chosen and sorted into five grades by hand.
-Here images are kept by their realism score (Kynkaanniemi et al. 2019, arXiv:1904.06991, Eq. 3) and labelled by graders
-where these are confident, and what was refused is counted and shown.
+After Cheng and Ye, "Application of Generative Adversarial Networks in augmentation of medical image datasets", where
+443 of about 2000 images were chosen by hand; here by realism (Kynkaanniemi et al. 2019, Eq. 3) and graders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from monai_retina_gen.data import Item, write_json
+from monai_retina_gen.arguments import check_whole
+from monai_retina_gen.data import Item, write_image, write_json
+from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
-from monai_retina_gen.evidence.curation.candidates import CandidatePool, is_unconditional
-from monai_retina_gen.evidence.curation.curation_report import distribution, outcome, pictures, statement, warnings_of
+from monai_retina_gen.evidence.curation.candidates import (
+    REASONS,
+    CandidatePool,
+    Selection,
+    is_unconditional,
+    network_sha256,
+    score_photographs,
+    select,
+)
 from monai_retina_gen.evidence.curation.kept_images import check_store, store, write_kept
-from monai_retina_gen.evidence.curation.selection import Selection, score_photographs, select
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, Extractor, load_extractor
 from monai_retina_gen.evidence.evaluation.image_sets import photographs
-from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge, load_grader
+from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge, load_grader, one_grader_warning
+from monai_retina_gen.evidence.report.pictures import labelled_rows
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 
-__all__ = ["Curation", "curate"]
-
-CURATION_FILE = "curation.json"
-K = 3
+CURATION_FILE, COLUMNS, K = "curation.json", 10, 3
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -66,36 +72,19 @@ def curate(
 ) -> Curation:
     """Draw candidates, keep those that are realistic and clearly of a grade, up to a number per grade.
 
-    Stopped and started again it goes on and gives the same bytes. In the same folder, other thresholds, numbers per
-    grade and more candidates make another choice among the candidates that are already drawn.
+    The order is that of consecutive seeds from `seed` on. `items` are the graded photographs that `realism` is measured
+    against, where 1 is the border of their manifold; the averaged probabilities of the `graders` must reach
+    `confidence`. A generator that takes grades is filtered by whether the graders confirm them. `store_in` is a bundle
+    whose weights get the kept latents, so that it samples by grade; it is pinned anew.
 
-    Args:
-        generator: a bundle's name or folder, or a generator. One that takes grades is filtered: grades are asked for
-            in turn, and an image is kept only where the graders confirm the grade.
-        items: graded datalist items of the photographs that realism is measured against.
-        out: folder to write, or to go on with.
-        candidates: images drawn, from consecutive seeds.
-        per_grade: images kept of each grade at most. Fewer are no error: the report says how many are lacking.
-        realism: smallest realism score; 1 is the border of the photographs' estimated manifold.
-        confidence: smallest probability that the graders give to their grade, in (0, 1].
-        graders: graders, or names of their bundles; their probabilities are averaged.
-        extractor: see `load_extractor`.
-        store_in: bundle whose weights get the kept latents, so that it samples by grade; pinned anew.
-        seed: of the first candidate.
-        batch_size: images per forward pass; part of the settings, since bytes may depend on it.
-        device: where generator, extractor and graders run.
-        progress: show bars with the time left.
-
-    Returns:
-        The outcome; `out` is a data set as `expand` writes it.
+    `out` is then a data set as `expand` writes it, with `curation.json`. Stopped and started again it gives the same
+    bytes; other thresholds in the same folder choose anew among what is drawn.
 
     Raises:
-        ValueError: for a number or threshold outside its range, fewer than four photographs, a folder that holds
-            candidates of another generator, or a bundle that cannot take the latents (see `check_store`).
+        ValueError: for a value outside its range, too few photographs, or a folder or bundle of another generator.
     """
     for name, value in (("candidates", candidates), ("per_grade", per_grade), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name}={value}: at least 1 is wanted")
+        check_whole(name, value, least=1)
     if not 0 < confidence <= 1:
         raise ValueError(f"confidence={confidence}: a probability in (0, 1] is wanted")
     if not realism >= 0:
@@ -104,17 +93,11 @@ def curate(
         raise ValueError(f"items holds {len(items)} photographs: realism with k = {K} needs at least {K + 1}")
     if not graders:
         raise ValueError("graders is empty: name at least one, such as retina_grader:cross_fitted")
-    made_by = load_generator(generator, device=device)
+    made_by, folder = load_generator(generator, device=device), Path(out)
     bundle = check_store(store_in, made_by, per_grade) if store_in else None
-    folder = Path(out)
-    pool = CandidatePool(
-        folder / "candidates",
-        made_by,
-        load_extractor(extractor, device=device),
-        [load_grader(grader, device) if isinstance(grader, str) else grader for grader in graders],
-        seed=seed,
-        batch_size=batch_size,
-    )
+    judges = [load_grader(grader, device) if isinstance(grader, str) else grader for grader in graders]
+    features_of = load_extractor(extractor, device=device)
+    pool = CandidatePool(folder / "candidates", made_by, features_of, judges, seed=seed, batch_size=batch_size)
     reference = score_photographs(pool, photographs(items, made_by.image_size), k=K)
     features, probabilities = pool.draw(candidates, progress)
     scores, sureness = reference.realism(features), probabilities.max(dim=1).values
@@ -130,15 +113,16 @@ def curate(
     classes = range(probabilities.shape[1])
     latents = [pool.latents(selection.rows(grade=grade)) for grade in classes] if is_unconditional(made_by) else []
     stored = store(bundle, latents) if bundle and any(map(len, latents)) else None
-    names = " + ".join(grader.name for grader in pool.graders)
-    label = f"seen by {names} with a probability of at least {confidence}"
+    label = f"seen by {' + '.join(judge.name for judge in judges)} with a probability of at least {confidence}"
     write_kept(folder, pool, selection, label=label, stored=stored)
     report = {
         "kind": "curation",
         **statement(pool, stored),
         "data": {"n_photographs": len(items), "photographs_sha256": reference.sha256, "n_candidates": candidates},
         "settings": {"per_grade": per_grade, "k": K, "seed": seed, "batch_size": batch_size},
-        **outcome(selection, len(classes), per_grade, seed),
+        "grades": {str(grade): _grade(selection, grade, per_grade) for grade in classes},
+        "refused": {reason: len(selection.rows(reason=reason)) for reason in REASONS},
+        "seeds": {str(grade): [seed + row for row in selection.rows(grade=grade)] for grade in classes},
         "realism": {**distribution(scores, realism), "photographs": reference.realistic(realism)},
         "confidence": {**distribution(sureness, confidence), "photographs": reference.confident(confidence)},
         "warnings": warnings_of(pool, len(items)),
@@ -146,3 +130,85 @@ def curate(
     report["pictures"] = pictures(folder, pool, selection, report["grades"])
     write_json(report, folder / CURATION_FILE)
     return Curation(folder, selection, report, latents)
+
+
+def _grade(selection: Selection, grade: int, per_grade: int) -> dict[str, Any]:
+    kept = len(selection.rows(grade=grade))
+    return {
+        "candidates": selection.grades.count(grade),
+        "kept": kept,
+        "lacking": per_grade - kept,
+        "refused": {reason: len(selection.rows(reason=reason, grade=grade)) for reason in REASONS},
+    }
+
+
+def distribution(values: Tensor, threshold: float) -> dict[str, Any]:
+    """Share of candidates whose realism or confidence passes, and quantiles of the finite values."""
+    finite = values[values.isfinite()].double()
+    quantiles = finite.quantile(torch.tensor(QUANTILES, dtype=torch.float64)).tolist() if len(finite) else []
+    return {
+        "threshold": threshold,
+        "share_passing": float((values >= threshold).double().mean()),
+        "quantiles": dict(zip(map(str, QUANTILES), quantiles, strict=False)),
+    }
+
+
+def statement(pool: CandidatePool, stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Who made, scored and labelled: names and hashes. After storing, the weights are the stored ones."""
+    generator = pool.generator
+    return {
+        "generator": {
+            **{name: getattr(generator, name) for name in ("name", "version", "image_size")},
+            "weights_sha256": stored["sha256"] if stored else generator.weights_sha256,
+            "network_sha256": network_sha256(generator.network.state_dict()),
+            "conditional": not is_unconditional(generator),
+        },
+        "extractor": pool.extractor.as_dict(),
+        "graders": [grader.as_dict() for grader in pool.graders],
+        "stored": dict(stored) if stored else None,
+    }
+
+
+def warnings_of(pool: CandidatePool, photographs: int) -> list[str]:
+    """What the reader must know."""
+    found = one_grader_warning(pool.graders, "Grades are its opinion.")
+    hashes = {grader.as_dict()["sha256"] for grader in pool.graders} - {""}
+    if pool.extractor.sha256 in hashes:
+        found.append("The extractor that scores realism and a grader are the same network: they err together.")
+    if photographs < 50:
+        found.append(f"Realism is scored against {photographs} photographs: under 50, no score is reliable.")
+    return found
+
+
+def lines(result: Mapping[str, Any]) -> list[str]:
+    """The outcome in words: one line a grade, one for all refusals, and the warnings."""
+    found = [
+        f"grade {grade}: kept {n['kept']} of {n['candidates']} candidates"
+        + (f": {n['lacking']} too few" * bool(n["lacking"]))
+        for grade, n in result["grades"].items()
+    ]
+    refused = ", ".join(f"{n} {reason}" for reason, n in result["refused"].items() if n)
+    found.append(f"refused: {refused or 'none'}")
+    for name, words in (("realism", "realistic"), ("confidence", "clearly of a grade")):
+        beside = result[name]["photographs"]
+        photographs = f", of photographs {beside['share_passing']:.2f} (n = {beside['n']})" if beside else ""
+        found.append(f"{words}: {result[name]['share_passing']:.2f} of the candidates{photographs}")
+    return [*found, *result["warnings"]]
+
+
+def pictures(folder: Path, pool: CandidatePool, selection: Selection, grades: Mapping[str, Any]) -> dict[str, str]:
+    """Write `kept.png` (one row a grade) and `refused.png` (one row a reason); returns their names."""
+    kept = [
+        (
+            f"grade {g}\n{n['kept']} kept" + f"\n{n['lacking']} too few" * bool(n["lacking"]),
+            selection.rows(grade=int(g)),
+        )
+        for g, n in grades.items()
+    ]
+    refused = [(f"{reason}\n{len(rows)}", rows) for reason in REASONS if (rows := selection.rows(reason=reason))]
+    sheets: dict[str, Sequence[tuple[str, list[int]]]] = {"kept": kept, "refused": refused or [("none refused", [])]}
+    for name, rows_by_words in sheets.items():
+        shown = [(words, [rows[i] for i in spread(len(rows), COLUMNS)]) for words, rows in rows_by_words]
+        sheet = labelled_rows([(words, pool.images(rows).float() / 255) for words, rows in shown], columns=COLUMNS)
+        write_image(folder / f"{name}.png", sheet)
+    return {name: f"{name}.png" for name in sheets}

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from monai_retina_gen.data import RECORD_KEY, write_image, write_json, write_manifest
 from monai_retina_gen.data.files import check_writable
-from monai_retina_gen.data.record import GenerationRecord
-from monai_retina_gen.evidence.curation.candidates import CandidatePool, is_unconditional, network_sha256
-from monai_retina_gen.evidence.curation.selection import Selection
+from monai_retina_gen.evidence.curation.candidates import CandidatePool, Selection, is_unconditional, network_sha256
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.weights import CHECKPOINT, build_from_bundle, find_bundle, load_state, load_weights, save_state
 from monai_retina_gen.zoo.packing import pin
@@ -26,11 +24,18 @@ PLAN = "images.json"
 def write_kept(
     folder: Path, pool: CandidatePool, selection: Selection, *, label: str, stored: Mapping[str, Any] | None
 ) -> None:
-    """Write what was kept as a data set; images of an earlier choice in the same folder are removed.
+    """Write what was kept as a data set, and remove images of an earlier choice.
 
-    `label` says in the records who verified the grades; `stored` is what `store` gave, which the records then name.
+    `label` says in the records who verified the grades; `stored`, from `store`, which weights make the images again.
     """
-    entries = _entries(pool, selection, label, stored)
+    records, entries = pool.records(), []
+    for grade in sorted(set(selection.grades)):
+        for place, row in enumerate(selection.rows(grade=grade)):
+            record = replace(records[row], grade=grade, label=label)
+            if stored:  # the bundle makes it again from its table, where the seed is the place
+                weights = {"generator": stored["bundle"], "weights_sha256": stored["sha256"]}
+                record = replace(record, seed=place, options={"curated": True}, **weights)
+            entries.append((f"images/grade{grade}/{records[row].seed:07d}.png", record, row))
     _start(folder, [name for name, _, _ in entries])
     for name, record, row in entries:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -47,21 +52,6 @@ def write_kept(
     write_json(datalist, folder / "datalist.json")
 
 
-def _entries(
-    pool: CandidatePool, selection: Selection, label: str, stored: Mapping[str, Any] | None
-) -> list[tuple[str, GenerationRecord, int]]:
-    """File name, record and candidate of each kept image, by grade."""
-    records, entries = pool.records(), []
-    for grade in sorted(set(selection.grades)):
-        for place, row in enumerate(selection.rows(grade=grade)):
-            record = replace(records[row], grade=grade, label=label)
-            if stored:  # the bundle makes it again from its table, where the seed is the place
-                weights = {"generator": stored["bundle"], "weights_sha256": stored["sha256"]}
-                record = replace(record, seed=place, options={"curated": True}, **weights)
-            entries.append((f"images/grade{grade}/{records[row].seed:07d}.png", record, row))
-    return entries
-
-
 def _start(folder: Path, names: list[str]) -> None:
     """Write down which images will be made, and remove those of an earlier choice: only files written down before."""
     path = folder / PLAN
@@ -74,24 +64,15 @@ def _start(folder: Path, names: list[str]) -> None:
 
 
 def check_store(bundle: str | Path, generator: RetinaGenerator, per_grade: int) -> Path:
-    """Folder of a bundle that can take the curation of `generator`.
-
-    Raises:
-        ValueError: if the generator takes grades, the bundle's network is not the generator's, or its table has fewer
-            than `per_grade` places for a grade.
-    """
+    """Folder of a bundle that can take the curation of `generator`: of the same network, with places enough."""
     folder = find_bundle(bundle)
     check_writable(folder / "configs")
     if not is_unconditional(generator):
-        raise ValueError(
-            f"--store {bundle}: generator {generator.name!r} takes grades, so there is no table of latents to fill; "
-            "leave --store out and the curation is a filter"
-        )
+        raise ValueError(f"--store {bundle}: {generator.name!r} takes grades and has no table of latents; leave it out")
     state = load_state(folder / CHECKPOINT)
     if network_sha256(state) != network_sha256(generator.network.state_dict()):
         raise ValueError(
-            f"--store {bundle}: its weights are not those of generator {generator.name!r}, whose images are judged; "
-            "load the generator from that bundle"
+            f"--store {bundle}: its weights are not those of generator {generator.name!r}, which was given"
         )
     places = state["curated_latents"].shape[1]
     if per_grade > places:
@@ -100,11 +81,7 @@ def check_store(bundle: str | Path, generator: RetinaGenerator, per_grade: int) 
 
 
 def store(folder: Path, latents: Sequence[Tensor]) -> dict[str, Any]:
-    """Write latents, one tensor `(n, latent_dim)` a grade, into a bundle's weights and pin them.
-
-    Returns:
-        The bundle's name and the pin: sha256 and size in bytes.
-    """
+    """Write latents `(n, latent_dim)`, a tensor a grade, into a bundle's weights; returns its name and the new pin."""
     network: Any = build_from_bundle(folder, "network_def")
     load_weights(network, folder / CHECKPOINT)
     network.set_curated(latents)

@@ -5,7 +5,6 @@ Source: Zhao et al. 2023, section 2.2; how the presets differ stands in `editing
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,23 +31,19 @@ from monai_retina_gen.editing import (
     choose_pair_directions,
     resolve_preset,
 )
-from monai_retina_gen.evidence.edits.direction_report import (
-    DirectionRow,
-    comparison_table,
-    direction_sheet,
-    direction_table,
-)
+from monai_retina_gen.evidence.report.html import markdown_table
 from monai_retina_gen.generators import StyleGAN3Generator
+from monai_retina_gen.handlers import image_grid
+from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.weights import read_inference_config
 from monai_retina_gen.weights.state_files import save_pinned
 
-__all__ = ["Search", "known_lesions", "search_directions", "store"]
-
-logger = logging.getLogger(__name__)
 RANGE_SAMPLES = 4096
 GRADES = (1, 2, 3, 4)
 STRENGTHS = {"paper": 0.6, "released": 0.5, "robust": 1.0, "joint": 1.0, "pairs": 1.0}
 """Strengths at which presets are compared: the largest that their authors use; the calibrated range."""
+SHARES, EYES, TILE = (-1.0, -0.5, 0.0, 0.5, 1.0), 2, 96
+AMPLIFIED = 4.0  # factor of the difference maps
 
 
 @dataclass
@@ -76,22 +71,9 @@ def search_directions(
 ) -> Search:
     """Score style channels over generated images, choose directions, and measure them on others.
 
-    A generator that does not sample is measured on the painted eyes of `pairs`.
-
-    Args:
-        generator: the generator; image i has seed `seed + i` and one of the grades 1 to 4 in turn.
-        masker: soft masks of its images.
-        lesions: lesions to find directions of.
-        presets: names in `PRESETS`; all are scored on the same images.
-        pairs: for the preset `pairs`, see `styles_of_pairs`.
-        images: images that are scored.
-        probes: images on which candidates are probed, and as many others on which the choice is measured.
-        batch_size: images at a time.
-        seed: of the first image.
-        gate: graders that say whether the label flips; `None` leaves that out.
-
-    Raises:
-        ValueError: if no image shows any of the lesions, or the preset `pairs` has no pairs of them.
+    Image i has seed `seed + i` and one of the grades 1 to 4 in turn; a generator that does not sample is measured on
+    the painted eyes of `pairs`, which the preset `pairs` wants (`styles_of_pairs`). Candidates are probed on `probes`
+    images, the choice is measured on as many others; `gate` counts the labels that flip.
     """
     chosen = {name: resolve_preset(name) for name in presets}
     pairs = {name: pair for name, pair in (pairs or {}).items() if name in lesions}
@@ -171,18 +153,13 @@ def _look(
 
 
 def _row(
-    how: FoundDirection,
-    edit: StyleShift,
-    check: ChannelProbe,
-    strength: float,
-    gate: LabelGate | None,
+    how: FoundDirection, edit: StyleShift, check: ChannelProbe, strength: float, gate: LabelGate | None
 ) -> DirectionRow:
     styles = check.styles
-    steps = [edit(styles, [(how.lesion,)] * len(styles), torch.full((len(styles),), s)) - styles for s in (1.0, -1.0)]
-    step = (steps[0] - steps[1]) / 2
+    up, down = (edit(styles, [(how.lesion,)] * len(styles), torch.full((len(styles),), s)) for s in (1.0, -1.0))
+    step = ((up - styles) - (down - styles)) / 2
     effect, spread = check.measure(step, strength), check.spread()
-    names = [n for n in effect.change if n != how.lesion]
-    sizes = {n: effect.change[n] * strength / spread[n] for n in effect.change}
+    sizes = {name: change * strength / spread[name] for name, change in effect.change.items()}
     layer, channel = edit.space.locate(how.channel)
     return DirectionRow(
         lesion=how.lesion,
@@ -197,7 +174,7 @@ def _row(
         area_change=effect.change[how.lesion] * strength,
         area_change_in_spread=sizes[how.lesion],
         area_consistency=effect.consistency[how.lesion],
-        largest_other_in_spread=max((abs(sizes[n]) for n in names), default=0.0),
+        largest_other_in_spread=max((abs(v) for n, v in sizes.items() if n != how.lesion), default=0.0),
         vessel_change=effect.vessel_change,
         disc_shift=effect.disc_shift,
         label_flips=None if gate is None else _flips(check, step, strength, gate),
@@ -221,13 +198,9 @@ def store(folder: Path, config_name: str, found: Search, preset: str, *, of: str
     docs.mkdir(exist_ok=True)
     for name, sheet in found.sheet.items():
         write_image(docs / (f"{stem}.png" if name == preset else f"{stem}_{name}.png"), sheet)
-    write_json(
-        {
-            "preset": preset, **notes, "counts": found.counts,
-            "directions": {n: [vars(row) for row in rows] for n, rows in found.rows.items()},
-        },
-        docs / f"{stem}.json", sort_keys=False,
-    )  # fmt: skip
+    rows = {name: [vars(row) for row in each] for name, each in found.rows.items()}
+    told = {"preset": preset, **notes, "counts": found.counts, "directions": rows}
+    write_json(told, docs / f"{stem}.json", sort_keys=False)
     parts = [direction_table(preset, found.rows[preset], found.counts[preset])]
     parts += [comparison_table(found.rows)] if len(found.rows) > 1 else []
     (docs / f"{stem}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -244,3 +217,75 @@ def known_lesions(wanted: Sequence[str] | None, structures: Sequence[str], segme
             "another --segmenter"
         )
     return names
+
+
+@dataclass(frozen=True)
+class DirectionRow:
+    """One direction, measured on images that were not used to choose it."""
+
+    lesion: str
+    layer: str  # of the main channel
+    channel: int  # the main one, in its layer
+    channels_moved: int
+    score: float  # of the main channel, in the preset's own unit
+    consistency: float  # |mean R| / mean |R| of the main channel
+    specificity: float  # its score less the strongest in another region, over the score
+    strength: float  # at which the rest is measured, up and down
+    locality: float  # share of the change of the image inside the lesion's neighbourhood
+    area_change: float  # of the lesion, as a share of the field of view
+    area_change_in_spread: float  # the same in standard deviations of the area over images
+    area_consistency: float  # share of images in which the area moves that way
+    largest_other_in_spread: float  # the largest change of another lesion, vessels, disc or background
+    vessel_change: float  # 1 - Dice of the vessels between both ends
+    disc_shift: float  # of the disc's centre between both ends, as a share of the side
+    label_flips: float | None = None  # share of images whose most probable grade changes, where graders were given
+
+
+def direction_table(preset: str, rows: Sequence[DirectionRow], counts: Mapping[str, int]) -> str:
+    """Markdown table of the directions of one preset."""
+    head = ["lesion", "main channel", "channels", "images with it", "sign consistency", "specificity", "locality"]
+    head += ["area change", "in sd of the area", "largest other change, in sd"]
+    head += ["vessels, 1 - Dice", "disc shift", "flips"]
+    body = [
+        [r.lesion, f"{r.layer}:{r.channel}", str(r.channels_moved), str(counts.get(r.lesion, 0))]
+        + [f"{value:.2f}" for value in (r.consistency, r.specificity, r.locality)]
+        + [f"{100 * r.area_change:+.2f} %", f"{r.area_change_in_spread:+.2f}", f"{r.largest_other_in_spread:.2f}"]
+        + [f"{r.vessel_change:.3f}", f"{r.disc_shift:.3f}", _share(r.label_flips)]
+        for r in rows
+    ]
+    return f"Directions, preset `{preset}`, strength {rows[0].strength:g}:\n\n{markdown_table(head, body)}"
+
+
+def comparison_table(rows: Mapping[str, Sequence[DirectionRow]]) -> str:
+    """Markdown table of several presets."""
+    head = ["preset", "strength", "lesion", "locality", "area change, in sd", "largest other change, in sd"]
+    head += ["own / other", "vessels, 1 - Dice", "flips"]
+    body = []
+    for preset, each in rows.items():
+        for r in each:
+            own, other = r.area_change_in_spread, r.largest_other_in_spread
+            cells = [preset, f"{r.strength:g}", r.lesion, f"{r.locality:.2f}", f"{own:+.2f}", f"{other:.2f}"]
+            body.append([*cells, f"{abs(own) / max(other, 1e-9):.1f}", f"{r.vessel_change:.3f}", _share(r.label_flips)])
+    return f"Presets, each at the strength given, up and down:\n\n{markdown_table(head, body)}"
+
+
+def _share(flips: float | None) -> str:
+    return "" if flips is None else f"{flips:.2f}"
+
+
+def direction_sheet(probe: ChannelProbe, edit: StyleShift, strength: float) -> Tensor:
+    """Picture: for each lesion and two eyes, five strengths, and below them the differences from 0, amplified."""
+    eyes = probe.styles[:EYES]
+    rows = []
+    for lesion in edit.directions.lesions:
+        found = []
+        for share in SHARES:
+            new = edit(eyes, [(lesion,)] * len(eyes), torch.full((len(eyes),), share * strength))
+            step = torch.zeros_like(probe.styles)
+            step[: len(eyes)] = new - eyes
+            found.append(probe.stepped(step)[: len(eyes)])
+        for eye in range(len(eyes)):
+            images = torch.stack([each[eye] for each in found])
+            change = (AMPLIFIED * (images - images[len(SHARES) // 2]).abs()).clamp(0, 1)
+            rows.append(image_grid(torch.cat([resized(images, TILE), resized(change, TILE)]), len(SHARES)))
+    return torch.cat(rows, dim=1).cpu()

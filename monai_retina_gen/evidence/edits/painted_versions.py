@@ -20,11 +20,8 @@ from monai_retina_gen.generators.lesion_painting import LesionPainting
 from monai_retina_gen.networks import PAINTED_LESIONS
 from monai_retina_gen.transforms import StackVersionsd
 
-__all__ = ["paint_versions", "styles_of_pairs"]
-
 VERSIONS = "versions.json"
-PAINTED_GRADE = 2
-"""Of what is painted: a healthy eye with one kind of lesion."""
+PAINTED_GRADE = 2  # of a healthy eye with one kind of lesion
 
 
 def paint_versions(
@@ -39,14 +36,7 @@ def paint_versions(
 ) -> Path:
     """Paint versions of graded photographs and list them for `with_versions`; returns the list's path.
 
-    Args:
-        items: photographs with grades.
-        generator: with painter, masker and composer, such as `retina_lesion_painter`.
-        folder: where the images and the list go.
-        size: side of the cropped photographs.
-        lesions: painted one at a time on the eye without its own.
-        batch_size: photographs at a time.
-        seed: of the lesions; photograph i has `seed + i`.
+    `lesions` are painted one at a time on the eye without its own; photograph i has `seed + i`.
     """
     out, rows = Path(folder), []
     out.mkdir(parents=True, exist_ok=True)
@@ -97,13 +87,7 @@ def styles_of_pairs(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Styles `(N, K)` of eyes without their lesions and with painted ones, by the lesion that was painted.
 
-    Args:
-        generator: with an inverter.
-        items: `image` `(3, S, S)` in [0, 1], cropped, of the generator's side; `grade`; `versions` as `with_versions`
-            gives them.
-
-    Raises:
-        UnsupportedModeError: for a generator that inverts no photographs.
+    `items` have `image` `(3, S, S)` in [0, 1] of the generator's side, `grade`, and `versions` of `with_versions`.
     """
     found: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for item in items:

@@ -1,7 +1,7 @@
 """Edits of phantoms, whose truth is known: lesion pixels asked for against lesion pixels changed.
 
-A phantom's lesion is asked to grow or shrink by a share of its pixels. What the edited image then shows is counted by a
-segmenter; where the lesion may lie at all, and the phantom that was asked for, are drawn exactly.
+What the edited image shows is counted by a segmenter; where the lesion may lie, and the phantom that was asked for, are
+drawn exactly.
 """
 
 from __future__ import annotations
@@ -29,19 +29,13 @@ from monai_retina_gen.generators import (
 )
 from monai_retina_gen.generators.stylegan3_generator import load_style_generator
 
-__all__ = ["asked_phantoms", "phantom_edits", "phantom_study"]
-
 CHANGES = (-0.6, -0.3, 0.3, 0.6)
-FIRST_SEED = 10**8
-"""Phantoms from here on are in no training."""
+FIRST_SEED = 10**8  # phantoms from here on are in no training
 SHOWN, TILE, AMPLIFIED = 3, 96, 4.0
 
 
 def asked_phantoms(teacher: PhantomGenerator, factors: Tensor, lesion: str, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """The phantoms of `factors` `(B, 10)` with so many `pixels` `(B,)` of a lesion: images, and the exact mask of it.
-
-    The amount is found by bisection; where even the full amount shows fewer pixels, it is the full one.
-    """
+    """Images of `factors` `(B, 10)` with so many `pixels` `(B,)` of a lesion, by bisection, and its exact mask."""
     column, low, high = FACTORS.index(lesion), torch.zeros(len(factors)), torch.ones(len(factors))
     for _ in range(8):
         middle = (low + high) / 2
@@ -59,21 +53,14 @@ def phantom_edits(
     generator: StyleGAN3Generator,
     lesions: Sequence[str],
     *,
-    count: int = 24,
+    count: int,
     changes: Sequence[float] = CHANGES,
     teacher: PhantomGenerator | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """Edit held-out phantoms of the grades 2 to 4, each lesion alone, and measure.
 
-    Args:
-        generator: trained on phantoms, with inverter, directions and segmenter.
-        lesions: lesions that are edited.
-        count: phantoms.
-        changes: of the lesion's pixels, relative.
-        teacher: draws the phantoms; by default one of the generator's size.
-
-    Returns:
-        A row for each phantom, lesion and change; and a picture for each lesion: phantom, edits, differences.
+    `changes` are relative, of the lesion's pixels. Returns a row for each phantom, lesion and change; and a picture for
+    each lesion: phantom, edits, differences.
     """
     drawn = teacher or PhantomGenerator(z_dim=generator.network.z_dim, image_size=generator.image_size)
     grades = torch.tensor([2 + i % 3 for i in range(count)])
@@ -138,15 +125,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def phantom_study(
-    bundle: str,
-    lesions: Sequence[str],
-    out: str | Path,
-    *,
-    count: int = 24,
-    renderer: str | None = None,
-    device: str = "cpu",
+    bundle: str, lesions: Sequence[str], out: str | Path, *, count: int, renderer: str | None, device: str
 ) -> str:
-    """Measure the edits of a generator of phantoms; write rows, a plot and a picture for each lesion; returns a text.
+    """Write what `phantom_edits` measures, with a plot and pictures; returns a table as text.
 
     `renderer` is the bundle of the DR-GAN that drew what the generator of `bundle` learned; drawn phantoms by default.
     """

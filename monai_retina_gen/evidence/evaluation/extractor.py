@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +26,17 @@ from monai_retina_gen.weights import (
     sha256_file,
 )
 
-__all__ = ["DEFAULT_EXTRACTOR", "EXTRACTOR_HELP", "Extractor", "load_extractor"]
-
 DEFAULT_EXTRACTOR = "lite2"
 EXTRACTOR_HELP = "lite2 (default), fundus, pixels, inception, or a grader's bundle"
-FUNDUS_BUNDLE = "retina_grader"
 
 PIXEL_SIDE = 16
-IMAGENET_SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
-"""Sides that the published networks were trained at."""
+IMAGENET_SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}  # sides that the published networks were trained at
 
 
 class Extractor:
-    """A frozen network that gives features of images, with its identity.
+    """A frozen network that gives `(B, d)` features of images, with its identity.
 
-    Args:
-        network: from images to `(B, d)` features.
-        name: name under which figures are reported.
-        sha256: sha256 of the weights' file; empty for a function without weights.
-        input_size: side in pixels that images are resized to (bilinear, antialiased); 0 takes them as they come.
-        device: where the network runs.
-
-    Examples:
-        >>> extractor = Extractor(nn.Flatten(), name="pixels", sha256="", input_size=4)
-        >>> extractor(torch.rand(2, 3, 8, 8)).shape, extractor.dimension
-        (torch.Size([2, 48]), 48)
+    Images are resized to `input_size` (bilinear, antialiased); 0 takes them as they come. `sha256` is that of a file.
     """
 
     def __init__(
@@ -81,31 +66,43 @@ class Extractor:
         }
 
 
-class _Features(nn.Module):
-    """Features of a network, taken by a function of it and images."""
+class _Pooled(nn.Module):
+    """Features of a grader before its head."""
 
-    def __init__(self, network: nn.Module, take: Callable[[Any, Tensor], Tensor]) -> None:
+    def __init__(self, grader: Any) -> None:
         super().__init__()
-        self.network, self.take = network, take
+        self.grader = grader
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.take(self.network, images)
+    def forward(self, images: Tensor) -> Any:
+        return self.grader.features(images)
+
+
+class _Inception(nn.Module):
+    """Torch-fidelity's Inception-v3 takes bytes, and resizes as TensorFlow did."""
+
+    def __init__(self, path: Path) -> None:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        super().__init__()
+        load_state(path)  # torch-fidelity unpickles objects: only a plain state dict gets that far
+        weights = {"feature_extractor_weights_path": str(path)}
+        self.network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], **weights)
+
+    def forward(self, images: Tensor) -> Any:
+        return self.network((images * 255).round().to(torch.uint8))[0]
 
 
 def load_extractor(source: str | os.PathLike[str] | Extractor = DEFAULT_EXTRACTOR, device: str = "cpu") -> Extractor:
     """A feature extractor.
 
     Args:
-        source: `"lite2"` (the default everywhere), the pooled features, 1280 numbers at 260 pixels, of
-            EfficientNet-Lite2 as it comes from ImageNet, which is in no loss and no gate
-            (`pip install "monai-retina-gen[pretrained]"`; `"lite0"` and `"lite1"` are there for comparison, at 224 and
-            240 pixels, and are no judges of what they taught);
-            `"fundus"`, the pooled features of the bundle `retina_grader` as it is installed, which knows the
-            photographs that it was trained on;
-            `"pixels"`, no network but the colours of a reduction to 16 x 16 pixels, 768 numbers, for data that no
-            network fits;
-            `"inception"`, torch-fidelity's Inception-v3 as in published FIDs, whose weights your machine downloads;
-            or the name or folder of a grader's bundle. An `Extractor` is returned as it is.
+        source: `"lite2"`, 1280 pooled features at 260 pixels of EfficientNet-Lite2 as it comes from ImageNet, which is
+        in
+            no loss and no gate (extra `pretrained`; `"lite0"` and `"lite1"` are no judges of what they taught);
+            `"fundus"`, the pooled features of the bundle `retina_grader`, which knows the photographs it was trained
+            on; `"pixels"`, the colours of a reduction to 16 x 16 pixels, for data that no network fits; `"inception"`,
+            torch-fidelity's Inception-v3 as in published FIDs, whose weights your machine downloads; or a grader's
+            bundle. An `Extractor` is returned as it is.
         device: where it runs.
 
     Raises:
@@ -118,44 +115,27 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = DEFAULT_EXTRACTO
     """
     if isinstance(source, Extractor):
         return source
-    if source == "inception":
-        return _inception(device)
     if source == "pixels":
         name = f"pixels {PIXEL_SIDE} x {PIXEL_SIDE}"
         return Extractor(nn.Flatten(), name=name, sha256="", input_size=PIXEL_SIDE, device=device)
+    if source == "inception":
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+        path = hub_file(URL_INCEPTION_V3, what="extractor 'inception'", otherwise="use the extractor 'lite2'")
+        name, sha256 = "torch-fidelity inception-v3-compat 2048", sha256_file(path)
+        return Extractor(_Inception(path), name=name, sha256=sha256, input_size=0, device=device)
     if source in LITE_VARIANTS:
-        return _imagenet(str(source), device)
-    bundle = find_bundle(FUNDUS_BUNDLE if source == "fundus" else source)
+        variant = str(source)
+        name, sha256 = f"EfficientNet-{variant.title()} ImageNet, pooled", sha256_file(imagenet_file(variant))
+        network = load_imagenet(EfficientNetLite(variant=variant)).to(memory_format=torch.channels_last)  # faster
+        return Extractor(network, name=name, sha256=sha256, input_size=IMAGENET_SIZES[variant], device=device)
+    bundle = find_bundle("retina_grader" if source == "fundus" else source)
     network, size = load_network(bundle), int(read_inference_config(bundle).get("image_size", 0))
     if not hasattr(network, "features") or size < 1:
         raise WeightsError(
             f"bundle {bundle} is no feature extractor: its network needs a method `features`, and its "
             "configs/inference.json a key `image_size`"
         )
-    weights = sha256_file(bundle / CHECKPOINT)
-    pooled = _Features(network, lambda grader, images: grader.features(images))  # before its head
-    return Extractor(pooled, name=_pooled(bundle), sha256=weights, input_size=size, device=device)
-
-
-def _imagenet(variant: str, device: str) -> Extractor:
-    network = load_imagenet(EfficientNetLite(variant=variant)).to(memory_format=torch.channels_last)  # a fifth faster
-    name, sha256 = f"EfficientNet-{variant.title()} ImageNet, pooled", sha256_file(imagenet_file(variant))
-    return Extractor(network, name=name, sha256=sha256, input_size=IMAGENET_SIZES[variant], device=device)
-
-
-def _pooled(bundle: Path) -> str:
-    """Name of a bundle's features, with its version where it has one."""
     version = read_metadata(bundle).get("version", "") if (bundle / "configs" / "metadata.json").is_file() else ""
-    return f"{bundle.name} {version}".strip() + ", pooled"
-
-
-def _inception(device: str) -> Extractor:
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
-
-    path = hub_file(URL_INCEPTION_V3, what="extractor 'inception'", otherwise="use the extractor 'lite2'")
-    load_state(path)  # torch-fidelity unpickles objects: only a plain state dict gets that far
-    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
-    # it takes bytes, and resizes as TensorFlow did
-    features = _Features(network, lambda inception, images: inception((images * 255).round().to(torch.uint8))[0])
-    name = "torch-fidelity inception-v3-compat 2048"
-    return Extractor(features, name=name, sha256=sha256_file(path), input_size=0, device=device)
+    name, sha256 = f"{bundle.name} {version}".strip() + ", pooled", sha256_file(bundle / CHECKPOINT)
+    return Extractor(_Pooled(network), name=name, sha256=sha256, input_size=size, device=device)

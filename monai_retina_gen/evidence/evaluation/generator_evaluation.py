@@ -17,36 +17,22 @@ from torch import Tensor
 from monai_retina_gen.data import Item, count_grades, write_image, write_json
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.engines.sharing import by_first
+from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, Extractor, load_extractor
 from monai_retina_gen.evidence.evaluation.image_figures import diversity_figures, sliced_wasserstein_figure
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, sampled_images
 from monai_retina_gen.evidence.report.pictures import grade_rows, strip
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.metrics import evaluate_features, realism_score
+from monai_retina_gen.weights import CHECKPOINT, find_bundle, read_metadata, sha256_file
 
-__all__ = ["GeneratorEvaluation", "evaluate"]
-
-METRICS_FILE = "metrics.json"
-SMALLEST = 6
-STRIP = 8
+METRICS_FILE, SMALLEST, STRIP = "metrics.json", 6, 8
 
 
 def evaluate(
     generator: str | RetinaGenerator, items: Sequence[Item], out: str | os.PathLike[str], **options: Any
 ) -> dict[str, Any]:
-    """Compare a generator's samples with photographs: realism, diversity and their floors.
-
-    Args:
-        generator: a bundle's name or folder, or a generator that samples.
-        items: graded datalist items that the generator has not been trained on.
-        out: folder for `metrics.json` and the pictures that it names; made where absent.
-        options: further arguments of `GeneratorEvaluation`.
-
-    Returns:
-        What `metrics.json` holds.
-
-    Raises:
-        ValueError: with fewer than six photographs or samples.
+    """Compare a generator's samples with photographs: `GeneratorEvaluation(...).run()`; `options` are its arguments.
 
     Examples:
         >>> evaluate("retina_vae", [], "out")
@@ -64,15 +50,14 @@ class GeneratorEvaluation:
         generator: a bundle's name or folder, or a generator that samples.
         items: graded datalist items that the generator has not been trained on.
         extractor: see `load_extractor`.
-        output_dir: folder for `metrics.json` and the pictures that it names; made where absent.
-        per_grade: feature metrics and SWD of each grade as well, where it has six photographs and six samples.
+        output_dir: folder for `metrics.json` and the pictures that it names.
+        per_grade: also of each grade that has six photographs and six samples.
         count: number of samples, with the grade frequencies of `items`; as many as photographs by default.
         seed: base of the samples' seeds, and of all splits and permutations.
         pairs: random pairs of each grade for the diversity figures.
-        lpips: LPIPS diversity too: torchvision then downloads AlexNet's weights unless they are in torch's cache. A
-            failure is a line in the result.
+        lpips: LPIPS diversity too; torchvision may download AlexNet's weights, and a failure is a line in the result.
         batch_size: images per forward pass.
-        split: name of the photographs in the result, such as "test"; choose on validation, report the test photographs.
+        split: name of the photographs in the result; choose on validation, report the test photographs.
         sample_options: options of the generator's `sample`, such as `{"curated": False}`.
         device: where generator and extractor run.
 
@@ -113,15 +98,17 @@ class GeneratorEvaluation:
     def run(self) -> dict[str, Any]:
         """Generate, compare, write `metrics.json`; returns its content."""
         real = photographs(self.items, self.generator.image_size)
-        grades = sorted(real.grades[i % len(real)] for i in _cycled(len(real), self.count))
+        rounds, rest = divmod(self.count, len(real))  # whole rounds of all grades, the rest evenly spread
+        grades = sorted([*real.grades * rounds, *(real.grades[i] for i in spread(len(real), rest))])
         generated = self._generated(grades)
         features = [images.features(self.extractor) for images in (real, generated)]
         return by_first(lambda: self._compared(real, generated, features))
 
     def _compared(self, real: ImageSet, generated: ImageSet, features: Sequence[Tensor]) -> dict[str, Any]:
-        result = {
+        identity = ("name", "version", "weights_sha256", "image_size")
+        result: dict[str, Any] = {
             "kind": "evaluation",
-            "generator": _identity(self.generator),
+            "generator": {name: getattr(self.generator, name) for name in identity},
             "extractor": self.extractor.as_dict(),
             "data": {"split": self.split} | _data(real, generated),
             "settings": {"seed": self.seed, "pairs_per_grade": self.pairs, "sample_options": self.sample_options},
@@ -131,8 +118,9 @@ class GeneratorEvaluation:
             "diversity": diversity_figures(real, generated, pairs=self.pairs, seed=self.seed, lpips=self.lpips),
         }
         scores = realism_score(*features).tolist()
-        result["realism"] = _realism(scores, generated)
-        result["pictures"] = self._pictures(real, generated, scores)
+        order = sorted(range(len(scores)), key=scores.__getitem__)
+        result["realism"] = _realism(scores, order, generated)
+        result["pictures"] = self._pictures(real, generated, order)
         result |= self._further(real, generated)
         write_json(result, self.folder / METRICS_FILE)
         return result
@@ -162,9 +150,8 @@ class GeneratorEvaluation:
                 found[str(grade)] = {**self._feature_metrics(fr[rows[0]], fg[rows[1]]), "swd": swd}
         return found
 
-    def _pictures(self, real: ImageSet, generated: ImageSet, scores: Sequence[float]) -> dict[str, str]:
+    def _pictures(self, real: ImageSet, generated: ImageSet, order: Sequence[int]) -> dict[str, str]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        order = sorted(range(len(scores)), key=lambda i: scores[i])
         pictures = {
             "grades": grade_rows(real, generated),
             "best": strip(generated.select(order[::-1][:STRIP])),
@@ -175,34 +162,20 @@ class GeneratorEvaluation:
         return {name: f"{name}.png" for name in pictures}
 
 
-def _cycled(photograph_count: int, count: int) -> list[int]:
-    """Rows whose grades the samples take: whole rounds of all photographs, the rest evenly spread."""
-    rounds, rest = divmod(count, photograph_count)
-    return list(range(photograph_count)) * rounds + (spread(photograph_count, rest) if rest else [])
-
-
-def _identity(generator: RetinaGenerator) -> dict[str, Any]:
-    return {
-        "name": generator.name,
-        "version": generator.version,
-        "weights_sha256": generator.weights_sha256,
-        "image_size": generator.image_size,
-    }
-
-
 def _data(real: ImageSet, generated: ImageSet) -> dict[str, Any]:
     return {
         "n_real": len(real),
         "n_generated": len(generated),
-        "real_grades": {str(g): n for g, n in count_grades([{"grade": g} for g in real.grades]).items()},
-        "generated_grades": {str(g): n for g, n in count_grades([{"grade": g} for g in generated.grades]).items()},
+        **{
+            f"{name}_grades": {str(g): n for g, n in count_grades([{"grade": g} for g in images.grades]).items()}
+            for name, images in (("real", real), ("generated", generated))
+        },
         "image_size": real.size,
         "preparation": "cropped to the field of view, bilinear antialiased resize, 8 bits per channel",
     }
 
 
-def _realism(scores: Sequence[float], generated: ImageSet) -> dict[str, Any]:
-    order = sorted(range(len(scores)), key=lambda i: scores[i])
+def _realism(scores: Sequence[float], order: Sequence[int], generated: ImageSet) -> dict[str, Any]:
     finite = [s if math.isfinite(s) else None for s in scores]
     return {
         "n": len(scores),
@@ -211,3 +184,46 @@ def _realism(scores: Sequence[float], generated: ImageSet) -> dict[str, Any]:
         "best": [{"name": generated.names[i], "score": finite[i]} for i in order[::-1][:STRIP]],
         "worst": [{"name": generated.names[i], "score": finite[i]} for i in order[:STRIP]],
     }
+
+
+def headline(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures of an evaluation that metadata and model card quote, flat as `eval_metrics` in MONAI's zoo.
+
+    `<name>` compares `n` samples with `n` photographs and `<name>_floor` as many photographs with others, since most
+    figures change with n. Too few photographs to halve have no floor, and `n` is all of them.
+    """
+    metrics = {**result["metrics"], "swd": result["sliced_wasserstein"]}
+    floor_n = result["metrics"]["kid"]["floor_n"]
+    figures: dict[str, Any] = {}
+    for name, metric in metrics.items():
+        figures[name] = metric["value_at_floor_n" if floor_n else "value"]
+        figures |= {f"{name}_floor": metric["floor"]} if floor_n else {}
+    figures["kid_p_value"] = result["metrics"]["kid"]["p_value"]
+    diversity = result["diversity"]["ms_ssim"]  # without figures where images are too small for it
+    kinds = (("ms_ssim", "generated"), ("ms_ssim_floor", "real"))
+    figures |= {name: diversity[kind]["mean"] for name, kind in kinds if kind in diversity}
+    figures["realism_median"] = result["realism"]["median"]
+    figures = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
+    return {
+        "split": result["data"]["split"],
+        "n": floor_n or min(result["data"]["n_real"], result["data"]["n_generated"]),
+        **figures,
+        "n_photographs": result["data"]["n_real"],
+        "n_generated": result["data"]["n_generated"],
+        "extractor": result["extractor"]["name"],
+        "extractor_sha256": result["extractor"]["sha256"],
+        "extractor_dimension": result["extractor"]["dimension"],
+        "weights_sha256": result["generator"]["weights_sha256"],
+        "warnings": "; ".join(sorted({w for metric in result["metrics"].values() for w in metric["warnings"]})),
+    }
+
+
+def write_eval_metrics(result: dict[str, Any], bundle: str | os.PathLike[str]) -> Path:
+    """Write the headline figures into a bundle's metadata; a `WeightsError` if other weights were evaluated."""
+    folder = find_bundle(bundle)
+    found, evaluated = sha256_file(folder / CHECKPOINT), result["generator"]["weights_sha256"]
+    if found != evaluated:
+        raise WeightsError(f"{folder} has weights {found[:12]}, not those evaluated: evaluate this bundle")
+    path = folder / "configs" / "metadata.json"
+    write_json({**read_metadata(folder), "eval_metrics": headline(result)}, path, sort_keys=False)
+    return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_retina_gen.data import write_json
@@ -14,8 +15,6 @@ from monai_retina_gen.networks import GradingSpace
 from monai_retina_gen.weights import find_bundle, load_network, load_state, save_state, split_bundle_name
 from monai_retina_gen.zoo.packing import pin
 
-__all__ = ["fit_grading_space", "load_grading_space", "plot_grading_space", "store_grading_space"]
-
 STATE, SETTINGS, PLOT = "grading_space.pt", "grading_space.json", "grading_space.png"
 
 
@@ -24,13 +23,8 @@ def fit_grading_space(
 ) -> GradingSpace:
     """Fit a grading space to training photographs with their grades, by the features of a grader.
 
-    Args:
-        images: the photographs.
-        extractor: the features.
-        out: folder for `grading_space.pt` (a bare state dict), `grading_space.json` (arguments of `GradingSpace`,
-            extractor, photographs per grade) and `grading_space.png`.
-        num_classes: number of grades.
-        rank: see `GradingSpace`.
+    Writes `grading_space.pt` (a bare state dict), `grading_space.json` (arguments of `GradingSpace`, extractor,
+    photographs per grade) and `grading_space.png` into `out`.
     """
     folder = Path(out)
     features, grades = images.features(extractor), torch.tensor(images.grades)
@@ -59,15 +53,7 @@ def store_grading_space(space: GradingSpace, extractor: Extractor, bundle: str |
 
 
 def load_grading_space(name: str = "retina_grader:grading_space") -> dict[str, Tensor]:
-    """State dict of a grading space, for `DRGAN.set_grading_space`.
-
-    Args:
-        name: `BUNDLE:CONFIG`, or the path of a `grading_space.pt`.
-
-    Raises:
-        BundleNotFoundError: if there is no such bundle.
-        WeightsError: if the weights are missing or changed.
-    """
+    """State dict of a grading space (`BUNDLE:CONFIG`, or a `grading_space.pt`), for `DRGAN.set_grading_space`."""
     if name.endswith(".pt"):
         return load_state(name)
     bundle, config = split_bundle_name(name)
@@ -76,8 +62,6 @@ def load_grading_space(name: str = "retina_grader:grading_space") -> dict[str, T
 
 def plot_grading_space(space: GradingSpace, features: Tensor, grades: Tensor, path: str | Path) -> None:
     """Features `(n, dimension)` and the ellipses of one and two deviations per grade, in the plane that varies most."""
-    from matplotlib.figure import Figure
-
     middle = features.mean(0)
     plane = torch.linalg.svd(features - middle, full_matrices=False).Vh[:2]
     points = (features - middle) @ plane.T

@@ -6,6 +6,7 @@ import logging
 import math
 import statistics
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,14 +20,12 @@ from monai_retina_gen.weights import state_sha256
 logger = logging.getLogger(__name__)
 SPLITS = 3
 WINDOWS = (11, 9, 7, 5, 3)
-LPIPS_NETWORK = "lpips 0.1 alex"
 
 
 def sliced_wasserstein_figure(real: ImageSet, generated: ImageSet, *, seed: int = 0) -> dict[str, Any]:
     """Sliced Wasserstein distance (times 1000) at equal n, per level and mean, with its real-against-real floor.
 
-    The floor compares one random half of the photographs with the other; `value_at_floor_n` as many samples with the
-    same halves, so that the ratio never compares figures of different n.
+    The floor compares random halves of the photographs, `value_at_floor_n` as many samples with the same halves.
     """
     n = min(len(real), len(generated))
     orders = [torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)) for x in (real, generated)]
@@ -60,40 +59,38 @@ def diversity_figures(
 ) -> dict[str, Any]:
     """MS-SSIM (in the field of view) and LPIPS over random pairs within a grade, of samples and of photographs.
 
-    A figure that cannot be had says why under `skipped`. LPIPS, which may download its network, is taken only if asked.
+    A figure that cannot be had, or is not asked for, says why under `skipped`.
     """
-    options = {"pairs": pairs, "seed": seed}
-    return {"ms_ssim": _ms_ssim(real, generated, options), "lpips": _lpips(real, generated, options, lpips)}
+
+    def both(figure: Any) -> dict[str, Any]:
+        return {
+            name: pair_diversity(
+                images.floats(), figure, groups=torch.tensor(images.grades), pairs=pairs, seed=seed
+            ).as_dict()
+            for name, images in (("real", real), ("generated", generated))
+        }
+
+    return {"ms_ssim": _ms_ssim(real.size, both), "lpips": _lpips(both) if lpips else {"skipped": "not asked for"}}
 
 
-def _both(real: ImageSet, generated: ImageSet, figure: Any, options: dict[str, int]) -> dict[str, Any]:
-    found = {}
-    for name, images in (("real", real), ("generated", generated)):
-        groups = torch.tensor(images.grades)
-        found[name] = pair_diversity(images.floats(), figure, groups=groups, **options).as_dict()
-    return found
-
-
-def _ms_ssim(real: ImageSet, generated: ImageSet, options: dict[str, int]) -> dict[str, Any]:
-    side = math.floor(real.size / math.sqrt(2))
+def _ms_ssim(size: int, both: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    side = math.floor(size / math.sqrt(2))
     window = next((w for w in WINDOWS if side > 16 * (w - 1)), None)
     if window is None:
-        return {"skipped": f"images of {real.size} pixels are too small for five scales"}
-    both = _both(real, generated, lambda a, b: field_of_view_ms_ssim(a, b, win_size=window), options)
-    return {**both, "window": window, "reading": "lower is more diverse; compare with the photographs' own"}
+        return {"skipped": f"images of {size} pixels are too small for five scales"}
+    found = both(lambda a, b: field_of_view_ms_ssim(a, b, win_size=window))
+    return {**found, "window": window, "reading": "lower is more diverse; compare with the photographs' own"}
 
 
-def _lpips(real: ImageSet, generated: ImageSet, options: dict[str, int], wanted: bool) -> dict[str, Any]:
-    if not wanted:
-        return {"skipped": "not asked for"}
+def _lpips(both: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     try:
         network = _lpips_network()
-        both = _both(real, generated, lambda a, b: lpips_distance(a, b, network), options)
+        found = both(lambda a, b: lpips_distance(a, b, network))
     except Exception as error:  # an optional figure: its download, package or cache must not end an evaluation
         logger.warning("LPIPS is left out: %s: %s", type(error).__name__, error)
         return {"skipped": f"{type(error).__name__}: {error}"}
-    reading = "higher is more diverse; compare with the photographs' own"
-    return {**both, "network": LPIPS_NETWORK, "network_sha256": state_sha256(network.state_dict()), "reading": reading}
+    sha256, reading = state_sha256(network.state_dict()), "higher is more diverse; compare with the photographs' own"
+    return {**found, "network": "lpips 0.1 alex", "network_sha256": sha256, "reading": reading}
 
 
 def _lpips_network() -> torch.nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,6 @@ from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.transforms.expansion.folder import image_seed
 
-__all__ = [
-    "ImageSet",
-    "expanded_images",
-    "generated_images",
-    "load_eye",
-    "photographs",
-    "read_section",
-    "sampled_images",
-    "section_of",
-    "to_bytes",
-]
-
 _LOGGER = logging.getLogger("monai_retina_gen.images")
 
 
@@ -42,11 +30,8 @@ _LOGGER = logging.getLogger("monai_retina_gen.images")
 class ImageSet:
     """Images of one kind.
 
-    Args:
-        images: `(N, 3, S, S)` uint8, as in 8-bit files.
-        grades: grade of each: the label of a photograph, or what a generated image was asked for.
-        names: what each is called in a report: a file's name without folders, or grade and seed.
-        groups: patient or photograph behind each; for an edit its source, `""` for a sample.
+    `grades` are labels of photographs or what was asked for; `groups` the patient or photograph behind each, for an
+    edit its source, `""` for a sample; `names` what each is called in a report.
     """
 
     images: Tensor
@@ -55,7 +40,6 @@ class ImageSet:
     groups: list[str]
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.grades)
 
     @property
@@ -73,14 +57,6 @@ class ImageSet:
         names, groups = [self.names[i] for i in rows], [self.groups[i] for i in rows]
         return ImageSet(images, [self.grades[i] for i in rows], names, groups)
 
-    def with_images(self, images: Tensor) -> ImageSet:
-        """The same set with other pictures."""
-        return replace(self, images=images)
-
-    def of_grade(self, grade: int) -> ImageSet:
-        """Those of one grade."""
-        return self.select([i for i, g in enumerate(self.grades) if g == grade])
-
     def features(self, extractor: Extractor, batch_size: int = 32) -> Tensor:
         """`(N, d)` features."""
 
@@ -91,16 +67,7 @@ class ImageSet:
 
 
 def read_section(source: str, dataset_dir: str | None = None, default: str = "validation") -> list[Item]:
-    """Graded items of `DATALIST[:SECTION]`.
-
-    Args:
-        source: a datalist, data set name or folder, with or without a section after a colon.
-        dataset_dir: folder of a named data set.
-        default: section where none is named.
-
-    Raises:
-        DatalistError: if the section holds no graded photograph.
-    """
+    """Graded items of `DATALIST[:SECTION]`; a `DatalistError` if there are none."""
     section = section_of(source, default=default)
     name = source.removesuffix(f":{section}")
     items: list[Item] = load_datalist(name, dataset_dir, require_grade=True)[section]
@@ -121,11 +88,7 @@ def section_of(source: str, *, default: str) -> str:
 
 
 def load_eye(item: Item, size: int, masks: Sequence[str] = ()) -> dict[str, Tensor]:
-    """A photograph under `image`, `(3, size, size)` in [0, 1], cropped to the field of view, and masks by their keys.
-
-    Raises:
-        ImageValueError: for a photograph that is smaller than `size`, or shows no retina.
-    """
+    """A photograph `(3, size, size)` in [0, 1], cropped to the field of view, under `image`; masks by their keys."""
     keys = ("image", *masks)
     # not by `Compose`, which hides what is wrong with a file behind "applying transform"
     loaded = LoadFundusd(keys="image", mask_keys=masks)({key: item[key] for key in keys})
@@ -173,14 +136,7 @@ def sampled_images(
 def generated_images(
     source: str | os.PathLike[str] | RetinaGenerator, grades: Sequence[int], *, seed: int = 0, device: str = "cpu"
 ) -> ImageSet:
-    """The images of a folder that `expand` made, or samples of a generator for `grades`.
-
-    Args:
-        source: the folder; or a generator, its bundle's name or folder.
-        grades: grades of the samples; a folder has its own.
-        seed: of the samples.
-        device: where a generator runs.
-    """
+    """The images of a folder that `expand` made, or samples of a generator or bundle for `grades`."""
     if isinstance(source, str | os.PathLike) and (Path(source) / "manifest.json").is_file():
         return expanded_images(source)
     return sampled_images(load_generator(source, device=device), grades, seed=seed)

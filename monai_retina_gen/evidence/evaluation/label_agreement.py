@@ -1,11 +1,8 @@
-"""Do graders see in generated images the grade that was asked for?
-
-Their agreement on photographs held out, under the same rule, stands beside it: graders are no truth.
-"""
+"""Whether graders see the grade that was asked for, beside their agreement on photographs: graders are no truth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +29,6 @@ from monai_retina_gen.weights import (
     weights_files,
 )
 
-__all__ = ["GraderJudge", "label_check", "load_grader"]
-
 LABEL_CHECK_FILE = "label_check.json"
 FEW_OF_A_GRADE = 10
 FIGURES = {
@@ -46,13 +41,8 @@ FIGURES = {
 class GraderJudge:
     """A grader with its identity.
 
-    Args:
-        network: `(B, 5)` logits of `(B, 3, S, S)` images in [0, 1]; or `CrossFittedGraders`, by which a photograph and
-            its edits are judged out of fold.
-        name: name in reports.
-        sha256: of its weights.
-        image_size: side of the images that it was trained on; 0 takes them as they come.
-        device: where it runs.
+    The network gives `(B, 5)` logits of images in [0, 1], or is `CrossFittedGraders`, by which a photograph and its
+    edits are judged out of fold. `image_size` is the side that it was trained at; 0 takes images as they come.
     """
 
     def __init__(
@@ -73,10 +63,7 @@ class GraderJudge:
 
     @torch.no_grad()
     def probabilities(self, images: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
-        """`(B, grades)` probabilities, on the CPU, of `(B, 3, S, S)` images in [0, 1].
-
-        `groups`: the photograph that each is, or was made from, where it is of one.
-        """
+        """`(B, grades)` on the CPU, of images in [0, 1]; `groups` are the photographs that they are, or are of."""
         seen = resized(images, self.image_size or images.shape[-1]).to(self.device)
         found: Tensor = self.network(seen, groups) if self.cross_fitted else self.network(seen).softmax(1)
         return found.float().cpu()
@@ -85,6 +72,13 @@ class GraderJudge:
         """Predicted grades, `(N,)`."""
         slices = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
         return torch.cat([self.probabilities(images.floats(s), images.groups[s]).argmax(1) for s in slices])
+
+
+def one_grader_warning(graders: Sequence[GraderJudge], more: str) -> list[str]:
+    """A line where one grader judges alone that may know what it judges."""
+    why = "where it was trained on the generator's photographs it may know them, not the label"
+    alone = len(graders) == 1 and not graders[0].as_dict().get("cross_fitted")
+    return [f"One grader, not cross-fitted: {why}. {more}"] if alone else []
 
 
 def load_grader(name: str, device: str = "cpu") -> GraderJudge:
@@ -107,8 +101,8 @@ def label_check(
     Args:
         generated: generated or edited images, with the grades that were asked for.
         real: photographs that neither graders nor generator have been trained on.
-        graders: the judges. Several are given one by one and pooled, all gradings of an image drawn together.
-        out: folder for `label_check.json`; made where absent.
+        graders: the judges; several are given one by one and pooled, all gradings of an image drawn together.
+        out: folder for `label_check.json`.
         seed: of the bootstrap.
 
     Returns:
@@ -118,23 +112,17 @@ def label_check(
         ValueError: without a grader or images.
     """
     if not graders or not len(generated) or not len(real):
-        raise ValueError(
-            f"{len(graders)} graders, {len(generated)} generated images and {len(real)} photographs came; at least one "
-            "of each is wanted"
-        )
-    preds = {
-        name: {number: grader.grades(images) for number, grader in enumerate(graders)}
-        for name, images in (("generated", generated), ("real", real))
-    }
+        came = f"{len(graders)} graders, {len(generated)} generated images and {len(real)} photographs came"
+        raise ValueError(f"{came}; at least one of each is wanted")
+    sets = {"generated": generated, "real": real}
+    preds = {name: [grader.grades(images) for grader in graders] for name, images in sets.items()}
     result = {
         "kind": "label_check",
         "graders": [
-            g.as_dict()
-            | {n: _agreement({0: preds[n][i]}, s, seed) for n, s in (("generated", generated), ("real", real))}
-            for i, g in enumerate(graders)
+            grader.as_dict() | {name: _agreement([preds[name][i]], sets[name], seed) for name in sets}
+            for i, grader in enumerate(graders)
         ],
-        "generated": _agreement(preds["generated"], generated, seed),
-        "real": _agreement(preds["real"], real, seed),
+        **{name: _agreement(preds[name], sets[name], seed) for name in sets},
         "data": {"n_generated": len(generated), "n_real": len(real), "edits": sum(map(bool, generated.groups))},
         "warnings": _warnings(generated, real, graders),
     }
@@ -142,12 +130,12 @@ def label_check(
     return result
 
 
-def _agreement(preds: Mapping[int, Tensor], images: ImageSet, seed: int) -> dict[str, Any]:
+def _agreement(preds: Sequence[Tensor], images: ImageSet, seed: int) -> dict[str, Any]:
     target = torch.tensor(images.grades)
-    groups = [group or f"image {i}" for i, group in enumerate(images.groups)]
-    pooled, targets = torch.cat(list(preds.values())), target.repeat(len(preds))
+    groups = [group or f"image {i}" for i, group in enumerate(images.groups)] * len(preds)
+    pooled, targets = torch.cat(list(preds)), target.repeat(len(preds))
     figures = {
-        name: bootstrap_interval(pooled, targets, statistic, groups=groups * len(preds), seed=seed).as_dict()
+        name: bootstrap_interval(pooled, targets, statistic, groups=groups, seed=seed).as_dict()
         for name, statistic in FIGURES.items()
     }
     confusion = grade_confusion_matrix(pooled, targets).tolist()
@@ -155,17 +143,11 @@ def _agreement(preds: Mapping[int, Tensor], images: ImageSet, seed: int) -> dict
 
 
 def _warnings(generated: ImageSet, real: ImageSet, graders: Sequence[GraderJudge]) -> list[str]:
-    found = []
-    if len(graders) == 1 and not graders[0].cross_fitted:
-        found.append(
-            "One grader, not cross-fitted: where it was trained on the generator's photographs it may know them, not "
-            "the label. Several independent graders say more."
-        )
+    found = one_grader_warning(graders, "Several independent graders say more.")
     for name, images in (("generated images", generated), ("photographs", real)):
         counts = torch.tensor(images.grades).bincount(minlength=5).tolist()
         few = [str(grade) for grade, count in enumerate(counts) if count < FEW_OF_A_GRADE]
         if few:
-            found.append(
-                f"Fewer than {FEW_OF_A_GRADE} {name} of grade {', '.join(few)}: no figure of theirs is reliable."
-            )
+            grades = ", ".join(few)
+            found.append(f"Fewer than {FEW_OF_A_GRADE} {name} of grade {grades}: no figure of theirs is reliable.")
     return found

@@ -1,8 +1,7 @@
 """Evaluation of a mask-to-photograph generator: the figures of `evaluate`, and whether it draws what was asked for.
 
-Two questions beside likeness: does a segmenter that was trained on photographs find in the images the lesions that the
-masks ask for, and does a grader that was trained on photographs see their grade ("Te-Fake" of Zhou et al., Table III)?
-The same figures of the photographs themselves stand beside each.
+Does a segmenter of photographs find the lesions that the masks ask for, and does a grader of photographs see their
+grade ("Te-Fake" of Zhou et al., Table III)? The same figures of the photographs themselves stand beside each.
 """
 
 from __future__ import annotations
@@ -26,19 +25,15 @@ from monai_retina_gen.metrics.mask_curve import average_precision, best_threshol
 from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackConditionMapd
 
-__all__ = ["SynthesisEvaluation", "condition_maps", "mask_agreement"]
-
 
 class SynthesisEvaluation(GeneratorEvaluation):
     """Evaluation of a generator that synthesizes, on the masks and grades of photographs that it has not seen.
-
-    Each photograph is compared with images of its own masks: likeness is judged at equal anatomy.
 
     Args:
         generator: see `GeneratorEvaluation`, as all that is not named here; it must synthesize.
         items: graded datalist items with masks.
         segmenter: bundle of the segmenter that judges the lesions; `None` leaves it out.
-        segmenter_size: side in pixels to which images are brought for it; 0 is the size that it was trained at.
+        segmenter_size: side in pixels of the images that it sees; 0 is that of its training.
         graders: names of graders for `load_grader`; empty leaves them out.
         options: of `GeneratorEvaluation`.
     """
@@ -103,10 +98,7 @@ class SynthesisEvaluation(GeneratorEvaluation):
 
 
 def condition_maps(items: Sequence[Item], size: int) -> tuple[Tensor, list[str]]:
-    """Condition maps of items with `image` and masks, cropped with their photographs: `(N, 9, size, size)` uint8.
-
-    Also the names of the masks that no item has.
-    """
+    """Condition maps `(N, 9, size, size)` uint8 of items with masks, cropped with their photographs; masks none has."""
     loading: dict[str, Any] = {"keys": "image", "mask_keys": CONDITION_KEYS, "allow_missing_keys": True}
     load = Compose([LoadFundusd(**loading), CropToFieldOfViewd(size=size, **loading), StackConditionMapd()])
     stacked: list[Any] = [load(item) for item in tqdm(items, desc="masks", leave=False)]
@@ -115,17 +107,10 @@ def condition_maps(items: Sequence[Item], size: int) -> tuple[Tensor, list[str]]
 
 
 def mask_agreement(images: ImageSet, conditions: Tensor, segmenter: Any, side: int) -> dict[str, dict[str, float]]:
-    """Agreement of what a `FundusSegmenter` finds in N images with the masks that were asked for, over all pixels.
+    """What a `FundusSegmenter` finds at `side` pixels beside masks `(N, 9, H, W)` in [0, 1], over all pixels.
 
-    Args:
-        images: N images.
-        conditions: `(N, 9, H, W)` in [0, 1].
-        segmenter: finds.
-        side: of the images that the segmenter sees; masks are compared at their own size.
-
-    Returns:
-        For each structure that was asked for: `pr_auc`, `dice` at the best threshold (which is chosen on these very
-        images) and `share`, the part of all pixels that was asked for: the `pr_auc` of chance.
+    By structure `pr_auc`, `dice` at the best threshold, chosen on these very images, and `share`, the part of all
+    pixels that was asked for: the `pr_auc` of chance.
     """
     names = [name for name in STRUCTURES if name in segmenter.structures]
     counts = {name: torch.zeros(1) for name in names}
@@ -136,11 +121,8 @@ def mask_agreement(images: ImageSet, conditions: Tensor, segmenter: Any, side: i
             preds = resized(found[name], wanted.shape[-1]).clamp(0, 1)[:, 0]
             counts[name] = counts[name] + curve_counts(preds, wanted)
     asked = {name: c for name, c in counts.items() if c.ndim == 2 and c[1].sum() > 0}
+    dice = {name: best_threshold(c)[1] for name, c in asked.items()}
     return {
-        name: {
-            "pr_auc": float(average_precision(c)),
-            "dice": best_threshold(c)[1],
-            "share": float(c[1].sum() / c.sum()),
-        }
+        name: {"pr_auc": float(average_precision(c)), "dice": dice[name], "share": float(c[1].sum() / c.sum())}
         for name, c in asked.items()
     }

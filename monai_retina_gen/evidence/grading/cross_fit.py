@@ -1,30 +1,31 @@
 """Train one grader a fold and put them together as the judges of gate, label check and curation.
 
-Each grader ends with its last epoch: one that was chosen on the fold that is held out would flatter the predictions
-that the gate's limits come from.
+Each ends with its last epoch: one chosen on the fold that is held out would flatter the gate's limits.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigWorkflow
 from torch import Tensor, nn
 
 from monai_retina_gen.data import Datalist, load_datalist, write_json
 from monai_retina_gen.data.files import SETTINGS, begin_folder, check_writable
-from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_of_group
-from monai_retina_gen.evidence.grading.trainings import CONFIGS, FINAL, fold_outcome
+from monai_retina_gen.engines import expected_calibration_error, fit_temperature, fold_datalist, fold_of_group
+from monai_retina_gen.evidence.evaluation.image_sets import photographs
 from monai_retina_gen.generators.content_record import files_sha256, items_sha256
 from monai_retina_gen.metrics import accuracy_from_confusion, bootstrap_interval, kappa_from_confusion
-from monai_retina_gen.weights import find_bundle, load_state, read_metadata, save_parts, sha256_file
+from monai_retina_gen.weights import find_bundle, load_state, read_metadata, save_parts, save_state, sha256_file
 from monai_retina_gen.zoo.packing import pin
 
-__all__ = ["cross_fit", "out_of_fold_figures"]
-
+logger = logging.getLogger(__name__)
+CONFIGS, FINAL = ("train", "cross_fit"), "final.pt"
 CONFIG, WEIGHTS, REPORT = "cross_fitted", "models/cross_fitted.pt", "cross_fit.json"
 
 
@@ -41,28 +42,17 @@ def cross_fit(
 ) -> dict[str, Any]:
     """Train the graders of all folds, calibrate them on out-of-fold predictions, and put them into a bundle.
 
-    Stopped, it goes on with the epoch that it had reached.
+    Training and validation are dealt out to `folds`, the test stays out; stopped, it goes on with the epoch that it had
+    reached. `bundle` is a grader's with `configs/cross_fit.json`, `overrides` are further keys of its `train.json`, and
+    `start` is the folder of an earlier cross-fit with these photographs and folds, whose weights the graders start
+    from.
 
-    Args:
-        bundle: name or folder of a grader's bundle with `configs/cross_fit.json`.
-        datalist: as the bundle's `datalist`; training and validation are dealt out to folds, the test stays out.
-        out: folder for the runs, for `cross_fit.json`, and for a bundle of the graders: `OUT/NAME:cross_fitted`,
-            NAME that of `bundle`, is what `gate`, `evaluate --labels` and `curate` take.
-        dataset_dir: folder of a named data set.
-        folds: how many.
-        overrides: further keys of the bundle's `train.json`, as `max_epochs`, or `degraded` for graders that also judge
-            small and blurred images.
-        start: folder of an earlier `cross_fit` with the same photographs and folds: each grader goes on from the
-            weights of its fold.
-        install: put them into the bundle itself, in place of those that it has.
-
-    Returns:
-        What `cross_fit.json` holds: figures of the out-of-fold predictions.
+    The graders are put into the bundle itself (`install`) or into one of their own: `OUT/NAME:cross_fitted`. Returns
+    what `cross_fit.json` holds: figures of the out-of-fold predictions.
 
     Raises:
-        ValueError: if `out` was begun with other photographs, folds or settings; names what differs. If the graders of
-            `start` had other photographs or folds, and so may know those that they are to judge.
-        PermissionError: if nothing can be written into `out` or the bundle; before anything is trained.
+        ValueError: if `out` was begun with other settings, or the graders of `start` may know those that they judge.
+        PermissionError: if `out` or the bundle cannot be written; before anything is trained.
     """
     folder, settings = find_bundle(bundle), {"datalist": datalist, "dataset_dir": dataset_dir, **(overrides or {})}
     whole = load_datalist(datalist, dataset_dir, require_grade=True)
@@ -71,12 +61,10 @@ def cross_fit(
         check_writable(home / part)
     record = _record(folder, whole, folds, overrides or {})
     begins: list[dict[str, Any]] = [{}] * folds if start is None else _begins(Path(start), record)
-    begin_folder(
-        out, record if start is None else {**record, "start": [sha256_file(x["init_weights"]) for x in begins]}
-    )
-    outcomes = [
-        fold_outcome(folder, Path(out), whole, fold, folds, {**settings, **begins[fold]}) for fold in range(folds)
-    ]
+    started = {} if start is None else {"start": [sha256_file(begin["init_weights"]) for begin in begins]}
+    begin_folder(out, record | started)
+    each = [{**settings, **begin} for begin in begins]
+    outcomes = [fold_outcome(folder, Path(out), whole, fold, folds, own) for fold, own in enumerate(each)]
     logits, target = torch.cat([outcome[0] for outcome in outcomes]), torch.cat([outcome[1] for outcome in outcomes])
     temperature = fit_temperature(logits, target)
     figures = out_of_fold_figures(logits, target, temperature)
@@ -135,12 +123,7 @@ def _save_graders(home: Path, states: Sequence[Mapping[str, Tensor]]) -> str | l
 
 
 def out_of_fold_figures(logits: Tensor, target: Tensor, temperature: float) -> dict[str, Any]:
-    """Kappa, accuracy, cross-entropy and calibration error, before and after the temperature.
-
-    Examples:
-        >>> out_of_fold_figures(4 * torch.eye(5).repeat(4, 1), torch.arange(5).repeat(4), 1.0)["kappa"]["value"]
-        1.0
-    """
+    """Kappa, accuracy, cross-entropy and calibration error, before and after the temperature."""
     entropy = nn.functional.cross_entropy
     return {
         "n": len(target),
@@ -150,3 +133,51 @@ def out_of_fold_figures(logits: Tensor, target: Tensor, temperature: float) -> d
         "cross_entropy": [float(entropy(logits, target)), float(entropy(logits / temperature, target))],
         "calibration_error": [expected_calibration_error(logits, target, t) for t in (1.0, temperature)],
     }
+
+
+def bundle_workflow(bundle: str | Path, out: Path, configs: Sequence[str], **settings: Any) -> Any:
+    """A training of a bundle by its configurations, with other settings."""
+    return ConfigWorkflow(
+        config_file=[str(Path(bundle) / "configs" / f"{name}.json") for name in configs],
+        workflow_type="train",
+        logging_file=False,  # the command line has its own
+        bundle_root=str(bundle),
+        output_dir=str(out),
+        **settings,
+    )
+
+
+@torch.no_grad()
+def shipped_logits(network: nn.Module, state: Mapping[str, Tensor], batches: Iterable[Tensor], device: Any) -> Tensor:
+    """Logits, in float32, of the network with these weights as they are shipped: in half precision."""
+    network.load_state_dict({k: v.half().to(v) if v.is_floating_point() else v for k, v in state.items()})
+    network.eval()
+    return torch.cat([network(batch.to(device)).float().cpu() for batch in batches])
+
+
+def train_fold(bundle: Path, out: Path, fold: int, folds: int, settings: Mapping[str, Any]) -> Any:
+    """Run the bundle's training for one fold of cross-fitting, or go on with it; returns the workflow."""
+    resume = bool(list(out.glob("state_*.pt")))
+    workflow = bundle_workflow(bundle, out, CONFIGS, fold=fold, folds=folds, resume=resume, **settings)
+    workflow.initialize()
+    if not (out / FINAL).is_file():
+        workflow.run()
+        save_state(workflow.parser.get_parsed_content("averaged_network").state_dict(), out / FINAL)
+        workflow.finalize()
+    return workflow
+
+
+def fold_outcome(
+    bundle: Path, out: Path, whole: Datalist, fold: int, folds: int, settings: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, dict[str, Any], int]:
+    """Out-of-fold logits and labels, the network's definition and its image size."""
+    logger.info("fold %d of %d", fold + 1, folds)
+    parser = train_fold(bundle, out / f"fold{fold}", fold, folds, settings).parser
+    size, device = int(parser.get_parsed_content("image_size")), parser.get_parsed_content("device")
+    held_out = photographs(fold_datalist(whole, fold, folds)["validation"], size, f"fold {fold}")
+    batches = (held_out.floats(slice(i, i + 32)) for i in range(0, len(held_out), 32))
+    # the network of the last epoch, also where this fold was trained in an earlier run
+    state = load_state(out / f"fold{fold}" / FINAL)
+    logits = shipped_logits(parser.get_parsed_content("averaged_network"), state, batches, device)
+    definition = {key: parser.get_parsed_content(f"network_def::{key}") for key in parser.get("network_def")}
+    return logits, torch.tensor(held_out.grades), definition, size

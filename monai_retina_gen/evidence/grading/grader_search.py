@@ -1,56 +1,45 @@
 """Cross-validate settings of a grader's training side by side, and train the best of them.
 
-Choices are made on out-of-fold predictions over training and validation; the test section is never read. A setting
-counts once all its folds are done. Within a time limit two thirds go to the settings and the rest to the final ones.
+Choices are made out of fold over training and validation; the test section is never read. A setting counts once all its
+folds are done. Within a time limit two thirds go to the settings and the rest to the final trainings.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from monai_retina_gen.data import Item, load_datalist, write_json
-from monai_retina_gen.evidence.grading.trainings import Training, cache_photographs, run_training
+from monai_retina_gen.evidence.grading.cross_fit import bundle_workflow, shipped_logits
 from monai_retina_gen.metrics import (
     accuracy_from_confusion,
     grade_confusion_matrix,
     kappa_from_confusion,
     sensitivity_from_confusion,
 )
-from monai_retina_gen.weights import find_bundle, load_state, read_inference_config, save_parts
-
-__all__ = ["GraderSearch", "out_of_fold"]
+from monai_retina_gen.weights import find_bundle, load_state, read_inference_config, save_parts, save_state
 
 logger = logging.getLogger(__name__)
 CONFIG, REPORT, WEIGHTS = "search", "search.json", "graders.pt"
-SEARCH_SHARE = 0.68
-"""Share of the time after which no setting is begun any more."""
+SEARCH_SHARE = 0.68  # of the time, after which no setting is begun any more
 
 
 class GraderSearch:
-    """Trainings of a bundle's grader, and what came of them.
+    """Trainings of a bundle's grader: settings (keys of `train.json` by name) over folds, the best with more seeds.
 
-    Args:
-        bundle: name or folder of a grader's bundle; its `configs/search.json` has the settings where none are given.
-        datalist: as the bundle's `datalist`; training and validation are dealt out to folds.
-        out: folder for `search.json` and the weights, `graders_1.pt` and so on: `fold0` to `fold4` of the best setting,
-            and `seed0`, `seed1`... trained with it on the training section.
-        dataset_dir: folder of a named data set.
-        settings: keys of `train.json` by the setting's name, in the order in which they are tried.
-        folds: number of folds.
-        seeds: number of final trainings.
-        workers: processes side by side.
-        minutes: time limit; what is not begun then stays undone.
-        overrides: keys of `train.json` for all settings.
+    Without `settings` those of the bundle's `configs/search.json` are tried, in their order. Weights are written as
+    `graders_1.pt` and so on: `fold0`... of the best setting, `seed0`... trained with it on the training section.
     """
 
     def __init__(
@@ -65,32 +54,30 @@ class GraderSearch:
         seeds: int = 3,
         workers: int = 1,
         minutes: float = 60 * 24,
-        overrides: Mapping[str, Any] | None = None,
     ) -> None:
         self.bundle, self.out, self.folds, self.seeds = find_bundle(bundle), Path(out), folds, seeds
         self.settings = settings or read_inference_config(self.bundle, CONFIG)["settings"]
-        self.shared = {"datalist": datalist, "dataset_dir": dataset_dir, **(overrides or {})}
+        size = read_inference_config(self.bundle, "train")["image_size"]
+        self.shared = {"datalist": datalist, "dataset_dir": dataset_dir, "image_size": size}
         whole = load_datalist(datalist, dataset_dir, require_grade=True)
         self.items: list[Item] = [*whole["training"], *whole["validation"]]
         self.workers, self.start, self.limit = workers, time.monotonic(), 60 * minutes
         self.done: dict[str, dict[str, Any]] = {}
-        self.files: dict[int, tuple[str, ...]] = {}
 
     def run(self) -> dict[str, Any]:
         """Try the settings, train the best, and return what `search.json` holds."""
         with tempfile.TemporaryDirectory() as scratch:
             self.scratch = Path(scratch)
             # several are spawned: a forked process cannot use a GPU that its parent knows
-            several = self.workers > 1
-            with multiprocessing.get_context("spawn").Pool(self.workers) if several else ThreadPool(1) as self.pool:
-                self._cache()
-                folds = range(self.folds)
-                tries = [Training(f"{name} fold {f}", self._of(name), f) for name in self.settings for f in folds]
-                self._train(tries, SEARCH_SHARE * self.limit)
+            spawn = multiprocessing.get_context("spawn")
+            with spawn.Pool(self.workers) if self.workers > 1 else ThreadPool(1) as pool:
+                files = self._cache(pool)
+                named = [(name, fold) for name in self.settings for fold in range(self.folds)]
+                tries = [Training(f"{name} fold {fold}", self._of(name), fold) for name, fold in named]
+                self._train(pool, files, tries, SEARCH_SHARE * self.limit)
                 if best := self.best():
-                    self._train(
-                        [Training(f"final {s}", self._of(best), None, s) for s in range(self.seeds)], self.limit
-                    )
+                    finals = [Training(f"final {seed}", self._of(best), None, seed) for seed in range(self.seeds)]
+                    self._train(pool, files, finals, self.limit)
             self.write()
         return self.report()
 
@@ -101,12 +88,8 @@ class GraderSearch:
 
     def figures(self) -> dict[str, dict[str, Any]]:
         """Out-of-fold figures of the settings whose folds are all done."""
-        found = {}
-        for name in self.settings:
-            parts = [self.done.get(f"{name} fold {fold}") for fold in range(self.folds)]
-            if all(parts):
-                found[name] = out_of_fold([part["held_out"] for part in parts if part])
-        return found
+        parts = {name: [self.done.get(f"{name} fold {fold}") for fold in range(self.folds)] for name in self.settings}
+        return {name: out_of_fold([part["held_out"] for part in of if part]) for name, of in parts.items() if all(of)}
 
     def report(self) -> dict[str, Any]:
         """Settings, figures and every prediction."""
@@ -127,51 +110,40 @@ class GraderSearch:
     def _of(self, name: str) -> dict[str, Any]:
         return {**self.shared, **self.settings[name]}
 
-    def _size(self, settings: Mapping[str, Any]) -> int:
-        train: dict[str, Any] = json.loads((self.bundle / "configs" / "train.json").read_text(encoding="utf-8"))
-        return int(settings.get("image_size", train["image_size"]))
-
-    def _cache(self) -> None:
-        """Photographs of every size, read once by all processes together."""
+    def _cache(self, pool: Any) -> dict[int, tuple[str, ...]]:
+        """Files of the photographs by their size, read once by all processes together."""
         parts = [part for i in range(self.workers) if (part := self.items[i :: self.workers])]
-        jobs = []
-        for size in dict.fromkeys(self._size(self._of(name)) for name in self.settings):
-            self.files[size] = tuple(str(self.scratch / f"{size}_{i}.pt") for i in range(len(parts)))
-            settings = {**self.shared, "image_size": size}
-            jobs += [
-                (str(self.bundle), part, settings, file) for part, file in zip(parts, self.files[size], strict=True)
-            ]
-        self.pool.starmap(cache_photographs, jobs, chunksize=1)
+        sizes = dict.fromkeys(self._of(name)["image_size"] for name in self.settings)
+        files = {size: tuple(str(self.scratch / f"{size}_{i}.pt") for i in range(len(parts))) for size in sizes}
+        jobs = [
+            (str(self.bundle), part, {**self.shared, "image_size": size}, file)
+            for size in sizes
+            for part, file in zip(parts, files[size], strict=True)
+        ]
+        pool.starmap(cache_photographs, jobs, chunksize=1)
         logger.info(f"{len(self.items)} photographs read, {self._seconds():.0f} s")
+        return files
 
-    def _train(self, trainings: Sequence[Training], until: float) -> None:
+    def _train(self, pool: Any, files: dict[int, tuple[str, ...]], trainings: Sequence[Training], until: float) -> None:
         end = time.time() + until - self._seconds()
         jobs = [
-            (end, str(self.bundle), one, str(self.scratch), self.files[self._size(one.settings)], self.folds)
+            (end, str(self.bundle), one, str(self.scratch), files[one.settings["image_size"]], self.folds)
             for one in trainings
         ]
-        ended = self.pool.imap_unordered(_attempt, jobs)
+        ended = pool.imap_unordered(_attempt, jobs)
         for left in range(len(jobs), 0, -1):
             try:
                 name, outcome = ended.next(timeout=max(self.limit - self._seconds(), 0.1))
             except multiprocessing.TimeoutError:
                 logger.warning(f"the time is over: {left} trainings are left undone")
                 return
-            self._note(name, outcome)
-
-    def _note(self, name: str, outcome: dict[str, Any] | str | None) -> None:
-        if outcome is None:
-            return
-        if isinstance(outcome, str):
-            logger.error(f"{name} failed, the others go on: {outcome}"[:2000])
-            return
-        self.done[name] = outcome
-        kappa = out_of_fold([outcome["held_out"]])["kappa"]
-        logger.info(f"{self._seconds():.0f} s: {name}, {outcome['seconds']:.0f} s, kappa {kappa:.3f}")
-        for setting, figures in self.figures().items():
-            if name.startswith(f"{setting} fold "):
-                logger.info(f"{setting}: out of fold {json.dumps(figures)}")
-        self.write()
+            if isinstance(outcome, str):
+                logger.error(f"{name} failed, the others go on: {outcome}"[:2000])
+            elif outcome is not None:
+                self.done[name] = outcome
+                kappa = out_of_fold([outcome["held_out"]])["kappa"]
+                logger.info(f"{self._seconds():.0f} s: {name}, {outcome['seconds']:.0f} s, kappa {kappa:.3f}")
+                self.write()
 
     def _seconds(self) -> float:
         return time.monotonic() - self.start
@@ -180,21 +152,14 @@ class GraderSearch:
 def _attempt(job: tuple[Any, ...]) -> tuple[str, dict[str, Any] | str | None]:
     """A training's name and outcome: what went wrong where it failed, `None` where it is too late to begin."""
     end, *arguments = job
-    name = arguments[1].name
     try:
-        return name, run_training(*arguments) if time.time() < end else None
+        return arguments[1].name, run_training(*arguments) if time.time() < end else None
     except Exception as error:  # the others go on
-        return name, repr(error)
+        return arguments[1].name, repr(error)
 
 
 def out_of_fold(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Kappa, accuracy and sensitivities of the predictions of several folds together.
-
-    Examples:
-        >>> part = {f"eye{g}": {"grade": g, "logits": [9.0 * (g == k) for k in range(5)]} for g in range(5)}
-        >>> out_of_fold([part])["kappa"]
-        1.0
-    """
+    """Kappa, accuracy and sensitivities of the predictions of several folds together."""
     rows = [row for part in parts for row in part.values()]
     preds = torch.tensor([row["logits"] for row in rows]).argmax(1)
     target = torch.tensor([row["grade"] for row in rows])
@@ -204,4 +169,68 @@ def out_of_fold(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, A
         "kappa": round(float(kappa_from_confusion(confusion)), 4),
         "accuracy": round(float(accuracy_from_confusion(confusion)), 4),
         "sensitivity": [round(x, 3) for x in sensitivity_from_confusion(confusion).tolist()],
+    }
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a search."""
+
+    name: str  # of its folder
+    settings: Mapping[str, Any] = field(default_factory=dict)  # keys of the bundle's `train.json`
+    fold: int | None = None  # that is held out; None for the datalist's own training section
+    seed: int = 0  # of everything that is drawn
+
+
+@cache
+class _CachedPhotographs:
+    """The deterministic transforms of `train.json`, made before into files: from an item to its image and grade."""
+
+    def __init__(self, files: tuple[str, ...]) -> None:
+        parts = [torch.load(file, mmap=True, weights_only=True) for file in files]
+        self.images = {name: image for p in parts for name, image in zip(p["names"], p["images"], strict=True)}
+
+    def __call__(self, item: Item) -> Item:
+        return {"image": self.images[item["image"]].float() / 255, "grade": item["grade"]}
+
+
+def cache_photographs(bundle: str, items: Sequence[Item], settings: Mapping[str, Any], file: str) -> None:
+    """Load photographs as `train.json` does and keep them as bytes in `file`."""
+    parser = bundle_workflow(bundle, Path(file).with_suffix(""), ["train"], **settings).parser
+    parser.parse()
+    transform = parser.get_parsed_content("validate#preprocessing")
+    images = [(transform(item)["image"] * 255).round().to(torch.uint8).as_subclass(Tensor) for item in items]
+    torch.save({"names": [item["image"] for item in items], "images": torch.stack(images)}, file)
+
+
+def run_training(bundle: str, training: Training, out: str, files: tuple[str, ...], folds: int) -> dict[str, Any]:
+    """Train, save the averaged weights as `<out>/<name>.pt` in half precision, and grade what was held out."""
+    start, torch_threads = time.monotonic(), torch.get_num_threads()
+    torch.set_num_threads(1)  # as many processes as cores: further threads would only wait
+    settings = {
+        "load_transforms": [_CachedPhotographs(files)],
+        "fold": training.fold,
+        "folds": folds,
+        "seed": training.seed,
+    }
+    settings |= {"val_interval": 10**6}  # a fixed schedule: nothing is selected, nothing needs to be looked at
+    workflow = bundle_workflow(bundle, Path(out) / training.name, ["train"], **{**settings, **training.settings})
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    parser = workflow.parser
+    network: nn.Module = parser.get_parsed_content("averaged_network")
+    save_state(network.state_dict(), Path(out) / f"{training.name}.pt", half=True)
+    loader = torch.utils.data.DataLoader(parser.get_parsed_content("validate#dataset"), batch_size=32)
+    batches = (batch["image"] for batch in loader)
+    logits = shipped_logits(network, network.state_dict(), batches, parser.get_parsed_content("device"))
+    items = parser.get_parsed_content("data")["validation"]
+    torch.set_num_threads(torch_threads)
+    return {
+        "name": training.name,
+        "seconds": round(time.monotonic() - start, 1),
+        "held_out": {
+            str(item["group"]): {"grade": int(item["grade"]), "logits": [round(value, 4) for value in row]}
+            for item, row in zip(items, logits.tolist(), strict=True)
+        },
     }

@@ -1,15 +1,16 @@
-"""Parts of a self-contained HTML page: tables, figures, warnings. All text is escaped here and nowhere else."""
+"""Parts of a self-contained HTML page, whose text is escaped here and nowhere else; tables and figures as Markdown."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 Cell = str | float | int | None
-WIDE = 10
-"""Columns above which a table is set smaller."""
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+WIDE = 10  # columns above which a table is set smaller
 
 
 def number(value: Cell, digits: int = 3) -> str:
@@ -86,40 +87,26 @@ def page(title: str, sections: Sequence[str]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><h1>{escape(title)}</h1>\n{''.join(sections)}</body></html>\n"
     )
 
 
-_STYLE = """
-:root{color-scheme:light dark;--text:#1b1f24;--ground:#fff;--line:#d5dae0;--soft:#f4f6f8;--warn:#8a4b00;
---warnground:#fff6e5}
-@media(prefers-color-scheme:dark){:root{--text:#e6e9ed;--ground:#14171b;--line:#363c44;--soft:#1d2127;--warn:#ffc46b;
---warnground:#2d2414}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:72rem;padding:1.5rem 1rem 4rem;font:16px/1.55 system-ui,sans-serif;color:var(--text);
-background:var(--ground);overflow-wrap:anywhere}
-h1{line-height:1.2;margin:.2em 0 .6em}h2{margin:2.2em 0 .5em;border-bottom:1px solid var(--line);padding-bottom:.2em}
-p{max-width:70ch}
-table{border-collapse:collapse;
-width:100%;margin:1rem 0;font-variant-numeric:tabular-nums;font-size:.92rem}
-caption{text-align:left;font-weight:600;padding:.3rem 0}
-th,td{overflow-wrap:normal;text-align:left;vertical-align:top;
-padding:.35rem .6rem;border-bottom:1px solid var(--line)}
-th{background:var(--soft)}
-.scroll{overflow-x:auto}.scroll:focus-visible{outline:2px solid var(--warn)}
-.wide table{font-size:.8rem}.wide th,.wide td{padding:.3rem .35rem}
-figure{margin:1rem 0}img{max-width:100%;height:auto;border-radius:.3rem;background:#fff;display:block}
-figcaption{font-size:.9rem;opacity:.85;margin-top:.3rem;max-width:70ch}
-.warn{margin:1rem 0;padding:.7rem 1rem .7rem 2rem;background:var(--warnground);color:var(--warn);border-radius:.4rem}
-@media(max-width:640px){
-.plot img{max-width:40rem}.wide table{font-size:.92rem}
-thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-table,caption,tbody,tr,td{display:block;width:100%}
-tr{border:1px solid var(--line);border-radius:.4rem;margin:.6rem 0;padding:.2rem 0}
-td{overflow-wrap:anywhere;display:flex;gap:.8rem;justify-content:space-between;border-bottom:0;
-padding:.15rem .7rem;text-align:right}
-td::before{content:attr(data-head);font-weight:600;text-align:left;flex:0 0 42%}
-}
-@media print{section{break-inside:avoid-page}}
-"""
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a table."""
+    lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+
+def interval_text(figure: Mapping[str, Any], sign: str = "") -> str:
+    """`value`, with `low` and `high` where there are any; `sign="+"` shows a sign.
+
+    Examples:
+        >>> interval_text({"value": 0.5, "low": 0.25, "high": 0.75}), interval_text({"value": 1.0, "low": None}, "+")
+        ('0.500 (0.250 to 0.750)', '+1.000')
+    """
+    if figure["value"] is None:
+        return "undefined"
+    if figure["low"] is None:
+        return format(figure["value"], f"{sign}.3f")
+    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.3f} to {figure['high']:{sign}.3f})"

@@ -9,28 +9,31 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import io
 import json
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from monai_retina_gen.data.raster_io import encode_png
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-
-__all__ = ["reader_study"]
+from monai_retina_gen.metrics.crossed_effects import crossed_interval
 
 PAGE, KEY, SCORE = "reader_study.html", "key.csv", "score.json"
+CLASSES = ("real", "generated")
+LEVEL = 0.95
+Answers = dict[str, tuple[str, int]]
+SHARES, REALISM = ("accuracy", "precision", "recall", "f1"), ("realism_real", "realism_generated")
 
 
 def reader_study(real: ImageSet, generated: ImageSet, *, out: str | Path, seed: int = 0) -> Path:
-    """Write the blinded page and its key.
-
-    Every image is shown at the same size and encoded in the same way, without names or metadata; the page holds no
-    answer.
+    """Write the blinded page and its key; every image has the same size and encoding, without names or metadata.
 
     Args:
         real: photographs.
@@ -50,16 +53,13 @@ def reader_study(real: ImageSet, generated: ImageSet, *, out: str | Path, seed: 
             "came; some of each, of one size, are wanted: size would give the class away"
         )
     entries = [(s, i) for s in (real, generated) for i in range(len(s))]
-    order = np.random.default_rng(seed).permutation(len(entries))
-    shuffled = [entries[i] for i in order]
+    shuffled = [entries[i] for i in np.random.default_rng(seed).permutation(len(entries))]
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["id", "class", "grade", "name"])
-    for number, (images, i) in enumerate(shuffled, 1):
-        writer.writerow([number, "real" if images is real else "generated", images.grades[i], images.names[i]])
-    (folder / KEY).write_text(table.getvalue(), encoding="utf-8")
+    rows = [["real" if s is real else "generated", s.grades[i], s.names[i]] for s, i in shuffled]
+    with open(folder / KEY, "w", newline="", encoding="utf-8") as file:
+        numbered = ([number, *row] for number, row in enumerate(rows, 1))
+        csv.writer(file, lineterminator="\n").writerows([["id", "class", "grade", "name"], *numbered])
     (folder / PAGE).write_text(_reader_page([images.images[i] for images, i in shuffled]), encoding="utf-8")
     return folder / PAGE
 
@@ -70,72 +70,97 @@ def _reader_page(images: Sequence[Tensor]) -> str:
     uris = ["data:image/png;base64," + base64.b64encode(png).decode() for png in pngs]
     # answers kept by the browser belong to this very set of images
     study = hashlib.sha256("".join(uris).encode()).hexdigest()[:16]
-    return _PAGE.replace("__STUDY__", json.dumps(study)).replace("__IMAGES__", json.dumps(uris))
+    page = Path(__file__).with_name("reader_page.html").read_text(encoding="utf-8")
+    return page.replace("__STUDY__", json.dumps(study)).replace("__IMAGES__", json.dumps(uris))
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Reader study</title><style>
-:root{color-scheme:light dark;--b:#8886;--a:#2563eb}
-body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:0 auto;padding:1rem}
-img{display:block;width:min(100%,60vh);aspect-ratio:1;object-fit:contain;margin:0 auto;background:#000}
-fieldset{border:1px solid var(--b);border-radius:.5rem;margin:.75rem 0;display:flex;gap:.5rem;flex-wrap:wrap}
-button{font:inherit;padding:.5rem .9rem;border:1px solid var(--b);border-radius:.5rem;background:transparent;flex:1;
-  color:inherit}
-button[aria-pressed=true]{background:var(--a);color:#fff}button:disabled{opacity:.4}
-progress{width:100%}nav{display:flex;gap:.5rem;flex-wrap:wrap}
-kbd{border:1px solid var(--b);border-radius:.2rem;padding:0 .25rem}
-small{opacity:.8}
-</style></head><body>
-<h1>Real or generated?</h1>
-<p id="count" role="status"></p><progress id="bar" value="0"></progress>
-<img id="image" alt="Retinal image to judge">
-<fieldset id="answer"><legend>This image is</legend>
-<button data-v="real">real <kbd>R</kbd></button><button data-v="generated">generated <kbd>G</kbd></button></fieldset>
-<fieldset id="realism"><legend>How realistic is it? 1 not at all, 5 entirely</legend>
-<button data-v="1">1</button><button data-v="2">2</button><button data-v="3">3</button>
-<button data-v="4">4</button><button data-v="5">5</button></fieldset>
-<nav><button id="back">&larr; back</button><button id="next">next &rarr;</button>
-<button id="export">save answers (CSV)</button></nav>
-<p><small>Keys: <kbd>R</kbd> <kbd>G</kbd>, <kbd>1</kbd> to <kbd>5</kbd>, <kbd>&larr;</kbd> <kbd>&rarr;</kbd>.
-Answers stay in this browser until they are saved; nothing is sent anywhere.</small></p>
-<script>
-"use strict";
-const study = __STUDY__, images = __IMAGES__, store = "reader-study-" + study;
-const $ = id => document.getElementById(id);
-let saved = {};
-try { saved = JSON.parse(localStorage.getItem(store)) || {}; } catch (e) { saved = {}; }
-let at = Math.max(0, images.findIndex((_, i) => !done(i + 1)));
-function done(id) { const a = saved[id]; return Boolean(a && a.answer && a.realism); }
-function keep() { try { localStorage.setItem(store, JSON.stringify(saved)); } catch (e) { /* private window */ } }
-function show() {
-  const finished = images.filter((_, i) => done(i + 1)).length, now = saved[at + 1] || {};
-  $("image").src = images[at];
-  $("count").textContent = `Image ${at + 1} of ${images.length}; ${finished} answered`;
-  $("bar").max = images.length; $("bar").value = finished;
-  for (const name of ["answer", "realism"])
-    for (const b of $(name).querySelectorAll("button")) b.setAttribute("aria-pressed", b.dataset.v === now[name]);
-  $("back").disabled = at === 0; $("next").disabled = at === images.length - 1;
-  $("export").disabled = finished < images.length;
-}
-function set(name, value) { saved[at + 1] = {...saved[at + 1], [name]: value}; keep(); show(); }
-function go(step) { at = Math.min(images.length - 1, Math.max(0, at + step)); show(); }
-function save() {
-  const rows = images.map((_, i) => [i + 1, saved[i + 1].answer, saved[i + 1].realism].join(","));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([["id,answer,realism", ...rows].join("\\n") + "\\n"], {type: "text/csv"}));
-  link.download = "answers.csv"; link.click();
-}
-for (const name of ["answer", "realism"])
-  $(name).addEventListener("click", e => { const b = e.target.closest("button"); if (b) set(name, b.dataset.v); });
-$("back").onclick = () => go(-1); $("next").onclick = () => go(1); $("export").onclick = save;
-addEventListener("keydown", e => {
-  if (e.ctrlKey || e.metaKey || e.altKey) return;
-  const key = e.key.toLowerCase();
-  if (key === "r") set("answer", "real"); else if (key === "g") set("answer", "generated");
-  else if ("12345".includes(key) && key.length === 1) set("realism", key);
-  else if (key === "arrowleft") go(-1); else if (key === "arrowright") go(1);
-});
-show();
-</script></body></html>
-"""
+def read_key(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Class of every image by its number; a `ValueError` names what is wrong with the table."""
+    rows = _rows(path, ("id", "class"))
+    if unknown := sorted({row["class"] for row in rows} - set(CLASSES)):
+        raise ValueError(f"{path}: class {unknown[:3]} came, real or generated is wanted")
+    return {row["id"]: row["class"] for row in rows}
+
+
+def read_answers(path: str | os.PathLike[str], key: Mapping[str, str]) -> Answers:
+    """One reader's answer and realism by image number; a `ValueError` names the images that are wrong or missing."""
+    rows = _rows(path, ("id", "answer", "realism"))
+    found = {row["id"] for row in rows}
+    if unknown := sorted(found - set(key)):
+        raise ValueError(f"{path}: images {unknown[:5]} are not in the key; is it the key of this study?")
+    if missing := sorted(set(key) - found, key=lambda name: (len(name), name)):
+        raise ValueError(f"{path}: {len(missing)} images have no answer, such as {missing[:5]}; let the reader finish")
+    for row in rows:
+        if row["answer"] not in CLASSES or row["realism"] not in list("12345"):
+            raise ValueError(
+                f"{path}: image {row['id']} has answer {row['answer']!r} and realism {row['realism']!r}; real or "
+                "generated, and 1 to 5, are wanted"
+            )
+    return {row["id"]: (row["answer"], int(row["realism"])) for row in rows}
+
+
+def score_answers(readers: Sequence[Answers], key: Mapping[str, str]) -> dict[str, Any]:
+    """Accuracy, precision, recall and F1 of telling generated images, and mean realism, with 95 % intervals.
+
+    Generated is the positive class. A figure is the mean over the readers, from `read_answers`; its interval is over
+    other readers and images (`crossed_interval`). With half of the images generated, an accuracy near 0.5 is chance.
+
+    Examples:
+        >>> key = {"1": "real", "2": "generated"}
+        >>> score = score_answers([{"1": ("real", 5), "2": ("real", 3)}], key)
+        >>> score["figures"]["accuracy"]["value"], score["figures"]["realism_generated"]["value"]
+        (0.5, 3.0)
+    """
+    table = torch.tensor(
+        [[[a[i][0] == "generated", key[i] == "generated", a[i][1]] for i in key] for a in readers], dtype=torch.float64
+    )  # reader, image, column
+    counts = Counter(key.values())
+    return {
+        "kind": "reader_study",
+        "figures": _intervals(table, SHARES, _shares, (0, 1)) | _intervals(table, REALISM, _realism, (1, 5)),
+        "n_readers": len(readers),
+        "n_images": len(key),
+        "n_generated": counts["generated"],
+        "chance_accuracy": max(counts.values()) / len(key),
+        "level": LEVEL,
+    }
+
+
+def _intervals(
+    table: Tensor, names: Sequence[str], statistic: Callable[[Tensor], Tensor], within: tuple[float, float]
+) -> dict[str, Any]:
+    found = crossed_interval(_counts(table), statistic, level=LEVEL, within=within).as_dict()
+    return {name: {part: found[part][i] for part in ("value", "low", "high")} for i, name in enumerate(names)}
+
+
+def _counts(table: Tensor) -> Tensor:
+    """What the figures are ratios of: right, found, said and truly generated, one, realism of each class, real."""
+    said, generated, realism = table.unbind(-1)
+    real = 1 - generated
+    parts = [(said == generated).double(), said * generated, said, generated]
+    return torch.stack([*parts, torch.ones_like(said), realism * real, realism * generated, real], -1)
+
+
+def _shares(counts: Tensor) -> Tensor:
+    """`SHARES` of summed counts; NaN where undefined."""
+    right, found, said, generated, images, *_ = counts.unbind(-1)
+    return torch.stack([right / images, found / said, found / generated, 2 * found / (said + generated)], -1)
+
+
+def _realism(counts: Tensor) -> Tensor:
+    """`REALISM` of summed counts; NaN where undefined."""
+    _, _, _, generated, _, of_real, of_generated, real = counts.unbind(-1)
+    return torch.stack([of_real / real, of_generated / generated], -1)
+
+
+def _rows(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
+            raise ValueError(f"{path}: has no column {missing[0]}; a table with {', '.join(columns)} is wanted")
+        rows = [{column: (row[column] or "").strip() for column in columns} for row in reader]
+    if not rows:
+        raise ValueError(f"{path}: has no rows")
+    if repeated := [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]:
+        raise ValueError(f"{path}: images {repeated[:5]} stand more than once; keep one row each")
+    return rows

@@ -11,27 +11,18 @@ from monai_retina_gen.data import Item
 from monai_retina_gen.data.files import write_atomically
 from monai_retina_gen.data.raster_io import encode_png
 from monai_retina_gen.evidence.evaluation.image_sets import photographs, sampled_images
-from monai_retina_gen.evidence.report.audit_section import audit_section
+from monai_retina_gen.evidence.report import sections
 from monai_retina_gen.evidence.report.html import figure, page, paragraph, section
-from monai_retina_gen.evidence.report.pictures import grade_rows
-from monai_retina_gen.evidence.report.plots import read_training, training_plot
-from monai_retina_gen.evidence.report.sections import (
-    evaluation_section,
-    label_check_section,
-    reader_section,
-    study_section,
-)
+from monai_retina_gen.evidence.report.pictures import grade_rows, read_training, training_plot
 from monai_retina_gen.generators import RetinaGenerator
 
-__all__ = ["report", "sample_rows"]
-
 COLUMNS = 4
-SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], list[str]]]] = {
-    "study": ("sets", study_section),
-    "evaluation": ("sliced_wasserstein", evaluation_section),
-    "label_check": ("graders", label_check_section),
-    "audit": ("rule", audit_section),
-    "readers": ("n_readers", reader_section),
+SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], str]]] = {
+    "study": ("sets", sections.study_section),
+    "evaluation": ("sliced_wasserstein", sections.evaluation_section),
+    "label_check": ("graders", sections.label_check_section),
+    "audit": ("rule", sections.audit_section),
+    "readers": ("n_readers", sections.reader_section),
 }
 """By part: a key that its JSON must hold, and what makes its section. In the order of the page."""
 
@@ -44,7 +35,7 @@ def report(
     samples: bytes | None = None,
     title: str = "Generated retinal photographs: the evidence",
 ) -> Path:
-    """Write the page.
+    """Write one self-contained HTML page.
 
     Args:
         parts: JSON files by part: `study`, `evaluation`, `label_check`, `audit`, `readers`; any of them.
@@ -53,29 +44,25 @@ def report(
         samples: PNG of a grid of samples beside photographs, by grade.
         title: heading of the page.
 
-    Returns:
-        The file.
-
     Raises:
         ValueError: without any part, for an unknown part, or for a file that is not what its part is.
     """
     unknown = sorted(set(parts) - set(SECTIONS))
     if unknown or not (parts or training or samples):
         raise ValueError(f"parts {unknown or 'are missing'}: give at least one of {', '.join(SECTIONS)}, or --training")
-    sections = [section("What this page is", paragraph(_PREFACE))]
+    shown = [section("What this page is", paragraph(_PREFACE))]
     if samples:
         caption = "One row a grade, from 0 at the top: images of the data set at the left, samples at the right."
-        sections.append(section("Samples", figure(samples, caption)))
+        shown.append(section("Samples", figure(samples, caption)))
     for name, (key, make) in SECTIONS.items():
         if name in parts:
             path = Path(parts[name])
-            sections += make(_read(path, name, key), path.parent)
+            shown.append(make(_read(path, name, key), path.parent))
     if training:
         plot = training_plot(read_training(training))
-        sections.append(section("Training", figure(plot, "Losses and figures by step or epoch, as logged.", plot=True)))
-    target = Path(out)
-    write_atomically(target, page(title, sections))
-    return target
+        shown.append(section("Training", figure(plot, "Losses and figures by step or epoch, as logged.", plot=True)))
+    write_atomically(Path(out), page(title, shown))
+    return Path(out)
 
 
 _PREFACE = (
@@ -88,25 +75,18 @@ _PREFACE = (
 
 
 def _read(path: Path, name: str, key: str) -> dict[str, Any]:
+    given = f"--{name.replace('_', '-')} {path}"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"--{name.replace('_', '-')} {path}: {error}") from error
+        raise ValueError(f"{given}: {error}") from error
     if not isinstance(content, dict) or key not in content:
-        raise ValueError(
-            f"--{name.replace('_', '-')} {path}: holds no `{key}`; is it the JSON of another command or version?"
-        )
+        raise ValueError(f"{given}: holds no `{key}`; is it the JSON of another command or version?")
     return content
 
 
 def sample_rows(generator: RetinaGenerator, photographed: Sequence[Item], *, seed: int = 0) -> bytes:
-    """PNG of a few photographs of each grade beside samples of that grade, for the page.
-
-    Args:
-        generator: a generator that samples.
-        photographed: graded datalist items.
-        seed: base of the samples' seeds.
-    """
+    """PNG of a few photographs of each grade beside samples of that grade, for the page."""
     by_grade: dict[int, list[Item]] = {}
     for item in photographed:
         by_grade.setdefault(int(item["grade"]), []).append(item)

@@ -1,7 +1,6 @@
 """The study: trains graders with and without generated images and says, with intervals, whether they helped.
 
-An arm is a recipe for the training images; everything else, the number of optimiser steps included, is the same in all
-arms.
+An arm is a recipe for the training images; all else, the number of optimiser steps included, is the same in all arms.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Images that replace photographs in the arms of a study, which photograph each may replace, and their files.
-
-Files serve every process and every start of a study: `.npz`, uncompressed and without pickles.
-"""
+"""Images that replace photographs in the arms of a study, and their files, for every process and every start."""
 
 from __future__ import annotations
 
@@ -46,24 +43,13 @@ class Alternatives:
         place = torch.full((len(self.images),), -1)
         place[kept] = torch.arange(len(kept))
         rows = [found[found >= 0] for found in (place[each] for each in self.rows)]
-        return Alternatives(
-            self.images[kept],
-            [self.grades[row] for row in kept],
-            rows,
-            self.tried,
-            [self.changes[row] for row in kept] if self.changes else (),
-            [self.sources[row] for row in kept] if self.sources else (),
-        )
+        changes = [self.changes[row] for row in kept] if self.changes else ()
+        sources = [self.sources[row] for row in kept] if self.sources else ()
+        grades = [self.grades[row] for row in kept]
+        return Alternatives(self.images[kept], grades, rows, self.tried, changes, sources)
 
     def mixed(self, others: Alternatives) -> Alternatives:
-        """Both together; a photograph that either may replace is replaced by each half of the time.
-
-        Examples:
-            >>> image, rows = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [torch.tensor([0])]
-            >>> one, two = (Alternatives(image.expand(n, -1, -1, -1), [2] * n, [torch.arange(n)], n) for n in (1, 2))
-            >>> one.mixed(two).rows[0].tolist()
-            [0, 0, 1, 2]
-        """
+        """Both together; a photograph that either may replace is replaced by each half of the time."""
         first = len(self.images)
         rows = [
             torch.cat([own.repeat(max(len(other), 1)), (other + first).repeat_interleave(max(len(own), 1))])
@@ -162,12 +148,8 @@ def _sparse(planes: Sequence[Tensor], name: str) -> dict[str, Any]:
 
 def _dense(arrays: dict[str, Any], name: str, shape: tuple[int, ...]) -> list[Tensor]:
     ends = np.cumsum(arrays[f"{name}_counts"])
-    parts = zip(
-        np.split(arrays[f"{name}_index"], ends[:-1], axis=1), np.split(arrays[f"{name}_values"], ends[:-1]), strict=True
-    )
     if not len(ends):
         return []
-    return [
-        torch.sparse_coo_tensor(torch.from_numpy(i.astype(np.int64)), torch.from_numpy(v), shape, check_invariants=True)
-        for i, v in parts
-    ]
+    index, values = (np.split(arrays[f"{name}_{part}"], ends[:-1], axis=-1) for part in ("index", "values"))
+    pairs = ((torch.from_numpy(i.astype(np.int64)), torch.from_numpy(v)) for i, v in zip(index, values, strict=True))
+    return [torch.sparse_coo_tensor(i, v, shape, check_invariants=True) for i, v in pairs]

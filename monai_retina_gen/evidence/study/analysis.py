@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from monai_retina_gen.metrics import (
     NUM_GRADES,
@@ -18,10 +20,45 @@ from monai_retina_gen.metrics import (
     sensitivity_from_confusion,
     verdict,
 )
+from monai_retina_gen.metrics.bootstrap import confusion_per_group
+from monai_retina_gen.metrics.crossed_effects import crossed_interval
 
 from .arms import BASELINE, GENERATIVE, Condition
 from .config import StudyConfig
-from .gradings import Gradings, figure_interval
+
+
+@dataclass(frozen=True)
+class Gradings:
+    """What several graders of one condition say of the same photographs."""
+
+    preds: Tensor  # (U, N) labels, one row a grader
+    target: Tensor  # (N,) true labels
+    groups: Sequence[str]  # patient or photograph of each, drawn together
+    strata: Sequence[str]  # backbone of each grader
+    num_classes: int
+
+    def counts(self) -> Tensor:
+        """Confusion matrices by grader and group: `(U, G, k, k)` float64."""
+        each = [confusion_per_group(preds, self.target, self.groups, self.num_classes) for preds in self.preds]
+        return torch.stack(each)
+
+
+def figure_interval(
+    gradings: Gradings,
+    statistic: Callable[[Tensor], Tensor],
+    baseline: Gradings | None = None,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> dict[str, Any]:
+    """Mean figure of the graders, or of its difference to a baseline's, as `crossed_interval` gives it."""
+    counts = None
+    if baseline is not None:
+        same = torch.equal(gradings.target, baseline.target) and list(gradings.groups) == list(baseline.groups)
+        if not same or list(gradings.strata) != list(baseline.strata):
+            raise ValueError("the two conditions were not judged on the same photographs by the same graders and seeds")
+        counts = baseline.counts()
+    found = crossed_interval(gradings.counts(), statistic, baseline=counts, strata=gradings.strata, within=within)
+    return found.as_dict()
+
 
 STATISTICS = {
     "accuracy": accuracy_from_confusion,
@@ -38,26 +75,22 @@ ALL = "all"
 UNAIDED = Condition(BASELINE)
 SEEN = "no verdict, the generator may have seen the judged photographs, or those that were left out"
 Results = Sequence[dict[str, Any]]
+Pair = tuple[Condition, Condition]
 
 
 def analyse(results: Results, config: StudyConfig) -> dict[str, Any]:
-    """Figures of every condition on every set, and the comparisons.
+    """Figures of every condition on every set, and the comparisons, from the results of the runs.
 
-    Args:
-        results: results of the runs.
-        config: the study's settings.
-
-    Returns:
-        `sets`: by set a list of rows (condition, grader or `all`) with accuracy, kappa, sensitivity by label, their
-        differences to `oversample`, each with interval, and the confusion matrix; `validation_kappa` by condition;
-        `comparisons` by set; `primary`; `te_fake`.
+    `sets` has rows (condition, grader or `all`) with figures, their differences to `oversample` and the confusion
+    matrix.
     """
     conditions = list(dict.fromkeys(_condition(result) for result in results))
     sets = [name for name in results[0]["predictions"] if name != "validation"]
     gradings = {
         name: {condition: _gradings(results, condition, name, config) for condition in conditions} for name in sets
     }
-    validation = {condition: _validation_kappa(results, condition) for condition in conditions}
+    kappas = {c: [r["validation_kappa"] for r in results if _condition(r) == c] for c in conditions}
+    validation = {condition: sum(each) / len(each) for condition, each in kappas.items()}
     primary = _primary_pair(validation, config.primary)
     seen = {condition.generator for condition in conditions if condition.generator} - set(config.unseen)
     unclean = {"cross-validation"} if config.severe_share == 1 else set(sets)
@@ -70,7 +103,7 @@ def analyse(results: Results, config: StudyConfig) -> dict[str, Any]:
         "sets": {name: _rows(gradings[name]) for name in sets},
         "comparisons": comparisons,
         "primary": _primary(primary, comparisons, validation, config.primary),
-        "te_fake": _te_fake(results, config),
+        "te_fake": _te_fake(results),
     }
 
 
@@ -89,7 +122,9 @@ def _gradings(results: Results, condition: Condition, name: str, config: StudyCo
         run = result["run"]
         unit = (run["grader"], run["seed"], -1 if pooled else run["fold"])
         units.setdefault(unit, []).append(result["predictions"][name])
-    tables = [_joined(parts) for parts in units.values()]
+    keys = ("image", "group", "target", "pred")
+    tables = [[row for part in parts for row in zip(*map(part.get, keys), strict=True)] for parts in units.values()]
+    tables = [sorted(table) for table in tables] if pooled else tables
     if any([row[:3] for row in table] != [row[:3] for row in tables[0]] for table in tables):
         raise ValueError(f"runs were judged on different photographs of {name!r}; delete the runs and start again")
     return Gradings(
@@ -99,17 +134,6 @@ def _gradings(results: Results, condition: Condition, name: str, config: StudyCo
         strata=[unit[0] for unit in units],
         num_classes=config.num_classes,
     )
-
-
-def _joined(parts: list[dict[str, Any]]) -> list[tuple[str, str, int, int]]:
-    keys = ("image", "group", "target", "pred")
-    rows = [row for part in parts for row in zip(*(part[key] for key in keys), strict=True)]
-    return sorted(rows) if len(parts) > 1 else rows
-
-
-def _validation_kappa(results: Results, condition: Condition) -> float:
-    kappas = [result["validation_kappa"] for result in results if _condition(result) == condition]
-    return sum(kappas) / len(kappas)
 
 
 def _rows(gradings: dict[Condition, Gradings]) -> list[dict[str, Any]]:
@@ -124,7 +148,9 @@ def _rows(gradings: dict[Condition, Gradings]) -> list[dict[str, Any]]:
             row |= {
                 n: figure_interval(part, s, within=(-1.0 if n == "kappa" else 0.0, 1.0)) for n, s in figures.items()
             }
-            row |= {"confusion": _confusion(part), "n": len(part.target), "graders_trained": len(part.preds)}
+            matrices = [grade_confusion_matrix(preds, part.target, part.num_classes) for preds in part.preds]
+            row["confusion"] = torch.stack(matrices).sum(0).tolist()  # over the graders; rows are true labels
+            row |= {"n": len(part.target), "graders_trained": len(part.preds)}
             if baseline is not None and condition != UNAIDED:
                 other = _of_grader(baseline, grader)
                 row["difference"] = {name: figure_interval(part, s, other) for name, s in figures.items()}
@@ -139,14 +165,7 @@ def _of_grader(judged: Gradings, grader: str) -> Gradings:
     return Gradings(judged.preds[rows], judged.target, judged.groups, [grader] * len(rows), judged.num_classes)
 
 
-def _confusion(judged: Gradings) -> list[list[int]]:
-    """Summed over the graders: rows are true labels."""
-    matrices = [grade_confusion_matrix(preds, judged.target, judged.num_classes) for preds in judged.preds]
-    counts: list[list[int]] = torch.stack(matrices).sum(0).tolist()
-    return counts
-
-
-def _primary_pair(validation: dict[Condition, float], named: str) -> tuple[Condition, Condition] | None:
+def _primary_pair(validation: dict[Condition, float], named: str) -> Pair | None:
     """The condition named in advance, or the generative one with the best kappa on validation; and the baseline."""
     if UNAIDED not in validation:
         return None
@@ -157,7 +176,7 @@ def _primary_pair(validation: dict[Condition, float], named: str) -> tuple[Condi
 
 
 def _comparisons(
-    gradings: dict[Condition, Gradings], primary: tuple[Condition, Condition] | None, unjudged: Collection[str]
+    gradings: dict[Condition, Gradings], primary: Pair | None, unjudged: Collection[str]
 ) -> list[dict[str, Any]]:
     """Differences of kappa: all against the baseline, generative arms against their own controls.
 
@@ -179,10 +198,7 @@ def _comparisons(
 
 
 def _primary(
-    pair: tuple[Condition, Condition] | None,
-    comparisons: dict[str, list[Any]],
-    validation: dict[Condition, float],
-    named: str,
+    pair: Pair | None, comparisons: dict[str, Any], validation: dict[Condition, float], named: str
 ) -> dict[str, Any]:
     if pair is None:
         return {"words": f"No primary comparison: it needs the arm {BASELINE!r} and one of {', '.join(GENERATIVE)}."}
@@ -206,32 +222,25 @@ def _primary(
     return {**comparison, "words": words}
 
 
-def _te_fake(results: Results, config: StudyConfig) -> dict[str, Any]:
+def _te_fake(results: Results) -> dict[str, Any]:
     """Figures of graders trained on photographs alone on generated images, by grader and generator."""
-    found: dict[str, Any] = {}
+    matrices: dict[tuple[str, str], list[torch.Tensor]] = {}
     for result in results:
         for name, judged in result["generated"].items():
-            units = found.setdefault(result["run"]["grader"], {}).setdefault(name, [])
             matrix = grade_confusion_matrix(torch.tensor(judged["pred"]), torch.tensor(judged["target"]), 5)
-            units.append(matrix)
-    return {
-        grader: {name: _means(matrices) for name, matrices in generators.items()}
-        for grader, generators in found.items()
-    }
-
-
-def _means(matrices: list[torch.Tensor]) -> dict[str, Any]:
-    stack = torch.stack(matrices)
-    figures = {name: STATISTICS[name](stack).nanmean() for name in ("accuracy", "kappa")}
-    return {name: None if value.isnan() else float(value) for name, value in figures.items()}
+            matrices.setdefault((result["run"]["grader"], name), []).append(matrix)
+    found: dict[str, Any] = {}
+    for (grader, name), each in matrices.items():
+        means = {figure: STATISTICS[figure](torch.stack(each)).nanmean() for figure in ("accuracy", "kappa")}
+        found.setdefault(grader, {})[name] = {f: None if mean.isnan() else float(mean) for f, mean in means.items()}
+    return found
 
 
 def best_policy(rows: list[dict[str, Any]]) -> str:
     """The generative condition with the best kappa, of equals the first: the rule by which a study's policy is taken.
 
     Args:
-        rows: `study["sets"]["cross-validation"]` of a study of policies, in which every photograph is judged by graders
-            that were not trained on it.
+        rows: `study["sets"]["cross-validation"]`, in which graders judge photographs that they were not trained on.
 
     Raises:
         ValueError: without a generative condition.

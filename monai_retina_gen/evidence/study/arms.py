@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_retina_gen.data import balance_probabilities
-from monai_retina_gen.generators import RetinaGenerator
-from monai_retina_gen.generators.lesion_painting import HEALTHY
+from monai_retina_gen.editing.painting import SMALLEST_SIDE
+from monai_retina_gen.generators import LesionPainterGenerator, RetinaGenerator
+from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
 
 from .config import StudyConfig
-from .painters import only_paints, paints, why_no_painting
 from .photographs import Photographs
 
 GENERATIVE = ("sample", "sample-uniform", "edit", "canvas", "edit-canvas", "synthesize")
@@ -56,10 +56,6 @@ class Condition:
         """Name in tables and folders.
 
         Examples:
-            >>> Condition("sample", "retina_vae", 0.5).id
-            'sample--retina_vae--0.5'
-            >>> Condition("reconstruct", "retina_vae", 1.0, of="sample").id
-            'reconstruct-of-sample--retina_vae--1'
             >>> Condition("edit", "retina_drgan", share=0.3, gated=True).id
             'edit--retina_drgan--share0.3--gated'
         """
@@ -69,21 +65,14 @@ class Condition:
 
     @classmethod
     def parse(cls, name: str) -> Condition:
-        """The condition of an `id`.
-
-        Raises:
-            ValueError: for a text that is none.
-
-        Examples:
-            >>> Condition.parse("nothing-new-of-edit--retina_drgan--share0.3").of
-            'edit'
-        """
+        """The condition of an `id`; a `ValueError` for a text that is none."""
         found = _NAME.fullmatch(name)
         if found is None or not (0 < float(found["share"] or found["ratio"]) <= 1):
-            raise ValueError(
-                f"{name!r}: wanted ARM--GENERATOR--RATIO or ARM--GENERATOR--shareSHARE, numbers above 0, up to 1, and "
-                f"--gated at the end for a gate; arms are {', '.join(GENERATIVE)} and controls as nothing-new-of-edit"
+            form = (
+                "ARM--GENERATOR--RATIO or ARM--GENERATOR--shareSHARE, numbers above 0, up to 1, with --gated for a gate"
             )
+            arms = f"{', '.join(GENERATIVE)} and controls as nothing-new-of-edit"
+            raise ValueError(f"{name!r}: wanted {form}; arms are {arms}")
         ratio, share = float(found["ratio"] or 0), float(found["share"] or 0)
         arm, generator, of = found["arm"], found["generator"], found["of"] or ""
         condition = cls(arm, generator, ratio, of, share, bool(found["gated"]))
@@ -91,19 +80,13 @@ class Condition:
             raise ValueError(f"{name!r}: unknown arm {arm!r}{f' of {of!r}' if of else ''}")
         return condition
 
-    @property
-    def balanced(self) -> bool:
-        """Whether every label is drawn equally often."""
-        return self.arm == BASELINE or bool(self.generator)
-
 
 def expand_arms(
     config: StudyConfig, generators: Mapping[str, RetinaGenerator], photographs: Photographs
 ) -> tuple[list[Condition], list[str]]:
     """Conditions to run, and a line for everything that is left out.
 
-    Controls run beside each generative arm that they control, at the largest ratio only, where an effect of texture is
-    strongest.
+    Controls run at the largest ratio only, where an effect of texture is strongest.
     """
     conditions, skipped = [], []
     for arm in config.arms:
@@ -120,17 +103,15 @@ def expand_arms(
                 found, reason = _controls(arm, name, generator, config, photographs)
             else:
                 reason = _why_not(arm, generator, config, photographs)
-                found = [] if reason else [Condition(arm, name, ratio) for ratio in sorted(config.ratios)]
-            conditions += found
+                found = [Condition(arm, name, ratio) for ratio in sorted(config.ratios)]
+            conditions += [] if reason else found
             skipped += [f"{arm} with {name}: left out, {reason}"] if reason else []
-    return conditions + _policies(config, generators, photographs, conditions), skipped
+    policies = _policies(config, generators, photographs)
+    return conditions + [policy for policy in policies if policy not in conditions], skipped
 
 
 def _policies(
-    config: StudyConfig,
-    generators: Mapping[str, RetinaGenerator],
-    photographs: Photographs,
-    others: Sequence[Condition],
+    config: StudyConfig, generators: Mapping[str, RetinaGenerator], photographs: Photographs
 ) -> list[Condition]:
     """Conditions that are asked for by name: each runs, or is an error."""
     found = []
@@ -138,16 +119,14 @@ def _policies(
         condition = Condition.parse(name)
         known = generators.get(condition.generator)
         if known is None:
-            raise ValueError(
-                f"policies: {name!r} wants a generator that is not there; give one of {sorted(generators)}"
-            )
-        for arm in filter(None, (condition.arm if condition.arm != "texture-matched" else "", condition.of)):
-            reason = _why_not(arm, known, config, photographs)
-            if reason:
+            raise ValueError(f"policies: {name!r} wants a generator that is not there: only {sorted(generators)}")
+        for arm in (condition.arm, condition.of):
+            wanted = arm not in ("", "texture-matched")
+            if wanted and (reason := _why_not(arm, known, config, photographs)):
                 raise ValueError(f"policies: {name!r} cannot run, {reason}")
         if condition.gated and (condition.of or condition.arm) not in JUDGED:
             raise ValueError(f"policies: {name!r}: a gate judges {', '.join(JUDGED)}, and their controls go with them")
-        found += [condition] if condition not in others else []
+        found.append(condition)
     return found
 
 
@@ -159,8 +138,7 @@ def _controls(
     of = [a for a in config.arms if a in CONTROLS[arm] and not _why_not(a, generator, config, photographs)]
     if not of and not reason:
         reason = f"it controls {', '.join(CONTROLS[arm])}, and none of them runs"
-    ratio = max(config.ratios)
-    return [] if reason else [Condition(arm, name, ratio, of=each) for each in of], reason
+    return [Condition(arm, name, max(config.ratios), of=each) for each in of], reason
 
 
 def bank_mode(arm: str, generator: RetinaGenerator, arms: Sequence[str]) -> str:
@@ -184,12 +162,15 @@ def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photogra
         return f"mode {mode!r} goes by the photographs' own grades, and their labels stand for several"
     # an edit changes the photograph only around its lesions, at the photograph's own resolution
     if arm in PAINTED or (arm == "edit" and paints(generator)):
-        reason = why_no_painting(generator, config)
-        if reason:
-            return reason
+        if not isinstance(generator, LesionPainting) or generator.painter is None:
+            return "the generator paints no photographs"
+        if generator.composer is None:
+            return "the generator has no lesion bank"
+        if config.image_size < SMALLEST_SIDE:
+            return f"painting wants at least {SMALLEST_SIDE} px, the study has {config.image_size}"
     if arm == "edit-canvas" and "synthesize" not in generator.modes:
         return "the generator paints no canvases"
-    if arm in ("sample", "synthesize", "sample-uniform") and only_paints(generator):
+    if arm in ("sample", "synthesize", "sample-uniform") and isinstance(generator, LesionPainterGenerator):
         return "it paints on photographs and draws no whole eyes"
     if arm in ("canvas", "edit-canvas") and HEALTHY not in photographs.grades:
         return "there are no healthy photographs to be canvases"
@@ -210,10 +191,9 @@ def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photogra
 def replacement_probabilities(condition: Condition, photographs: Photographs) -> dict[int, float]:
     """Probability, by label, that a drawn photograph is replaced.
 
-    With labels drawn equally often, a replacement with `1 - n_g / max(n)` shows every photograph as often as without
-    balancing and generates the rest; the ratio scales that share. `sample-uniform` spends as many images evenly. A
-    `share` in place of a ratio is the probability itself, for every grade of the arm. A control has the
-    probabilities of the arm that it controls.
+    With labels drawn equally often, `1 - n_g / max(n)` shows every photograph as often as without balancing and
+    generates the rest; the ratio scales that share. `sample-uniform` spends as many images evenly, a `share` is the
+    probability itself, and a control has those of the arm that it controls.
     """
     arm = condition.of or condition.arm
     labels = photographs.labels.tolist()
@@ -229,3 +209,8 @@ def replacement_probabilities(condition: Condition, photographs: Photographs) ->
         edited = {label for label, grade in zip(labels, photographs.grades, strict=True) if grade in grades}
         return {label: p if label in edited else 0.0 for label, p in share.items()}
     return share
+
+
+def paints(generator: RetinaGenerator) -> bool:
+    """Whether a generator edits photographs by painting."""
+    return isinstance(generator, LesionPainting) and generator.painter is not None

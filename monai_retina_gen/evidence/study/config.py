@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import GRADE_MAPS, LabelGrades
 from monai_retina_gen.networks.fundus_grader import BACKBONES
-
-__all__ = ["ARMS", "PLACES", "SELECTIONS", "StudyConfig"]
 
 ARMS = {
     "none": "the photographs as they are",
@@ -31,7 +30,6 @@ ARMS = {
 """Arms by name, with what they do. The last six are generative; the three before them are their controls, which run
 once for each arm that they control and replace what it replaces, as often."""
 
-
 SELECTIONS = ("average", "validation")
 PLACES = ("datalist", "dataset_dir", "masks", "external")
 """Settings that say where photographs lie, which is nothing that a result depends on."""
@@ -39,31 +37,23 @@ PLACES = ("datalist", "dataset_dir", "masks", "external")
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Settings of a study.
+    """Settings of a study; a `ValueError` names the setting, what came and what is wanted.
 
     Args:
-        datalist: as `load_datalist` takes it: a name, a folder, a JSON or CSV file, or a dictionary.
-        out: folder of the results; made, or gone on with where it was stopped.
-        dataset_dir: folder of a named data set.
-        masks: datalist of the same photographs with predicted masks, for generators that make images from masks;
-            annotated ones win. Empty: the masks of `datalist`.
-        external: datalists of other data sets; all their graded photographs are judged.
-        label_key: key of the grade, or label, in the datalists.
-        grade_map: name in `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4.
-        label_grades: what labels stand for where the datalists have labels in place of grades, see `LabelGrades`;
-            generated images of a label are of its grades, as often as in the data.
-        arms: names in `ARMS`.
-        graders: backbones of `FundusGrader`.
-        init_weights: what they start from, as `load_initial_weights` takes it: `imagenet`, a file, or empty for weights
-            drawn at random.
-        seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict.
-        ratios: shares of the photographs added by balancing that are generated; 1 is all of them.
-        policies: further conditions by name, such as `edit--retina_drgan--share0.3--gated`: `share` is the share of the
-            photographs shown of each of the arm's grades, and `gated` leaves out what the gate refuses.
+        datalist: as `load_datalist` takes it: a name, a folder, a JSON or CSV file, or a dictionary. out: folder of the
+        results; made, or gone on with where it was stopped. dataset_dir: folder of a named data set. masks: datalist of
+        the same photographs with predicted masks; annotated ones win. external: datalists of other data sets; all their
+        graded photographs are judged. label_key: key of the grade, or label, in the datalists. grade_map: name in
+        `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4. label_grades: what labels stand for
+        where datalists have labels in place of grades, see `LabelGrades`. arms: names in `ARMS`. graders: backbones of
+        `FundusGrader`. init_weights: what they start from: `imagenet`, a file, or empty for weights drawn at random.
+        seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict. ratios:
+        shares of the photographs added by balancing that are generated; 1 is all of them. policies: further conditions
+        by name, such as `edit--retina_drgan--share0.3--gated`: a `share` of the photographs
+            shown of each of the arm's grades, without what the gate refuses.
         gate: judges the images of gated policies: `label`, or `BUNDLE:CONFIG` of other cross-fitted graders.
-        severe_share: share of the training photographs of grades 3 and 4 that are there at all, to see what generation
-            does where they are rare: redrawn with each seed, smaller shares within larger ones. Everything that is made
-            of photographs is made of what is left.
+        severe_share: share of the training photographs of grades 3 and 4 that are there at all, redrawn with each seed,
+            smaller shares within larger ones; what is made of photographs is made of what is left.
         cross_validation: folds over training and validation photographs; 0 keeps the datalist's split.
         image_size: side of the images in pixels.
         max_epochs: epochs; the number of optimiser steps is the same in all arms.
@@ -74,22 +64,18 @@ class StudyConfig:
         dropout: before the grader's last layer.
         classic: recipe of the classic augmentations, `default` or `cheng2021`.
         bank_size: generated images per grade, made ahead.
-        lesions: lesions that the arm `edit` draws from, for generators with directions; painters add what the grade
-            shows, between 0.3 and all of what was composed.
+        lesions: lesions that the arm `edit` draws from, for generators with directions.
         strength: range of the edit strength along directions, shares of the calibrated range in [-1, 1].
         step: unit of that strength, `sigma`, `mu` or `max`; empty for the directions' own.
         amp: train in bfloat16 autocast; `None` does so on every device but the CPU.
         device: where graders and generators run.
         selection: `average` takes the moving average of the weights at the end of a fixed schedule; `validation` the
             weights of the epoch with the best kappa on validation, which few photographs choose badly.
-        primary: condition that is compared with `oversample` in the primary comparison, such as
-            `sample--retina_vae--1`, named before any run; empty for the one with the best kappa on validation.
-        unseen: names of generators whose networks, segmenters and lesion banks were made without the photographs of
-            `datalist`; the others get no verdict in cross-validation.
+        primary: condition, named before any run, that is compared with `oversample` in the primary comparison; empty
+        for
+            the one with the best kappa on validation.
+        unseen: generators made without the photographs of `datalist`; others get no verdict in cross-validation.
         preset: name of the preset that these settings come from, for the record.
-
-    Raises:
-        ValueError: names the setting, what came and what is wanted.
 
     Examples:
         >>> StudyConfig(datalist="idrid", out="study", arms=("none", "magic"))
@@ -135,27 +121,23 @@ class StudyConfig:
     preset: str = ""
 
     def __post_init__(self) -> None:
-        _check_names("arms", self.arms, ARMS)
-        _check_names("graders", self.graders, BACKBONES)
-        _check_names("classic", (self.classic,), ("default", "cheng2021"))
-        _check_names("selection", (self.selection,), SELECTIONS)
-        _check_names("grade_map", (self.grade_map or "binary",), GRADE_MAPS)
+        check_names("arms", self.arms, ARMS)
+        check_names("graders", self.graders, BACKBONES)
+        check_names("classic", (self.classic,), ("default", "cheng2021"))
+        check_names("selection", (self.selection,), SELECTIONS)
+        check_names("grade_map", (self.grade_map or "binary",), GRADE_MAPS)
         if self.label_grades is not None and self.grade_map:
             raise ValueError("grade_map and label_grades: one of them; a datalist has grades to map, or labels")
         if self.label_grades is not None:
             LabelGrades(self.label_grades)  # says what is wrong
         if not self.ratios or not all(0 < ratio <= 1 for ratio in self.ratios):
             raise ValueError(f"ratios: {self.ratios} came, shares above 0 and up to 1 are wanted")
-        if not 0 < self.severe_share <= 1:
-            raise ValueError(f"severe_share: {self.severe_share} came, a share above 0 and up to 1 is wanted")
+        check_share("severe_share", self.severe_share)
         for name in ("seeds", "image_size", "max_epochs", "batch_size", "bank_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} came, a whole number from 1 is wanted")
+            check_whole(name, getattr(self, name))
         if self.cross_validation != 0 and self.cross_validation < 3:
-            raise ValueError(
-                f"cross_validation: {self.cross_validation} came; 0, or at least 3 folds: one judges, one selects, the "
-                "others train"
-            )
+            came = f"cross_validation: {self.cross_validation} came"
+            raise ValueError(f"{came}; 0, or at least 3 folds: one judges, one selects, the others train")
 
     @property
     def autocast(self) -> bool:
@@ -177,12 +159,15 @@ class StudyConfig:
             values["datalist"] = self.datalist.get("name", "a dictionary")
         return values
 
-    def conditions(self) -> dict[str, Any]:
-        """What a study that goes on must have been begun with, beside its files' contents; not where they lie."""
-        return {key: value for key, value in self.settings().items() if key not in PLACES}
+
+def check_share(setting: str, share: float) -> None:
+    """A share above 0 and up to 1."""
+    if not 0 < share <= 1:
+        raise ValueError(f"{setting}: {share} came, a share above 0 and up to 1 is wanted")
 
 
-def _check_names(setting: str, names: tuple[str, ...], known: Any) -> None:
+def check_names(setting: str, names: tuple[str, ...], known: Any) -> None:
+    """At least one known name, each once."""
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise ValueError(f"{setting}: unknown {unknown or 'empty list'}; choose from {', '.join(known)}")

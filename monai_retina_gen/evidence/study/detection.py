@@ -1,7 +1,7 @@
 """How well generated images are told from photographs within each grade, by their texture and colour alone.
 
-A value near 0.5 says that a linear look at texture cannot tell them; a network may. Near 1, a grader can learn
-"generated", and with it the grades that are generated most.
+Near 0.5 a linear look at texture cannot tell them; a network may. Near 1, a grader can learn "generated", and with it
+the grades that are generated most.
 """
 
 from __future__ import annotations
@@ -18,26 +18,34 @@ from torch import Tensor
 
 from monai_retina_gen.data import split_by_group
 from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
+from monai_retina_gen.metrics import laplacian_pyramid
 
-from .alternative_images import Alternatives, Bank
+from .alternative_images import Bank
+from .alternatives import CHUNK, match_texture
 from .arms import Condition
 from .config import StudyConfig
 from .material import GeneratedImages
 from .photographs import Photographs
-from .texture import match_texture, texture_features
 
-RIDGE = 1e-2
-"""Weight of the squared coefficients beside the mean loss."""
+RIDGE = 1e-2  # weight of the squared coefficients beside the mean loss
+
+
+def texture_features(images: Tensor) -> Tensor:
+    """Log energy of four levels of the Laplacian pyramid, mean and deviation of every channel: `(N, 18)`."""
+    return torch.cat([_features(part) for part in images.split(CHUNK)])
+
+
+def _features(images: Tensor) -> Tensor:
+    images = images.float() / 255 if images.dtype == torch.uint8 else images
+    levels = laplacian_pyramid(images, 5)[:-1]
+    energies = [level.square().mean((2, 3)).clamp(min=1e-12).log() for level in levels]
+    return torch.cat([*energies, images.mean((2, 3)), images.std((2, 3))], dim=1)
 
 
 def detect_generated(photographs: Photographs, bank: Bank, config: StudyConfig) -> dict[str, Any]:
     """Held-out area under the ROC curve of a logistic regression on texture features, photographs against generated.
 
-    Each image is scored by the half that it was not fitted on (photographs of one group together).
-
-    Returns:
-        `by_grade` and `all`: AUC of photographs against generated images; `texture_matched`: AUC of texture-matched
-        photographs against generated images, which shows how well that control controls; `blur_sigma_px`; `words`.
+    `texture_matched` is that of texture-matched photographs, which shows how well that control controls.
     """
     matched, sigma = match_texture(photographs, bank.images, bank.grades)
     result: dict[str, Any] = {"blur_sigma_px": round(sigma, 3), "texture_matched": None, "by_grade": {}, "all": None}
@@ -53,25 +61,22 @@ def detect_generated(photographs: Photographs, bank: Bank, config: StudyConfig) 
 def detect_paintings(
     generated: GeneratedImages, conditions: Sequence[Condition], features: Callable[[Tensor], Tensor] = texture_features
 ) -> dict[str, Any]:
-    """Held-out area under the ROC curve, photographs against painted ones of the same grade, by arm and generator.
+    """The same of painted photographs, by arm and generator, with `features` `(N, d)` of `(N, 3, S, S)` uint8 images.
 
     A painted photograph and the one that it was painted on are in the same half, so that no eye is recognised.
-    `features` are `(N, d)` of `(N, 3, S, S)` uint8 images.
     """
     real, arms = generated.photographs, ("edit", "canvas")
     wanted = {(arm, c.generator) for c in conditions for arm in arms if c.arm in (arm, "edit-canvas")}
-    return {
-        f"{arm}--{name}": _detect_painted(real, made, features)
-        for arm, name in sorted(wanted)
-        if (made := generated.alternatives(Condition(arm, name, 1.0))) and made.sources
-    }
-
-
-def _detect_painted(real: Photographs, made: Alternatives, features: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    rows = [row for row, grade in enumerate(real.grades) if grade in made.grades]
-    groups = [real.groups[row] for row in (*rows, *made.sources)]
-    grades = [[real.grades[row] for row in rows], made.grades]
-    return {"n": len(made.images), **_aucs(features(real.images[rows]), features(made.images), grades, groups)}
+    result: dict[str, Any] = {}
+    for arm, name in sorted(wanted):
+        made = generated.alternatives(Condition(arm, name, 1.0))
+        if made is not None and made.sources:
+            rows = [row for row, grade in enumerate(real.grades) if grade in made.grades]
+            groups = [real.groups[row] for row in (*rows, *made.sources)]
+            grades = [[real.grades[row] for row in rows], made.grades]
+            aucs = _aucs(features(real.images[rows]), features(made.images), grades, groups)
+            result[f"{arm}--{name}"] = {"n": len(made.images), **aucs}
+    return result
 
 
 def _aucs(real: Tensor, made: Tensor, grades: Sequence[list[int]], groups: list[str]) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def _aucs(real: Tensor, made: Tensor, grades: Sequence[list[int]], groups: list[
 def cross_fitted_scores(features: Tensor, truth: Tensor, grades: Tensor, groups: list[str]) -> Tensor:
     """Logits of a logistic regression, `(N,)`, each from the half of the groups that the image is not in.
 
-    The two kinds (`truth` is 1 for generated) count the same within each grade. NaN where a half has one kind alone.
+    Both kinds (`truth` is 1 for generated) count the same within a grade. NaN where a half has one kind alone.
     """
     items = [
         {"row": i, "group": group, "grade": f"{grade}-{real}"}

@@ -1,7 +1,6 @@
-"""What the runs of a study work with: photographs, their folds, and the images that generators make of a training part.
+"""What the runs of a study work with: photographs, folds, and the images that generators make of a training part.
 
-Whatever is made from photographs (lesions to compose, masks to draw from, edits, matched textures) comes from the
-photographs that a run trains on, never from those that select or judge.
+Whatever is made from photographs comes from those that a run trains on, never from those that select or judge.
 """
 
 from __future__ import annotations
@@ -16,19 +15,16 @@ import torch
 
 from monai_retina_gen.data import write_json
 from monai_retina_gen.engines.cross_fitting import fold_of_group
-from monai_retina_gen.generators import RetinaGenerator
+from monai_retina_gen.generators import LesionPainterGenerator, RetinaGenerator
 
 from .alternative_images import Alternatives, Bank, read_bank, read_made, write_bank, write_made
 from .alternatives import judge, make_alternatives, make_bank
-from .arms import Condition, bank_mode
+from .arms import Condition, bank_mode, paints
 from .config import StudyConfig
-from .lesions import read_ahead
-from .painters import only_paints, paints
-from .photographs import Photographs
+from .photographs import Photographs, read_ahead
 
 Rows = list[int]
-SEVERE = (3, 4)
-"""Grades of which `severe_share` keeps a share."""
+SEVERE = (3, 4)  # grades of which `severe_share` keeps a share
 
 
 @dataclass(frozen=True)
@@ -57,10 +53,9 @@ class Split:
 
 
 class GeneratedImages:
-    """Images that generators make for one training part, made at first use and kept.
+    """Images that generators make for one training part, made at first use and kept, in folders named by `part`.
 
-    `part` names the folders of what is made; it is empty for a study without folds. Samples are of `grades`, by default
-    those of the photographs.
+    Samples are of `grades`, by default those of the photographs.
     """
 
     def __init__(
@@ -85,7 +80,8 @@ class GeneratedImages:
         return {
             name: self._bank(name)
             for name, generator in self.generators.items()
-            if (anatomy or bank_mode("", generator, self.config.arms) == "sample") and not only_paints(generator)
+            if (anatomy or bank_mode("", generator, self.config.arms) == "sample")
+            and not isinstance(generator, LesionPainterGenerator)  # which draws no whole eyes
         }
 
     def _bank(self, name: str, arm: str = "") -> Bank:
@@ -108,9 +104,7 @@ class GeneratedImages:
         if not name:
             return None
         arm = "sample" if condition.arm == "sample-uniform" else condition.arm
-        if (
-            arm == "nothing-new"
-        ):  # of the edits among what it controls: a canvas with nothing new is no eye of its grade
+        if arm == "nothing-new":  # of the edits alone: a canvas with nothing new is no eye of its grade
             return self._accepted_only(self._made(arm, name, "edit"), "edit", condition)
         if of:
             return self._made(arm, name, of).only_where(self._accepted_only(self._arm(of, name), of, condition))
@@ -126,17 +120,15 @@ class GeneratedImages:
         key = (arm, name, of)
         if key not in self._alternatives:
             file = self._folder / f"{arm}{f'-of-{of}' if of else ''}--{name}.npz"
-            if arm in ("sample", "synthesize") or not file.is_file():
-                bank = self._bank(name, arm) if arm in ("sample", "synthesize") else None
-                controlled = self._arm(of, name) if of else None
-                made = make_alternatives(
-                    arm, self.generators[name], self.photographs, self.config, bank=bank, of=controlled
-                )
-                if bank is None:  # which has a folder of its own
+            bank = self._bank(name, arm) if arm in ("sample", "synthesize") else None  # which has files of its own
+            if bank is None and file.is_file():
+                self._alternatives[key] = read_made(file)
+            else:
+                of_arm, generator = self._arm(of, name) if of else None, self.generators[name]
+                made = make_alternatives(arm, generator, self.photographs, self.config, bank=bank, of=of_arm)
+                if bank is None:
                     write_made(made, file)
                 self._alternatives[key] = made
-            else:
-                self._alternatives[key] = read_made(file)
         return self._alternatives[key]
 
     @property
@@ -161,10 +153,9 @@ class GeneratedImages:
 
 
 class Material:
-    """Photographs of a study and the generators that make images of them.
+    """Photographs of a study and the generators that make images of them; `tests` are `test` and the external sets.
 
-    With cross-validation `training` holds those of validation too, and `validation`, which selects the epoch, is not
-    used. `tests` judge: `test` and the external sets.
+    With cross-validation `training` holds those of validation too, and `validation` is not used.
     """
 
     def __init__(
@@ -192,13 +183,12 @@ class Material:
 
     def split(self, run: Run) -> Split:
         """Which photographs train, select and judge."""
+        left = _subset(self.training, self.config.severe_share, run.seed)
         if run.fold < 0:
-            return Split(_subset(self.training, self.config.severe_share, run.seed), self.validation, [])
+            return Split(left, self.validation, [])
         folds = self.config.cross_validation
-        fold_of = _folds(self.training, folds, run.seed)
-        selects = (run.fold + 1) % folds
-        left = set(_subset(self.training, self.config.severe_share, run.seed))
-        rows = [row for row, fold in enumerate(fold_of) if fold not in (run.fold, selects) and row in left]
+        fold_of, selects = _folds(self.training, folds, run.seed), (run.fold + 1) % folds
+        rows = [row for row in left if fold_of[row] not in (run.fold, selects)]
         selecting = self.training.select([row for row, fold in enumerate(fold_of) if fold == selects])
         return Split(rows, selecting, [row for row, fold in enumerate(fold_of) if fold == run.fold])
 

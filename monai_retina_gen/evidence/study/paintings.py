@@ -6,24 +6,28 @@ the generator's segmenter.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from monai_retina_gen.data import CONDITION_KEYS, MaskComposer
+from monai_retina_gen.data import CONDITION_KEYS, LesionBank, MaskComposer
 from monai_retina_gen.editing.edit_request import EditRequest
 from monai_retina_gen.evidence.evaluation.image_sets import to_bytes
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
 from monai_retina_gen.networks import PAINTED_LESIONS
+from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH
 
 from .alternative_images import Alternatives, LesionChange, rows_by_grade, rows_by_source, to_be_edited
 from .arms import CANVAS_GRADES, EDITED_GRADES
 from .config import StudyConfig
-from .lesions import lesions_of, mask_keys, own_masks
-from .painters import alike, drawn, painting, with_lesions
-from .photographs import Photographs
+from .photographs import Photographs, lesions_of, mask_keys, own_masks
 
 BATCH = 16
 ANATOMY = ("fov", "od", "vessel")
@@ -49,7 +53,11 @@ def painted_edits(generator: RetinaGenerator, photographs: Photographs, config: 
         for at, image, change in _paint(painter, request):
             images.append(to_bytes(image))
             changes.append(LesionChange(rows[at], seeds[few[at]], *change))
-    return _kept(painter.name, images, changes, photographs, len(chosen))
+    _check_any(images, "edit", painter)
+    sources = [change.row for change in changes]
+    grades = [photographs.grades[row] for row in sources]
+    per_photograph = rows_by_source(sources, len(photographs))
+    return Alternatives(torch.stack(images), grades, per_photograph, len(chosen), changes, sources)
 
 
 def _paint(painter: LesionPainting, request: EditRequest) -> Iterator[tuple[int, Tensor, tuple[Tensor, Tensor]]]:
@@ -75,14 +83,9 @@ def _lesions(each: Sequence[Tensor], real: Tensor) -> dict[str, Tensor]:
     return {name: planes[:, [plane]] for plane, name in enumerate(PAINTED_LESIONS)}
 
 
-def _kept(
-    name: str, images: list[Tensor], changes: list[LesionChange], photographs: Photographs, tried: int
-) -> Alternatives:
+def _check_any(images: Sequence[Tensor], arm: str, painter: LesionPainting) -> None:
     if not images:
-        raise ValueError(f"edit: {name} refused all {tried} edits; leave the arm out")
-    sources = [change.row for change in changes]
-    grades = [photographs.grades[row] for row in sources]
-    return Alternatives(torch.stack(images), grades, rows_by_source(sources, len(photographs)), tried, changes, sources)
+        raise ValueError(f"{arm}: {painter.name} refused everything; leave the arm out")
 
 
 @torch.no_grad()
@@ -98,14 +101,8 @@ def nothing_new(
         own, wanted = (_lesions(each, real) for each in zip(*((c.own, c.wanted) for c in changes), strict=True))
         found = painter.found_masks(real, _masks_of(photographs, [rows_of[i] for i in few], ANATOMY, config) | own)
         assert painter.painter is not None  # painting
-        drawn, where = painter.painter.draw(
-            real,
-            found,
-            wanted,
-            seeds=[change.seed for change in changes],
-            grades=painter.check_grades(part.grades),
-            nothing_new=True,
-        )
+        seeds, grades = [change.seed for change in changes], painter.check_grades(part.grades)
+        drawn, where = painter.painter.draw(real, found, wanted, seeds=seeds, grades=grades, nothing_new=True)
         images[few] = to_bytes(torch.where(where > 0, drawn.clamp(0, 1), real))
     return Alternatives(images, of.grades, of.rows, of.tried, (), of.sources)
 
@@ -134,13 +131,12 @@ def painted_canvases(generator: RetinaGenerator, photographs: Photographs, confi
                 images.append(to_bytes(image))
                 made.append(grades[i])
                 sources.append(chosen[i])
-    if not images:
-        raise ValueError(f"canvas: {painter.name} refused all {len(chosen)} canvases; leave the arm out")
+    _check_any(images, "canvas", painter)
     return Alternatives(torch.stack(images), made, rows_by_grade(made, photographs), len(chosen), (), sources)
 
 
 def _composer(painter: LesionPainting) -> MaskComposer:
-    assert painter.composer is not None  # why_no_painting
+    assert painter.composer is not None  # else the arm is left out
     return painter.composer()
 
 
@@ -163,3 +159,35 @@ def _with_own_lesions(generator: RetinaGenerator, photographs: Photographs) -> L
 def _alike(rows: Sequence[int], photographs: Photographs, what: str) -> Iterator[list[int]]:
     """Batches of indices into `rows`, of photographs with the same masks."""
     return alike([mask_keys(photographs.items[row]) for row in rows], BATCH, what)
+
+
+def painting(generator: RetinaGenerator) -> LesionPainting:
+    """The generator, or an error where it paints no photographs."""
+    if not isinstance(generator, LesionPainting) or generator.painter is None:
+        raise ValueError(f"generator: {generator.name} came, which paints no photographs")
+    return generator
+
+
+def with_lesions(generator: LesionPainting, bank: LesionBank) -> LesionPainting:
+    """The generator with these lesions and no others."""
+    composer, painter = MaskComposer(bank), copy.copy(generator)
+    painter.composer = lambda: composer
+    return painter
+
+
+def drawn(number: int) -> tuple[list[int], Tensor]:
+    """Seeds and strengths of so many paintings: always the same."""
+    random = np.random.RandomState(0)
+    seeds = random.randint(0, 2**31, number, dtype=np.int64)
+    return [int(seed) for seed in seeds], torch.from_numpy(random.uniform(*DEFAULT_STRENGTH, number)).float()
+
+
+def alike(keys: Sequence[Any], batch: int, what: str) -> Iterator[list[int]]:
+    """Batches of indices of photographs whose keys, the masks that they have, are equal."""
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    with tqdm(total=len(keys), desc=what, leave=False) as bar:
+        for _, same in groupby(order, key=keys.__getitem__):
+            each = list(same)
+            for start in range(0, len(each), batch):
+                yield each[start : start + batch]
+                bar.update(len(each[start : start + batch]))

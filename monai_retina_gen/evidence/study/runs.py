@@ -14,12 +14,11 @@ from torch import nn
 from monai_retina_gen.data import write_json
 
 from .arms import BASELINE, GENERATIVE, Condition, replacement_probabilities
-from .classic import classic_transform
 from .config import StudyConfig
 from .material import GeneratedImages, Material, Run
 from .photographs import Photographs
 from .side_by_side import mapped
-from .training import TrainingPhotographs, predict_grades, train_grader
+from .training import TrainingPhotographs, classic_transform, predict_grades, train_grader
 
 logger = logging.getLogger("monai_retina_gen.study")
 RESULT = "result.json"
@@ -42,8 +41,7 @@ def list_runs(conditions: Sequence[Condition], config: StudyConfig) -> list[Run]
 def carry_out(runs: Sequence[Run], material: Material, jobs: int = 1) -> None:
     """Carry out those runs that have no result yet, in their order, with the time that is left in the log.
 
-    With several `jobs`, processes share them (a GPU serves several), and what is generated of each training part is
-    made first, part by part, into files.
+    Several `jobs` share them (a GPU serves several); what is generated of each training part is made first.
     """
     folder = Path(material.config.out) / "runs"
     waiting = [run for run in runs if not (folder / run.id / RESULT).is_file()]
@@ -89,9 +87,9 @@ def _result(run: Run, material: Material) -> dict[str, Any]:
     transform = classic_transform(condition.arm, config.classic)
     alternatives = generated.alternatives(condition)
     data = TrainingPhotographs(training, transform, replacement_probabilities(condition, training), alternatives)
-    network, report = train_grader(
-        data, selecting, balanced=condition.balanced, backbone=run.grader, config=config, seed=run.seed
-    )
+    balanced = condition.arm == BASELINE or bool(condition.generator)  # every label is drawn equally often
+    options: dict[str, Any] = {"balanced": balanced, "backbone": run.grader, "config": config, "seed": run.seed}
+    network, report = train_grader(data, selecting, **options)
     judged = dict(material.tests)
     if split.judged:
         judged["cross-validation"] = material.training.select(split.judged)
@@ -107,13 +105,8 @@ def _result(run: Run, material: Material) -> dict[str, Any]:
 
 
 def _predictions(network: nn.Module, photographs: Photographs, config: StudyConfig) -> dict[str, Any]:
-    preds = predict_grades(network, photographs.images, config).tolist()
-    return {
-        "image": photographs.names,
-        "group": photographs.groups,
-        "target": photographs.labels.tolist(),
-        "pred": preds,
-    }
+    preds, target = predict_grades(network, photographs.images, config).tolist(), photographs.labels.tolist()
+    return {"image": photographs.names, "group": photographs.groups, "target": target, "pred": preds}
 
 
 def _generated(network: nn.Module, condition: Condition, made: GeneratedImages) -> dict[str, Any]:

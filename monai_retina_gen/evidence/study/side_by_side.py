@@ -19,13 +19,6 @@ def mapped(function: Callable[[Row], Made], rows: Sequence[Row], jobs: int) -> l
 
     What it leaves in memory is lost where there are several. A process that has begun to use a GPU cannot be forked.
     Where it fails for a row, the others are done before the error is raised.
-
-    Raises:
-        ValueError: for several processes where the system cannot fork.
-
-    Examples:
-        >>> mapped(abs, [-1, 2], jobs=1)
-        [1, 2]
     """
     global _function
     if jobs <= 1 or not rows:  # one row too goes to a process: this one must not begin to use the GPU

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from monai_retina_gen import __version__
-from monai_retina_gen.data import (
-    MASK_KEYS,
-    Datalist,
-    Item,
-    LabelGrades,
-    check_labels_are_grades,
-    load_datalist,
-    write_json,
-)
+from monai_retina_gen.data import MASK_KEYS, Datalist, check_labels_are_grades, load_datalist, write_json
 from monai_retina_gen.data.files import begin_folder
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import files_sha256, generator_record, items_sha256
@@ -26,20 +18,15 @@ from monai_retina_gen.metrics import FEWEST_SEEDS
 
 from .analysis import analyse
 from .arms import BASELINE, Condition, expand_arms
-from .config import StudyConfig
+from .config import PLACES, StudyConfig
 from .detection import detect_generated, detect_paintings
-from .lesions import with_predicted
 from .material import Material
-from .photographs import Photographs, load_photographs
-from .plots import draw_plots
+from .photographs import load_photographs, with_predicted
 from .runs import carry_out, list_runs, read_results
-from .tables import write_tables
-
-__all__ = ["load_material", "run_study", "study_settings", "study_warnings"]
+from .tables import draw_plots, write_tables
 
 logger = logging.getLogger("monai_retina_gen.study")
-RESULT = "study.json"
-FEW = 10
+RESULT, FEW = "study.json", 10
 
 
 def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | str], *, jobs: int = 1) -> dict[str, Any]:
@@ -49,13 +36,12 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
 
     Args:
         config: the settings.
-        generators: generators by the name that they have in the results: objects, or bundle names or folders.
+        generators: objects, or bundle names or folders, by the name that they have in the results.
         jobs: trainings side by side, in processes of their own: the results are the same. One GPU serves six or eight.
 
     Returns:
         What is written to `out/study.json`: `settings`, `skipped`, `warnings`, `runs`, `sets` (figures by set, arm and
-        grader, with intervals), `comparisons`, `primary` (the comparison named in advance, with its verdict in words)
-        and `detection` (how well generated images are told from photographs). Tables and plots lie beside it.
+        grader), `comparisons`, `primary` (with its verdict in words), `detection`. Tables and plots lie beside it.
 
     Raises:
         ValueError: `out` was begun with other settings, data or generators; names what differs.
@@ -70,10 +56,19 @@ def run_study(config: StudyConfig, generators: Mapping[str, RetinaGenerator | st
     conditions, skipped = expand_arms(config, loaded, material.training)
     for line in skipped:
         logger.info(line)
-    _check_primary(config, conditions)
-    results = _run_all(conditions, material, jobs)
+    known = [condition.id for condition in conditions if condition.arm != BASELINE]
+    if config.primary and (config.primary not in known or Condition(BASELINE) not in conditions):
+        raise ValueError(  # before hours are spent on it
+            f"primary: {config.primary!r} came; one of {', '.join(known)} is wanted, and the arm {BASELINE} beside it"
+        )
+    runs = list_runs(conditions, config)
+    carry_out(runs, material, jobs)
+    results = read_results(runs, config.out)
+    steps = {result["steps"] for result in results}
+    if len(steps) > 1 and not config.cross_validation and config.severe_share == 1:
+        raise RuntimeError(f"runs took different numbers of optimiser steps {sorted(steps)}; this must not happen")
     material.move(config.device)
-    seen = material.generated(list_runs(conditions, config)[0])
+    seen = material.generated(runs[0])
     study = {
         "format": 1,
         "settings": {**config.settings(), **begun},
@@ -96,7 +91,7 @@ def load_material(
 ) -> tuple[Material, str]:
     """The photographs of a study with its generators, and what is known of patients."""
     datalist = load_datalist(config.datalist, config.dataset_dir, require_grade=True, label_key=config.label_key)
-    sections = ["training", "validation", "test"]
+    sections = ("training", "validation", "test")
     items = {section: datalist[section] for section in sections}
     if config.masks:
         found = load_datalist(config.masks)
@@ -107,34 +102,22 @@ def load_material(
         items["training"] = items["training"] + items["validation"]
     if generators and config.label_grades is None:
         check_labels_are_grades([item[config.label_key] for item in items["training"]], "training")
-    loaded = {section: _photographs(items[section], section, config, jobs) for section in sections}
+    loaded = {section: load_photographs(items[section], section, config, jobs) for section in sections}
     tests = {"test": loaded["test"]}
     for source in config.external:
-        tests |= _external(source, config, jobs, taken=set(tests))
+        other: Datalist = load_datalist(source, require_grade=True, label_key=config.label_key)
+        name = str(other["name"]) if other["name"] != source else Path(source).stem
+        if name in tests:
+            raise ValueError(f"external: two sets are called {name!r}; give datalists with different names")
+        tests[name] = load_photographs([item for s in sections for item in other[s]], name, config, jobs)
     return Material(loaded["training"], loaded["validation"], tests, generators, config), str(datalist["patients"])
-
-
-def _external(source: str, config: StudyConfig, jobs: int, taken: set[str]) -> dict[str, Photographs]:
-    datalist: Datalist = load_datalist(source, require_grade=True, label_key=config.label_key)
-    items = [item for section in ("training", "validation", "test") for item in datalist[section]]
-    name = str(datalist["name"]) if datalist["name"] != source else Path(source).stem
-    if name in taken:
-        raise ValueError(f"external: two sets are called {name!r}; give datalists with different names")
-    return {name: _photographs(items, name, config, jobs)}
-
-
-def _photographs(items: Sequence[Item], what: str, config: StudyConfig, jobs: int) -> Photographs:
-    labels = None if config.label_grades is None else LabelGrades(config.label_grades)
-    return load_photographs(
-        items, config.image_size, config.grade_map, what, label_key=config.label_key, label_grades=labels, jobs=jobs
-    )
 
 
 def study_settings(config: StudyConfig, material: Material) -> dict[str, Any]:
     """All that a result depends on."""
     digests = {"training": material.training.digest(), "validation": material.validation.digest()}
     return {
-        **config.conditions(),
+        **{key: value for key, value in config.settings().items() if key not in PLACES},
         "data_sha256": digests | {name: photographs.digest() for name, photographs in material.tests.items()},
         "masks_sha256": items_sha256(material.training.items, MASK_KEYS),
         "files": files_sha256({"init_weights": config.init_weights}),
@@ -158,10 +141,8 @@ def study_warnings(config: StudyConfig, material: Material, patients: str) -> li
             counts = ", ".join(f"{count} of label {label}" for label, count in few.items())
             lines.append(f"{name}: {len(labels)} photographs, only {counts}: sensitivities of those mean little.")
     if config.seeds < FEWEST_SEEDS:
-        lines.append(
-            f"{config.seeds} seed(s) for each arm: how much results vary from training to training is hardly seen, and "
-            f"there is no verdict below {FEWEST_SEEDS}."
-        )
+        seeds = f"{config.seeds} seed(s) for each arm: how much trainings vary is hardly seen"
+        lines.append(f"{seeds}, and there is no verdict below {FEWEST_SEEDS}.")
     seen = sorted(set(material.generators) - set(config.unseen))
     if config.cross_validation and seen:
         lines.append(
@@ -169,9 +150,7 @@ def study_warnings(config: StudyConfig, material: Material, patients: str) -> li
             "be too good there and get no verdict. Only the test split and external sets are clean."
         )
     if config.cross_validation and any(name.endswith("--gated") for name in config.policies):
-        lines.append(
-            "The gate's graders may have seen the photographs that cross-validation judges, like the generators."
-        )
+        lines.append("The gate's graders may have seen what cross-validation judges, like the generators.")
     if config.severe_share < 1:
         gate = " and the gate" * any(name.endswith("--gated") for name in config.policies)
         lines.append(
@@ -179,26 +158,5 @@ def study_warnings(config: StudyConfig, material: Material, patients: str) -> li
             f"{gate} may have seen the others: no verdict on what generation does where photographs are rare."
         )
     if config.preset == "smoke":
-        lines.append(
-            "Preset smoke: phantoms and a handful of steps. The figures show that everything runs and nothing else."
-        )
+        lines.append("Preset smoke: phantoms and a handful of steps. The figures show that everything runs, no more.")
     return lines
-
-
-def _check_primary(config: StudyConfig, conditions: Sequence[Condition]) -> None:
-    """Before hours are spent on it."""
-    known = [condition.id for condition in conditions if condition.arm != BASELINE]
-    if config.primary and (config.primary not in known or Condition(BASELINE) not in conditions):
-        raise ValueError(
-            f"primary: {config.primary!r} came; one of {', '.join(known)} is wanted, and the arm {BASELINE} beside it"
-        )
-
-
-def _run_all(conditions: list[Condition], material: Material, jobs: int) -> list[dict[str, Any]]:
-    runs = list_runs(conditions, material.config)
-    carry_out(runs, material, jobs)
-    results = read_results(runs, material.config.out)
-    steps = {result["steps"] for result in results}
-    if len(steps) > 1 and not material.config.cross_validation and material.config.severe_share == 1:
-        raise RuntimeError(f"runs took different numbers of optimiser steps {sorted(steps)}; this must not happen")
-    return results

@@ -15,9 +15,10 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler, Sampler
+from torchvision.transforms import v2
 
 from monai_retina_gen.data import balanced_sampler
-from monai_retina_gen.engines import AutocastInferer, PrepareGradingBatch
+from monai_retina_gen.engines import AutocastInferer, GradingAugment, PrepareGradingBatch
 from monai_retina_gen.handlers import GeneratorEMAHandler, ProgressHandler
 from monai_retina_gen.metrics import quadratic_weighted_kappa
 from monai_retina_gen.networks import FundusGrader
@@ -27,18 +28,16 @@ from .alternative_images import Alternatives
 from .config import StudyConfig
 from .photographs import Photographs
 
-LOOKS = 5
-"""Epochs at which validation is looked at where it selects nothing."""
-
+LOOKS = 5  # epochs at which validation is looked at where it selects nothing
 HALF_LIFE = 1000
 """Images until a step of the weights counts half in their average, as in the training of the shipped grader."""
 
 
 class TrainingPhotographs:
-    """Photographs of which some draws are replaced, then augmented; draws from torch's global random state.
+    """Photographs of which some draws are replaced (`probabilities` by label), then augmented by `transform`.
 
-    All images lie on the device as 8 bits, and are augmented there batch by batch (`transform`): nothing waits for a
-    loader. `probabilities` are those of a replacement, by label.
+    All images lie on the device as 8 bits and are augmented there batch by batch: nothing waits for a loader. Draws are
+    from torch's global random state.
     """
 
     def __init__(
@@ -82,10 +81,10 @@ class TrainingPhotographs:
     def _images(self, device: str) -> Tensor:
         """Photographs and what replaces them, one after the other."""
         if device not in self._on:
-            made = (
-                [] if self.alternatives is None or not any(self.probabilities.values()) else [self.alternatives.images]
-            )
-            self._on = {device: torch.cat([self.photographs.images, *made]).to(device)}
+            shown = [self.photographs.images]
+            if self.alternatives is not None and any(self.probabilities.values()):
+                shown.append(self.alternatives.images)
+            self._on = {device: torch.cat(shown).to(device)}
         return self._on[device]
 
 
@@ -122,10 +121,6 @@ class WatchValidation:
     history: list[float | None] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
     def __call__(self, engine: Engine) -> None:
         """Judge the epoch that has just ended."""
         selects, epochs = self.config.selection == "validation", self.config.max_epochs
@@ -144,19 +139,10 @@ class WatchValidation:
 def train_grader(
     data: TrainingPhotographs, validation: Photographs, *, balanced: bool, backbone: str, config: StudyConfig, seed: int
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Train a grader from `config.init_weights`.
+    """Train a grader from `config.init_weights`; returns it with what happened.
 
-    Args:
-        data: training photographs.
-        validation: photographs that say how it went, and select the epoch where `config.selection` says so.
-        balanced: draw every label equally often.
-        backbone: of `FundusGrader`.
-        config: the study's settings.
-        seed: of the weights, the order and all augmentation.
-
-    Returns:
-        The grader, with the average of its weights at the end of the schedule or the weights of the selected epoch, and
-        what happened: optimiser steps, epoch, kappa on validation by epoch, shares of images replaced.
+    Its weights are the average at the end of the schedule, or those of the epoch that `validation` selects. `seed` is
+    of the weights, the order and all augmentation.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -165,7 +151,8 @@ def train_grader(
         network = network.to(device=config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(network) if config.selection == "average" else None
         select = WatchValidation(network if average is None else average, validation, config)
-        trainer = _trainer(network, average, _Batches(data, balanced, config, seed), select, config)
+        trainer = _trainer(network, average, _Batches(data, balanced, config, seed), config)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, select)
         trainer.run()
     network.load_state_dict(select.weights)
     return network, {
@@ -177,15 +164,12 @@ def train_grader(
     }
 
 
-def _trainer(
-    network: nn.Module, average: nn.Module | None, loader: _Batches, select: WatchValidation, config: StudyConfig
-) -> SupervisedTrainer:
+def _trainer(network: nn.Module, average: nn.Module | None, loader: _Batches, config: StudyConfig) -> SupervisedTrainer:
     fused = torch.device(config.device).type == "cuda"  # one kernel in place of hundreds
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
-    )
+    rates: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    optimizer = torch.optim.AdamW(network.parameters(), fused=fused, **rates)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.max_epochs)
-    interval = max(1, config.max_epochs // 3)
+    progress = ProgressHandler(interval=max(1, config.max_epochs // 3), name="monai_retina_gen.study")
     averaging = []
     if average is not None:  # buffers too: statistics of batch normalisation belong to the weights
         options: dict[str, Any] = {"half_life": HALF_LIFE, "ramp_up": 0.1, "buffers": "average"}
@@ -199,12 +183,7 @@ def _trainer(
         loss_function=nn.CrossEntropyLoss(label_smoothing=config.label_smoothing),
         inferer=AutocastInferer(config.autocast),
         prepare_batch=PrepareGradingBatch(),
-        train_handlers=[
-            LrScheduleHandler(schedule, print_lr=False),
-            *averaging,
-            select,
-            ProgressHandler(interval=interval, name="monai_retina_gen.study"),
-        ],
+        train_handlers=[LrScheduleHandler(schedule, print_lr=False), *averaging, progress],
         decollate=False,
     )
 
@@ -215,3 +194,31 @@ def predict_grades(network: nn.Module, images: Tensor, config: StudyConfig) -> T
     network.eval()
     parts = images.split(config.batch_size)
     return torch.cat([network(part.to(config.device).float() / 255).argmax(dim=1).cpu() for part in parts])
+
+
+def classic_transform(arm: str, recipe: str) -> Callable[[Tensor], Tensor]:
+    """The augmentation of an arm, on images `(B, 3, H, W)` in [0, 1], drawing from torch's global random state.
+
+    Arms without one of their own have all together; `cheng2021` has the flips and colours of Cheng and Ye.
+    """
+    if arm == "none":
+        return torch.nn.Identity()
+    if recipe == "cheng2021" and arm != "rotate":
+        each = _CHENG2021.get(arm, v2.Compose([*_CHENG2021.values()]))
+        return lambda images: torch.stack([each(image) for image in images])  # it draws once for what it is given
+    return GradingAugment(**_DEFAULT.get(arm, _ALL))
+
+
+_STILL = {"rotate": 0.0, "scale": 0.0, "shift": 0.0}
+_DEFAULT: dict[str, dict[str, Any]] = {
+    "flip": {**_STILL, "colour": 0.0},
+    "rotate": {**_STILL, "colour": 0.0, "flip": False, "rotate": 30.0},
+    "color": {**_STILL, "flip": False, "colour": 0.2},
+}
+_ALL: dict[str, Any] = {"rotate": 20.0, "scale": 0.12, "shift": 0.04, "colour": 0.2}
+_CHENG2021: dict[str, torch.nn.Module] = {
+    # every photograph is there once as it is and once upside down, which is a probability of one half
+    "flip": v2.Compose([v2.RandomHorizontalFlip(0.1), v2.RandomVerticalFlip(0.5)]),
+    # they avoid what deforms, and do not rotate
+    "color": v2.RandomApply([v2.ColorJitter(brightness=(0.7, 0.9), contrast=(0.7, 0.9), saturation=(0.7, 0.9))], p=0.5),
+}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from torch.nn.functional import interpolate
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import PhantomDataset
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.audit.copying import Space, copying_figures, data_copying_figures, distances, make_space
-from monai_retina_gen.evidence.audit.copying_audit import audit
-from monai_retina_gen.evidence.audit.pixel_descriptor import pixel_descriptors
+from monai_retina_gen.evidence.audit.copying import (
+    Space,
+    copying_figures,
+    data_copying_figures,
+    distances,
+    make_space,
+    pixel_descriptors,
+)
+from monai_retina_gen.evidence.audit.copying_audit import audit, audit_verdict
 from monai_retina_gen.evidence.audit.rule import LEVEL, dealt_anew, ratio_tests, tail_index
-from monai_retina_gen.evidence.audit.verdict import audit_verdict
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics.manifold import training_cells
@@ -79,7 +85,7 @@ def planted(sets: dict[str, ImageSet], share: float, changes: list[str]) -> Imag
     for row in range(round(share * COUNT)):
         copy = CHANGES[changes[row % len(changes)]](sets["train"].floats([row])[0])
         images[row] = (copy * 255).round().clamp(0, 255).to(torch.uint8)
-    return sets["fresh"].with_images(images)
+    return replace(sets["fresh"], images=images)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -235,7 +241,7 @@ def test_the_celled_statistic_and_authenticity_match_scipy() -> None:
 def test_a_space_where_photographs_themselves_differ_proves_nothing(
     sets: dict[str, ImageSet], extractor: Extractor, tmp_path: Path
 ) -> None:
-    other = sets["holdout"].with_images((sets["holdout"].images.float() * 0.4).to(torch.uint8))
+    other = replace(sets["holdout"], images=(sets["holdout"].images.float() * 0.4).to(torch.uint8))
     result = audit(planted(sets, 0.2, ["exact"]), sets["train"], other, extractor=extractor, out=tmp_path)
     features, pixels = (result["spaces"][name] for name in ("features", "pixels"))
     assert (features["fair"], pixels["fair"]) == (False, True)
@@ -246,7 +252,7 @@ def test_a_space_where_photographs_themselves_differ_proves_nothing(
 def test_a_space_without_a_vote_takes_no_share_of_the_level(
     sets: dict[str, ImageSet], extractor: Extractor, tmp_path: Path
 ) -> None:
-    darker = sets["holdout"].with_images((sets["holdout"].images.float() * 0.4).to(torch.uint8))
+    darker = replace(sets["holdout"], images=(sets["holdout"].images.float() * 0.4).to(torch.uint8))
     found = [
         audit(sets["fresh"], sets["train"], holdout, extractor=extractor, out=tmp_path)["spaces"]["pixels"]["tests"]
         for holdout in (sets["holdout"], darker)

@@ -15,9 +15,8 @@ from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.errors import DatalistError, WeightsError
 from monai_retina_gen.evidence.evaluation import extractor as extractor_module
 from monai_retina_gen.evidence.evaluation import image_figures
-from monai_retina_gen.evidence.evaluation.eval_metrics import headline, write_eval_metrics
 from monai_retina_gen.evidence.evaluation.extractor import Extractor, load_extractor
-from monai_retina_gen.evidence.evaluation.generator_evaluation import GeneratorEvaluation
+from monai_retina_gen.evidence.evaluation.generator_evaluation import GeneratorEvaluation, headline, write_eval_metrics
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, read_section, sampled_images
 from monai_retina_gen.evidence.report.sections import evaluation_section
 from monai_retina_gen.generators import load_generator

@@ -16,8 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.evidence.report.reader_score import read_answers, read_key, score_answers
-from monai_retina_gen.evidence.report.reader_study import reader_study
+from monai_retina_gen.evidence.report.reader_study import read_answers, read_key, reader_study, score_answers
 
 
 def images(count: int, kind: str, size: int = 16) -> ImageSet:

@@ -19,8 +19,8 @@ from monai_retina_gen.evidence.evaluation.generator_evaluation import GeneratorE
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs
 from monai_retina_gen.evidence.evaluation.label_agreement import GraderJudge, label_check
 from monai_retina_gen.evidence.report.html import figure, page, paragraph, section, table, warnings
-from monai_retina_gen.evidence.report.plots import read_training
-from monai_retina_gen.evidence.report.reader_score import score_answers
+from monai_retina_gen.evidence.report.pictures import read_training
+from monai_retina_gen.evidence.report.reader_study import score_answers
 from monai_retina_gen.evidence.report.report_page import report
 
 

@@ -21,7 +21,7 @@ from monai_retina_gen.evidence.study.analysis import SEEN, analyse
 from monai_retina_gen.evidence.study.arms import Condition, replacement_probabilities
 from monai_retina_gen.evidence.study.material import Material, Run
 from monai_retina_gen.evidence.study.photographs import Photographs
-from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_synthesizer
+from monai_retina_gen.evidence.study.presets import smoke_generator, smoke_synthesizer
 from monai_retina_gen.evidence.study.training import TrainingPhotographs, train_grader
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan
@@ -203,7 +203,7 @@ def test_moved_photographs_go_on_and_other_ones_do_not(
     """A study is of photographs, wherever they lie: paths are no settings, contents are."""
     datalist = json.loads(phantom_list.read_text(encoding="utf-8"))
     begun = []
-    monkeypatch.setattr("monai_retina_gen.evidence.study.study._run_all", lambda *args: begun.append(1) or 1 / 0)
+    monkeypatch.setattr("monai_retina_gen.evidence.study.study.carry_out", lambda *args: begun.append(1) or 1 / 0)
     moved, changed = tmp_path / "elsewhere.json", tmp_path / "changed.json"
     for path in (moved, changed):
         place = phantom_list.parent

@@ -16,7 +16,7 @@ from monai_retina_gen.evidence.study.alternatives import make_alternatives
 from monai_retina_gen.evidence.study.arms import expand_arms
 from monai_retina_gen.evidence.study.material import GeneratedImages
 from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
-from monai_retina_gen.evidence.study.smoke import smoke_generator
+from monai_retina_gen.evidence.study.presets import smoke_generator
 
 ARMS = ("oversample", "edit", "nothing-new", "texture-matched", "canvas", "synthesize", "sample")
 
@@ -31,7 +31,9 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
     """Phantoms of 128 px with masks: three healthy ones, three of grade 2 and two of grade 3."""
     folder = tmp_path_factory.mktemp("painted")
     path = write_phantoms(folder, count=8, size=128, seed=3, splits=(1.0, 0.0, 0.0), grades=(0, 2, 3))
-    return load_photographs(load_datalist(path)["training"], 128, None, "training")
+    return load_photographs(
+        load_datalist(path)["training"], "training", StudyConfig(datalist="-", out="-", image_size=128)
+    )
 
 
 def test_arms_of_a_painter(eyes: Photographs, phantom_bank: LesionBank) -> None:

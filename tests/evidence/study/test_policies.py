@@ -22,12 +22,19 @@ from monai_retina_gen.evidence.study.alternative_images import Alternatives, rea
 from monai_retina_gen.evidence.study.analysis import REFERABLE, SEEN, analyse, best_policy
 from monai_retina_gen.evidence.study.arms import Condition, expand_arms, replacement_probabilities
 from monai_retina_gen.evidence.study.detection import detect_paintings
-from monai_retina_gen.evidence.study.lesions import lesions_of, mask_keys, own_masks, read_ahead, with_predicted
 from monai_retina_gen.evidence.study.material import GeneratedImages, Material, Run, _subset
-from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
+from monai_retina_gen.evidence.study.photographs import (
+    Photographs,
+    lesions_of,
+    load_photographs,
+    mask_keys,
+    own_masks,
+    read_ahead,
+    with_predicted,
+)
+from monai_retina_gen.evidence.study.presets import smoke_generator
 from monai_retina_gen.evidence.study.runs import carry_out, list_runs, read_results
 from monai_retina_gen.evidence.study.side_by_side import mapped
-from monai_retina_gen.evidence.study.smoke import smoke_generator
 from monai_retina_gen.evidence.study.study import study_warnings
 from monai_retina_gen.evidence.study.training import TrainingPhotographs
 from monai_retina_gen.metrics import grade_confusion_matrix
@@ -50,7 +57,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def eyes(items: list[dict[str, Any]]) -> Photographs:
-    return load_photographs(items, 128, None, "training")
+    return load_photographs(items, "training", config(Path("out")))
 
 
 def plain(size: int = 16) -> Photographs:
@@ -291,7 +298,7 @@ def test_predicted_masks_stay_predicted(items: list[dict[str, Any]]) -> None:
         with_predicted(item if number % 2 else plain, item if number % 2 == 0 else None)
         for number, (item, plain) in enumerate(zip(items, bare, strict=True))
     ]
-    photographs = load_photographs(merged, 128, None, "training")
+    photographs = load_photographs(merged, "training", config(Path("out")))
     annotated = [item if number % 2 else plain for number, (item, plain) in enumerate(zip(items, bare, strict=True))]
     wanted = build_lesion_bank(annotated, predicted=items[::2])
     read_ahead(merged, 128, jobs=1)

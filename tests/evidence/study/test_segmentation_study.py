@@ -16,15 +16,15 @@ from stand_in_device import stand_in_device
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import SECTIONS, LesionBank, build_lesion_bank, load_datalist, unit_of, write_phantoms
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError
-from monai_retina_gen.evidence.study.painters import painting, with_lesions
+from monai_retina_gen.evidence.study.paintings import painting, with_lesions
+from monai_retina_gen.evidence.study.presets import smoke_synthesizer
 from monai_retina_gen.evidence.study.segmentation import SegmentationStudyConfig, run_segmentation_study
-from monai_retina_gen.evidence.study.segmentation.figures import EACH, analyse_curves
 from monai_retina_gen.evidence.study.segmentation.paintings import (
     healthy_pairs,
     painted_canvases,
     painted_eyes,
 )
-from monai_retina_gen.evidence.study.segmentation.study import _parts
+from monai_retina_gen.evidence.study.segmentation.study import EACH, _parts, analyse_curves
 from monai_retina_gen.evidence.study.segmentation.training import (
     Pairs,
     crop_batches,
@@ -32,7 +32,6 @@ from monai_retina_gen.evidence.study.segmentation.training import (
     load_pairs,
     train_segmenter,
 )
-from monai_retina_gen.evidence.study.smoke import smoke_synthesizer
 from monai_retina_gen.metrics import average_precision, curve_counts
 
 

@@ -163,6 +163,7 @@ def test_critic_sees_grades_and_company_averages_out() -> None:
     spread = critic_scores(by_company, shown, conditional=False, batch_size=4) - shown.floats()[:, 0, 0, 0] * 2 + 1
     assert spread.std() < 0.05
     assert groups_of({"a": found}, 3)["top_a"] == found.argsort(descending=True)[:3].tolist()
+    assert groups_of({"a": torch.tensor([0.1, 0.9, 0.5])}, 1) == {"all": [0, 1, 2], "top_a": [1], "bottom_a": [0]}
 
 
 def test_without_grades_all_are_one_class(

@@ -14,20 +14,17 @@ import torch
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.data import LabelGrades, SyntheticDataset, count_label_grades, load_datalist, phantom_fundus
+from monai_retina_gen.data import SyntheticDataset, count_label_grades, load_datalist, phantom_fundus
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.study import ARMS, PRESETS, StudyConfig, run_study
-from monai_retina_gen.evidence.study.alternatives import make_alternatives, make_bank
-from monai_retina_gen.evidence.study.analysis import analyse
+from monai_retina_gen.evidence.study.alternatives import _blur, make_alternatives, make_bank, match_texture
+from monai_retina_gen.evidence.study.analysis import Gradings, analyse, figure_interval
 from monai_retina_gen.evidence.study.arms import Condition, bank_mode, expand_arms, replacement_probabilities
-from monai_retina_gen.evidence.study.classic import classic_transform
 from monai_retina_gen.evidence.study.detection import auc, cross_fitted_scores
-from monai_retina_gen.evidence.study.gradings import Gradings, figure_interval
 from monai_retina_gen.evidence.study.material import GeneratedImages, _folds
 from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
-from monai_retina_gen.evidence.study.smoke import smoke_generator, smoke_synthesizer
-from monai_retina_gen.evidence.study.texture import _blur, match_texture
-from monai_retina_gen.evidence.study.training import TrainingPhotographs, train_grader
+from monai_retina_gen.evidence.study.presets import smoke_generator, smoke_synthesizer
+from monai_retina_gen.evidence.study.training import TrainingPhotographs, classic_transform, train_grader
 from monai_retina_gen.metrics import accuracy_from_confusion, holm, kappa_from_confusion
 from monai_retina_gen.networks import FundusGrader
 from monai_retina_gen.weights import save_state
@@ -357,7 +354,7 @@ def test_a_generator_that_makes_images_from_masks(phantom_folder: Path, tmp_path
         **{**PRESETS["smoke"], "arms": ("none", "oversample", "texture-matched", "sample", "synthesize"), "seeds": 1},
     )
     items = [{**i, "grade": min(i["grade"], 3)} for i in load_datalist(config.datalist)["training"]]
-    real = load_photographs(items, 48, None, "training")
+    real = load_photographs(items, "training", config)
     generator = smoke_synthesizer()
     conditions, skipped = expand_arms(config, {"drgan": generator}, real)
     assert [c.id for c in conditions] == [
@@ -382,9 +379,10 @@ def test_labels_get_images_of_their_grades(phantom_folder: Path, tmp_path: Path)
     items = load_datalist(phantom_folder / "datalist.json")["training"]
     labelled = [{**{k: v for k, v in i.items() if k != "grade"}, "dr": int(i["grade"] > 0)} for i in items]
     stands_for = {0: 0, 1: {2: 2, 4: 1}}
-    config = StudyConfig(datalist="x", out=str(tmp_path), **{**PRESETS["smoke"], "label_grades": stands_for})
+    labels = {"label_key": "dr", "label_grades": stands_for}
+    config = StudyConfig(datalist="x", out=str(tmp_path), **{**PRESETS["smoke"], **labels})
     assert config.num_classes == 2
-    real = load_photographs(labelled, 48, None, "training", label_key="dr", label_grades=LabelGrades(stands_for))
+    real = load_photographs(labelled, "training", config)
     assert real.labels.tolist() == [item["dr"] for item in labelled]
     sick = [grade for grade, label in zip(real.grades, real.labels.tolist(), strict=True) if label]
     assert sick.count(2) == pytest.approx(len(sick) * 2 / 3, abs=1)
@@ -410,7 +408,8 @@ def test_labels_are_not_taken_for_grades(phantom_folder: Path, tmp_path: Path) -
     with pytest.raises(DatalistError, match=r"without grade_map.*label_grades=\{0: \{0: "):
         run_study(StudyConfig(datalist=mapped, **settings), {})
     known = count_label_grades(mapped["training"])
-    real = load_photographs(mapped["training"], 48, None, "training", label_grades=LabelGrades(known))
+    config = StudyConfig(datalist=mapped, label_grades=known, **settings)
+    real = load_photographs(mapped["training"], "training", config)
     assert (real.grades, real.own_grades) == ([item["icdr_grade"] for item in mapped["training"]], True)
 
 

@@ -16,10 +16,14 @@ from monai_retina_gen.editing import GateLimits, LabelGate
 from monai_retina_gen.evidence.study import PRESETS, StudyConfig
 from monai_retina_gen.evidence.study import alternatives as alternatives_module
 from monai_retina_gen.evidence.study.arms import Condition
-from monai_retina_gen.evidence.study.classic import classic_transform
 from monai_retina_gen.evidence.study.material import GeneratedImages
 from monai_retina_gen.evidence.study.photographs import load_photographs
-from monai_retina_gen.evidence.study.training import TrainingPhotographs, predict_grades, train_grader
+from monai_retina_gen.evidence.study.training import (
+    TrainingPhotographs,
+    classic_transform,
+    predict_grades,
+    train_grader,
+)
 
 
 class Uniform(nn.Module):
@@ -31,12 +35,12 @@ def test_painted_judged_and_trained_on_a_device(
     tmp_path: Path, phantom_bank: LesionBank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_phantoms(tmp_path / "eyes", count=8, size=128, seed=3, splits=(1.0, 0.0, 0.0), grades=(0, 2, 3))
-    eyes = load_photographs(load_datalist(written)["training"], 128, None, "training")
     limits = GateLimits(0.1, {128: [9.0] * 5}, {128: [9.0] * 5}, 9.0, 9.0, 9.0, 9.0)
     gate = LabelGate(graders=Uniform(), segmenter=None, limits=limits)
     monkeypatch.setattr(alternatives_module, "LabelGate", lambda **options: gate)
     settings = {**PRESETS["smoke"], "image_size": 128, "bank_size": 1, "batch_size": 8, "amp": False}
     config = StudyConfig(**{**settings, "datalist": "-", "out": str(tmp_path / "out"), "device": "meta"})
+    eyes = load_photographs(load_datalist(written)["training"], "training", config)
     with stand_in_device():
         generators = {"painter": painting_generator(phantom_bank).to("meta")}
         made = GeneratedImages(eyes, generators, config)

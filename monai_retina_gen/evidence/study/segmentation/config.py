@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from monai_retina_gen.arguments import check_whole
+from monai_retina_gen.evidence.study.config import check_names, check_share
+
 SEGMENTATION_ARMS = {
     "none": "crops of the annotated photographs as they are",
     "classic": "turns, scale, flips and colour: the baseline",
@@ -22,75 +25,43 @@ SYNTHESIZED_ARMS = ("own-masks", "synthesize")
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationStudyConfig:
-    """Settings.
-
-    Args:
-        datalist: data set name, folder or file with annotated lesions and the sections training and test.
-        dataset_dir: folder of a named data set.
-        masks: datalist of photographs whose vessels, disc and field of view pairs are synthesized for, and whose
-            lesions are composed beside the annotated ones (`segment` writes one); empty: `datalist` itself. Painting
-            takes annotated masks alone.
-        out: folder of the results.
-        arms: of `SEGMENTATION_ARMS`.
-        structures: lesions that are segmented.
-        folds: 0 trains on the section training and judges on the section test; from 2 on, the annotated photographs of
-            all sections are dealt out to so many folds, and each is judged by the network that never saw its fold.
-        seeds: trainings of every arm (and fold); fewer than five give no verdict.
-        image_size: side in pixels.
-        crop_size: side of the crops that are trained on.
-        steps: optimiser steps, the same in every arm; nothing is selected on the way, the last weights are judged.
-        batch_size: crops of a step.
-        pretrained: start the encoder with ImageNet's weights (`pip install "monai-retina-gen[pretrained]"`).
-        enlarge: see `LiteSegmenter`.
-        learning_rate: of AdamW, with a short rise and a cosine.
-        share: of the drawn crops that are of painted, synthesized or healthy photographs, in the arms that have them.
-        bank_size: made pairs per grade.
-        grades: grades of the made pairs; canvases of 2 and 3 alone.
-        device: where everything runs.
-        preset: name of the preset, for the record.
-
-    Raises:
-        ValueError: names the setting, what came and what is wanted.
+    """Settings of a segmentation study; a `ValueError` names the setting, what came and what is wanted.
 
     Examples:
         >>> SegmentationStudyConfig(datalist="idrid", out="study", arms=("magic",))
         Traceback (most recent call last):
         ...
-        ValueError: arms: ['magic'] came; choose from none, classic, healthy, edit, canvas, own-masks, synthesize
+        ValueError: arms: unknown ['magic']; choose from none, classic, healthy, edit, canvas, own-masks, synthesize
     """
 
-    datalist: str
-    out: str
-    dataset_dir: str | None = None
-    masks: str = ""
-    arms: tuple[str, ...] = ("classic", "healthy", "edit", "canvas")
-    structures: tuple[str, ...] = ("ma", "he", "ex", "se")
-    folds: int = 0
-    seeds: int = 5
-    image_size: int = 512
-    crop_size: int = 256
-    steps: int = 600
-    batch_size: int = 4
-    pretrained: bool = True
-    enlarge: bool = False
-    learning_rate: float = 1e-3
-    share: float = 0.4
-    bank_size: int = 80
-    grades: tuple[int, ...] = (2, 3, 4)
+    datalist: str  # with annotated lesions and the sections training and test
+    out: str  # folder of the results
+    dataset_dir: str | None = None  # of a named data set
+    masks: str = ""  # datalist with predicted masks, for synthesized pairs; painting takes annotated ones alone
+    arms: tuple[str, ...] = ("classic", "healthy", "edit", "canvas")  # of `SEGMENTATION_ARMS`
+    structures: tuple[str, ...] = ("ma", "he", "ex", "se")  # lesions that are segmented
+    folds: int = 0  # over the annotated photographs of all sections; 0: training, test
+    seeds: int = 5  # trainings of every arm (and fold); fewer than five give no verdict
+    image_size: int = 512  # side in pixels
+    crop_size: int = 256  # of the crops that are trained on
+    steps: int = 600  # the same in every arm; the last weights are judged
+    batch_size: int = 4  # crops of a step
+    pretrained: bool = True  # start the encoder with ImageNet's weights (extra `pretrained`)
+    enlarge: bool = False  # see `LiteSegmenter`
+    learning_rate: float = 1e-3  # of AdamW, with a short rise and a cosine
+    share: float = 0.4  # of the drawn crops that are of painted, synthesized or healthy photographs
+    bank_size: int = 80  # made pairs per grade
+    grades: tuple[int, ...] = (2, 3, 4)  # of the made pairs; canvases of 2 and 3 alone
     device: str = "cpu"
-    preset: str = ""
+    preset: str = ""  # that these settings come from, for the record
 
     def __post_init__(self) -> None:
-        unknown = [arm for arm in self.arms if arm not in SEGMENTATION_ARMS]
-        if unknown or not self.arms:
-            raise ValueError(f"arms: {unknown or 'none'} came; choose from {', '.join(SEGMENTATION_ARMS)}")
+        check_names("arms", self.arms, SEGMENTATION_ARMS)
         for name in ("seeds", "image_size", "crop_size", "steps", "batch_size", "bank_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} came, a whole number from 1 is wanted")
+            check_whole(name, getattr(self, name))
+        check_share("share", self.share)
         if self.crop_size % 2 or self.crop_size > self.image_size:
             raise ValueError(f"crop_size: {self.crop_size} came, an even number up to {self.image_size} is wanted")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share: {self.share} came, a share above 0 and up to 1 is wanted")
         if self.folds < 0 or self.folds == 1:
             raise ValueError(f"folds: {self.folds} came, 0 or a number from 2 is wanted")
 

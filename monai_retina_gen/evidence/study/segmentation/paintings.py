@@ -1,8 +1,4 @@
-"""Pairs of photograph and masks that are made for one set of training photographs, by arm: painted or synthesized.
-
-What a mask asks for and the painting does not
-show is not in the label (see `generators.LesionPainting`).
-"""
+"""Pairs of photograph and masks, painted or synthesized; what the painting does not show is not in the label."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions, mer
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye, to_bytes
 from monai_retina_gen.evidence.study.arms import CANVAS_GRADES
-from monai_retina_gen.evidence.study.painters import alike, drawn, painting, with_lesions
+from monai_retina_gen.evidence.study.paintings import alike, drawn, painting, with_lesions
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.base import GeneratedBatch
 from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
@@ -28,8 +24,6 @@ from monai_retina_gen.transforms.expansion.folder import expand
 
 from .config import PAINTED_ARMS, SYNTHESIZED_ARMS, SegmentationStudyConfig
 from .training import Pairs, load_pairs
-
-__all__ = ["healthy_pairs", "made_pairs", "painted_canvases", "painted_eyes"]
 
 BATCH = 8
 Eye = dict[str, Tensor]
@@ -49,10 +43,6 @@ def made_pairs(
 
     `healthy` are those of grade 0, which canvases are; `predicted` have predicted masks. Synthesized pairs are written
     into `folder`.
-
-    Raises:
-        DatalistError: where nothing can be made.
-        ValueError: for a generator that cannot make the arm.
     """
     annotated = [item for item in training if any(key in item for key in config.structures)]
     if arm == "healthy":
@@ -88,70 +78,52 @@ def _synthesized(
 
 
 def painted_eyes(painter: LesionPainting, annotated: Sequence[Item], config: SegmentationStudyConfig) -> Pairs:
-    """Annotated eyes with more lesions of their grade, `bank_size` of each grade; those without a grade are left out.
-
-    Raises:
-        DatalistError: where nothing was painted.
-    """
+    """Annotated eyes with more lesions of their grade, `bank_size` of each grade; only those with a grade."""
     graded = [item for item in annotated if "grade" in item]
     of = {grade: [i for i, item in enumerate(graded) if icdr_grade(item) == grade] for grade in config.grades}
     chosen = [rows[i % len(rows)] for rows in of.values() if rows for i in range(config.bank_size)]
-    seeds, strengths = drawn(len(chosen))
-    eyes = _eyes([graded[i] for i in sorted(set(chosen))], config, "annotated eyes")
-    eye_of = {row: eyes[place] for place, row in enumerate(sorted(set(chosen)))}
-    found = []
-    for few in alike([sorted(eye_of[i]) for i in chosen], BATCH, "edit"):
-        masks = _together([eye_of[chosen[i]] for i in few], config)
-        images = masks.pop("image")
-        batch = painter.edit(
-            images,
-            [icdr_grade(graded[chosen[i]]) for i in few],
-            seeds=[seeds[i] for i in few],
-            strength=strengths[few],
-            masks=masks,
-            with_masks=True,
-        )
-        found += _pairs(batch, masks, config)
-    return _kept(found, "edit", painter)
+    read = sorted(set(chosen))
+    eyes = dict(zip(read, _eyes([graded[row] for row in read], config, "annotated eyes"), strict=True))
+    return _painted("edit", painter, [eyes[row] for row in chosen], [icdr_grade(graded[row]) for row in chosen], config)
 
 
 def painted_canvases(painter: LesionPainting, healthy: Sequence[Item], config: SegmentationStudyConfig) -> Pairs:
-    """Healthy photographs painted to grades, `bank_size` of each of `grades` that canvases are painted to.
-
-    Raises:
-        DatalistError: for no healthy photographs, or where nothing was painted.
-    """
-    _check_healthy(healthy)
+    """Healthy photographs painted to grades, `bank_size` of each of `grades` that canvases are painted to."""
     grades = [grade for grade in CANVAS_GRADES if grade in config.grades for _ in range(config.bank_size)]
-    eyes = _eyes(healthy[: len(grades)], config, "healthy eyes")
-    chosen = [eyes[i % len(eyes)] for i in range(len(grades))]
-    seeds, strengths = drawn(len(chosen))
+    eyes = _healthy_eyes(healthy[: len(grades)], config)
+    return _painted("canvas", painter, [eyes[i % len(eyes)] for i in range(len(grades))], grades, config)
+
+
+def _painted(
+    arm: str, painter: LesionPainting, eyes: Sequence[Eye], grades: Sequence[int], config: SegmentationStudyConfig
+) -> Pairs:
+    seeds, strengths = drawn(len(eyes))
     found = []
-    for few in alike([sorted(eye) for eye in chosen], BATCH, "canvas"):
-        masks = _together([chosen[i] for i in few], config)
-        images = masks.pop("image")
-        batch = painter.paint_canvases(
-            images, [grades[i] for i in few], seeds=[seeds[i] for i in few], strength=strengths[few], masks=masks
-        )
-        found += _pairs(batch, {}, config)
-    return _kept(found, "canvas", painter)
+    for few in alike([sorted(eye) for eye in eyes], BATCH, arm):
+        masks = {key: torch.stack([eyes[i][key] for i in few]).to(config.device) for key in eyes[few[0]]}
+        images, asked = masks.pop("image"), [grades[i] for i in few]
+        options: dict[str, Any] = {"seeds": [seeds[i] for i in few], "strength": strengths[few], "masks": masks}
+        if arm == "edit":
+            found += _pairs(painter.edit(images, asked, with_masks=True, **options), masks, config)
+        else:
+            found += _pairs(painter.paint_canvases(images, asked, **options), {}, config)
+    if not found:
+        raise DatalistError(f"{arm}: {painter.name} refused everything; leave the arm out")
+    made, labels = (torch.stack([pair[key] for pair in found]) for key in ("image", "label"))
+    return Pairs(made, labels, [arm] * len(found))
 
 
 def healthy_pairs(healthy: Sequence[Item], config: SegmentationStudyConfig) -> Pairs:
-    """Healthy photographs with empty masks.
-
-    Raises:
-        DatalistError: for no healthy photographs.
-    """
-    _check_healthy(healthy)
-    images = torch.stack([to_bytes(eye["image"]) for eye in _eyes(healthy, config, "healthy eyes")])
+    """Healthy photographs with empty masks."""
+    images = torch.stack([to_bytes(eye["image"]) for eye in _healthy_eyes(healthy, config)])
     label = images.new_zeros(len(images), len(config.structures), *images.shape[-2:])
     return Pairs(images, label, [str(item.get("group", item["image"])) for item in healthy])
 
 
-def _check_healthy(healthy: Sequence[Item]) -> None:
+def _healthy_eyes(healthy: Sequence[Item], config: SegmentationStudyConfig) -> list[Eye]:
     if not healthy:
         raise DatalistError(f"healthy: no training photograph of grade {HEALTHY} without annotated lesions")
+    return _eyes(healthy, config, "healthy eyes")
 
 
 def _eyes(items: Sequence[Item], config: SegmentationStudyConfig, what: str) -> list[Eye]:
@@ -165,10 +137,6 @@ def _eyes(items: Sequence[Item], config: SegmentationStudyConfig, what: str) -> 
     return found
 
 
-def _together(eyes: Sequence[Eye], config: SegmentationStudyConfig) -> Eye:
-    return {key: torch.stack([eye[key] for eye in eyes]).to(config.device) for key in eyes[0]}
-
-
 def _pairs(
     batch: GeneratedBatch, masks: Mapping[str, Tensor], config: SegmentationStudyConfig
 ) -> list[dict[str, Tensor]]:
@@ -180,10 +148,3 @@ def _pairs(
             item: dict[Any, Tensor] = {name: after[name][row] for name in config.structures if name in after}
             found.append({k: v.cpu() for k, v in stack({**item, "image": batch.image[row]}).items()})
     return found
-
-
-def _kept(found: Sequence[Mapping[str, Tensor]], arm: str, painter: LesionPainting) -> Pairs:
-    if not found:
-        raise DatalistError(f"{arm}: {painter.name} refused everything; leave the arm out")
-    images, labels = (torch.stack([pair[key] for pair in found]) for key in ("image", "label"))
-    return Pairs(images, labels, [arm] * len(found))

@@ -28,8 +28,6 @@ from monai_retina_gen.weights import load_imagenet
 
 from .config import SegmentationStudyConfig
 
-__all__ = ["Pairs", "crop_batches", "judge_segmenter", "load_pairs", "train_segmenter"]
-
 RISE = 50  # steps in which the learning rate rises
 
 
@@ -42,20 +40,13 @@ class Pairs:
     groups: list[str]  # photograph or patient of each
 
     def __len__(self) -> int:
-        """Number of pairs."""
         return len(self.groups)
 
 
 def load_pairs(
     items: Sequence[Item], config: SegmentationStudyConfig, what: str, *, synthesized: bool = False
 ) -> Pairs:
-    """Load pairs at the study's size, cropped to the field of view.
-
-    Images of a generator (`synthesized`) fill their frame already and are not cropped.
-
-    Raises:
-        DatalistError: if no item has the mask of any of the structures.
-    """
+    """Load pairs at the study's size, cropped to the field of view; images of a generator fill their frame already."""
     chosen = [item for item in items if any(key in item for key in config.structures)]
     if not chosen:
         raise DatalistError(f"{what}: no photograph with a mask of {', '.join(config.structures)}")
@@ -77,10 +68,7 @@ def _load(item: Item, config: SegmentationStudyConfig, synthesized: bool) -> dic
 def crop_batches(
     real: Pairs, made: Pairs | None, config: SegmentationStudyConfig, seed: int, *, augment: bool
 ) -> LesionCropBatches:
-    """All batches of one training: of annotated pairs, and of made ones, of which the study's `share` of the crops are.
-
-    `augment`: turns, scale, flips and colour. `seed` is of all draws.
-    """
+    """All batches of one training, with the study's `share` of crops of made pairs."""
     weights = torch.full((len(real),), 1 / len(real))
     image, label = real.image, real.label
     if made is not None:
@@ -115,6 +103,7 @@ def train_segmenter(data: LesionCropBatches, config: SegmentationStudyConfig, se
         optimizer,
         lambda step: min(1.0, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * min(step / config.steps, 1.0))),
     )
+    progress = ProgressHandler(interval=1, name="monai_retina_gen.study")
     SupervisedTrainer(
         device=device,
         max_epochs=1,
@@ -124,10 +113,7 @@ def train_segmenter(data: LesionCropBatches, config: SegmentationStudyConfig, se
         optimizer=optimizer,
         loss_function=LesionLoss(),
         inferer=AutocastInferer(amp=fast),
-        train_handlers=[
-            LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
-            ProgressHandler(interval=1, name="monai_retina_gen.study"),
-        ],
+        train_handlers=[LrScheduleHandler(schedule, print_lr=False, epoch_level=False), progress],
         decollate=False,
     ).run()
     return network.eval()

@@ -25,13 +25,10 @@ from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, sampled_images
 from monai_retina_gen.evidence.report.pictures import strip
-from monai_retina_gen.evidence.study.selection_rate.ranking import SMALLEST, critic_scores, figures, groups_of
-from monai_retina_gen.evidence.study.selection_rate.tables import column_name, markdown, write_sheet
+from monai_retina_gen.evidence.study.selection_rate import ranking
 from monai_retina_gen.evidence.study.selection_rate.training import Trained, Trainer
 from monai_retina_gen.generators.content_record import items_sha256
 from monai_retina_gen.metrics import realism_score
-
-__all__ = ["RESULT", "SelectionRateStudy"]
 
 RESULT = "selection_rate"
 K = 3
@@ -40,23 +37,9 @@ K = 3
 class SelectionRateStudy:
     """Trainings on photographs cut by selection rate, and the figures of their samples.
 
-    Args:
-        datalist: items with `selection_rate` in the training section; those without a grade are one class.
-        thresholds: shares of readers in [0, 1].
-        trainer: trains on a datalist; see `Trainer`.
-        load: reads items as images of the generator's size.
-        settings: what the trainer depends on, as plain values.
-        output_dir: folder to write, or to go on with: thresholds that are done are not trained again.
-        samples: samples of each training, with the grade frequencies of its photographs.
-        top: how many are the best, and how many the worst.
-        extractor: of the features for FID, KID and realism.
-        seed: base of the samples' seeds.
-        device: where the critic is.
-
-    Raises:
-        ValueError: for a threshold outside [0, 1], `top` outside 6 to half of `samples`, or a folder that was begun
-            with other settings.
-        DatalistError: for training items without a selection rate.
+    `trainer` trains on a datalist, `load` reads items as images of the generator's size, and `settings` are what a
+    training depends on. Thresholds that are done in `output_dir` are not trained again. `top` is how many are best, and
+    how many worst, of `samples` with the grade frequencies of the photographs. Items without a grade are one class.
     """
 
     def __init__(
@@ -74,12 +57,18 @@ class SelectionRateStudy:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        if not SMALLEST <= top <= samples // 2:
-            raise ValueError(f"top={top} of samples={samples}: {SMALLEST} to half of the samples are wanted")
+        if not ranking.SMALLEST <= top <= samples // 2:
+            raise ValueError(f"top={top} of samples={samples}: {ranking.SMALLEST} to half of them are wanted")
         self.datalist, self.classes = _graded(datalist)
         self.filters = [SelectionRateFilter(threshold) for threshold in sorted(set(thresholds))]
         for cut in self.filters:  # before anything is trained
-            _check_left(cut, self.datalist)
+            left = len(cut(self.datalist)["training"])
+            if left < ranking.SMALLEST:
+                rates = [item["selection_rate"] for item in self.datalist["training"]]
+                raise DatalistError(
+                    f"threshold {cut.threshold:g} leaves {left} training photographs, {ranking.SMALLEST} are wanted; "
+                    f"the highest selection rate is {max(rates, default=0):g}. Leave this threshold out."
+                )
         self.trainer, self.load, self.extractor, self.device = trainer, load, extractor, device
         self.samples, self.top, self.seed, self.folder = samples, top, seed, Path(output_dir)
         self.trainer_settings = dict(settings)
@@ -106,8 +95,8 @@ class SelectionRateStudy:
             "warnings": list(self._warnings(columns)),
         }
         write_json(result, self.folder / f"{RESULT}.json")
-        (self.folder / f"{RESULT}.md").write_text(markdown(result), encoding="utf-8")
-        write_sheet(result, self.folder)
+        (self.folder / f"{RESULT}.md").write_text(ranking.markdown(result), encoding="utf-8")
+        ranking.write_sheet(result, self.folder)
         return result
 
     def _column(self, cut: SelectionRateFilter) -> dict[str, Any]:
@@ -142,17 +131,17 @@ class SelectionRateStudy:
         drawn = samples.features(self.extractor)
         conditional = bool(getattr(trained.generator, "conditional", True))
         scores = {
-            "critic": critic_scores(trained.critic, samples, conditional=conditional, device=self.device),
+            "critic": ranking.critic_scores(trained.critic, samples, conditional=conditional, device=self.device),
             "realism": realism_score(features["training"], drawn, k=K),
         }
-        groups = groups_of(scores, self.top)
+        groups = ranking.groups_of(scores, self.top)
         for name, rows in groups.items():
             if name != "all":
                 write_image(folder / f"{name}.png", strip(samples.select(rows)))
         return {
             "n_validation": len(features["validation"]),
             "n_samples": len(samples),
-            "figures": figures(features, drawn, groups, self.extractor),
+            "figures": ranking.figures(features, drawn, groups, self.extractor),
             "rankings": {name: [samples.names[i] for i in rows] for name, rows in groups.items()},
         }
 
@@ -168,10 +157,9 @@ class SelectionRateStudy:
         yield "Training was equally many epochs: fewer photographs are fewer steps, and one training is one draw."
         yield "Realism is scored in the features that FID and KID are taken in: of its top a low FID is no surprise."
         for column in columns:
-            lost = [name for i, name in enumerate(self.classes) if not column["photographs"][str(i)]]
-            present = [name for i, name in enumerate(self.classes) if columns[0]["photographs"][str(i)]]
-            if gone := [name for name in lost if name in present]:
-                yield f"{column_name(column['threshold'])} has no photograph of {', '.join(gone)}."
+            first, here = columns[0]["photographs"], column["photographs"]
+            if gone := [name for i, name in enumerate(self.classes) if first[str(i)] and not here[str(i)]]:
+                yield f"{ranking.column_name(column['threshold'])} has no photograph of {', '.join(gone)}."
 
 
 def _graded(datalist: Datalist) -> tuple[Datalist, list[str]]:
@@ -181,13 +169,3 @@ def _graded(datalist: Datalist) -> tuple[Datalist, list[str]]:
         return {**datalist, **{s: [{**item, "grade": 0} for item in datalist[s]] for s in SECTIONS}}, ["all"]
     kept = {section: [item for item in datalist[section] if "grade" in item] for section in SECTIONS}
     return {**datalist, **kept}, list(datalist.get("classes", map(str, range(5))))
-
-
-def _check_left(cut: SelectionRateFilter, datalist: Datalist) -> None:
-    left = len(cut(datalist)["training"])
-    if left < SMALLEST:
-        rates = [item["selection_rate"] for item in datalist["training"]]
-        raise DatalistError(
-            f"threshold {cut.threshold:g} leaves {left} training photographs, at least {SMALLEST} are wanted; the "
-            f"highest selection rate is {max(rates, default=0):g}. Leave this threshold out."
-        )

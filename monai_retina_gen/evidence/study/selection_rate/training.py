@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,6 @@ from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.generators import GANGenerator, RetinaGenerator
 from monai_retina_gen.generators.content_record import files_sha256
 from monai_retina_gen.weights import find_bundle, latest_checkpoint, load_state, sha256_file
-
-__all__ = ["BundleTrainer", "Trained", "Trainer", "parse_overrides"]
 
 STATE = "training_state.pt"
 
@@ -41,23 +40,12 @@ Trainer = Callable[[Path, Path], Trained]
 class BundleTrainer:
     """Runs `python -m monai.bundle run` on the training configuration of a bundle with a generator and a critic.
 
-    The generator is the moving average at the end of training and the critic that of the same step. The checkpoint that
-    the bundle selects on validation photographs is not used: figures against these would be flattered.
-
-    Args:
-        bundle: name or folder; it needs `network_def` and `discriminator_def`.
-        preset: further configuration of the bundle, such as `kim2021`.
-        overrides: values of the configuration by key, such as `max_epochs` and `image_size`.
-        device: where sampling and scoring run; training takes the configuration's, or `overrides["device"]`.
+    Both are those of the end of training, the generator as moving average: the checkpoint that the bundle selects on
+    validation photographs would flatter figures against these.
     """
 
     def __init__(
-        self,
-        bundle: str | Path,
-        *,
-        preset: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        device: str = "cpu",
+        self, bundle: str | Path, *, preset: str = "", overrides: Mapping[str, Any] | None = None, device: str = "cpu"
     ) -> None:
         self.bundle, self.device = find_bundle(bundle), device
         names = ["train.json", *([f"{preset}.json"] if preset else [])]
@@ -83,11 +71,7 @@ class BundleTrainer:
         return ImageSet(pixels, [icdr_grade(item) for item in items], names, groups)
 
     def __call__(self, datalist: Path, folder: Path) -> Trained:
-        """Train, or go on, or take what was trained before; see `Trainer`.
-
-        Raises:
-            RuntimeError: if training ends with an error, which is on the screen.
-        """
+        """Train, or go on, or take what was trained before; see `Trainer`."""
         state = folder / STATE
         if not state.is_file():
             command = [sys.executable, "-m", "monai.bundle", "run", *self._arguments(datalist, folder)]
@@ -107,8 +91,8 @@ class BundleTrainer:
             "output_dir": str(folder.absolute()),
             **self.overrides,
         }
-        if _has_checkpoint(folder):
-            values["resume"] = True
+        with suppress(WeightsError):  # where nothing was trained yet
+            values |= {"resume": True} if latest_checkpoint(folder) else {}
         files = json.dumps([str(path) for path in self.configs])
         words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
         return ["--config_file", files, *(word for key, value in words.items() for word in (f"--{key}", value))]
@@ -127,12 +111,7 @@ class BundleTrainer:
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` words; a value that is JSON is read as such.
-
-    Examples:
-        >>> parse_overrides(["batch_size=8", "extractor=inception"])
-        {'batch_size': 8, 'extractor': 'inception'}
-    """
+    """`KEY=VALUE` words; a value that is JSON is read as such."""
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -143,10 +122,3 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             found[key] = text
     return found
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    try:
-        return bool(latest_checkpoint(folder))
-    except WeightsError:
-        return False
