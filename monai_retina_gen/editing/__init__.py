@@ -12,10 +12,16 @@ from monai_retina_gen.editing.style.blend import blend_delta, blend_ratio, chang
 from monai_retina_gen.editing.style.channel_effects import ChannelProbe
 from monai_retina_gen.editing.style.composition import sparse_composition
 from monai_retina_gen.editing.style.contribution_scores import ContributionScores, style_gradients
-from monai_retina_gen.editing.style.direction_search import FoundDirection, StyleRange, choose_directions, rank_channels
+from monai_retina_gen.editing.style.direction_search import (
+    FoundDirection,
+    StyleRange,
+    choose_directions,
+    choose_pair_directions,
+    pair_vector,
+    rank_channels,
+)
 from monai_retina_gen.editing.style.directions import DIRECTIONS, Directions, StyleShift, load_directions
 from monai_retina_gen.editing.style.inversion import Inversion, InvertedPhotograph, Inverter
-from monai_retina_gen.editing.style.pair_directions import choose_pair_directions, pair_vector
 from monai_retina_gen.editing.style.pending_style_edits import PendingStyleEdits, strength_for_area
 from monai_retina_gen.editing.style.score_presets import PRESETS, DirectionPreset, resolve_preset
 from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor

@@ -35,13 +35,10 @@ _BUNDLES_WITH = {
 
 @dataclass
 class GeneratedBatch:
-    """Images that a generator made.
+    """Images `(B, 3, H, W)` float32 in [0, 1] that a generator made, on its device; ordinary tensors, fit to train on.
 
-    Args:
-        image: `(B, 3, H, W)` float32 in [0, 1], on the generator's device; an ordinary tensor, fit to train on.
-        grade: `(B,)` integers.
-        records: how each was made.
-        masks: name to `(B, 1, H, W)` in [0, 1], where the mode makes them.
+    `grade` is `(B,)`, `records` say how each was made, `masks` are `(B, 1, H, W)` in [0, 1] by name, where the mode
+    makes them.
     """
 
     image: Tensor
@@ -107,10 +104,8 @@ class RetinaGenerator:
     ) -> GeneratedBatch:
         """Images for `B` grades: one seed each; `args` are none, and `options` the generator's own.
 
-        Raises:
-            UnsupportedModeError: for a generator that does not sample, or not these grades.
-            TypeError: for an option that it does not know.
-            ValueError: for a grade outside its scale, or another number of seeds.
+        `UnsupportedModeError` for a generator that does not sample, or not these grades, `ValueError` for a grade
+        outside its scale, or another number of seeds.
         """
         raise self._lacks("sample")
 

@@ -85,13 +85,8 @@ class DRGANGenerator(LesionPainting):
     def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int]) -> GeneratedBatch:  # type: ignore[override]  # options written out
         """Images for grades, from masks of eyes that do not exist (see `ComposedEyes`); the masks come with them.
 
-        Args:
-            grades: `B` grades.
-            seeds: `B` integers; the eye depends on its seed alone, its lesions on seed and grade.
-
-        Raises:
-            UnsupportedModeError: without a lesion bank.
-            ValueError: for a grade that the bank cannot compose, or another number of seeds.
+        The eye depends on its seed alone, its lesions on seed and grade. `UnsupportedModeError` without a lesion bank,
+        `ValueError` for a grade that it cannot compose.
         """
         if self.eyes is None:
             raise self._lacks("sample")
@@ -125,13 +120,9 @@ class DRGANGenerator(LesionPainting):
             sources: identifiers of the masks for the records.
             options: those of `paint_canvases` with a canvas, else none: any raises `TypeError`.
 
-        Returns:
-            Images with their masks, grades and records (options `masks`, `missing_masks`, `grade_predicted`, `allow`).
-
         Raises:
-            ImageValueError: for an unknown mask key, masks of unequal size, of another size than `image_size`, or with
-                values outside [0, 1]; for lesions on more than 1 % of the optic disc; for lesions that the grade
-                excludes. The last three can be allowed.
+            ImageValueError: for masks of unknown name, unequal size, or values outside [0, 1]; and, unless allowed, for
+                another size than `image_size`, lesions on more than 1 % of the optic disc, or that the grade excludes.
             ValueError: for a grade outside 0-4, another number of grades or seeds than of masks, or an unknown `allow`.
         """
         if canvas is not None:

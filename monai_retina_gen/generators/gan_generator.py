@@ -29,8 +29,7 @@ class GANGenerator(RetinaGenerator):
         network: the trained network: `latent_dim`, `latent_distribution`, `image_size`, `conditional`, and
             `forward(latent, grade)`.
         temperature: scale of the latents; below 1 is safer and less diverse.
-        curated: for unconditional networks, whether samples are taken from the curated latents. `False` gives any
-            image for any grade; its record says that the label means nothing.
+        curated: `False` gives any image for any grade; its record says that the label means nothing.
         batch_size: images per forward pass.
 
     Examples:
@@ -100,16 +99,9 @@ class GANGenerator(RetinaGenerator):
         temperature: float | None = None,
         curated: bool | None = None,
     ) -> GeneratedBatch:
-        """Images for grades.
+        """Images for grades, each of its seed, grade and the two options alone, which replace the generator's.
 
-        Args:
-            grades: `B` grades.
-            seeds: `B` integers; a sample depends on its seed, its grade and the two options alone.
-            temperature: replaces the generator's; curated latents are taken as they were judged.
-            curated: replaces the generator's.
-
-        Raises:
-            UnsupportedModeError: if curation has kept nothing for one of the grades.
+        Curated latents are taken as they were judged; `UnsupportedModeError` if curation has kept nothing for a grade.
         """
         grade = self.check_pairs(grades, seeds)
         scale = self.temperature if temperature is None else temperature

@@ -38,16 +38,13 @@ def load_generator(
     device: str | torch.device = "cpu",
     trust_code: bool = False,
 ) -> RetinaGenerator:
-    """A trained generator.
+    """A trained generator, in evaluation mode.
 
     Args:
         source: a bundle's name or folder, `BUNDLE:CONFIG` for a further network of a bundle, or an object that has the
             methods of `RetinaGenerator` (returned as it is).
         device: where it runs.
         trust_code: allow the bundle's configuration to run any code. Only for bundles whose author you trust.
-
-    Returns:
-        The generator, in evaluation mode.
 
     Raises:
         BundleNotFoundError: if there is no such bundle; lists where it looked.
@@ -74,21 +71,9 @@ def generator_from_bundle(
 ) -> RetinaGenerator:
     """Give a generator that was built from a bundle's configuration its weights, identity and further parts.
 
-    For configurations: what a user overrides in `generator` or `network_def` is in the generator already.
-
-    Args:
-        generator: with a network as it was initialised.
-        bundle: name or folder.
-        checkpoint: weights; None for the bundle's own. Those must have the sha256 that the bundle pins.
-        config_name: configuration that names the bundle's own weights and parts.
-        device: where it runs.
-
-    Returns:
-        The generator itself.
-
-    Raises:
-        BundleNotFoundError: if there is no such bundle.
-        WeightsError: if the weights are missing, changed, or those of another network.
+    For configurations: what a user overrides in `generator` or `network_def` is in the generator already. Without a
+    `checkpoint` the weights are the bundle's own, which must have the sha256 that it pins. `BundleNotFoundError` or
+    `WeightsError` if there is no such bundle, or weights are missing, changed, or those of another network.
     """
     folder = find_bundle(bundle)
     file = weights_file(read_inference_config(folder, config_name))

@@ -33,9 +33,6 @@ class PhantomGenerator(RetinaGenerator):
         z_dim: size of a latent, at least the number of factors.
         image_size: side of the images.
 
-    Raises:
-        ValueError: for too few entries.
-
     Examples:
         >>> batch = PhantomGenerator(image_size=32).sample([0, 3], seeds=[1, 2])
         >>> batch.image.shape, float(batch.masks["ex"][0].max()), bool(batch.masks["he"][1].max() > 0.5)
@@ -128,18 +125,13 @@ class RenderedEyeGenerator(PhantomGenerator):
         z_dim: size of a latent, at least the number of `RENDERED_FACTORS`.
         image_size: side of the images.
         both_sides: draw the disc on either side; else always left, which is much easier to learn.
-        store: folder for what this renderer drew, by factors; a rendering costs half a second on a CPU. `None` keeps
-            nothing.
-
-    Raises:
-        ValueError: for too few entries.
+        store: folder for what this renderer drew, by factors; a rendering costs half a second on a CPU.
 
     Examples:
         >>> from monai_retina_gen.networks import DRGAN
         >>> renderer = DRGANGenerator(DRGAN(base_width=4, residual_blocks=1, grading_vectors=False), image_size=64)
-        >>> batch = RenderedEyeGenerator(renderer, image_size=32).sample([0, 3], seeds=[1, 2])
-        >>> batch.image.shape, float(batch.masks["ex"][0].max()), bool(batch.masks["he"][1].max() > 0.5)
-        (torch.Size([2, 3, 32, 32]), 0.0, True)
+        >>> RenderedEyeGenerator(renderer, image_size=32).sample([0, 3], seeds=[1, 2]).image.shape
+        torch.Size([2, 3, 32, 32])
     """
 
     def __init__(

@@ -30,8 +30,7 @@ def regenerate(
     Args:
         record: the image's record, or its JSON text, as an item's `image_generated` holds it.
         source: `(3, H, W)` in [0, 1], the photograph that was edited or reconstructed, as it was then.
-        masks: `(1, H, W)` by name, where the record has an option `masks`: those that it names, as they were given to
-            the generator.
+        masks: `(1, H, W)` by name, those that the record names under `masks`, as they were given to the generator.
         bundle: where the generator's bundle lies, if not where `load_generator` finds it by name.
         device: where to run; the result is the same to within 1/255 on every device.
 

@@ -39,11 +39,7 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         truncation_center: `grade` or `global`.
         batch_size: images per forward pass.
         one_sided: the network draws the disc on one side only; samples of odd seeds are mirrored.
-        samples: whether it samples. `False` for a network that learned to draw photographs alone
-            (`configs/autoencode.json`), whose mapping from latents was not trained.
-
-    Raises:
-        ValueError: for another center.
+        samples: whether it samples. `False` for a network that learned to draw photographs alone.
 
     Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
@@ -88,23 +84,20 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         transform: Mapping[str, Any] | None = None,
         curated: bool = False,
     ) -> GeneratedBatch:
-        """Images for grades.
+        """Images for grades; a sample depends on its seed, its grade and the options alone.
 
         Args:
             grades: `B` grades.
-            seeds: `B` integers; a sample depends on its seed, its grade and the options alone.
-            truncation: replaces the generator's.
+            seeds: `B` integers.
+            truncation: see the class, as `truncation_center`.
             truncation_cutoff: only the first so many of the 16 latents (pose and layout first) are truncated.
-            truncation_center: replaces the generator's.
+            truncation_center: `grade` or `global`.
             mix_seeds: `B` seeds of other samples of the same grades, whose latents `mix_layers` are taken.
             mix_layers: entries of 0..15: 0 is the pose, the last the colours.
             transform: moves and turns the eye, as `{"rotate": 10.0, "translate": [0.1, 0.0]}`: degrees
                 counter-clockwise, then shares of the side to the right and down. Configuration "t" is equivariant to
                 translation alone: turned, it shows another eye.
             curated: `False`, as records of unconditional networks say: nobody chose these latents.
-
-        Raises:
-            ValueError: for grades, seeds, layers or transforms that do not fit.
         """
         self.check_mode("sample")
         if curated:

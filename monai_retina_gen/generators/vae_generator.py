@@ -15,10 +15,7 @@ from monai_retina_gen.networks import FundusVAE, PerGradeVAE
 class VAEGenerator(RetinaGenerator):
     """Samples and reconstructions of a class-conditional variational autoencoder.
 
-    Args:
-        network: the trained network.
-        temperature: scale of the latent's deviation from the grade's mean; below 1 is safer and less diverse.
-        batch_size: images per forward pass.
+    `temperature` is the scale of the latent's deviation from the grade's mean; below 1 is safer and less diverse.
 
     Examples:
         >>> generator = VAEGenerator(FundusVAE(image_size=64, latent_dim=8, channels=(8, 8, 8, 8)))

@@ -20,9 +20,6 @@ class CrossFittedGraders(nn.Module):
         folds: fold by group, as `fold_of_group` gave it.
         temperature: divisor of the logits, from `fit_temperature` on out-of-fold predictions.
 
-    Raises:
-        ValueError: without a grader for each fold, or for a temperature that is not positive.
-
     Examples:
         >>> class Says(nn.Module):
         ...     def __init__(self, grade):
@@ -45,12 +42,10 @@ class CrossFittedGraders(nn.Module):
         self.graders, self.folds, self.temperature = nn.ModuleList(graders), dict(folds), temperature
 
     def forward(self, image: Tensor, groups: Sequence[str | None] | None = None) -> Tensor:
-        """Probabilities `(B, grades)`.
+        """Probabilities `(B, grades)` of images `(B, 3, H, W)` in [0, 1].
 
-        Args:
-            image: `(B, 3, H, W)` in [0, 1].
-            groups: group of the photograph that each image is, or was made from; None, or a group of no fold, for an
-                image of no photograph: the mean of all graders. Without `groups` that holds for all images.
+        `groups` are those of the photographs that images are, or were made from; None, or a group of no fold, is an
+        image of no photograph: the mean of all graders. Without `groups` that holds for all images.
         """
         groups = [None] * len(image) if groups is None else groups
         if len(groups) != len(image):

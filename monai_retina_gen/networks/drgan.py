@@ -334,27 +334,23 @@ class DRGAN(nn.Module):
 
     Args:
         stages: 1 or 2.
-        base_width: channels at full size; 2, 4 and 8 times as many at each halving. 64 is the paper's: 512, 256 and 128
-            channels at an eighth, a quarter and half of the size.
+        base_width: channels at full size; 2, 4 and 8 times as many at each halving. 64 is the paper's.
         residual_blocks: the paper's 7.
         num_classes: grades.
-        condition_keys: channels of the condition map that are read, any of `CONDITION_KEYS`; the others are ignored
-            (the paper's "without lesion masks").
+        condition_keys: channels of the condition map that are read, any of `CONDITION_KEYS`.
         grading_vectors: adaptive grading manipulation; `False` learns one scale and bias for all ("without AGM"), and
             the grade then has no influence.
         grading_dimension: size of the grader's features.
         grading_rank: see `GradingSpace`.
         mapping_width: of the mapping network.
         attention: `False` is without SCA.
-        attention_side: see `SpatialChannelAttention`, as `channel_energy`.
-        channel_energy: `"sum"` as printed, or `"mean"`.
+        attention_side: `exact_side` of `SpatialChannelAttention`.
+        channel_energy: `"sum"` as printed, or `"mean"`, see `SpatialChannelAttention`.
         norm: `"instance"` or `"batch"` (the paper's), in encoder and residual blocks.
         upsampling: `"resize"` or `"transposed"` (the paper's).
-        checkpointing: compute the synthesis blocks again in the backward pass instead of storing them: less memory,
-            about a fifth more time (docs/benchmarks.md).
+        checkpointing: compute the synthesis blocks again in the backward pass instead of storing them.
 
     Attributes:
-        stride: images are multiples of it.
         latent_dim: standard normal numbers that a grading vector is made of.
         active_stages: stages that are run; a training lowers it while only `coarse` learns.
 
@@ -363,9 +359,6 @@ class DRGAN(nn.Module):
           predicts; latent: `(B, latent_dim)`, or `None` for the mean of the grade; noise: tensors of `noise_shapes`, or
           `None`, which draws them in training mode and takes zeros in evaluation mode.
         - output: `(B, 3, H, W)` in [-1, 1].
-
-    Raises:
-        ValueError: for other stages, options or keys, or a size that is no multiple of `stride` or below twice of it.
 
     Examples:
         >>> network = DRGAN(base_width=4, residual_blocks=1, grading_dimension=8, grading_rank=0).eval()

@@ -25,7 +25,7 @@ class MultiScaleDiscriminator(nn.Module):
 
     Args:
         base_width: channels of the first layer; doubled by each of the others.
-        scales: number of discriminators; each sees half the size of the one before.
+        scales: number of discriminators; each sees half the size of the one before, 16 px at least.
         num_classes: grades.
         condition_keys: channels of the condition map that are read, as the generator's.
         head: `"pooled"` is the paper's: one score an image. `"patch"` scores every place of the last features, so that
@@ -35,10 +35,6 @@ class MultiScaleDiscriminator(nn.Module):
         - image: `(B, 3, H, W)` in [-1, 1]; condition: `(B, 9, h, w)` in [0, 1], brought to the image's size.
         - output: dictionary of `score` (for each scale `(B,)`, or `(B, h, w)` of patches), `grade` (for each scale
           `(B, num_classes)`) and `features` (for each scale the four layers' outputs).
-
-    Raises:
-        ValueError: for another head, unknown keys, or less than one scale; for images that have less than 16 px at the
-            last scale.
 
     Examples:
         >>> network = MultiScaleDiscriminator(base_width=4)

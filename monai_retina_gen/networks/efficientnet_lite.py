@@ -33,13 +33,8 @@ class EfficientNetLite(nn.Module):
         - image: `(B, 3, H, W)` in [0, 1], any size; the normalisation to [-1, 1] is inside.
         - output: `(B, 1280)` pooled features.
 
-    Raises:
-        ValueError: for an unknown variant.
-
     Examples:
         >>> network = EfficientNetLite(variant="lite0").eval()
-        >>> network(torch.rand(2, 3, 64, 64)).shape
-        torch.Size([2, 1280])
         >>> network.features_at(torch.rand(1, 3, 64, 64), ["stride4"])["stride4"].shape
         torch.Size([1, 24, 16, 16])
     """
@@ -77,12 +72,7 @@ class EfficientNetLite(nn.Module):
     def features_at(self, image: Tensor, layers: list[str]) -> dict[str, Tensor]:
         """Feature maps `(B, C, H / stride, W / stride)`, rounded up, at named layers; no deeper than asked for.
 
-        Args:
-            image: `(B, 3, H, W)` in [0, 1]; gradients flow back to it.
-            layers: any of the attribute `layers`.
-
-        Raises:
-            ValueError: for a layer that there is not.
+        `image` is `(B, 3, H, W)` in [0, 1]; gradients flow back to it. `ValueError` for a layer that there is not.
         """
         for name in layers:
             if name not in self.layers:

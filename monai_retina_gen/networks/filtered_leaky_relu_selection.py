@@ -19,8 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["fused_or_none"]
-
 logger = logging.getLogger(__name__)
 
 _TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
@@ -31,15 +29,7 @@ _said: set[str] = set()
 def fused_or_none(reference: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
     """The operator or its linear form by the Triton kernel, or `None` where that is not to be used.
 
-    Args:
-        reference: the same by products of matrices, to check the kernel against.
-        arguments: of both; see `fused_filtered_leaky_relu`.
-
-    Examples:
-        >>> x, matrix = torch.zeros(1, 1, 1, 1), torch.ones(1, 1)
-        >>> rest = (matrix, matrix[0], matrix, matrix[None], [1.0], [1, 1, 0, 1] * 2, 0.2, 1.0, False)
-        >>> fused_or_none(lambda *_: x, None, x, *rest) is None  # for x is not on a GPU
-        True
+    `reference` is the same by products of matrices, to check the kernel against.
     """
     tangent, x, _, _, up, down, weights, bands, slope, _, adjoint = arguments
     if not _on_gpu(x):

@@ -1,18 +1,14 @@
 """The filtered leaky ReLU as one Triton kernel: the map between the two filters never leaves the chip.
 
-The operator and its linear form (see `filtered_leaky_relu`) are, for a tile of the output, four products
-with blocks of the banded matrices: two bring a window of the maps to the middle size, and after the nonlinearity two
-bring it back. One kernel serves all three uses, for the adjoint is the same with the matrices' roles swapped:
+The operator and its linear form (see `filtered_leaky_relu`) are, for a tile of the output, four products with blocks of
+the banded matrices: two bring a window of the maps to the middle size, and after the nonlinearity two bring it back.
+The adjoint is the same with the matrices' roles swapped: up by U of x for the mask, up by D^T of the incoming gradient,
+down by U^T.
 
-- forward: up by U, leaky ReLU and clamp, down by D;
-- tangent: up by U twice, of x for the mask and of the tangent; down by D;
-- adjoint: up by U of x for the mask, up by D^T of the incoming gradient; down by U^T.
-
-Size of the tiles: 16 x 16 values of the output is the smallest that `tl.dot` takes. With StyleGAN3's filters they need
-42 x 42 values of the middle form (84 x 84 for the adjoint of upsampling by 4) from a window of 27 x 27, which Triton
-wants as powers of two: 64 x 64 (128 x 128) from 32 x 32. That is 1088 multiplications for a value of the output; tiles
-of 32 x 32 need 74 values, so 128 and 64, and twice the multiplications. Compiled, the kernel takes 8 KB of shared
-memory in bfloat16 and 16 KB in float32 (32 and 64 KB for the adjoint of upsampling by 4, where some registers spill).
+Tiles are 16 x 16 values of the output, the smallest that `tl.dot` takes: with StyleGAN3's filters they need 42 x 42
+values of the middle form (84 x 84 for the adjoint of upsampling by 4) from a window of 27 x 27, which Triton wants as
+powers of two. Compiled, the kernel takes 8 KB of shared memory in bfloat16 and 16 KB in float32 (32 and 64 KB for that
+adjoint, where some registers spill).
 
 The results are checked in Triton's interpreter, and the kernel compiles for compute capability 8.0 and 9.0. It was not
 yet run on a GPU, so nothing is known of its speed.
@@ -34,8 +30,6 @@ try:
 except ImportError:  # not a dependency; `filtered_leaky_relu_selection` imports this module where it wants the kernel
     triton = tl = None
 
-__all__ = ["fused_filtered_leaky_relu", "window_sizes"]
-
 _TILE = 16
 _LARGEST_MIDDLE, _LARGEST_WINDOW = 128, 64
 _jit: Any = triton.jit if triton else lambda function: function
@@ -44,13 +38,8 @@ _jit: Any = triton.jit if triton else lambda function: function
 def window_sizes(up: Banding, grow: Banding, shrink: Banding) -> tuple[int, int, int]:
     """Sides of the windows behind an output tile, as powers of two: in the middle, of x, and of the tangent.
 
-    Args:
-        up: banding of the matrix that upsamples x.
-        grow: banding of the matrix that brings the tangent to the middle size.
-        shrink: banding of the matrix that brings the middle form to the output's size.
-
-    Raises:
-        ValueError: if the filters are too long for the chip's memory.
+    Of the matrices that upsample x, bring the tangent to the middle size, and that to the output's. `ValueError` if the
+    filters are too long for the chip's memory.
 
     Examples:
         >>> window_sizes((2, 1, 9, 12), (2, 1, 9, 12), (1, 2, 0, 12))  # 42, 27 and 27 values
@@ -197,28 +186,11 @@ def fused_filtered_leaky_relu(
     clamp: float,
     adjoint: bool,
 ) -> Tensor:
-    """The operator, or its linear form around x if a tangent is given, by the kernel.
+    """The operator, or its linear form around x if a tangent is given, by the kernel; see `filtered_leaky_relu`.
 
-    Args:
-        tangent: `None`; or what the linear form (of x's shape) or its adjoint (of the output's) is applied to.
-        x: `(B, C, H, H)`.
-        scale: `(B, C)`.
-        bias: `(C,)`.
-        up: `(M, H)`, float32 or bfloat16: the products' dtype. Sums are float32.
-        down: `(1, H', M)`.
-        weights: `[1.0]`, for only separable filters are served.
-        bands: `Banding` of `up` and of `down`, eight numbers.
-        slope: of the leaky ReLU, above 0.
-        clamp: limit of the absolute value.
-        adjoint: whether to apply the adjoint.
-
-    Returns:
-        `(B, C, H', H')`, or `(B, C, H, H)` from the adjoint, in the dtype of `up`.
-
-    Raises:
-        ImportError: without Triton.
-        ValueError: if the filters are not separable, or too long for the chip's memory.
-        Exception: whatever Triton raises for a device that it does not serve.
+    The tangent, what the linear form or its adjoint is applied to, has x's shape or the output's. Products are in the
+    dtype of `up`, float32 or bfloat16, sums in float32. `ImportError` without Triton, `ValueError` for filters that are
+    not separable, or too long; whatever Triton raises for a device that it does not serve.
     """
     if triton is None:
         raise ImportError("Triton is not installed")

@@ -97,14 +97,9 @@ class FundusGrader(nn.Module):
         return self.backbone((image - self.mean) / self.std)
 
     def features_at(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Feature maps `(B, C, h, w)` at named layers.
+        """Feature maps `(B, C, h, w)` at named layers, any of the attribute `layers`, else `ValueError`.
 
-        Args:
-            image: `(B, 3, H, W)` in [0, 1]; gradients flow back to it.
-            layers: any of the attribute `layers`.
-
-        Raises:
-            ValueError: for a layer that the backbone lacks.
+        `image` is `(B, 3, H, W)` in [0, 1]; gradients flow back to it.
         """
         unknown = [name for name in layers if name not in self._layer_paths]
         if unknown:

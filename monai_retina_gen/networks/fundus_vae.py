@@ -116,12 +116,9 @@ class FundusVAE(nn.Module):
         return mean, log_variance.clamp(-12.0, 6.0)
 
     def prior(self, noise: Tensor, grade: Tensor, side: Tensor) -> Tensor:
-        """Standard normal noise as latents of the grade's prior.
+        """Standard normal noise `(B, latent_dim)` as latents of the grade's prior.
 
-        Args:
-            noise: `(B, latent_dim)`.
-            grade: `(B,)`.
-            side: `(B,)` of 0 and 1: which of the two mirror images of an eye.
+        `side` is `(B,)` of 0 and 1: which of the two mirror images of an eye.
         """
         return self.prior_mean[grade, side] + torch.einsum("bij,bj->bi", self.prior_scale[grade, side], noise)
 
@@ -135,14 +132,8 @@ class FundusVAE(nn.Module):
         Gaussian over left and right eyes puts discs on both sides of an eye. So each grade has one Gaussian for either
         side; sides are told apart by the direction in which mirroring moves latents most. A grade with n photographs,
         each of which has one view on either side, keeps its own moments with weight n / (n + shrinkage), those of all
-        grades otherwise.
-
-        Args:
-            means: posterior means of the training photographs, `(N, latent_dim)`.
-            mirrored: those of the mirrored photographs.
-            variances: posterior variances, `(N, latent_dim)`.
-            grades: `(N,)`.
-            shrinkage: strength of the pooling, in photographs.
+        grades otherwise. Given are posterior means `(N, latent_dim)` of the training photographs, those of the mirrored
+        ones, and posterior variances.
         """
         direction = torch.linalg.eigh((means - mirrored).T @ (means - mirrored)).eigenvectors[:, -1]
         # With fewer photographs than dimensions only the noise keeps the covariance definite: double precision.
@@ -196,15 +187,9 @@ def _rows_of_grades(grade: Tensor | None, num_classes: int) -> list[Tensor]:
 
 
 class PerGradeVAE(nn.Module):
-    """One independent `FundusVAE` per grade: the system as published (preset `per_class`).
+    """One independent `FundusVAE` per grade, with its arguments: the system as published (preset `per_class`).
 
     A grade with few photographs is learned by heart: audit its samples for copies before use.
-
-    Args:
-        image_size: side of the square images in pixels.
-        num_classes: number of grades.
-        latent_dim: size of the latent vector.
-        channels: see `FundusVAE`.
 
     Examples:
         >>> vae = PerGradeVAE(image_size=64, num_classes=2, latent_dim=4, channels=(8, 8, 8, 8)).eval()

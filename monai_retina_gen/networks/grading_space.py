@@ -13,16 +13,9 @@ from torch import Tensor, nn
 class GradingSpace(nn.Module):
     """Normal distributions `N(mean_g, diag(std_g^2) + factor_g^T factor_g)` of features, one a grade.
 
-    Args:
-        dimension: number of features.
-        num_classes: number of grades.
-        rank: directions of the covariance that are kept besides the diagonal; 0 is the paper's.
-
-    Attributes:
-        mean: `(num_classes, dimension)`.
-        std: `(num_classes, dimension)`, deviation that the kept directions do not explain.
-        factor: `(num_classes, rank, dimension)`.
-        count: photographs behind each grade, `(num_classes,)`; a grade with fewer than two cannot be drawn from.
+    `rank` directions of the covariance are kept besides the diagonal; 0 is the paper's. `mean` and `std` (what these do
+    not explain) are `(num_classes, dimension)`, `factor` `(num_classes, rank, dimension)`, `count` the photographs
+    behind each grade: one with fewer than two cannot be drawn from.
 
     Examples:
         >>> features, grades = torch.randn(40, 8) + 3, torch.arange(40) % 2
@@ -52,14 +45,9 @@ class GradingSpace(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor, grades: Tensor) -> None:
-        """Fit all grades.
+        """Fit all grades to features `(n, dimension)` of real photographs; grades with fewer than two stay unfitted.
 
-        Args:
-            features: `(n, dimension)` of real photographs.
-            grades: `(n,)` int64 in [0, num_classes); grades with fewer than two photographs stay unfitted.
-
-        Raises:
-            ValueError: for other shapes, values that are not finite, or grades outside the range.
+        `ValueError` for other shapes, values that are not finite, or grades outside the range.
         """
         if features.shape != (len(grades), self.dimension) or not bool(features.isfinite().all()):
             raise ValueError(f"features {tuple(features.shape)}: want finite ({len(grades)}, {self.dimension})")
@@ -87,17 +75,9 @@ class GradingSpace(nn.Module):
         return torch.diag(self.std[grade].square()) + self.factor[grade].T @ self.factor[grade]
 
     def sample(self, grades: Sequence[int] | Tensor, *, seeds: Sequence[int]) -> Tensor:
-        """Draw one feature vector for every grade.
+        """One feature vector `(n, dimension)` for every grade, of its grade and seed alone, on any device.
 
-        Args:
-            grades: grades, 0 to `num_classes - 1`.
-            seeds: one seed each; a vector depends on its grade and seed alone, on any device.
-
-        Returns:
-            `(n, dimension)` on the device of the distributions.
-
-        Raises:
-            ValueError: for unequal numbers, grades outside the range, or a grade that was not fitted.
+        `ValueError` for unequal numbers, grades outside the range, or a grade that was not fitted.
         """
         wanted = [int(grade) for grade in grades]
         if len(wanted) != len(seeds) or any(not 0 <= grade < self.num_classes for grade in wanted):
@@ -119,12 +99,7 @@ class GradingSpace(nn.Module):
         return self.dimension + self.rank
 
     def from_normal(self, normal: Tensor, grades: Tensor) -> Tensor:
-        """Feature vectors of standard normal numbers; zeros give the grade's mean.
-
-        Args:
-            normal: `(n, numbers)`.
-            grades: `(n,)` int64 in range, on the same device; nothing is checked.
-        """
+        """Feature vectors of standard normal numbers `(n, numbers)`, unchecked; zeros give the grade's mean."""
         own, shared = normal.split([self.dimension, self.rank], 1)
         along = torch.einsum("nr,nrd->nd", shared, self.factor[grades])
         return self.mean[grades] + self.std[grades] * own + along

@@ -33,23 +33,17 @@ class LesionPainter(nn.Module):
 
     What lies in a hole is erased before anything is computed: the network sees the photograph around it, as the
     difference to the local mean, the vessels that cross it and the lesions that are wanted in it. It draws a difference
-    to the local mean, which is pasted with a soft edge inside the hole; all else stays as it was.
+    to the local mean, which is pasted with a soft edge of `feather` pixels inside the hole; all else stays as it was.
 
     Args:
-        channels: width at each size; each is half of the one before.
+        channels: width at each size; each is half of the one before. Height and width are multiples of `stride`.
         feather: width of the soft edge, in pixels, inside the hole.
-
-    Attributes:
-        stride: height and width are multiples of it.
 
     Shape:
         - canvas: `(B, 10, H, W)`, see `CANVAS_KEYS`: the photograph in [0, 1], field of view and holes (0 or 1), and
           soft masks of vessels and lesions in [0, 1].
         - noise: `(B, 1, H, W)`, standard normal, or `None` for zeros: the texture that the surroundings leave open.
         - output: `(B, 3, H, W)` in about [-1, 1] (the photograph is [0, 1]); not clamped.
-
-    Raises:
-        ValueError: for fewer than two widths, or a canvas of another shape or size.
 
     Examples:
         >>> network = LesionPainter(channels=(4, 8, 8))

@@ -23,8 +23,7 @@ class LiteSegmenter(nn.Module):
 
     Args:
         structures: names of the output channels.
-        variant: of the encoder, see `EfficientNetLite`; it starts from random weights: `load_imagenet` of the room
-            `weights` brings ImageNet's.
+        variant: of the encoder, see `EfficientNetLite`; it starts from random weights.
         channels: widths of the decoder at the encoder's strides 16, 8, 4 and 2; the full resolution has 24.
         enlarge: give the encoder the photograph at twice its size, so that its first features have a pixel's
             resolution: a microaneurysm is two or three pixels wide. Four times the work in the encoder.
@@ -33,12 +32,8 @@ class LiteSegmenter(nn.Module):
         - image: `(B, 3, H, W)` in [0, 1], any size from 32; the normalisation is inside.
         - output: logits `(B, structures, H, W)`.
 
-    Raises:
-        ValueError: for another number of widths.
-
     Examples:
-        >>> network = LiteSegmenter(structures=["ma", "ex"]).eval()
-        >>> network(torch.rand(1, 3, 64, 80)).shape
+        >>> LiteSegmenter(structures=["ma", "ex"]).eval()(torch.rand(1, 3, 64, 80)).shape
         torch.Size([1, 2, 64, 80])
     """
 

@@ -30,8 +30,7 @@ class ProjectedDiscriminator(nn.Module):
 
     Args:
         features: network with `features_at(images in [0, 1], layers)`, such as `EfficientNetLite` with ImageNet's
-            weights (`monai_retina_gen.weights.load_imagenet`). It is frozen and stays in evaluation mode; gradients
-            flow through it to the images.
+            weights. It is frozen and stays in evaluation mode; gradients flow through it to the images.
         image_size: side of the images in pixels.
         layers: its layers, from fine to coarse; the paper's have strides 4, 8, 16 and 32.
         width: channels inside the discriminators.
@@ -42,9 +41,6 @@ class ProjectedDiscriminator(nn.Module):
         - image: `(B, 3, image_size, image_size)` in [-1, 1]; grade: `(B,)` integers, or `None` for unknown.
         - output: `{"score": [...]}`, for each layer `(B, h, w)` scores of places, h and w at most 7; for
           `MultiScaleAdversarialLoss(base=HingeLoss())`.
-
-    Raises:
-        ValueError: for a network without `features_at`, or images of another size.
 
     Examples:
         >>> from monai_retina_gen.networks import EfficientNetLite

@@ -141,12 +141,7 @@ class ResidualGenerator(CuratedLatents):
 
 
 class ResidualCritic(nn.Module):
-    """Residual critic with layer normalisation and a projection of the class.
-
-    Args:
-        image_size: side in pixels.
-        num_classes: as the generator's.
-        channels: feature channels, in the generator's order (from 4 px upwards).
+    """Residual critic with layer normalisation and a projection of the class; arguments as the generator's.
 
     Shape:
         - `image`: `(B, 3, image_size, image_size)` in [-1, 1]; `grade`: `(B,)` or `None`; output `(B,)`.

@@ -73,8 +73,7 @@ class StyleDiscriminator(nn.Module):
         channel_base: channels are `channel_base / resolution`.
         channel_max: upper limit of the channels.
         conv_clamp: limit of the absolute values of each layer's output; `None` for no limit.
-        group_size: samples over which the minibatch standard deviation is taken, see
-            `with_minibatch_deviation`.
+        group_size: samples over which the minibatch standard deviation is taken, see `with_minibatch_deviation`.
         mapping_layers: fully connected layers of the grade's mapping network.
         amp: whether the four highest resolutions compute in bfloat16.
 
@@ -82,9 +81,6 @@ class StyleDiscriminator(nn.Module):
         - image: `(B, 3, image_size, image_size)`, -1..1; grade: `(B,)` integers, `num_classes` for "unknown"; `None` if
           all are unknown or `num_classes` is 0.
         - output: `(B,)` logits, float32.
-
-    Raises:
-        ValueError: for another size of image, or a grade that there is not.
 
     Examples:
         >>> network = StyleDiscriminator(image_size=16, num_classes=5, channel_base=128, channel_max=8)

@@ -71,12 +71,8 @@ class StyleEncoder(nn.Module):
         hidden: width before the heads.
 
     Shape:
-        - image: `(B, 3, H, W)`, -1..1, sides multiples of 32.
-        - w_avg: `(w_dim,)`, the generator's `w_avg`.
+        - image: `(B, 3, H, W)`, -1..1, sides multiples of 32; w_avg: `(w_dim,)`, the generator's.
         - output: `(B, num_ws, w_dim)`.
-
-    Raises:
-        ValueError: for another shape of image, or not five widths.
 
     Examples:
         >>> encoder = StyleEncoder(w_dim=8, channels=(4, 4, 8, 8, 8), pyramid=8, hidden=16)
@@ -163,13 +159,9 @@ class _Residual(nn.Module):
 
 
 class StyleAutoencoder(nn.Module):
-    """Draws photographs again, and samples, in one pass.
+    """Draws photographs again, and samples, in one pass, by a `StyleGAN3` and its two encoders.
 
-    Args:
-        generator: a `StyleGAN3`.
-        encoder: its `StyleEncoder`.
-        detail_encoder: its `DetailEncoder`.
-        detail_share: share of the photographs that are drawn with their detail; the others have their styles alone.
+    Of the photographs a `detail_share` is drawn with its detail; the others have their styles alone.
 
     Shape:
         - latent: `(B, z_dim)`; grade: `(B,)` or `None`.

@@ -28,16 +28,10 @@ _PART_ELEMENTS = 2**25
 class StyleSpace:
     """Map between the flat index k of a style channel and its (layer, channel).
 
-    Args:
-        names: of the layers, in the order of the style list.
-        widths: style channels of each layer.
-
     Examples:
         >>> space = StyleSpace(names=["input", "L0", "rgb"], widths=[4, 8, 8])
         >>> space.size, space.locate(5), space.index(1, 1)
         (20, (1, 1), 5)
-        >>> [s.shape[1] for s in space.split(torch.zeros(2, 20))]
-        [4, 8, 8]
     """
 
     def __init__(self, *, names: Sequence[str], widths: Sequence[int]) -> None:
@@ -220,15 +214,10 @@ class StyleGAN3Layer(nn.Module):
 
 
 class StyleGAN3Synthesis(nn.Module):
-    """From the styles of the input and of each layer to the image.
+    """From the styles of the input and of each layer to the image `(B, 3, image_size, image_size)`, unclamped.
 
     The style list has 16 entries: the input layer's (4 channels), those of layers 0 to 13 and toRGB's. A layer index
     counts in this list: 0 is the input, 15 toRGB.
-
-    Args: see `StyleGAN3`.
-
-    Shape:
-        - ws: `(B, 16, w_dim)`; output: `(B, 3, image_size, image_size)`, unclamped, -1..1 by convention.
     """
 
     def __init__(
@@ -338,17 +327,10 @@ class StyleGAN3(nn.Module):
         - latent: `(B, z_dim)` standard normal; grade: `(B,)` integers, `num_classes` for "unknown", or `None`.
         - output: `(B, 3, image_size, image_size)`, RGB, -1..1 by convention, unclamped.
 
-    Raises:
-        ValueError: for a size, configuration or precision that there is not.
-
     Examples:
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
-        >>> latent, grade = torch.randn(2, 8), torch.tensor([0, 4])
-        >>> network(latent, grade, truncation=0.7).shape
-        torch.Size([2, 3, 32, 32])
-        >>> styles = network.styles(network.mapping(latent, grade))
-        >>> network.style_space.size, network.style_space.flatten(styles).shape
-        (124, torch.Size([2, 124]))
+        >>> network(torch.randn(2, 8), torch.tensor([0, 4]), truncation=0.7).shape, network.style_space.size
+        (torch.Size([2, 3, 32, 32]), 124)
     """
 
     latent_distribution = "normal"
@@ -422,12 +404,9 @@ class StyleGAN3(nn.Module):
     ) -> Tensor:
         """Intermediate latents `(B, num_ws, w_dim)`.
 
-        Args:
-            latent: `(B, z_dim)`.
-            grade: `(B,)` integers, or `None` if unconditional or unknown.
-            truncation: share of the distance from the mean latent that is kept: 1 is the full variety, 0 the mean.
-            truncation_cutoff: only the first so many of the `num_ws` latents are truncated; `None` for all.
-            update_averages: in training mode, update the running mean of w.
+        `truncation` is the share of the distance from the mean latent that is kept: 1 is the full variety, 0 the mean;
+        only the first `truncation_cutoff` latents are truncated. `update_averages` updates the running mean of w in
+        training mode.
         """
         w = self.latent_mapping(latent, grade)
         if update_averages and self.training:
@@ -459,11 +438,8 @@ class StyleGAN3(nn.Module):
     ) -> Tensor:
         """Images for a style list.
 
-        Args:
-            styles: as `styles` gives them.
-            transform: inverse of a transform of the image, `(3, 3)` or `(B, 3, 3)`, in units of the image's side;
-                by default the buffer `synthesis.input.transform`.
-            detail: what a `DetailEncoder` saw in a photograph, for its reconstruction.
+        `transform` is the inverse of a transform of the image, `(3, 3)` or `(B, 3, 3)`, in units of the image's side;
+        `detail` what a `DetailEncoder` saw in a photograph, for its reconstruction.
         """
         return self.synthesis.run(styles, transform=transform, detail=detail)
 

@@ -32,8 +32,7 @@ class DeconvolutionGenerator(CuratedLatents):
         - `latent`: `(B, latent_dim)`; output `(B, 3, image_size, image_size)` in [-1, 1].
 
     Examples:
-        >>> network = DeconvolutionGenerator(width=2, latent_dim=10).eval()
-        >>> network(torch.rand(2, 10) * 2 - 1).shape
+        >>> DeconvolutionGenerator(width=2, latent_dim=10).eval()(torch.rand(2, 10) * 2 - 1).shape
         torch.Size([2, 3, 64, 64])
     """
 

@@ -6,7 +6,7 @@ and `LoadFundusDict`). All take and return RGB images in [0, 1] and know the ord
 
 from __future__ import annotations
 
-from .augment.batch import BatchGenerativeAugment
+from .augment.batch import BatchGenerativeAugment, GenerativeAugmentHandler, GenerativePrepareBatch
 from .augment.generative_augment import (
     GenerativeAugment,
     GenerativeAugmentD,
@@ -14,14 +14,12 @@ from .augment.generative_augment import (
     GenerativeAugmentDict,
 )
 from .augment.lesion_edit import LesionEdit, LesionEditD, LesionEditd, LesionEditDict
-from .augment.trainer import GenerativeAugmentHandler, GenerativePrepareBatch
 from .compose_masks import ComposeMasks, ComposeMasksD, ComposeMasksd, ComposeMasksDict
 from .condition_map import StackConditionMapd, StackVersionsd
-from .crop_batches import LesionCropBatches
 from .crop_field_of_view import CropToFieldOfView
 from .crop_field_of_viewd import CropToFieldOfViewD, CropToFieldOfViewd, CropToFieldOfViewDict
 from .image_order import check_image, resolve_image_order
-from .lesion_crop import RandLesionCropd, StackMasksd, UnpackMasksd
+from .lesion_crop import LesionCropBatches, RandLesionCropd, StackMasksd, UnpackMasksd
 from .load_fundus import LoadFundus, LoadFundusD, LoadFundusd, LoadFundusDict, PhotographLayout
 from .painting_crop import RandPaintingCropd, StackPaintingd
 

@@ -31,13 +31,8 @@ class StackConditionMapd(Transform):
         keep: further keys of the item that are kept as they are.
         allow_missing_keys: whether an item may lack the photograph.
 
-    Returns:
-        Items with `image` `(3, H, W)`, `condition` `(9, H, W)` in the order of `CONDITION_KEYS`, and `missing`, the
-        names of the masks that the item lacks, joined by commas.
-
-    Raises:
-        KeyError: for an item without the photograph.
-        ImageValueError: for an item without any mask, or masks that differ in shape from each other or the photograph.
+    Items have `image` `(3, H, W)`, `condition` `(9, H, W)` in the order of `CONDITION_KEYS`, and `missing`, the names
+    of the masks that the item lacks, joined by commas. `ImageValueError` without any mask, or for unequal sizes.
 
     Examples:
         >>> item = {"image": torch.ones(3, 4, 4), "vessel": torch.ones(1, 4, 4), "grade": 2}
@@ -80,15 +75,9 @@ class StackVersionsd(MapTransform):
     """Stacks a loaded, cropped photograph and the versions that `with_versions` lists, in 8 bits.
 
     The first of the stack shows no lesions, if one of them does not: the version whose lesions were erased, else the
-    photograph.
-
-    Args:
-        keys: the photograph's.
-        count: images in the stack; where there are fewer, they are repeated in turn.
-
-    Returns:
-        `versions` `(count, 3, S, S)` uint8 and `grades` `(count,)`; other keys are dropped. Versions are painted on
-        cropped photographs, so that they are only brought to the photograph's side.
+    photograph. Fewer images than `count` are repeated in turn. Versions are painted on cropped photographs, so that
+    they are only brought to the photograph's side. Items have `versions` `(count, 3, S, S)` uint8 and `grades`
+    `(count,)` alone.
 
     Examples:
         >>> item = StackVersionsd("image", count=2)({"image": torch.ones(3, 8, 8), "grade": 3, "versions": []})

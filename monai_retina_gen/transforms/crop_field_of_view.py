@@ -81,22 +81,17 @@ class CropToFieldOfView(InvertibleTransform):
         self.allow_upsampling = allow_upsampling
 
     def __call__(self, image: torch.Tensor) -> MetaTensor:
-        """Find the retina and crop.
-
-        Args:
-            image: (3, H, W), or (3, W, H) for `"CWH"`, floating point in [0, 1].
+        """Find the retina and crop (3, H, W), or (3, W, H) for `"CWH"`, floating point in [0, 1].
 
         Returns:
-            Square image in the same order, float32; `meta["field_of_view"]` holds the ellipse (`centre_y`,
-            `centre_x`, `radius_y`, `radius_x`), the box (`top`, `left`, `box_height`, `box_width`) and the size
-            (`height`, `width`) of the photograph, in its pixels.
+            Square image in the same order, float32; `meta["field_of_view"]` holds the ellipse (`centre_y`, `centre_x`,
+            `radius_y`, `radius_x`), the box (`top`, `left`, `box_height`, `box_width`) and the photograph's `height`
+            and `width`, in its pixels.
 
         Raises:
             ImageValueError: not an image by the package's convention, unknown order, no retina, two, or upsampling.
-                Names the file where the metadata do.
 
-        Warns:
-            UserWarning: the retina is an ellipse, or its colours are those of BGR or inverted channels.
+        Warns:     UserWarning: the retina is an ellipse, or its colours are those of BGR or inverted channels.
         """
         return self.apply(image, self.find(image))
 
@@ -137,19 +132,12 @@ class CropToFieldOfView(InvertibleTransform):
         return self.push_transform(result, orig_size=tuple(image.shape[1:]), extra_info=extra)
 
     def inverse(self, data: torch.Tensor, background: torch.Tensor | None = None) -> MetaTensor:
-        """Put a cropped image or mask, edited or not, back into a frame of the original size.
+        """Put a cropped image or mask, edited or not, back into a frame of the original size, in the order of `data`.
 
-        Args:
-            data: (C, size, size) with the metadata that `__call__` gave it.
-            background: the original photograph (C, H, W) in the same order. Only the retina is pasted into it:
-                every pixel outside stays as it is, bit for bit. None: black.
-
-        Returns:
-            (C, H, W) in the order of `data`.
-
-        Raises:
-            ImageValueError: no field of view in the metadata, another transform to undo first, or a background of
-                another size.
+        `data` is (C, size, size) with the metadata that `__call__` gave it. Only the retina is pasted into
+        `background`, the original photograph (C, H, W) in the same order: every pixel outside stays as it is, bit for
+        bit; without one it is black. `ImageValueError` without a field of view in the metadata, with another transform
+        to undo first, or for a background of another size.
         """
         with naming_file(data):
             geometry, order, mode = self._recall(data)

@@ -27,13 +27,11 @@ class CropToFieldOfViewd(MapTransform, InvertibleTransform):
         keys: photographs of one size.
         mask_keys: masks (C, H, W) of the same size; averaged over areas, so that soft masks stay in [0, 1].
         allow_missing_keys: leave out keys that an item lacks.
-        options: `size`, `margin`, `image_order`, `unsqueeze`, `allow_upsampling` of `CropToFieldOfView`.
 
     Examples:
         >>> from monai_retina_gen.data import phantom_fundus
         >>> item = {"image": phantom_fundus(seed=1, size=64).image}
-        >>> item = CropToFieldOfViewd(keys="image", size=32, image_order="CHW")(item)
-        >>> tuple(item["image"].shape)
+        >>> tuple(CropToFieldOfViewd(keys="image", size=32, image_order="CHW")(item)["image"].shape)
         (3, 32, 32)
     """
 

@@ -49,17 +49,10 @@ class LoadFundus(Transform):
         self.max_pixels = max_pixels
 
     def __call__(self, filename: PathLike) -> MetaTensor:
-        """Read one file.
+        """Read one file; `ImageFileError` names the file and the remedy.
 
-        Args:
-            filename: path of the file.
-
-        Returns:
-            (3, H, W), or (1, H, W) for a mask, float32 in [0, 1], with `meta["image_order"] = "CHW"`,
-            `meta["filename_or_obj"]` and `meta["original_size"] = [H, W]`.
-
-        Raises:
-            ImageFileError: names the file and the remedy.
+        (3, H, W), or (1, H, W) for a mask, float32 in [0, 1], with `meta["image_order"] = "CHW"`,
+        `meta["filename_or_obj"]` and `meta["original_size"] = [H, W]`.
         """
         if not isinstance(filename, (str, os.PathLike)):
             raise ImageFileError(f"filename: {type(filename).__name__} came, wanted the path of one image file")
@@ -78,12 +71,9 @@ class LoadFundusd(MapTransform):
 
     Args:
         keys: photographs.
-        mask_keys: masks; each must have the size of the first photograph.
+        mask_keys: masks; each must have the size of the first photograph, else `ImageFileError` names both files.
         max_pixels: refuse larger files.
         allow_missing_keys: leave out keys that an item lacks (an absent mask key: no such lesion).
-
-    Raises:
-        ImageFileError: on reading, or where a mask has another size than the photograph (names both files).
 
     Examples:
         >>> import tempfile, torch
@@ -138,16 +128,10 @@ LoadFundusD = LoadFundusDict = LoadFundusd
 
 
 class PhotographLayout(FolderLayoutBase):
-    """Names a file after its photograph and the folder that it lies in (see `photograph_names`).
+    """Names a file after its photograph and the folder that it lies in, for `SaveImage(folder_layout=...)`.
 
-    MONAI's own layout takes the file name alone: `left/1.png` and `right/1.png` are written to one file. For
-    `SaveImage(folder_layout=...)`.
-
-    Args:
-        photographs: paths of all photographs of the run.
-        output_dir: folder to write into; its sub-folders are made.
-        postfix: joined to the name with `_`.
-        extension: with its dot.
+    MONAI's own layout takes the file name alone: `left/1.png` and `right/1.png` are written to one file. `photographs`
+    are the paths of all photographs of the run (see `photograph_names`).
 
     Examples:
         >>> import tempfile
@@ -169,11 +153,7 @@ class PhotographLayout(FolderLayoutBase):
         self.ending = f"_{postfix}{extension}"
 
     def filename(self, **kwargs: Any) -> str:
-        """Path of the file for the photograph `subject`.
-
-        Raises:
-            KeyError: for a photograph that is not of the run.
-        """
+        """Path of the file for the photograph `subject`; `KeyError` for one that is not of the run."""
         path = self.folder / f"{self.names[str(kwargs['subject'])]}{self.ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return str(path)

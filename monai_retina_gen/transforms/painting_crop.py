@@ -34,9 +34,8 @@ class StackPaintingd(Transform):
             `fov` and the names of `PAINTED_LESIONS`, where the item has them.
         keep: further keys of the item that are kept as they are.
 
-    Returns:
-        Items with `image` `(3, H, W)` and `masks` `(7, H, W)`, uint8, see `PAINTING_PLANES`, and `pieces` `(P, 3)`:
-        lesion, row and column of the middle of every connected piece that may be painted.
+    Items have `image` `(3, H, W)` and `masks` `(7, H, W)`, uint8, see `PAINTING_PLANES`, and `pieces` `(P, 3)`: lesion,
+    row and column of the middle of every connected piece that may be painted.
 
     Examples:
         >>> item = {"image": torch.ones(3, 64, 64), "ex": torch.zeros(1, 64, 64)}
@@ -73,11 +72,8 @@ class RandPaintingCropd(WorkerSeeded, Transform):
     single cotton-wool spot is seen as often as a hundred exudates.
 
     Args:
-        size: side of the crop in pixels.
+        size: side of the crop in pixels, at most the photograph's.
         share: how many of the crops lie around a lesion, where there is one; the others lie anywhere.
-
-    Raises:
-        ValueError: for a share outside [0, 1], or a crop that is larger than the photograph.
 
     Examples:
         >>> item = {"image": torch.zeros(3, 64, 64).byte(), "masks": torch.zeros(7, 64, 64).byte()}

@@ -1,9 +1,8 @@
 """Lesions on real photographs, from masks: added, moved or taken away; all else stays as it was, bit for bit."""
 
 from monai_retina_gen.editing.painting.hole_painter import HolePainter, hole_around
-from monai_retina_gen.editing.painting.own_masks import OwnMasks
 from monai_retina_gen.editing.painting.paint import Painter, Painting, paint
-from monai_retina_gen.editing.painting.painted_edits import SMALLEST_SIDE, PaintedEdits, needed_masks
+from monai_retina_gen.editing.painting.painted_edits import SMALLEST_SIDE, OwnMasks, PaintedEdits, needed_masks
 from monai_retina_gen.editing.painting.pieces import (
     PAINTING_EDITS,
     WantedLesions,

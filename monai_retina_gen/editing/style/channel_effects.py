@@ -25,13 +25,11 @@ SMALL = 64
 
 @dataclass(frozen=True)
 class StepEffect:
-    """Effect of a step, up and down, on the probe images.
+    """Effect of a step, up and down, on the probe images: mean change by one unit (central difference), by row.
 
-    `change` is the mean by one unit of the step (central difference) for every row: areas as shares of the field of
-    view, the background in [0, 1]. By lesion, `consistency` is the share of the images in which its area moves the way
-    that the mean does, and `locality` the share of the image's change in its neighbourhood. `vessel_change` is the mean
-    of 1 - Dice, `disc_shift` how far the disc's centre moves as a share of the side, `delta` `(B, 3, s, s)` the image's
-    change.
+    By lesion, `consistency` is the share of the images in which its area moves the way that the mean does, and
+    `locality` the share of the image's change in its neighbourhood. `vessel_change` is the mean of 1 - Dice,
+    `disc_shift` how far the disc's centre moves as a share of the side, `delta` `(B, 3, s, s)` the image's change.
     """
 
     change: dict[str, float]

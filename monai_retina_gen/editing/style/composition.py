@@ -29,18 +29,13 @@ def sparse_composition(
     penalty: float = 0.0,
     limit: float | Tensor = float("inf"),
 ) -> Tensor:
-    """Steps `a` along `M` channels that minimise `(|E a - t|^2 + a^T Q a) / 2 + penalty * scale * sum |a|`, `K a = 0`.
+    """Steps `a` `(M,)` that minimise `(|E a - t|^2 + a^T Q a) / 2 + penalty * scale * sum |a|`, with `K a = 0`.
 
-    `scale` is the largest absolute entry of `E^T t`: from a penalty of 1 on nothing moves. After the search the chosen
-    channels are fitted again without the penalty, where that stays within the limit.
-
-    Args:
-        effects: `E` `(L, M)`, change of each lesion by a unit step along each channel.
-        wanted: `t` `(L,)`.
-        kept: `K` `(N, M)`, rows that must not change; `None` for none.
-        energy: `Q` `(M, M)`, positive semidefinite: what combinations of channels change where nothing should.
-        penalty: from 0 (least squares, the shortest solution) to 1.
-        limit: largest step along a channel, one number or `(M,)`.
+    `effects` E `(L, M)` are the change of each lesion by a unit step along each channel, `wanted` t `(L,)`; `kept` K
+    `(N, M)` are rows that must not change, `energy` Q `(M, M)`, positive semidefinite, is what combinations of channels
+    change where nothing should. `scale` is the largest absolute entry of `E^T t`: from a penalty of 1 on nothing moves,
+    0 is least squares. After the search the chosen channels are fitted again without the penalty, where no step exceeds
+    the limit.
 
     Examples:
         >>> sparse_composition(torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([4.0]), kept=torch.tensor([[0.0, 0, 1]]))

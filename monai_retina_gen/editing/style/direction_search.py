@@ -1,4 +1,8 @@
-"""Choosing directions: the best channels by score, probed by finite differences, one or several of them a lesion."""
+"""Choosing directions: the best channels by score, probed by finite differences, or the mean over pairs of eyes.
+
+What the pairs of a photograph and its painted version share (the eye, its light) cancels, and what is left is the
+lesion: the simplest of the supervised directions of StyleSpace (Wu et al. 2021, arXiv:2011.12799, section 5).
+"""
 
 from __future__ import annotations
 
@@ -61,10 +65,7 @@ class FoundDirection:
 def rank_channels(
     table: ScoreTable, lesion: str, preset: DirectionPreset, space: StyleSpace, std: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Scores of all channels for a lesion, `(K,)`, the best first by `argsort`; and specificities `(K,)`.
-
-    Channels that the preset excludes have minus infinity.
-    """
+    """Scores `(K,)` of all channels for a lesion and specificities; minus infinity where the preset excludes them."""
     values = (
         table.absolute
         if preset.absolute
@@ -93,17 +94,10 @@ def choose_directions(
     progress: Any = iter,
     samples: tuple[Tensor, Mapping[str, Tensor]] | None = None,
 ) -> tuple[Directions, list[FoundDirection]]:
-    """Directions of lesions from their scores.
+    """Directions of lesions, those that had a mask in some image, from their scores.
 
-    Args:
-        table: scores of `ContributionScores`.
-        lesions: those that had a mask in some image.
-        preset: how to choose.
-        space: the network's style space.
-        styles: where samples lie.
-        probe: images on which candidates are measured.
-        progress: wraps the list of channels that are probed, such as `tqdm`.
-        samples: styles `(N, K)` of the scored images, and by region what was measured of each, for `preset.regressed`.
+    Candidates are measured on the images of `probe`; `progress`, such as `tqdm`, wraps their list. `samples` are styles
+    `(N, K)` of the scored images, and by region what was measured of each, for `preset.regressed`.
     """
     ranked = {lesion: rank_channels(table, lesion, preset, space, styles.std) for lesion in lesions}
     best = {
@@ -189,8 +183,8 @@ def regressed_vector(
     """Mean change of the styles `(K,)` when a lesion's area grows by one standard deviation and nothing else does.
 
     The coefficients of a linear regression of every style on all `measures`, `(N,)` by region, over images as the
-    generator makes them (`samples`, styles `(N, K)`): all layers move together, as they do between its images. Constant
-    measures are left out, the preset's excluded layers stay, and no channel moves farther than its reach.
+    generator makes them (`samples`, styles `(N, K)`): all layers move together, as they do between its images. No
+    channel moves farther than its reach.
 
     Examples:
         >>> space = StyleSpace(names=["L0"], widths=[2])
@@ -238,3 +232,67 @@ def _unit(channel: int, sizes: Tensor) -> Tensor:
     step = torch.zeros_like(sizes)
     step[channel] = sizes[channel]
     return step
+
+
+Pair = tuple[Tensor, Tensor]
+"""Styles `(N, K)` of eyes without a lesion and of the same eyes with it."""
+
+
+def pair_vector(without: Tensor, with_lesion: Tensor, space: StyleSpace, *, channels: int | None = None) -> Tensor:
+    """Mean change of the styles `(K,)` from eyes without a lesion to the same eyes with it, both `(N, K)`.
+
+    Only so many `channels` move, those whose change is largest beside its standard error; `None` for all. The input's
+    styles, which place the eye, stay. `ValueError` for fewer than two pairs.
+
+    Examples:
+        >>> space = StyleSpace(names=["input", "L0"], widths=[1, 2])
+        >>> before = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 5.0]])
+        >>> change = torch.tensor([[9.0, 1.0, -1.0], [9.0, 1.0, 2.0]])
+        >>> pair_vector(before, before + change, space), pair_vector(before, before + change, space, channels=1)
+        (tensor([0.0000, 1.0000, 0.5000]), tensor([0., 1., 0.]))
+    """
+    mean, sureness = _change((without, with_lesion), space)
+    if channels is not None:
+        mean[sureness.argsort(descending=True)[channels:]] = 0
+    return mean.float()
+
+
+def choose_pair_directions(
+    pairs: Mapping[str, Pair], preset: DirectionPreset, space: StyleSpace, probe: ChannelProbe
+) -> tuple[Directions, list[FoundDirection]]:
+    """Directions of the preset `pairs`: strength 1 is the mean change; no edit leaves the range of the styles.
+
+    Along all channels or along the `preset.candidates` surest alone, whichever, measured on `probe`, changes more of
+    the lesion and less of all else. `ValueError` for pairs that do not differ, and as `pair_vector`.
+    """
+    sureness = {lesion: _change(pair, space)[1] for lesion, pair in pairs.items()}
+    found = []
+    for lesion, pair in pairs.items():
+        tried = [pair_vector(*pair, space, channels=channels) for channels in (None, preset.candidates)]
+        surest = sureness[lesion].argsort(descending=True)[: preset.candidates].tolist()
+        main, change = surest[0], (pair[1] - pair[0])[:, surest[0]]
+        score = float(sureness[lesion][main])
+        if not score:
+            raise ValueError(f"pairs of {lesion}: no style differs between photographs and painted versions")
+        other = max((float(each[main]) for name, each in sureness.items() if name != lesion), default=0.0)
+        agree = float(change.mean().abs() / change.abs().mean().clamp(min=1e-30))
+        vector = best_vector(lesion, tried, probe)
+        found.append(FoundDirection(lesion, main, vector, score, agree, 1 - other / score, surest))
+    styles = StyleRange.of(torch.cat([side for pair in pairs.values() for side in pair]))
+    vectors, nothing = {each.lesion: each.vector for each in found}, torch.empty(0, dtype=torch.long)
+    return Directions(vectors, "sigma", styles.mean, styles.std, styles.low, styles.high, nothing, {}, {}), found
+
+
+def _change(pair: Pair, space: StyleSpace) -> Pair:
+    """Mean change `(K,)` of the styles, and its absolute value over its standard error; 0 for the input's styles."""
+    without, with_lesion = pair
+    if without.shape != with_lesion.shape or without.ndim != 2 or len(without) < 2:
+        raise ValueError(
+            f"styles {tuple(without.shape)} and {tuple(with_lesion.shape)} came: want (N, K) of at least two pairs"
+        )
+    change = (with_lesion - without).double()
+    mean, error = change.mean(0), change.std(0) / len(change) ** 0.5
+    for layer, name in enumerate(space.names):
+        if name == "input":
+            mean[space.offsets[layer] : space.offsets[layer + 1]] = 0
+    return mean, mean.abs() / error.clamp(min=1e-12)

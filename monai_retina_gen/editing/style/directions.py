@@ -34,16 +34,11 @@ class Directions:
         vectors: by lesion, `(K,)` change of the styles at strength 1. With the step `max` it is one at the channel,
             and the edit multiplies it by the largest style of the image in the channel's layer.
         step: `mu`, `sigma` or `max`, see `DirectionPreset`.
-        mean: `(K,)` mean style.
-        std: `(K,)` standard deviation.
-        low: `(K,)` 1 % quantile; a step in `sigma` does not leave `low` to `high`, unless the styles lie outside.
-        high: `(K,)` 99 % quantile.
+        mean, std, low, high: `(K,)` mean, deviation, 1 % and 99 % quantile of the styles; a step in `sigma` does not
+            leave `low` to `high`, unless the styles lie outside.
         channels: `(M,)` channels whose effect was measured, for edits of several lesions at once.
         effects: `(M,)` by row (lesions, vessel, od, background), the change by a step of one sigma.
         spread: by row, the standard deviation over images, the unit in which changes are compared.
-
-    Raises:
-        ValueError: for no lesion, an unknown one, or tensors of unequal size.
     """
 
     vectors: Mapping[str, Tensor]

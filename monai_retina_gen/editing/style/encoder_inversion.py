@@ -27,13 +27,10 @@ from monai_retina_gen.networks.disc_side import flipped, mean_eye, mirrored_phot
 
 
 class EncoderInversion(nn.Module):
-    """Styles of photographs: the encoder's latents, then `steps` of Adam on them.
-
-    Each photograph is refined on its own, also within a batch. The input's rotation and translation are held at the
-    mean's.
+    """Styles of photographs: the encoder's latents, then `steps` of Adam on them, for each photograph on its own.
 
     Args:
-        network: the trained `StyleGAN3`.
+        network: the trained `StyleGAN3`; the input's rotation and translation are held at the mean's.
         encoder: the `StyleEncoder` that was trained with it.
         distance: from pairs `(B, 3, S, S)` in [0, 1] to `(B,)`, such as `LPIPSDR`.
         steps: refinement steps; 0 takes the encoder's latents.
@@ -51,10 +48,6 @@ class EncoderInversion(nn.Module):
     Shape:
         - images: `(B, 3, S, S)` in [0, 1]; grades: `(B,)` (not used: the encoder looks at the photograph alone).
 
-    Raises:
-        ValueError: for another space or a negative number of steps.
-        ImageValueError: for images of another side or range.
-
     Examples:
         >>> from monai_retina_gen.losses import LPIPSDR
         >>> from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3
@@ -63,8 +56,8 @@ class EncoderInversion(nn.Module):
         >>> distance = LPIPSDR(network=FundusGrader(backbone="vgg16", width=0.125, num_classes=2))
         >>> invert = EncoderInversion(network, encoder, distance=distance, steps=2)
         >>> found = invert(torch.rand(2, 3, 32, 32), torch.tensor([0, 4]))
-        >>> found.styles.shape, found.image.shape, found.distance.shape
-        (torch.Size([2, 124]), torch.Size([2, 3, 32, 32]), torch.Size([2]))
+        >>> found.styles.shape, found.image.shape
+        (torch.Size([2, 124]), torch.Size([2, 3, 32, 32]))
     """
 
     sigma: Tensor

@@ -44,23 +44,14 @@ class OptimisationInversion(nn.Module):
 
     Args:
         network: the trained `StyleGAN3`.
-        distance: from pairs `(B, 3, S, S)` in [0, 1] to `(B,)`, such as `LPIPSDR`.
         space: `w` (one latent for all layers), `w+` (one for each) or `s` (W+ and every style).
         steps: of Adam.
-        learning_rate: its highest.
-        pixel_weight: factor of the mean squared error of pixels.
-        perceptual_weight: factor of the distance.
-        offset_weight: factor of the mean squared style offset, in deviations.
-        batch_size: photographs at a time.
-        one_sided: the network draws the disc on one side only: photographs of other eyes are mirrored first.
         seed: of the noise; a photograph's does not depend on its place in a batch.
+
+    The other arguments are those of `EncoderInversion`.
 
     Shape:
         - images: `(B, 3, S, S)` in [0, 1]; grades: `(B,)`.
-
-    Raises:
-        ValueError: for another space or no steps.
-        ImageValueError: for images of another side or range.
 
     Examples:
         >>> from monai_retina_gen.losses import LPIPSDR

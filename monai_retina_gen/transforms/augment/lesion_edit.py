@@ -84,17 +84,10 @@ class LesionEdit(PlannedTransform):
 
 @with_arguments_of(LesionEdit)
 class LesionEditd(PlannedTransformd):
-    """Dictionary form of `LesionEdit`.
+    """Dictionary form of `LesionEdit`; the arguments for items are those of `GenerativeAugmentd`.
 
-    Args:
-        keys: image key(s).
-        label_key: key of the grade.
-        mask_keys: keys of annotated masks `(1, H, H)`: those of the edited lesions change, where the edit is.
-        group_key: key of the photograph or patient that an item belongs to, where it has one.
-        allow_missing_keys: leave out image and mask keys that an item lacks; else they are an error.
-
-    The other arguments are those of `LesionEdit`. The item gains `<key>_generated`: the record as JSON, `""` where the
-    edit was refused; and `<key>_refused`: why it was, else `""`.
+    Of the masks `(1, H, H)` under `mask_keys` those of the edited lesions change, where the edit is. The item gains
+    `<key>_generated`: the record as JSON, `""` where the edit was refused; and `<key>_refused`: why it was, else `""`.
     """
 
     def __init__(

@@ -66,13 +66,9 @@ class PlannedTransform(Transform):
     ) -> tuple[Tensor, Outcome]:
         """As calling it, with the outcome, whose masks are in the order of the image's axes.
 
-        Args:
-            img: `(3, H, W)`, see the class.
-            grade: its grade, or its label where labels join grades.
-            masks: name to `(1, H, W)`: those that `synthesize` starts from, and annotated ones for `edit`.
-            group: photograph or patient that the image belongs to, for a cross-fitted gate.
-            own_grade: its grade 0-4 where `grade` is a label and it is known besides.
-            plan: one of `plan(grade)`, to carry out the same for several images; by default a new one.
+        `masks` `(1, H, W)` by name are those that `synthesize` starts from, and annotated ones for `edit`; `group` is
+        the photograph or patient, for a cross-fitted gate; `own_grade` the grade 0-4 where `grade` is a label and it is
+        known besides; `plan` one of `plan(grade)`, to carry out the same for several images; by default a new one.
         """
         image, order = prepared(img, self.image_order)
         what = self.plan(grade, own_grade) if plan == "new" else plan

@@ -43,15 +43,10 @@ class AugmentationPolicy:
 
     The arguments are those of `GenerativeAugment`; `"balance"` wants `counts` (`count_grades(items)`).
 
-    Raises:
-        ValueError: for a probability outside [0, 1], one of no grade, an unknown mode, or a range outside [-1, 1].
-
     Examples:
         >>> policy = AugmentationPolicy(prob="balance", counts={0: 100, 4: 25}, mode="sample")
         >>> policy.probability(0), policy.probability(4)
         (0.0, 0.75)
-        >>> policy.draw(np.random.RandomState(0), label=0) is None
-        True
     """
 
     def __init__(

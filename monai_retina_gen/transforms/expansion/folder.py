@@ -62,40 +62,24 @@ def expand(
     label_grades: Mapping[Any, Any] | None = None,
     label_key: str = "grade",
 ) -> Path:
-    """Generate `counts[grade]` images of each grade into `out`.
+    """Generate `counts[grade]` images of each grade into `out`; a folder that was stopped is gone on with.
 
-    With `masks` the images are made from masks (the generator's mode `synthesize`), which are written beside them.
+    From `masks`, items of a datalist with masks, each image is made for the vessels, disc and field of view of one of
+    them (with the lesions of `lesion_bank`, or its own); on `canvas`, items of one section, lesions are painted on
+    those of grade 0. An image belongs to the group of the photograph it was made of, so that the two are never split.
+    With `label_grades`, `{label: {grade: photographs}}` (see `LabelGrades`), counts are by label, and the images of a
+    label are of its grades, as often as in the data.
 
-    Args:
-        generator: a bundle's name or folder, or a generator.
-        counts: images per grade, or per label with `label_grades`.
-        out: folder; made, or gone on with where it was stopped.
-        seed: base of the images' seeds.
-        batch_size: images per forward pass; part of the settings, since bytes may depend on it.
-        gate: `"label"` keeps only images that `LabelGate` accepts, with bounded retries; refused ones are left out.
-            `None` keeps all, and their records say "label unverified".
-        masks: items of a datalist with masks: each image is made for the vessels, disc and field of view of one of
-            them, and belongs to its group.
-        canvas: items of one section of a datalist: lesions of the grade are painted on those of grade 0. Each image
-            belongs to the group of its photograph, so that the two are never split.
-        lesion_bank: path of a lesion bank, or a `MaskComposer`: lesions are composed after the grade. None: those of
-            the item itself, for its own grade.
-        device: where the generator runs.
-        progress: show a bar with the time left.
-        label_grades: what labels such as "referable" stand for, `{label: {grade: photographs}}` (see `LabelGrades`):
-            the images of a label are of its grades, as often as in the data.
-        label_key: key of the grade, or label, in the datalist that is written.
+    `gate="label"` keeps only images that `LabelGate` accepts, with bounded retries; without a gate the records say
+    "label unverified". `batch_size` is part of the settings, since bytes may depend on it.
 
     Returns:
-        The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`; with masks or canvases
-        also `masks/<key>/grade<g>/<index>.png`.
+        The folder: `images/grade<g>/<index>.png`, `manifest.json` and `datalist.json`; with masks or canvases also
+        `masks/<key>/grade<g>/<index>.png`.
 
     Raises:
-        ValueError: if the folder was begun with other settings or holds other files, the label gate or the generator
-            does not know the grades, or a number is none; all before the folder is begun.
-        UnsupportedModeError: if the generator makes images from masks and none are given, or the other way round.
-        DatalistError: if the masks or the bank have nothing for a grade.
-        BundleNotFoundError, WeightsError: if the gate's graders are missing.
+        ValueError, UnsupportedModeError, DatalistError, BundleNotFoundError, WeightsError: for other settings than the
+            folder was begun with, or grades that generator, gate, masks or bank do not have; nothing is begun.
     """
     folder, labels = Path(out), None if label_grades is None else LabelGrades(label_grades)
     made_by = load_generator(generator, device=device)

@@ -79,26 +79,17 @@ def segment(
     follow_grades: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write masks for all photographs of a datalist, and a datalist that names them.
+    """Write masks for all photographs of a datalist, and a datalist that names them; what stands is gone on with.
 
-    Args:
-        datalist: as `load_datalist` gives it.
-        segmenter: see `load_segmenter`.
-        out: folder; made, or gone on with where it was stopped.
-        file_format: `png` or `nifti`.
-        soft: write probabilities instead of masks.
-        overlays: write a sheet of photographs with outlines.
-        allow_upsampling: see `segment_photograph`.
-        keep_annotated: the datalist names the annotated masks where an item has them (see `combine_masks`).
-        follow_grades: it leaves out lesions that an item's grade excludes.
-        progress: show a bar with the time left.
+    `soft` writes probabilities, `overlays` a sheet of photographs with outlines. The datalist names annotated masks
+    where an item has them (`keep_annotated`), and leaves out lesions that an item's grade excludes (`follow_grades`).
 
     Returns:
         The folder: `masks/<structure>/<photograph>`, `datalist.json` with all keys of the items, and `overlays.png`.
 
     Raises:
         DatalistError: for a datalist without photographs.
-        ValueError: for another format, or a folder that was begun with other settings.
+        ValueError: for another format than `png` or `nifti`, or a folder that was begun with other settings.
     """
     if file_format not in SUFFIXES:
         raise ValueError(f"file_format={file_format!r}: want one of {', '.join(SUFFIXES)}")
