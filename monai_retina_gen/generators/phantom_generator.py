@@ -33,6 +33,9 @@ class PhantomGenerator(RetinaGenerator):
         z_dim: size of a latent, at least the number of factors.
         image_size: side of the images.
 
+    Raises:
+        ValueError: for too few entries.
+
     Examples:
         >>> batch = PhantomGenerator(image_size=32).sample([0, 3], seeds=[1, 2])
         >>> batch.image.shape, float(batch.masks["ex"][0].max()), bool(batch.masks["he"][1].max() > 0.5)
@@ -126,6 +129,9 @@ class RenderedEyeGenerator(PhantomGenerator):
         image_size: side of the images.
         both_sides: draw the disc on either side; else always left, which is much easier to learn.
         store: folder for what this renderer drew, by factors; a rendering costs half a second on a CPU.
+
+    Raises:
+        ValueError: for too few entries.
 
     Examples:
         >>> from monai_retina_gen.networks import DRGAN

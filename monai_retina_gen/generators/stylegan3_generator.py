@@ -41,6 +41,9 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
         one_sided: the network draws the disc on one side only; samples of odd seeds are mirrored.
         samples: whether it samples. `False` for a network that learned to draw photographs alone.
 
+    Raises:
+        ValueError: for another center.
+
     Examples:
         >>> from monai_retina_gen.networks import StyleGAN3
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)

@@ -20,6 +20,9 @@ class CrossFittedGraders(nn.Module):
         folds: fold by group, as `fold_of_group` gave it.
         temperature: divisor of the logits, from `fit_temperature` on out-of-fold predictions.
 
+    Raises:
+        ValueError: without a grader for each fold, or for a temperature that is not positive.
+
     Examples:
         >>> class Says(nn.Module):
         ...     def __init__(self, grade):

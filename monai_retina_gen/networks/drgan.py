@@ -360,6 +360,9 @@ class DRGAN(nn.Module):
           `None`, which draws them in training mode and takes zeros in evaluation mode.
         - output: `(B, 3, H, W)` in [-1, 1].
 
+    Raises:
+        ValueError: for other stages, options or keys, or a size that is no multiple of `stride` or below twice of it.
+
     Examples:
         >>> network = DRGAN(base_width=4, residual_blocks=1, grading_dimension=8, grading_rank=0).eval()
         >>> network(torch.rand(2, 9, 32, 48), torch.tensor([0, 4])).shape

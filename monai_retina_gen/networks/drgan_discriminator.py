@@ -36,6 +36,10 @@ class MultiScaleDiscriminator(nn.Module):
         - output: dictionary of `score` (for each scale `(B,)`, or `(B, h, w)` of patches), `grade` (for each scale
           `(B, num_classes)`) and `features` (for each scale the four layers' outputs).
 
+    Raises:
+        ValueError: for another head, unknown keys, or less than one scale; for images that have less than 16 px at the
+            last scale.
+
     Examples:
         >>> network = MultiScaleDiscriminator(base_width=4)
         >>> found = network(torch.zeros(2, 3, 64, 64), torch.zeros(2, 9, 64, 64))

@@ -33,6 +33,9 @@ class EfficientNetLite(nn.Module):
         - image: `(B, 3, H, W)` in [0, 1], any size; the normalisation to [-1, 1] is inside.
         - output: `(B, 1280)` pooled features.
 
+    Raises:
+        ValueError: for an unknown variant.
+
     Examples:
         >>> network = EfficientNetLite(variant="lite0").eval()
         >>> network.features_at(torch.rand(1, 3, 64, 64), ["stride4"])["stride4"].shape

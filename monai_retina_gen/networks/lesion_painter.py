@@ -45,6 +45,9 @@ class LesionPainter(nn.Module):
         - noise: `(B, 1, H, W)`, standard normal, or `None` for zeros: the texture that the surroundings leave open.
         - output: `(B, 3, H, W)` in about [-1, 1] (the photograph is [0, 1]); not clamped.
 
+    Raises:
+        ValueError: for fewer than two widths, or a canvas of another shape or size.
+
     Examples:
         >>> network = LesionPainter(channels=(4, 8, 8))
         >>> canvas = torch.rand(2, 10, 32, 48)

@@ -32,6 +32,9 @@ class LesionSegmenter(nn.Module):
         - output: logits `(B, structures, H, W)`; in training mode with deep supervision
           `(B, 1 + deep_supervision, structures, H, W)`, the full resolution first.
 
+    Raises:
+        ValueError: for fewer than three widths, more supervised resolutions than there are, or another image size.
+
     Examples:
         >>> network = LesionSegmenter(channels=(4, 8, 8)).eval()
         >>> network(torch.rand(1, 3, 32, 48)).shape

@@ -32,6 +32,9 @@ class LiteSegmenter(nn.Module):
         - image: `(B, 3, H, W)` in [0, 1], any size from 32; the normalisation is inside.
         - output: logits `(B, structures, H, W)`.
 
+    Raises:
+        ValueError: for another number of widths.
+
     Examples:
         >>> LiteSegmenter(structures=["ma", "ex"]).eval()(torch.rand(1, 3, 64, 80)).shape
         torch.Size([1, 2, 64, 80])

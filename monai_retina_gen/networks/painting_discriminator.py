@@ -45,6 +45,9 @@ class PaintingDiscriminator(nn.Module):
         - output: `{"score": [...], "weight": [...]}`, for each judge `(B, h, w)`: pixels first, h being
           `H / 2 ** layers`; for `WeightedHinge`.
 
+    Raises:
+        ValueError: for features without `features_at`.
+
     Examples:
         >>> network = PaintingDiscriminator(base_width=4)
         >>> found = network(torch.zeros(2, 3, 64, 64), torch.zeros(2, 10, 64, 64))

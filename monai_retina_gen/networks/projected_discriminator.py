@@ -42,6 +42,9 @@ class ProjectedDiscriminator(nn.Module):
         - output: `{"score": [...]}`, for each layer `(B, h, w)` scores of places, h and w at most 7; for
           `MultiScaleAdversarialLoss(base=HingeLoss())`.
 
+    Raises:
+        ValueError: for a network without `features_at`, or images of another size.
+
     Examples:
         >>> from monai_retina_gen.networks import EfficientNetLite
         >>> network = ProjectedDiscriminator(features=EfficientNetLite(variant="lite0"), image_size=64, width=8)

@@ -82,6 +82,9 @@ class StyleDiscriminator(nn.Module):
           all are unknown or `num_classes` is 0.
         - output: `(B,)` logits, float32.
 
+    Raises:
+        ValueError: for another size of image, or a grade that there is not.
+
     Examples:
         >>> network = StyleDiscriminator(image_size=16, num_classes=5, channel_base=128, channel_max=8)
         >>> network(torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([0, 1, 2, 4])).shape

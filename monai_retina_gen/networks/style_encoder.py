@@ -74,6 +74,9 @@ class StyleEncoder(nn.Module):
         - image: `(B, 3, H, W)`, -1..1, sides multiples of 32; w_avg: `(w_dim,)`, the generator's.
         - output: `(B, num_ws, w_dim)`.
 
+    Raises:
+        ValueError: for another shape of image, or not five widths.
+
     Examples:
         >>> encoder = StyleEncoder(w_dim=8, channels=(4, 4, 8, 8, 8), pyramid=8, hidden=16)
         >>> encoder(torch.zeros(2, 3, 64, 64), torch.zeros(8)).shape

@@ -327,6 +327,9 @@ class StyleGAN3(nn.Module):
         - latent: `(B, z_dim)` standard normal; grade: `(B,)` integers, `num_classes` for "unknown", or `None`.
         - output: `(B, 3, image_size, image_size)`, RGB, -1..1 by convention, unclamped.
 
+    Raises:
+        ValueError: for a size, configuration or precision that there is not.
+
     Examples:
         >>> network = StyleGAN3(image_size=32, z_dim=8, w_dim=8, num_classes=5, channel_base=256, channel_max=8)
         >>> network(torch.randn(2, 8), torch.tensor([0, 4]), truncation=0.7).shape, network.style_space.size

@@ -91,6 +91,9 @@ class RandLesionCropd(WorkerSeeded, MapTransform):
         around: structures that crops are placed around.
         share: how many of the crops are, in [0, 1]; the others lie anywhere in the photograph.
 
+    Raises:
+        ValueError: for a share outside [0, 1], or a crop that is larger than the photograph.
+
     Examples:
         >>> crop = RandLesionCropd(size=8, structures=["ma"], around=["ma"], share=1.0).set_random_state(0)
         >>> label = torch.zeros(1, 32, 32).byte()
@@ -157,6 +160,9 @@ class LesionCropBatches:
 
     In iteration: `image` `(B, 3, size, size)` in [0, 1] and `label` `(B, structures, size, size)` in [0, 1] and -1
     where not annotated.
+
+    Raises:
+        ValueError: for no photographs, an odd size or one above the photographs', or weights of another number.
 
     Examples:
         >>> item = {"image": torch.zeros(3, 32, 32).byte(), "label": torch.zeros(1, 32, 32).byte()}

@@ -75,6 +75,9 @@ class RandPaintingCropd(WorkerSeeded, Transform):
         size: side of the crop in pixels, at most the photograph's.
         share: how many of the crops lie around a lesion, where there is one; the others lie anywhere.
 
+    Raises:
+        ValueError: for a share outside [0, 1], or a crop that is larger than the photograph.
+
     Examples:
         >>> item = {"image": torch.zeros(3, 64, 64).byte(), "masks": torch.zeros(7, 64, 64).byte()}
         >>> crop = RandPaintingCropd(size=32).set_random_state(0)

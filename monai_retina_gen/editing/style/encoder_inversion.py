@@ -48,6 +48,10 @@ class EncoderInversion(nn.Module):
     Shape:
         - images: `(B, 3, S, S)` in [0, 1]; grades: `(B,)` (not used: the encoder looks at the photograph alone).
 
+    Raises:
+        ValueError: for another space or a negative number of steps.
+        ImageValueError: for images of another side or range.
+
     Examples:
         >>> from monai_retina_gen.losses import LPIPSDR
         >>> from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3

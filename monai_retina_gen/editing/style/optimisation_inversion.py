@@ -53,6 +53,10 @@ class OptimisationInversion(nn.Module):
     Shape:
         - images: `(B, 3, S, S)` in [0, 1]; grades: `(B,)`.
 
+    Raises:
+        ValueError: for another space or no steps.
+        ImageValueError: for images of another side or range.
+
     Examples:
         >>> from monai_retina_gen.losses import LPIPSDR
         >>> from monai_retina_gen.networks import FundusGrader, StyleGAN3
