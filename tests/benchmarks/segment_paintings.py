@@ -14,7 +14,9 @@ the painter's training. `--segmenter` takes another bundle's folder, of a networ
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from judge_painting import annotated, load_eye, painted
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--datalist", required=True)
     parser.add_argument("--painter", default="retina_lesion_painter")
     parser.add_argument("--segmenter", default="retina_lesion_segmentation", help="bundle, or its folder")
+    parser.add_argument("--out", help="JSON file for the figures, by lesion, with what they are means over")
     args = parser.parse_args()
     items = load_datalist(args.datalist)["validation"]
     sick = [item for item in items if "ma" in item and annotated(item)]
@@ -53,6 +56,8 @@ def main() -> None:
             if there[name].amax() > 0.5:
                 compare(table, name, there, asked, found, image, made, canvas)
     report(table, len(sick))
+    if args.out:
+        Path(args.out).write_text(json.dumps(figures(table), indent=1), encoding="utf-8")
 
 
 def compare(
@@ -70,15 +75,15 @@ def compare(
     seen = {key: masks[name] >= 0.5 for key, masks in found.items()}
     pieces, wanted_pieces = touched(real, seen["real"]), touched(wanted, seen["painted"])
     rows = {
-        "pieces": [float(len(pieces)), float(pieces.sum())],
+        "pieces found in photographs": [float(len(pieces)), float(pieces.sum())],
         "pieces found where painted": [float(len(wanted_pieces)), float(wanted_pieces.sum())],
-        "found, and not once taken away": [
+        "gone once taken away": [
             float(pieces.sum()),
             float((pieces & ~touched(real, seen["removed"])).sum()),
         ],
         "Dice in photographs": overlap(real, seen["real"]),
         "Dice painted": overlap(wanted, seen["painted"]),
-        "Dice painted, new": overlap(wanted, seen["painted"] & ~seen["before"]),
+        "Dice painted and new": overlap(wanted, seen["painted"] & ~seen["before"]),
         "contrast in photographs": contrast(image, real, there),
         "contrast painted": contrast(made, wanted, asked),
         "green where painted": [float(wanted.sum()), float(((made - canvas)[:, 1:2] * wanted).sum())],
@@ -105,10 +110,20 @@ def contrast(image: Tensor, mask: Tensor, lesions: Masks) -> list[float]:
     return [float(len(values)), float(values.sum())]
 
 
+def figures(table: Mapping[str, Mapping[str, list[float]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Means by what they say and lesion, with the sum of weights: pieces, or pixels of both masks."""
+    return {
+        label.lower().replace(" ", "_"): {
+            name: {"n": weight, "value": value / max(weight, 1e-6)} for name, (weight, value) in row.items()
+        }
+        for label, row in table.items()
+    }
+
+
 def report(table: Mapping[str, Mapping[str, list[float]]], count: int) -> None:
     print(f"{count} annotated and as many healthy validation photographs")
-    for label, row in table.items():
-        cells = [f"{name} {value / max(weight, 1e-6):+.3f} ({weight:.0f})" for name, (weight, value) in row.items()]
+    for label, row in figures(table).items():
+        cells = [f"{name} {v['value']:+.3f} ({v['n']:.0f})" for name, v in row.items()]
         print(f"    {label}: {', '.join(cells)}")
 
 
