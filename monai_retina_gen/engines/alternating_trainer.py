@@ -63,7 +63,7 @@ class AlternatingTrainer(Trainer):
         d_optimizer: of the discriminator.
         loss: object with `discriminator(real_scores, fake_scores)` and `generator(fake_scores)`.
         n_critic: iterations, each with a step of the discriminator, for one step of the generator.
-        penalties: see `monai_retina_gen.losses.Penalty`.
+        penalties: see `monai_retina_gen.losses.penalties.Penalty`.
         g_terms: further terms of the generator's loss by name, each a function of an `AdversarialStep`. Tensors in a
             term's attribute `logs` are logged. A term that is a module may learn: its parameters belong into
             `g_optimizer`.

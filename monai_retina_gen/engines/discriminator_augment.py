@@ -191,6 +191,9 @@ class FadingBlur(nn.Module):
         images: images until it is gone; 0 never blurs, for a training that starts from trained networks.
         sigma: width at the beginning, in pixels.
 
+    Raises:
+        ValueError: for negative arguments.
+
     Examples:
         >>> blur = FadingBlur(images=1000, sigma=10.0)
         >>> blur.seen(900); round(blur.width, 4)

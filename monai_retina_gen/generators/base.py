@@ -104,8 +104,8 @@ class RetinaGenerator:
     ) -> GeneratedBatch:
         """Images for `B` grades: one seed each; `args` are none, and `options` the generator's own.
 
-        `UnsupportedModeError` for a generator that does not sample, or not these grades, `ValueError` for a grade
-        outside its scale, or another number of seeds.
+        `UnsupportedModeError` for a generator that does not sample, or not these grades, `TypeError` for an option
+        that it does not know, `ValueError` for a grade outside its scale, or another number of seeds.
         """
         raise self._lacks("sample")
 

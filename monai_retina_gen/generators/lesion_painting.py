@@ -255,7 +255,10 @@ class LesionPainterGenerator(LesionPainting):
         canvas: Tensor | None = None,
         **options: Any,
     ) -> GeneratedBatch:
-        """Canvases painted to grades; see `LesionPainting.paint_canvases` for the options."""
+        """Canvases painted to grades; see `LesionPainting.paint_canvases` for the options.
+
+        `ValueError` without a canvas.
+        """
         if canvas is None:
             raise ValueError(
                 f"canvas: none came; {self.name} paints on photographs and draws none: give canvas=photographs of "

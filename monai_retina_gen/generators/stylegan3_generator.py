@@ -101,6 +101,9 @@ class StyleGAN3Generator(InvertingGenerator, GANGenerator):
                 counter-clockwise, then shares of the side to the right and down. Configuration "t" is equivariant to
                 translation alone: turned, it shows another eye.
             curated: `False`, as records of unconditional networks say: nobody chose these latents.
+
+        Raises:
+            ValueError: for grades, seeds, layers or transforms that do not fit.
         """
         self.check_mode("sample")
         if curated:

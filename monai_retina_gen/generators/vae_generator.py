@@ -51,7 +51,10 @@ class VAEGenerator(RetinaGenerator):
     def reconstruct(  # type: ignore[override]  # options written out
         self, images: Tensor, grades: Sequence[int] | Tensor, *, sources: Sequence[str] | None = None
     ) -> GeneratedBatch:
-        """The photographs through encoder and decoder: what the generator's texture alone does to an image."""
+        """Photographs `(B, 3, image_size, image_size)` in [0, 1] through encoder and decoder.
+
+        It shows what the generator's texture alone does to an image. `sources` name the photographs in the records.
+        """
         images, grade = self.check_images(images), self.check_grades(grades)
         parts = zip(images.split(self.batch_size), grade.split(self.batch_size), strict=True)
         outputs = [self.network.decode(self.network.encode(x, g)[0], g).float() for x, g in parts]

@@ -32,7 +32,8 @@ class StackConditionMapd(Transform):
         allow_missing_keys: whether an item may lack the photograph.
 
     Items have `image` `(3, H, W)`, `condition` `(9, H, W)` in the order of `CONDITION_KEYS`, and `missing`, the names
-    of the masks that the item lacks, joined by commas. `ImageValueError` without any mask, or for unequal sizes.
+    of the masks that the item lacks, joined by commas. `KeyError` without the photograph, `ImageValueError` without
+    any mask, or for unequal sizes.
 
     Examples:
         >>> item = {"image": torch.ones(3, 4, 4), "vessel": torch.ones(1, 4, 4), "grade": 2}
