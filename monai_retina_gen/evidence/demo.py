@@ -54,6 +54,10 @@ def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: 
 
     The eyes are the first two of `images`, photographs or folders of them; by default `retina_drgan` draws them.
     Returns `painted` (a row an eye and grade: what the gate says) and `costs` (a row a generator), as on the page.
+
+    Raises:
+        BundleNotFoundError: if a bundle that paints, draws or judges is not found.
+        ImageValueError: for photographs that cannot be painted.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -80,6 +80,9 @@ class WeightedL1Loss(nn.Module):
         - preds: `(B, C, H, W)`.
         - target: `(B, C + 1, H, W)`, the last channel is the weight; or `(B, C, H, W)`, all weights 1.
 
+    Raises:
+        ValueError: for other shapes.
+
     Examples:
         >>> target = torch.cat([torch.zeros(1, 3, 2, 2), torch.full((1, 1, 2, 2), 2.0)], dim=1)
         >>> WeightedL1Loss()(torch.ones(1, 3, 2, 2), target)
@@ -121,6 +124,9 @@ class LesionLoss(nn.Module):
         - target: `(B, K, H, W)` in [0, 1] (soft masks are welcome); a channel of -1 is not annotated and does not
             count.
         - output: scalar, float32 also inside autocast; 0 if nothing is annotated.
+
+    Raises:
+        ValueError: for shapes that do not match.
 
     Examples:
         >>> target = torch.zeros(1, 2, 8, 8)

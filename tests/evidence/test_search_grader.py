@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import load_datalist, write_phantoms
 from monai_retina_gen.evidence.grading.grader_search import (
     GraderSearch,
     Training,
+    _read_cached,
     cache_photographs,
     out_of_fold,
     run_training,
@@ -42,6 +45,14 @@ def test_one_training_grades_what_it_never_saw(phantoms: Path, tmp_path: Path) -
     network = load_weights(FundusGrader(**NETWORK, dropout=0.2), tmp_path / "one.pt").eval()
     assert all(value.isfinite().all() for value in network.state_dict().values())
     assert all(len(row["logits"]) == 5 for row in outcome["held_out"].values())
+
+
+def test_cached_photographs_reach_the_processes_of_a_loader(tmp_path: Path) -> None:
+    torch.save({"names": ["a"], "images": torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)}, tmp_path / "x.pt")
+    cached = _read_cached((str(tmp_path / "x.pt"),))
+    item = pickle.loads(pickle.dumps(cached))({"image": "a", "grade": 2})
+    assert item["image"].eq(1).all()
+    assert item["grade"] == 2
 
 
 def test_the_command(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -223,7 +223,8 @@ def write_eval_metrics(result: dict[str, Any], bundle: str | os.PathLike[str]) -
     folder = find_bundle(bundle)
     found, evaluated = sha256_file(folder / CHECKPOINT), result["generator"]["weights_sha256"]
     if found != evaluated:
-        raise WeightsError(f"{folder} has weights {found[:12]}, not those evaluated: evaluate this bundle")
+        other = f"not {evaluated[:12] or 'those'}, which were evaluated"
+        raise WeightsError(f"{folder} has weights {found[:12]}, {other}: evaluate this bundle")
     path = folder / "configs" / "metadata.json"
     write_json({**read_metadata(folder), "eval_metrics": headline(result)}, path, sort_keys=False)
     return path

@@ -6,6 +6,7 @@ folds are done. Within a time limit two thirds go to the settings and the rest t
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import tempfile
@@ -143,6 +144,9 @@ class GraderSearch:
                 self.done[name] = outcome
                 kappa = out_of_fold([outcome["held_out"]])["kappa"]
                 logger.info(f"{self._seconds():.0f} s: {name}, {outcome['seconds']:.0f} s, kappa {kappa:.3f}")
+                setting = name.rpartition(" fold ")[0]
+                if figures := self.figures().get(setting):
+                    logger.info(f"{setting}: out of fold {json.dumps(figures)}")
                 self.write()
 
     def _seconds(self) -> float:
@@ -182,7 +186,6 @@ class Training:
     seed: int = 0  # of everything that is drawn
 
 
-@cache
 class _CachedPhotographs:
     """The deterministic transforms of `train.json`, made before into files: from an item to its image and grade."""
 
@@ -192,6 +195,9 @@ class _CachedPhotographs:
 
     def __call__(self, item: Item) -> Item:
         return {"image": self.images[item["image"]].float() / 255, "grade": item["grade"]}
+
+
+_read_cached = cache(_CachedPhotographs)  # the class itself stays a class, which loaders' processes can pickle
 
 
 def cache_photographs(bundle: str, items: Sequence[Item], settings: Mapping[str, Any], file: str) -> None:
@@ -208,7 +214,7 @@ def run_training(bundle: str, training: Training, out: str, files: tuple[str, ..
     start, torch_threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(1)  # as many processes as cores: further threads would only wait
     settings = {
-        "load_transforms": [_CachedPhotographs(files)],
+        "load_transforms": [_read_cached(files)],
         "fold": training.fold,
         "folds": folds,
         "seed": training.seed,

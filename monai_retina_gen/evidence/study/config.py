@@ -40,17 +40,21 @@ class StudyConfig:
     """Settings of a study; a `ValueError` names the setting, what came and what is wanted.
 
     Args:
-        datalist: as `load_datalist` takes it: a name, a folder, a JSON or CSV file, or a dictionary. out: folder of the
-        results; made, or gone on with where it was stopped. dataset_dir: folder of a named data set. masks: datalist of
-        the same photographs with predicted masks; annotated ones win. external: datalists of other data sets; all their
-        graded photographs are judged. label_key: key of the grade, or label, in the datalists. grade_map: name in
-        `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4. label_grades: what labels stand for
-        where datalists have labels in place of grades, see `LabelGrades`. arms: names in `ARMS`. graders: backbones of
-        `FundusGrader`. init_weights: what they start from: `imagenet`, a file, or empty for weights drawn at random.
-        seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict. ratios:
-        shares of the photographs added by balancing that are generated; 1 is all of them. policies: further conditions
-        by name, such as `edit--retina_drgan--share0.3--gated`: a `share` of the photographs
-            shown of each of the arm's grades, without what the gate refuses.
+        datalist: as `load_datalist` takes it: a name, a folder, a JSON or CSV file, or a dictionary.
+        out: folder of the results; made, or gone on with where it was stopped.
+        dataset_dir: folder of a named data set.
+        masks: datalist of the same photographs with predicted masks; annotated ones win.
+        external: datalists of other data sets; all their graded photographs are judged.
+        label_key: key of the grade, or label, in the datalists.
+        grade_map: name in `GRADE_MAPS` for graders that learn fewer labels; `None` for grades 0-4.
+        label_grades: what labels stand for where datalists have labels in place of grades, see `LabelGrades`.
+        arms: names in `ARMS`.
+        graders: backbones of `FundusGrader`.
+        init_weights: what they start from: `imagenet`, a file, or empty for weights drawn at random.
+        seeds: training runs of every arm and grader, with seeds 0, 1...; fewer than five give no verdict.
+        ratios: shares of the photographs added by balancing that are generated; 1 is all of them.
+        policies: further conditions by name, such as `edit--retina_drgan--share0.3--gated`: a `share` of the
+            photographs shown of each of the arm's grades, without what the gate refuses.
         gate: judges the images of gated policies: `label`, or `BUNDLE:CONFIG` of other cross-fitted graders.
         severe_share: share of the training photographs of grades 3 and 4 that are there at all, redrawn with each seed,
             smaller shares within larger ones; what is made of photographs is made of what is left.
@@ -72,8 +76,7 @@ class StudyConfig:
         selection: `average` takes the moving average of the weights at the end of a fixed schedule; `validation` the
             weights of the epoch with the best kappa on validation, which few photographs choose badly.
         primary: condition, named before any run, that is compared with `oversample` in the primary comparison; empty
-        for
-            the one with the best kappa on validation.
+            for the one with the best kappa on validation.
         unseen: generators made without the photographs of `datalist`; others get no verdict in cross-validation.
         preset: name of the preset that these settings come from, for the record.
 

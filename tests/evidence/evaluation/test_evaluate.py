@@ -169,7 +169,7 @@ def test_metadata_gets_the_headline(result: dict[str, Any], vae_bundle: Path, tm
     assert list(metrics_problems(figures)) == []
     assert after == before
     assert not list(path.parent.glob(".*"))
-    with pytest.raises(WeightsError, match="evaluated"):
+    with pytest.raises(WeightsError, match="not 000000000000, which were evaluated"):
         write_eval_metrics({**result, "generator": {"weights_sha256": "0" * 64}}, bundle)
 
 
