@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,8 @@ def test_painted_pairs(graded_phantoms: Path, tmp_path: Path, phantom_bank: Lesi
     assert len(plain) == len(healthy)
     with pytest.raises(DatalistError, match="no training photograph of grade 0"):
         healthy_pairs([], config)
+    with pytest.raises(DatalistError, match=r"canvas: .* leave the arm out"):  # of these grades there are none
+        painted_canvases(painter, healthy, replace(config, grades=(4,)))
 
 
 def test_painted_trained_and_judged_on_a_device(

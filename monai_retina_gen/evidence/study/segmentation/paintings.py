@@ -90,7 +90,7 @@ def painted_eyes(painter: LesionPainting, annotated: Sequence[Item], config: Seg
 def painted_canvases(painter: LesionPainting, healthy: Sequence[Item], config: SegmentationStudyConfig) -> Pairs:
     """Healthy photographs painted to grades, `bank_size` of each of `grades` that canvases are painted to."""
     grades = [grade for grade in CANVAS_GRADES if grade in config.grades for _ in range(config.bank_size)]
-    eyes = _healthy_eyes(healthy[: len(grades)], config)
+    eyes = _healthy_eyes(healthy, config, len(grades))
     return _painted("canvas", painter, [eyes[i % len(eyes)] for i in range(len(grades))], grades, config)
 
 
@@ -120,10 +120,10 @@ def healthy_pairs(healthy: Sequence[Item], config: SegmentationStudyConfig) -> P
     return Pairs(images, label, [str(item.get("group", item["image"])) for item in healthy])
 
 
-def _healthy_eyes(healthy: Sequence[Item], config: SegmentationStudyConfig) -> list[Eye]:
+def _healthy_eyes(healthy: Sequence[Item], config: SegmentationStudyConfig, most: int | None = None) -> list[Eye]:
     if not healthy:
         raise DatalistError(f"healthy: no training photograph of grade {HEALTHY} without annotated lesions")
-    return _eyes(healthy, config, "healthy eyes")
+    return _eyes(healthy[:most], config, "healthy eyes")
 
 
 def _eyes(items: Sequence[Item], config: SegmentationStudyConfig, what: str) -> list[Eye]:
