@@ -74,9 +74,11 @@ def _lacking(
     """Archives that a place lacks; it must have no other ones under the same names."""
     for entry in entries:
         if entry.file in there and not is_same(there[entry.file], entry):
+            theirs = there[entry.file]
+            digest = f"{theirs.get('digest')}, " if isinstance(theirs, Mapping) else ""  # GitHub's; old files have none
             raise ZooError(
-                f"{place} has another {entry.file} (ours has sha256 {entry.sha256}): raise the bundle's version; "
-                "what is published is not changed"
+                f"{place} has another {entry.file} ({digest}ours has sha256 {entry.sha256}): raise the bundle's "
+                "version; what is published is not changed"
             )
     return [entry.file for entry in entries if entry.file not in there]
 
