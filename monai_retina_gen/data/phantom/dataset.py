@@ -21,7 +21,12 @@ DESCRIPTION = "Procedural phantoms drawn by monai_retina_gen from seeds: not pho
 
 
 def phantom_seed(seed: int, index: int) -> int:
-    """Seed of the phantom at `index` under a base seed; different base seeds share no phantom."""
+    """Seed of the phantom at `index` under a base seed; different base seeds share no phantom.
+
+    Examples:
+        >>> phantom_seed(0, 5), phantom_seed(1, 5)
+        (5, 4294967301)
+    """
     return seed * SEEDS_PER_BASE + index
 
 
