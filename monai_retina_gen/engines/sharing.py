@@ -115,6 +115,7 @@ def _process_group() -> Iterator[None]:
     store, rank, size = next(dist.rendezvous("env://"))
     store = dist.PrefixStore(f"monai_retina_gen {next(_started)}", store)  # a second command finds no old addresses
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    dist.barrier()  # none may fail, and end, while another is still being connected to it
     _together = True
     try:
         yield
