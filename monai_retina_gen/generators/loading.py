@@ -103,11 +103,12 @@ class GeneratorHandle:
         if not isinstance(self.source, str) and not hasattr(self.source, "device"):  # others' generators are welcome
             raise TypeError(f"generator: {source!r} came, wanted a bundle's name or folder, or a RetinaGenerator")
         self.device, self.trust_code = str(device), trust_code
-        own = torch.device("cpu" if isinstance(self.source, str) else self.source.device).type
-        if not isinstance(self.source, str) and self.device != "cpu" and torch.device(self.device).type != own:
-            raise ValueError(
-                f"device: {device!r} came with a generator that is on {own!r}: move it with its method `to`"
-            )
+        if not isinstance(self.source, str) and self.device != "cpu":
+            own = torch.device(self.source.device).type
+            if torch.device(self.device).type != own:
+                raise ValueError(
+                    f"device: {device!r} came with a generator that is on {own!r}: move it with its method `to`"
+                )
         self._lock = ForkSafeLock()
         self._loaded: tuple[int, RetinaGenerator] | None = None
 
@@ -151,7 +152,8 @@ class GeneratorHandle:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self.source, "device": self.device, "trust_code": self.trust_code}
+        device = self.device if isinstance(self.source, str) else "cpu"  # an object may have moved since
+        return {"source": self.source, "device": device, "trust_code": self.trust_code}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import threading
 from pathlib import Path
@@ -70,3 +71,16 @@ def test_a_child_that_is_forked_during_a_call_can_call(vae_bundle: Path, in_fork
     finally:
         done.set()
         thread.join()
+
+
+class Movable:
+    device: Any = torch.device("meta")
+
+
+def test_an_object_that_has_moved_travels() -> None:
+    generator = Movable()
+    with pytest.raises(ValueError, match="'cuda' came with a generator that is on 'meta'"):
+        GeneratorHandle(generator, device="cuda")  # type: ignore[arg-type]
+    handle = GeneratorHandle(generator, device="meta")  # type: ignore[arg-type]
+    generator.device = torch.device("cpu")
+    assert pickle.loads(pickle.dumps(handle)).get().device == torch.device("cpu")

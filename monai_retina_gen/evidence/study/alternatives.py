@@ -93,7 +93,7 @@ def make_alternatives(
     if arm == "texture-matched":
         made = match_texture(photographs, of.images, of.grades)[0]
     else:
-        source = AugmentationSource(generator=generator, device=config.device)
+        source = AugmentationSource(generator=generator)
         plans = [AugmentationPlan("reconstruct", grade, 0) for grade in photographs.grades]
         found = zip(photographs.floats(), _carry_out(source, plans, photographs), strict=True)
         made = torch.stack([real if image is None else image for real, image in found])
@@ -117,7 +117,7 @@ def _carry_out(
 def _edits(generator: RetinaGenerator, photographs: Photographs, config: StudyConfig) -> Alternatives:
     """As many edits per photograph as make `bank_size` images of its grade, each of its own lesion and strength."""
     edit_options = {"step": config.step} if config.step else {}
-    source = AugmentationSource(generator=generator, device=config.device, edit_options=edit_options)
+    source = AugmentationSource(generator=generator, edit_options=edit_options)
     policy = AugmentationPolicy(prob=1.0, mode="edit", lesion=config.lesions, strength=config.strength)
     random = np.random.RandomState(0)
     chosen = to_be_edited(photographs, EDITED_GRADES, config.bank_size)

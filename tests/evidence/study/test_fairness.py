@@ -223,3 +223,14 @@ def test_moved_photographs_go_on_and_other_ones_do_not(
             StudyConfig(datalist=str(moved), **{**settings, "out": str(tmp_path / "b")}, primary="sample--x--1"), {}
         )
     assert len(begun) == 2
+
+
+def test_a_generator_without_tensors_of_the_device_makes_images_of_photographs_too() -> None:
+    """As one that only draws: it has no weights that the study could move, and says that it is on the CPU."""
+    generator = smoke_generator()
+    real = photographs(generator.image_size)
+    rows = [torch.tensor([row]) for row in range(len(GRADES))]
+    of = Alternatives(real.images, list(real.grades), rows, len(rows))
+    made = make_alternatives("reconstruct", generator, real, config(device="meta"), of=of)
+    assert made.images.shape == real.images.shape
+    assert not torch.equal(made.images, real.images)
