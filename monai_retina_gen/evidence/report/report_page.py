@@ -50,7 +50,8 @@ def report(
     unknown = sorted(set(parts) - set(SECTIONS))
     if unknown or not (parts or training or samples):
         raise ValueError(f"parts {unknown or 'are missing'}: give at least one of {', '.join(SECTIONS)}, or --training")
-    shown = [section("What this page is", paragraph(_PREFACE))]
+    preface = _PREFACE + _OF_IMAGES if samples or set(parts) - {"study", "readers"} else _PREFACE
+    shown = [section("What this page is", paragraph(f"{preface} Not for clinical use."))]
     if samples:
         caption = "One row a grade, from 0 at the top: images of the data set at the left, samples at the right."
         shown.append(section("Samples", figure(samples, caption)))
@@ -65,12 +66,11 @@ def report(
     return Path(out)
 
 
-_PREFACE = (
-    "Figures taken by monai_retina_gen. Each depends on the number of images and on the extractor beside it, and is "
-    "not comparable with a figure of other n or another extractor. Real against real is the same figure of one half of "
-    "the photographs against the other: no generator is expected to do better. None of the image figures says whether "
-    "the images help a grader; only a study does. The page shows photographs of its data set: hand it on as you would "
-    "them. Not for clinical use."
+_PREFACE = "Figures taken by monai_retina_gen; compare only figures of the same number of images or photographs."
+_OF_IMAGES = (
+    " Figures of images depend on the extractor beside them, too. Real against real is the same figure of one half of "
+    "the photographs against the other: no generator is expected to do better. No figure of images says whether they "
+    "help a grader; only a study does. The page shows photographs of its data set: hand it on as you would them."
 )
 
 

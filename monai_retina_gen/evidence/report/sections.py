@@ -84,12 +84,23 @@ def study_section(result: Result, folder: Path) -> str:
         if path.is_file():
             with open(path, newline="", encoding="utf-8") as file:
                 head, *rows = csv.reader(file)
-            parts.append(table(head, rows, path.stem.capitalize()))
+            parts.append(_without_constants(head, rows, path.stem.capitalize()))
     for path in sorted((folder / "plots").glob("*.png")):
         name, _, kind = path.stem.rpartition("_")
-        parts.append(figure(path, _STUDY_PLOTS.get(kind, path.stem).format(f"the set {name}"), plot=True))
+        parts.append(
+            figure(path, _STUDY_PLOTS.get(kind, path.stem).format(f"the set {name}"), plot=kind == "confusion")
+        )
     parts.append(warnings([f"Left out: {line}" for line in result.get("skipped", [])]))
     return section("Does it help a grader?", *parts)
+
+
+def _without_constants(head: list[str], rows: list[list[str]], caption: str) -> str:
+    """A table; a set or grader that all rows share stands in the caption instead."""
+    values = {name: {row[i] for row in rows} for i, name in enumerate(head) if name in ("set", "grader")}
+    same = {name: next(iter(of)) for name, of in values.items() if len(of) == 1}
+    kept = [i for i, name in enumerate(head) if name not in same]
+    caption += f" ({', '.join(f'{name} {value}' for name, value in same.items())})" if same else ""
+    return table([head[i] for i in kept], [[row[i] for i in kept] for row in rows], caption)
 
 
 _FIGURES = ["space", "images", "n", "ratio below 0.5", "median ratio", "authentic", "C_T", "cells tested"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from monai_retina_gen.evidence.report.html import interval_text, markdown_table
 
@@ -18,6 +19,8 @@ Study = dict[str, Any]
 Row = dict[str, Any]
 Table = list[list[str]]
 FIGURES = ("accuracy", "kappa")
+NARROW = 5.5
+"""Width of plots in inches that are read without scrolling on a phone."""
 
 
 def write_tables(study: Study, folder: Path) -> None:
@@ -171,38 +174,45 @@ def draw_plots(study: dict[str, Any], folder: Path) -> None:
 
 
 def _figures(rows: Sequence[dict[str, Any]], name: str) -> Figure:
-    figure = Figure(figsize=(11, 1.2 + 0.32 * len(rows)), layout="constrained")
-    labels = [f"{row['condition']}  {row['grader']}" for row in rows]
-    for axes, key in zip(figure.subplots(1, len(FIGURES), sharey=True), FIGURES, strict=True):
+    figure = Figure(figsize=(NARROW, 1 + len(FIGURES) * (0.6 + 0.45 * len(rows))), layout="constrained")
+    labels = [f"{_title(row['condition'])}, {row['grader']}" for row in rows]
+    for axes, key in zip(figure.subplots(len(FIGURES), 1), FIGURES, strict=True):
         _intervals(axes, [row[key] for row in rows], labels)
-        axes.set_xlabel(f"{key}, {name}, 95 % interval")
-    axes.invert_yaxis()
+        axes.set_xlabel(f"{key} on {name}, 95 % interval")
     return figure
 
 
 def _differences(comparisons: Sequence[dict[str, Any]], name: str) -> Figure:
-    figure = Figure(figsize=(9, 1.2 + 0.32 * len(comparisons)), layout="constrained")
+    figure = Figure(figsize=(NARROW, 1 + 0.5 * len(comparisons)), layout="constrained")
     axes = figure.subplots()
-    labels = [f"{c['a']} - {c['b']}{' (primary)' if c['primary'] else ''}" for c in comparisons]
-    _intervals(axes, [comparison["kappa"] for comparison in comparisons], labels)
+    labels = [f"{_title(c['a'])} - {_title(c['b'])}{', primary' * c['primary']}" for c in comparisons]
     axes.axvline(0, color="grey", linewidth=1)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"difference of kappa, {name}, 95 % interval (uncorrected)")
+    _intervals(axes, [comparison["kappa"] for comparison in comparisons], labels)
+    axes.set_xlabel(f"difference of kappa on {name}, 95 % interval (uncorrected)")
     return figure
 
 
+def _title(condition: str) -> str:
+    arm, *rest = condition.split("--")
+    return f"{arm} ({', '.join(rest)})" if rest else arm
+
+
 def _intervals(axes: Any, figures: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
-    for position, figure in enumerate(figures):
+    """A line a figure, first at the top, its label above it: names are long, and a phone is narrow."""
+    for position, (figure, label) in enumerate(zip(figures, labels, strict=True)):
         if figure["value"] is not None:
             axes.plot([figure["value"]], [position], "o", color="tab:blue")
         if figure["low"] is not None:
             axes.plot([figure["low"], figure["high"]], [position, position], color="tab:blue")
-    axes.set_yticks(range(len(labels)), labels)
+        axes.text(0.01, position - 0.2, label, transform=axes.get_yaxis_transform(), fontsize=8, va="bottom")
+    axes.set_ylim(len(labels) - 0.6, -0.8)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(axis="x", alpha=0.3)
 
 
 def _confusions(rows: Sequence[dict[str, Any]], name: str) -> Figure:
-    columns = min(4, len(rows))
+    columns = min(3, len(rows))
     lines = -(-len(rows) // columns)
     figure = Figure(figsize=(3.1 * columns, 3.6 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
@@ -216,7 +226,7 @@ def _confusions(rows: Sequence[dict[str, Any]], name: str) -> Figure:
                 axes.text(predicted, true, value, ha="center", va="center", fontsize=7, color=colour)
         axes.set_xlabel("predicted", fontsize=8)
         axes.set_ylabel("true", fontsize=8)
-        axes.set_title(f"{row['condition']}\n{row['grader']}, {name}", fontsize=8)
+        axes.set_title(f"{_title(row['condition'])}\n{row['grader']}, {name}", fontsize=8)
     for axes in grid[len(rows) :]:
         axes.set_visible(False)
     return figure
@@ -224,7 +234,7 @@ def _confusions(rows: Sequence[dict[str, Any]], name: str) -> Figure:
 
 def _validation(runs: Sequence[dict[str, Any]]) -> Figure:
     """Kappa on validation by epoch, mean over the runs of a condition."""
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = Figure(figsize=(NARROW, 3.5), layout="constrained")
     axes = figure.subplots()
     curves: dict[str, list[list[float | None]]] = {}
     for run in runs:
@@ -233,8 +243,9 @@ def _validation(runs: Sequence[dict[str, Any]]) -> Figure:
     for condition, kappas in curves.items():
         looked = [epoch for epoch, found in enumerate(zip(*kappas, strict=True)) if None not in found]
         means = [sum(run[epoch] or 0.0 for run in kappas) / len(kappas) for epoch in looked]
-        axes.plot([epoch + 1 for epoch in looked], means, marker=".", label=condition)
+        axes.plot([epoch + 1 for epoch in looked], means, marker=".", label=_title(condition))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("quadratic weighted kappa on validation, mean")
+    axes.set_ylabel("kappa on validation, mean")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=7)
     return figure

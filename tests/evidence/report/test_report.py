@@ -125,9 +125,21 @@ def test_plots_and_tables_scroll_and_speak(tmp_path: Path) -> None:
     text = report({"study": tmp_path / "study.json"}, out=tmp_path / "r.html").read_text()
     assert 'alt="Confusion matrices of each arm and grader on the set test:' in text
     assert 'alt="Differences of kappa between arms on the set all_2,' in text
-    assert text.count('class="scroll plot" tabindex="0"') == 4
+    assert text.count('class="scroll plot" tabindex="0"') == 1  # the wide one: the others fit a phone
     assert 'class="scroll wide"' in table([str(i) for i in range(12)], [], "Wide")
     assert 'aria-label="Small"' in table(["a"], [[1]], "Small")
+
+
+def test_a_set_that_all_rows_share_stands_in_the_caption(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    rows = "set,arm,grader,kappa\ntest,none,a,0.5\ntest,none,b,0.6\n"
+    (tmp_path / "tables" / "summary.csv").write_text(rows)
+    (tmp_path / "study.json").write_text(json.dumps({"sets": {}}))
+    text = report({"study": tmp_path / "study.json"}, out=tmp_path / "r.html").read_text()
+    assert "<caption>Summary (set test)</caption>" in text
+    assert 'data-head="set"' not in text
+    assert 'data-head="grader"' in text
+    assert "photographs of its data set" not in text  # which are not on a page of a study alone
 
 
 def test_pictures_outside_the_folder_are_not_embedded(parts: dict[str, Path], tmp_path: Path) -> None:
