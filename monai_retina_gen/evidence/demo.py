@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +14,50 @@ from monai.engines import SupervisedTrainer
 from monai.transforms import Compose, RandFlipd, SelectItemsd
 from monai.utils import set_determinism
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from monai_retina_gen.data import Item, load_datalist, write_image, write_phantoms
+from monai_retina_gen.data import LESION_MASKS, Item, load_datalist, phantom_fundus, write_image, write_phantoms
 from monai_retina_gen.data.condition_map import draw_masks
 from monai_retina_gen.data.files import begin_folder, write_atomically
+from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.engines import AutocastInferer, LatentOutputs, PrepareReconstructionBatch
 from monai_retina_gen.errors import BundleNotFoundError
-from monai_retina_gen.evidence.evaluation.image_sets import load_eye
-from monai_retina_gen.evidence.report.html import Cell, figure, interval_text, page, paragraph, section, table, warnings
-from monai_retina_gen.evidence.report.pictures import labelled_rows
+from monai_retina_gen.evidence.report.html import (
+    Cell,
+    code,
+    figure,
+    interval_text,
+    page,
+    paragraph,
+    section,
+    table,
+    warnings,
+)
 from monai_retina_gen.evidence.report.report_page import report, sample_rows
 from monai_retina_gen.evidence.study import StudyConfig, run_study
 from monai_retina_gen.generators import GeneratedBatch, VAEGenerator, load_generator
 from monai_retina_gen.handlers import FitPriorHandler, ProgressHandler, image_grid
 from monai_retina_gen.losses import ELBOLoss
 from monai_retina_gen.networks import FundusVAE
+from monai_retina_gen.networks.resizing import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.transforms.segmenting.segment import find_images
 from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
 
 logger = logging.getLogger(__name__)
-DRAWER = "retina_drgan"
+PAINTER, DRAWER = "retina_lesion_painter", "retina_drgan"
 SAMPLED = (DRAWER, "retina_vae", "retina_stylegan3", "retina_wgan_gp", "retina_wgan")
-GRADES, SIZE, EYES = (1, 2, 3), 256, 2
+GRADES, SIZE, EYES, TILE, CLOSE, SMALLEST = (1, 2, 3), 512, 2, 320, 160, 128
+BRIGHTENED = 0.85
+"""Exponent for drawn eyes, so that lesions show on a screen and in print."""
 CAUTION = (
     "Nothing here is for clinical use: painted eyes are not patients, and a label that was asked for is no diagnosis."
 )
 READING = (
-    "Grade 1 is microaneurysms alone, dots of a pixel or two. The graders of the label gate learned from photographs: "
-    "a painting passes where the grade that they expect is no farther from the grade asked for than it is for nine in "
-    "ten photographs of that grade."
+    "Expected grade: mean over the probabilities of the label gate's graders, which learned from photographs. A "
+    "painting passes where that is no farther from the grade asked for than it is for nine in ten photographs of it. "
+    "Grade 1 is microaneurysms alone, dots of a few pixels, which graders hardly see."
 )
 PHANTOMS, PHANTOM_SETTINGS = 240, "phantoms.json"
 
@@ -52,7 +65,7 @@ PHANTOMS, PHANTOM_SETTINGS = 240, "phantoms.json"
 def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: str = "cpu") -> dict[str, Any]:
     """Paint lesions on healthy eyes, sample every generator, and write `out/demo.html`.
 
-    The eyes are the first two of `images`, photographs or folders of them; by default `retina_drgan` draws them.
+    The eyes are the first two of `images`, photographs or folders of them; by default `drawn_eye` draws them.
     Returns `painted` (a row an eye and grade: what the gate says) and `costs` (a row a generator), as on the page.
 
     Raises:
@@ -61,59 +74,91 @@ def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: 
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    painter, costs = load_generator(DRAWER, device=device), list[list[Cell]]()
-    if images:
-        items = find_images(images)[:EYES]
-        names, masks = [Path(item["image"]).name for item in items], dict[str, Tensor]()
-        canvases = torch.stack([load_eye(item, SIZE)["image"] for item in items])
-    else:  # healthy eyes that are nobody's, with the masks that they were drawn from
-        eyes = painter.sample([0] * EYES, seeds=range(seed, seed + EYES))
-        names, canvases, masks = [f"drawn eye {i + 1}" for i in range(EYES)], eyes.image, dict(eyes.masks or {})
-    rows, pictures = [], []
-    for i, name in enumerate(names):
+    painter, costs = load_generator(PAINTER, device=device), list[list[Cell]]()
+    items = find_images(images)[:EYES] if images else []
+    eyes: list[tuple[str, Tensor, dict[str, Tensor] | None]] = [
+        (Path(item["image"]).name, _photograph(item), None) for item in items
+    ]
+    eyes = eyes or [(f"drawn eye {i + 1}", *drawn_eye(seed + i, device=device)) for i in range(EYES)]
+    rows, pictures, n = list[list[Cell]](), [], len(GRADES)
+    for i, (name, eye, own) in enumerate(eyes):
         logger.info("painting %s", name)
-        eye, n, start = canvases[i : i + 1].to(device), len(GRADES), time.perf_counter()
-        own = {key: mask[i : i + 1].expand(n, -1, -1, -1) for key, mask in masks.items()} or None
-        canvas, seeds = eye.expand(n, -1, -1, -1), range(seed, seed + n)
-        batch = painter.synthesize(own, list(GRADES), seeds=seeds, canvas=canvas)
-        what = f"painting, grades {GRADES[0]}-{GRADES[-1]} on one eye, {SIZE} px"
-        costs += [[DRAWER, what, (time.perf_counter() - start) / n]]
-        rows += _verdicts(name, batch)
+        start, canvas = time.perf_counter(), eye.to(device).expand(n, -1, -1, -1)
+        masks = own and {key: mask.expand(n, -1, -1, -1) for key, mask in own.items()}
+        batch = painter.synthesize(masks, list(GRADES), seeds=range(seed, seed + n), canvas=canvas)
+        costs.append([PAINTER, f"painting, {SIZE} px", (time.perf_counter() - start) / n])
+        rows += _verdicts(name, eye.to(device), batch)
         write_image(folder / f"painted_{i}.png", _sheet(eye, batch))
-        pictures.append(figure(folder / f"painted_{i}.png", f"{name} | painted to the grade at its left | lesions"))
+        caption = f"{name} | painted to grades {', '.join(map(str, GRADES))}; close-ups; the masks that come with them"
+        pictures.append(figure(folder / f"painted_{i}.png", caption))
     samples = _samples(folder, seed, device, costs)
-    said = ["eye", "grade asked", "graders say", "probability of the grade asked", "label gate"]
+    said = ["eye", "grade asked", "expected grade", "probability of the grade asked", "label gate"]
     spent: list[list[Cell]] = [[name, what, f"{seconds:.2f} s"] for name, what, seconds in costs]
     parts = [
         warnings([CAUTION]),
         section("Lesions painted on healthy eyes", *pictures, paragraph(READING), table(said, rows)),
-        section("Samples of each generator", *samples),
+        section("Samples of each generator, grades 0 to 4", *samples),
         section("Time per image", table(["generator", "what", "time"], spent)),
-        section("Next, with your own photographs in folders named 0 to 4", *map(paragraph, NEXT)),
+        section("Next, with your own photographs in folders named 0 to 4", code(NEXT)),
     ]
     write_atomically(folder / "demo.html", page("monai_retina_gen: what it makes", parts))
     return {"painted": rows, "costs": costs}
 
 
-def _verdicts(name: str, batch: GeneratedBatch) -> list[list[Cell]]:
-    """A row a painting: what was asked, what the graders see, and whether the gate lets it pass."""
+def _photograph(item: Item) -> Tensor:
+    crop = CropToFieldOfViewd(keys="image", size=SIZE, allow_upsampling=True)
+    return plain_tensor(crop(LoadFundusd(keys="image")({"image": item["image"]}))["image"])[None]
+
+
+def drawn_eye(seed: int, *, device: str = "cpu") -> tuple[Tensor, dict[str, Tensor]]:
+    """A healthy eye that is nobody's `(1, 3, 512, 512)`, and its masks `(1, 1, 512, 512)`.
+
+    Vessels and disc are a phantom's; `retina_drgan` draws the eye at 256 px.
+    """
+    masks = {key: phantom_fundus(seed, grade=0, size=SIZE).masks[key][None] for key in ("vessel", "od", "fov")}
+    network = load_generator(DRAWER, device=device)
+    small = {key: resized(mask, network.image_size).to(device) for key, mask in masks.items()}
+    drawn = network.synthesize(small, [0], seeds=[seed]).image.cpu()
+    return resized(drawn, SIZE) ** BRIGHTENED, masks
+
+
+def _verdicts(name: str, eye: Tensor, batch: GeneratedBatch) -> list[list[Cell]]:
+    """A row for the eye as it was and one a painting: what the graders see, and whether the gate lets it pass."""
     gate, grades = LabelGate(), list(GRADES)
-    verdict, found = gate.check(batch.image, grades), gate.probabilities(batch.image)
+    before, *after = gate.probabilities(torch.cat([eye, batch.image]))
+    reasons = gate.check(batch.image, grades).reasons
     return [
-        [name, grade, int(seen.argmax()), f"{seen[grade]:.2f}", record.options.get("refused") or reason or "passes"]
-        for grade, seen, reason, record in zip(grades, found, verdict.reasons, batch.records, strict=True)
+        [name, "as it was", _expected(before), "", ""],
+        *(
+            [name, grade, _expected(seen), f"{seen[grade]:.2f}", record.options.get("refused") or reason or "passes"]
+            for grade, seen, reason, record in zip(grades, after, reasons, batch.records, strict=True)
+        ),
     ]
 
 
+def _expected(probabilities: Tensor) -> str:
+    return f"{float(probabilities @ torch.arange(len(probabilities)).to(probabilities)):.1f}"
+
+
 def _sheet(eye: Tensor, batch: GeneratedBatch) -> Tensor:
-    lesions = draw_masks(batch.masks)
-    rows = [(f"grade {g}", torch.cat([eye, batch.image[i : i + 1], lesions[i : i + 1]])) for i, g in enumerate(GRADES)]
-    return labelled_rows([(words, images.cpu()) for words, images in rows], columns=3, tile=SIZE)
+    """The eye and its paintings, a close-up of each, and the masks of the paintings."""
+    masks = {name: mask.cpu() for name, mask in (batch.masks or {}).items()}
+    eyes, lesions = torch.cat([eye, batch.image]).cpu(), draw_masks(masks)
+    rows = [eyes, _close_up(eyes, masks), torch.cat([torch.zeros_like(lesions[:1]), lesions])]
+    return image_grid(torch.cat([resized(row, TILE) for row in rows]), len(eyes))
+
+
+def _close_up(eyes: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
+    """Where the last painting has most lesions."""
+    lesions = torch.cat([masks[name][-1:] for name in LESION_MASKS if name in masks]).sum(0)
+    dense = avg_pool2d(lesions, CLOSE, stride=1)[0]
+    top, left = divmod(int(dense.argmax()), dense.shape[1])
+    return eyes[:, :, top : top + CLOSE, left : left + CLOSE]
 
 
 def _samples(folder: Path, seed: int, device: str, costs: list[list[Cell]]) -> list[str]:
-    """One row a generator that is at hand, one sample a grade; adds what each cost."""
-    rows = []
+    """A picture for each generator that is at hand, one sample a grade; adds what each cost."""
+    pictures = []
     for name in SAMPLED:
         try:
             bundle = find_bundle(name, download=False)
@@ -126,21 +171,26 @@ def _samples(folder: Path, seed: int, device: str, costs: list[list[Cell]]) -> l
         grades = [grade for grade in range(generator.num_classes) if grade not in generator.missing_grades]
         start = time.perf_counter()
         images = generator.sample(grades, seeds=range(seed, seed + len(grades))).image.cpu()
+        costs.append([name, f"sample, {generator.image_size} px", (time.perf_counter() - start) / len(grades)])
         by_grade = images.new_ones(generator.num_classes, *images.shape[1:])  # white where a grade is missing
         by_grade[grades] = images
-        size = f"{generator.image_size} px"
-        costs.append([name, f"sample, {size}", (time.perf_counter() - start) / len(grades)])
-        rows.append((f"{name}\n{size}\ngrades {', '.join(map(str, grades))}", by_grade))
-    if not rows:
-        return [paragraph(f"No generator found in {', '.join(map(str, bundle_search_path()))}.")]
-    write_image(folder / "samples.png", labelled_rows(rows, columns=5, tile=128))
-    return [figure(folder / "samples.png", "Grades 0 to 4 from left to right; generators of 64 px are shown enlarged")]
+        side = max(generator.image_size, SMALLEST)
+        write_image(folder / f"{name}.png", image_grid(resized(by_grade, side), len(by_grade)))
+        missing = "".join(f", no grade {grade}" for grade in sorted(generator.missing_grades))
+        pictures.append(
+            figure(
+                folder / f"{name}.png",
+                f"{name}, {generator.image_size} px{', enlarged' * (side > generator.image_size)}{missing}",
+            )
+        )
+    return pictures or [paragraph(f"No generator found in {', '.join(map(str, bundle_search_path()))}.")]
 
 
 NEXT = (
     "monai-retina-gen datalist folder PHOTOGRAPHS --out my.json",
     "monai-retina-gen demo --images PHOTOGRAPHS/0",
-    f"monai-retina-gen expand --datalist my.json --generator {DRAWER} --balance --out bank",
+    f"monai-retina-gen expand --datalist my.json --generator {PAINTER} --canvas my.json --counts 2:100 3:100 "
+    "--out painted",
 )
 
 

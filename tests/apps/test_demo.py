@@ -11,7 +11,7 @@ import torch
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import PhantomDataset, write_image
 from monai_retina_gen.data.image_io import read_image
-from monai_retina_gen.evidence.demo import GRADES, demo
+from monai_retina_gen.evidence.demo import GRADES, PAINTER, SAMPLED, TILE, demo
 
 
 @pytest.mark.slow
@@ -19,19 +19,22 @@ def test_page_of_drawn_eyes(tmp_path: Path, bundles_dir: Path, monkeypatch: pyte
     monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
     monkeypatch.setattr("monai_retina_gen.evidence.demo.EYES", 1)
     found = demo(tmp_path)
-    assert [row[:2] for row in found["painted"]] == [["drawn eye 1", grade] for grade in GRADES]
-    assert {row[0] for row in found["costs"]} == {
-        "retina_drgan", "retina_vae", "retina_stylegan3", "retina_wgan_gp", "retina_wgan"
-    }  # fmt: skip
+    assert [row[:2] for row in found["painted"]] == [["drawn eye 1", asked] for asked in ("as it was", *GRADES)]
+    expected = [float(row[2]) for row in found["painted"]]
+    assert expected == sorted(expected)  # graders see more in each painting than in the one before
+    assert {row[0] for row in found["costs"]} == {PAINTER, *SAMPLED}
     page = (tmp_path / "demo.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/png") == 1 + len(SAMPLED)
     assert "not patients" in page
-    samples = read_image(tmp_path / "samples.png")[:, :, 150:]  # below their words; the last row is retina_wgan's
-    assert [bool((column == 1).all()) for column in samples[:, -128:].split(128, 2)] == [False, True, *[False] * 3]
-    sheet = read_image(tmp_path / "painted_0.png")
-    eye, painted = sheet[:, -256:, 150:406], sheet[:, -256:, 406:662]  # the severest grade
-    changed = (eye - painted).abs().amax(0) > 0.1
+    samples = read_image(tmp_path / "retina_wgan.png")  # which has no grade 1
+    assert [bool((grade == 1).all()) for grade in samples.split(128, 2)] == [False, True, *[False] * 3]
+    eyes, close_ups, masks = read_image(tmp_path / "painted_0.png").split(TILE, 1)
+    eye, severe = eyes[:, :, :TILE], eyes[:, :, -TILE:]
+    changed = (eye - severe).abs().amax(0) > 0.05
     assert 20 < int(changed.sum()) < 0.2 * changed.numel()
+    near = (close_ups[:, :, :TILE] - close_ups[:, :, -TILE:]).abs().amax(0) > 0.05
+    assert near.float().mean() > changed.float().mean()  # that is where the lesions are
+    assert bool((masks[:, :, :TILE] == 0).all())
 
 
 def test_photographs_that_do_not_exist_or_are_no_eyes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +54,7 @@ def test_page_of_given_photographs(tmp_path: Path, bundles_dir: Path, monkeypatc
     monkeypatch.setattr("monai_retina_gen.evidence.demo.SAMPLED", ())
     monkeypatch.setattr("monai_retina_gen.evidence.demo.GRADES", (2,))
     found = demo(tmp_path / "out", images=[str(tmp_path / "eye.png")])
-    assert [row[:2] for row in found["painted"]] == [["eye.png", 2]]
+    assert [row[:2] for row in found["painted"]] == [["eye.png", "as it was"], ["eye.png", 2]]
 
 
 @pytest.mark.slow

@@ -35,6 +35,11 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>\n"
 
 
+def code(lines: Sequence[str]) -> str:
+    """Commands to copy."""
+    return f"<pre><code>{escape(chr(10).join(lines))}</code></pre>\n"
+
+
 def warnings(lines: Sequence[str]) -> str:
     """What the reader must know, set apart; nothing where there is nothing."""
     if not lines:
