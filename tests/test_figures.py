@@ -13,8 +13,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("write_figures", REPOSITORY / "docs" / "write_figures.py")
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -22,7 +22,7 @@ def _script() -> ModuleType:
     return module
 
 
-script = _script()
+script, studies = _script("write_figures"), _script("study_figures")
 PAGES = [path for path in script.pages() if "<!-- figures:" in path.read_text(encoding="utf-8")]
 
 
@@ -30,6 +30,12 @@ PAGES = [path for path in script.pages() if "<!-- figures:" in path.read_text(en
 def test_a_page_quotes_what_the_files_hold(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert script.filled(text, script.figures_of(page)) == text, "run python docs/write_figures.py"
+
+
+@pytest.mark.parametrize("key", studies.STUDIES)
+def test_figures_of_a_study_are_those_of_its_trainings(key: str) -> None:
+    held = json.loads((REPOSITORY / "docs" / "figures.json").read_text(encoding="utf-8"))["study"][key]
+    assert studies.study_figures(key) == held, "run python docs/study_figures.py"
 
 
 def test_readme_and_the_cards_of_all_generators_quote() -> None:
