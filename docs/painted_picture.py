@@ -14,7 +14,7 @@ import torch
 from torchvision.transforms.functional import to_pil_image
 
 from monai_retina_gen.data.condition_map import draw_masks
-from monai_retina_gen.evidence.demo import drawn_eye
+from monai_retina_gen.evidence.demo import EYE, LESIONS, drawn_eye
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.networks.resizing import resized
 
@@ -23,8 +23,10 @@ def main() -> None:
     """Draw and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
-    parser.add_argument("--eye", type=int, default=31, help="seed of the eye")
-    parser.add_argument("--lesions", type=int, nargs=2, default=(3, 3), help="seeds of the lesions of each grade")
+    parser.add_argument("--eye", type=int, default=EYE, help="seed of the eye")
+    parser.add_argument(
+        "--lesions", type=int, nargs=2, default=(LESIONS, LESIONS), help="seeds of the lesions of each grade"
+    )
     parser.add_argument("--painter", default="retina_lesion_painter")
     parser.add_argument("--side", type=int, default=448, help="of each eye, in pixels")
     args = parser.parse_args()

@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 PAINTER, DRAWER = "retina_lesion_painter", "retina_drgan"
 SAMPLED = (DRAWER, "retina_vae", "retina_stylegan3", "retina_wgan_gp", "retina_wgan")
 GRADES, SIZE, EYES, TILE, CLOSE, SMALLEST = (1, 2, 3), 512, 2, 320, 160, 128
+EYE, LESIONS = 31, 3
+"""Seeds of the first drawn eye, README's, and of its lesions."""
 BRIGHTENED = 0.85
 """Exponent for drawn eyes, so that lesions show on a screen and in print."""
 CAUTION = (
@@ -79,13 +81,13 @@ def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: 
     eyes: list[tuple[str, Tensor, dict[str, Tensor] | None]] = [
         (Path(item["image"]).name, _photograph(item), None) for item in items
     ]
-    eyes = eyes or [(f"drawn eye {i + 1}", *drawn_eye(seed + i, device=device)) for i in range(EYES)]
+    eyes = eyes or [(f"drawn eye {i + 1}", *drawn_eye(EYE + seed + i, device=device)) for i in range(EYES)]
     rows, pictures, n = list[list[Cell]](), [], len(GRADES)
     for i, (name, eye, own) in enumerate(eyes):
         logger.info("painting %s", name)
         start, canvas = time.perf_counter(), eye.to(device).expand(n, -1, -1, -1)
         masks = own and {key: mask.expand(n, -1, -1, -1) for key, mask in own.items()}
-        batch = painter.synthesize(masks, list(GRADES), seeds=range(seed, seed + n), canvas=canvas)
+        batch = painter.synthesize(masks, list(GRADES), seeds=[LESIONS + seed + i] * n, canvas=canvas)
         costs.append([PAINTER, f"painting, {SIZE} px", (time.perf_counter() - start) / n])
         rows += _verdicts(name, eye.to(device), batch)
         write_image(folder / f"painted_{i}.png", _sheet(eye, batch))
