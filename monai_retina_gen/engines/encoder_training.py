@@ -18,7 +18,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import latent_statistics, pinned_styles
-from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
+from monai_retina_gen.networks.style_encoder import flipped, mirrored_photographs
 
 
 class PrepareEncoderBatch(PrepareOnDevice):

@@ -12,7 +12,7 @@ from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
-from monai_retina_gen.networks.equalized_linear import scaled_leaky_relu
+from monai_retina_gen.networks.layers import scaled_leaky_relu
 
 logger = logging.getLogger(__name__)
 

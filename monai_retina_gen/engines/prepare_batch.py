@@ -12,7 +12,7 @@ from monai.engines import PrepareBatch
 from torch import Tensor, nn
 
 from monai_retina_gen.data.plain_tensor import plain_tensor
-from monai_retina_gen.networks.resizing import resized
+from monai_retina_gen.networks.layers import resized
 
 LUMA = (0.299, 0.587, 0.114)
 

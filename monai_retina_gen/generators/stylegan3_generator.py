@@ -18,7 +18,7 @@ from monai_retina_gen.generators.gan_generator import GANGenerator
 from monai_retina_gen.generators.inverting_generator import InvertingGenerator
 from monai_retina_gen.generators.loading import load_generator
 from monai_retina_gen.networks import StyleSpace
-from monai_retina_gen.networks.disc_side import flipped
+from monai_retina_gen.networks.style_encoder import flipped
 
 CENTERS = ("grade", "global")
 CENTER_DRAWS = 1024

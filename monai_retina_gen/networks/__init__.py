@@ -1,7 +1,6 @@
 """Architectures: tensors in and out, one per file; no files, no devices, nothing of the rooms above."""
 
 from monai_retina_gen.networks.activation_map import ActivationMapClassifier
-from monai_retina_gen.networks.cross_fitted_graders import CrossFittedGraders
 from monai_retina_gen.networks.drgan import DRGAN, SpatialChannelAttention
 from monai_retina_gen.networks.drgan_discriminator import MultiScaleDiscriminator
 from monai_retina_gen.networks.efficientnet_lite import (
@@ -12,10 +11,10 @@ from monai_retina_gen.networks.efficientnet_lite import (
     freeze_stages,
 )
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
-from monai_retina_gen.networks.fundus_grader import BACKBONES, FundusGrader, OrdinalHead
+from monai_retina_gen.networks.fundus_grader import BACKBONES, CrossFittedGraders, FundusGrader, OrdinalHead
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
-from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
+from monai_retina_gen.networks.layers import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
 from monai_retina_gen.networks.lesion_painter import (
     CANVAS_KEYS,
     PAINTED_LESIONS,
@@ -27,15 +26,13 @@ from monai_retina_gen.networks.lesion_painter import (
     paintable,
     uncovered,
 )
-from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter
-from monai_retina_gen.networks.lite_segmenter import LiteSegmenter
+from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter, LiteSegmenter
 from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
 from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import DetailEncoder, StyleAutoencoder, StyleEncoder
 from monai_retina_gen.networks.stylegan3 import StyleGAN3, StyleSpace, latent_statistics, pinned_styles
-from monai_retina_gen.networks.stylegan3_import import convert_stylegan3_state
 from monai_retina_gen.networks.wgan import DeconvolutionGenerator, StridedCritic
 
 __all__ = [

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
+from monai_retina_gen.networks.layers import convolution, register_imagenet_colours
 
 
 class ActivationMapClassifier(nn.Module):
@@ -46,7 +46,7 @@ class ActivationMapClassifier(nn.Module):
         for index, width in enumerate(channels):
             before = channels[index - 1] if index else 3
             layers += [nn.MaxPool2d(2)] if index else []
-            layers += [_convolution(before, width), _convolution(width, width)]
+            layers += [convolution(before, width), convolution(width, width)]
         self.body = nn.Sequential(*layers)
         self.evidence = nn.Conv2d(channels[-1], len(self.findings), 1)
         register_imagenet_colours(self)
@@ -74,7 +74,3 @@ class ActivationMapClassifier(nn.Module):
     def _pool(self, maps: Tensor) -> Tensor:
         scaled = self.sharpness * maps.float().flatten(2)
         return (torch.logsumexp(scaled, 2) - math.log(scaled.shape[2])) / self.sharpness
-
-
-def _convolution(before: int, after: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())

@@ -1,7 +1,8 @@
-"""Segmenter of lesions, optic disc and vessels: MONAI's `DynUNet` with one sigmoid channel a structure.
+"""Segmenters of lesions, optic disc and vessels, with one sigmoid channel a structure.
 
-Sources: U-Net, Ronneberger et al. 2015, in the form of nnU-Net (Isensee et al. 2021) with deep supervision; prior of
-the output bias after Lin et al. 2017, section 3.3.
+Sources: U-Net, Ronneberger et al. 2015, in the form of nnU-Net (Isensee et al. 2021) with deep supervision, which is
+MONAI's `DynUNet`, and around an EfficientNet-Lite (Tan and Le 2019), whose features ImageNet taught; prior of the
+output bias after Lin et al. 2017, section 3.3.
 """
 
 import copy
@@ -11,15 +12,20 @@ from collections.abc import Sequence
 import torch
 from monai.networks.nets.dynunet import DynUNet, DynUNetSkipLayer
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from monai_retina_gen.data.names import STRUCTURES
-from monai_retina_gen.networks.imagenet_colours import register_imagenet_colours
+from monai_retina_gen.networks.efficientnet_lite import EfficientNetLite
+from monai_retina_gen.networks.layers import convolution, register_imagenet_colours
 
-PRIOR = 0.01
+PRIOR_BIAS = -math.log((1 - 0.01) / 0.01)
+"""Lesions cover a thousandth of a photograph: from sigmoid(0) the first steps would only unlearn them."""
+FINEST = 24
+SKIPS = ["stride16", "stride8", "stride4", "stride2"]
 
 
 class LesionSegmenter(nn.Module):
-    """Logits of masks; structures may overlap, so that each has its own sigmoid.
+    """Logits of masks by MONAI's `DynUNet`; structures may overlap, so that each has its own sigmoid.
 
     Args:
         structures: names of the output channels.
@@ -94,8 +100,76 @@ class LesionSegmenter(nn.Module):
         return plain
 
     def _start_from_prior(self) -> None:
-        # Lesions cover a thousandth of a photograph: from sigmoid(0) the first steps would only unlearn them.
         for name, module in self.network.named_modules():
             output = name.startswith(("output_block", "deep_supervision_heads"))
             if output and isinstance(module, nn.Conv2d) and module.bias is not None:
-                nn.init.constant_(module.bias, -math.log((1 - PRIOR) / PRIOR))
+                nn.init.constant_(module.bias, PRIOR_BIAS)
+
+
+class LiteSegmenter(nn.Module):
+    """Logits of masks by a U-Net around an EfficientNet-Lite.
+
+    Args:
+        structures: names of the output channels.
+        variant: of the encoder, see `EfficientNetLite`; it starts from random weights.
+        channels: widths of the decoder at the encoder's strides 16, 8, 4 and 2; the full resolution has 24.
+        enlarge: give the encoder the photograph at twice its size, so that its first features have a pixel's
+            resolution: a microaneurysm is two or three pixels wide. Four times the work in the encoder.
+
+    Shape:
+        - image: `(B, 3, H, W)` in [0, 1], any size from 32; the normalisation is inside.
+        - output: logits `(B, structures, H, W)`.
+
+    Raises:
+        ValueError: for another number of widths.
+
+    Examples:
+        >>> LiteSegmenter(structures=["ma", "ex"]).eval()(torch.rand(1, 3, 64, 80)).shape
+        torch.Size([1, 2, 64, 80])
+    """
+
+    def __init__(
+        self,
+        *,
+        structures: Sequence[str] = STRUCTURES,
+        variant: str = "lite0",
+        channels: Sequence[int] = (128, 96, 64, 32),
+        enlarge: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(SKIPS):
+            raise ValueError(f"channels={tuple(channels)}: four widths are wanted, from the coarsest to the finest")
+        self.structures, self.enlarge, self.skips = tuple(structures), enlarge, list(SKIPS)
+        self.encoder = EfficientNetLite(variant=variant)
+        self.encoder.network.conv_head, self.encoder.network.bn2 = nn.Identity(), nn.Identity()  # a classifier's
+        finest = [] if enlarge else [FINEST]
+        beside, widths = [self.encoder.channels[name] for name in SKIPS] + finest, [*channels, *finest]
+        below = [self.encoder.channels["stride32"], *widths[:-1]]
+        self.decoder = nn.ModuleList(_Up(a, b, c) for a, b, c in zip(below, beside, widths, strict=True))
+        self.pixels = nn.Identity() if enlarge else convolution(3, FINEST)
+        self.head = nn.Conv2d(widths[-1], len(self.structures), 1)
+        nn.init.constant_(self.head.bias, PRIOR_BIAS)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen = interpolate(image, scale_factor=2.0, mode="bilinear", align_corners=False) if self.enlarge else image
+        maps = self.encoder.features_at(seen, self.encoder.layers)
+        maps["stride1"] = self.pixels(2 * image - 1)
+        names = self.skips + ["stride1"]  # noqa: RUF005  # TorchScript unpacks no list
+        found = maps["stride32"]
+        for place, block in enumerate(self.decoder):
+            found = block(found, maps[names[place]])
+        logits: Tensor = self.head(found)
+        return logits
+
+
+class _Up(nn.Module):
+    """Twice the resolution, together with the encoder's map there."""
+
+    def __init__(self, below: int, beside: int, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(convolution(below + beside, channels), convolution(channels, channels))
+
+    def forward(self, below: Tensor, beside: Tensor) -> Tensor:
+        enlarged = interpolate(below, size=beside.shape[-2:], mode="bilinear", align_corners=False)
+        found: Tensor = self.layers(torch.cat([enlarged, beside], 1))
+        return found

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents
-from monai_retina_gen.networks.minibatch_deviation import with_minibatch_deviation
+from monai_retina_gen.networks.layers import CuratedLatents, with_minibatch_deviation
 
 RESIDUAL_CHANNELS = {
     64: (128, 128, 64, 32, 16),
@@ -114,12 +113,9 @@ class ResidualGenerator(CuratedLatents):
         channels: Sequence[int] | None = None,
         latent_distribution: str = "normal",
     ) -> None:
-        super().__init__(latent_dim=latent_dim, places=0 if num_classes else 100)
+        super().__init__(latent_dim=latent_dim, distribution=latent_distribution, places=0 if num_classes else 100)
         channels = _channels(image_size, channels)
-        if latent_distribution not in LATENT_DISTRIBUTIONS:
-            raise ValueError(f"latent_distribution {latent_distribution!r}: choose one of {LATENT_DISTRIBUTIONS}")
-        self.image_size, self.num_classes, self.latent_dim = image_size, num_classes, latent_dim
-        self.latent_distribution, self.conditional = latent_distribution, num_classes > 0
+        self.image_size, self.num_classes, self.conditional = image_size, num_classes, num_classes > 0
         labels = num_classes + 1 if num_classes else 0
         self.project = nn.Linear(latent_dim, channels[0] * 16)
         blocks = [_UpBlock(i, o, labels) for i, o in pairwise(channels)]

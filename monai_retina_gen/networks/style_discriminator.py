@@ -14,14 +14,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.networks.equalized_linear import (
+from monai_retina_gen.networks.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     LatentMapping,
     check_grade,
     scaled_leaky_relu,
+    with_minibatch_deviation,
 )
-from monai_retina_gen.networks.minibatch_deviation import with_minibatch_deviation
 
 _BRANCH_GAIN = math.sqrt(0.5)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.networks.equalized_linear import EqualizedLinear, LatentMapping
 from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
+from monai_retina_gen.networks.layers import EqualizedLinear, LatentMapping
 from monai_retina_gen.networks.stylegan3_schedule import LayerPlan, Signal, plan_layers
 
 OUTPUT_SCALE = 0.25

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.networks.latents import LATENT_DISTRIBUTIONS, CuratedLatents
+from monai_retina_gen.networks.layers import CuratedLatents
 
 
 class DeconvolutionGenerator(CuratedLatents):
@@ -48,12 +48,8 @@ class DeconvolutionGenerator(CuratedLatents):
         latent_distribution: str = "uniform",
         curated_per_class: int = 100,
     ) -> None:
-        super().__init__(latent_dim=latent_dim, places=curated_per_class)
-        channels = _channels(image_size, width)[::-1]
-        if latent_distribution not in LATENT_DISTRIBUTIONS:
-            raise ValueError(f"latent_distribution {latent_distribution!r}: choose one of {LATENT_DISTRIBUTIONS}")
-        self.image_size, self.latent_dim = image_size, latent_dim
-        self.latent_distribution = latent_distribution
+        super().__init__(latent_dim=latent_dim, distribution=latent_distribution, places=curated_per_class)
+        channels, self.image_size = _channels(image_size, width)[::-1], image_size
         self.project = nn.Linear(latent_dim, channels[0] * 16, bias=False)
         self.start = nn.BatchNorm2d(channels[0])
         layers: list[nn.Module] = []

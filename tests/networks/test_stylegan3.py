@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.networks import StyleGAN3, StyleSpace, convert_stylegan3_state
+from monai_retina_gen.networks import StyleGAN3, StyleSpace
 from monai_retina_gen.networks.stylegan3_schedule import plan_layers
+from monai_retina_gen.weights.import_stylegan3 import convert_stylegan3_state
 
 FIXTURE = Path(os.environ.get("MRG_FIXTURES", Path(__file__).resolve().parents[3] / "shared" / "fixtures"))
 TINY = {"image_size": 32, "z_dim": 8, "w_dim": 8, "channel_base": 256, "channel_max": 8}

@@ -23,7 +23,7 @@ from monai_retina_gen.editing.style.inversion import (
 )
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.networks import latent_statistics
-from monai_retina_gen.networks.disc_side import flipped, mean_eye, mirrored_photographs
+from monai_retina_gen.networks.style_encoder import flipped, mean_eye, mirrored_photographs
 
 
 class EncoderInversion(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from monai_retina_gen.losses.feature_distance import FeatureDistance
 from monai_retina_gen.losses.perceptual_pairing import OVERSHOOT
 from monai_retina_gen.networks import pinned_styles
-from monai_retina_gen.networks.disc_side import flipped
+from monai_retina_gen.networks.style_encoder import flipped
 
 SPACES = ("w", "w+", "s")
 Distance = Callable[[Tensor], Tensor]

@@ -22,7 +22,7 @@ from monai_retina_gen.editing.style.inversion import (
     joined,
 )
 from monai_retina_gen.networks import latent_statistics
-from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
+from monai_retina_gen.networks.style_encoder import flipped, mirrored_photographs
 
 RAMP_UP, RAMP_DOWN, NOISE, NOISE_END = 0.05, 0.25, 0.05, 0.75
 

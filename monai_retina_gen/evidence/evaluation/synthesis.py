@@ -22,7 +22,7 @@ from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, to_bytes
 from monai_retina_gen.evidence.evaluation.label_agreement import FIGURES, load_grader
 from monai_retina_gen.metrics import bootstrap_interval
 from monai_retina_gen.metrics.mask_curve import average_precision, best_threshold, curve_counts
-from monai_retina_gen.networks.resizing import resized
+from monai_retina_gen.networks.layers import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackConditionMapd
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from monai_retina_gen.editing import ContributionScores, DirectionPreset, rank_channels, resolve_preset, style_gradients
 from monai_retina_gen.editing.style.contribution_scores import region_masks
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.networks import StyleGAN3, convert_stylegan3_state
+from monai_retina_gen.networks import StyleGAN3
+from monai_retina_gen.weights.import_stylegan3 import convert_stylegan3_state
 
 FIXTURE = Path(os.environ.get("MRG_FIXTURES", Path(__file__).resolve().parents[4] / "shared" / "fixtures"))
 

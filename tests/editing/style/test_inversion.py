@@ -17,7 +17,7 @@ from monai_retina_gen.editing.style.optimisation_inversion import OptimisationIn
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.losses import LPIPSDR
 from monai_retina_gen.networks import FundusGrader, StyleEncoder, StyleGAN3, latent_statistics, pinned_styles
-from monai_retina_gen.networks.disc_side import flipped
+from monai_retina_gen.networks.style_encoder import flipped
 
 SIDE = 32
 

@@ -13,7 +13,7 @@ from monai_retina_gen.editing.style.encoder_inversion import EncoderInversion
 from monai_retina_gen.editing.style.optimisation_inversion import OptimisationInversion
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.networks import StyleEncoder, StyleGAN3, pinned_styles
-from monai_retina_gen.networks.disc_side import flipped, mirrored_photographs
+from monai_retina_gen.networks.style_encoder import flipped, mirrored_photographs
 
 SIDE = 32
 
