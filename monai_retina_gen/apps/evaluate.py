@@ -13,7 +13,7 @@ from pathlib import Path
 from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.data import LESION_MASKS
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, LabelGate
-from monai_retina_gen.engines.sharing import in_all_processes, is_first
+from monai_retina_gen.engines.distributed import in_all_processes, is_first
 from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study, alpha_table
 from monai_retina_gen.evidence.edits.phantom_edits import phantom_study
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP

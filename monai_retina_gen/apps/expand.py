@@ -10,7 +10,7 @@ from typing import Any
 from monai_retina_gen.apps.command_parser import CommandParser, chosen, json_mapping
 from monai_retina_gen.data import MASK_KEYS, Item, LabelGrades, build_lesion_bank, grade_of, load_datalist
 from monai_retina_gen.data.files import begin_folder
-from monai_retina_gen.engines.sharing import by_first, in_all_processes
+from monai_retina_gen.engines.distributed import by_first, in_all_processes
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import items_sha256
 from monai_retina_gen.transforms.expansion.counts import counts_to_balance

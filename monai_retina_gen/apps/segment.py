@@ -10,7 +10,7 @@ import argparse
 from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.data import Datalist, load_datalist
 from monai_retina_gen.engines import load_segmenter
-from monai_retina_gen.engines.sharing import in_all_processes
+from monai_retina_gen.engines.distributed import in_all_processes
 from monai_retina_gen.transforms.segmenting.segment import DATALIST, IN_SHEET, OVERLAYS, SUFFIXES, find_images, segment
 
 

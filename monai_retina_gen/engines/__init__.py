@@ -17,14 +17,7 @@ from monai_retina_gen.engines.cross_fitting import (
     training_folds,
 )
 from monai_retina_gen.engines.discriminator_augment import AUGMENTATION_PRESETS, DiscriminatorAugment, FadingBlur
-from monai_retina_gen.engines.distributed import (
-    ClipGradientNorm,
-    FiniteGradients,
-    average_buffers,
-    average_gradients,
-    broadcast_state,
-    world,
-)
+from monai_retina_gen.engines.distributed import average_buffers
 from monai_retina_gen.engines.encoder_training import (
     EncoderLoss,
     EncoderReconstruction,
@@ -40,21 +33,24 @@ from monai_retina_gen.engines.fundus_segmenter import (
     official_test,
 )
 from monai_retina_gen.engines.painting_batch import (
-    PAINTING_CHANGES,
     PaintingInferer,
     PaintingNoise,
     PreparePaintingBatch,
     PreparePaintingEvaluation,
     PreparePaintingInference,
 )
-from monai_retina_gen.engines.phantom_batch import PreparePhantomBatch, PreparePhantomMasks, fit_mapping
-from monai_retina_gen.engines.phases import GenerativeEvents, Phase, phase_at
+from monai_retina_gen.engines.phantom_batch import (
+    PrepareImitationBatch,
+    PreparePhantomBatch,
+    PreparePhantomMasks,
+    fit_mapping,
+)
+from monai_retina_gen.engines.phases import ClipGradientNorm, FiniteGradients, GenerativeEvents, Phase
 from monai_retina_gen.engines.prepare_batch import (
     GradingAugment,
     PrepareAdversarialBatch,
     PrepareComparisonBatch,
     PrepareGradingBatch,
-    PrepareImitationBatch,
     PrepareReconstructionBatch,
     PrepareSamplingBatch,
 )

@@ -1,16 +1,46 @@
-"""Several processes without a wrapper around the networks: the same weights at the start, then averaged gradients.
+"""Several processes, of one training or of one command.
 
+A training has no wrapper around its networks: the same weights at the start, then averaged gradients.
 `DistributedDataParallel` expects one backward pass a step through all parameters. Critics, penalties and generators
 take several partial ones; averaging the gradients by hand before the optimiser covers them all.
+
+A command is started with `torchrun`: each process does its share, and the files are those of one.
+
+    torchrun --nproc_per_node=4 -m monai_retina_gen expand ...
+
+Pieces of work go round by index, so that every batch is the same batch as alone, and what there is only one of
+(settings, datalist, manifest, figures) the first process makes when all are done. Nothing that travels between the
+processes lies on a GPU: they talk by gloo, whatever the networks run on. Without `torchrun`, or in a program that has
+begun a process group of its own, all that is the plain loop of one process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import argparse
+import contextlib
+import functools
+import itertools
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from tqdm import tqdm
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+Run = Callable[[argparse.Namespace], Result]
+
+PATIENCE = timedelta(days=30)  # a share may take hours; a process that ends is noticed at once
+GRACE = 1.0  # seconds that the process which failed first has for its error before the launcher ends all
+_started = itertools.count()
+_together = False
 
 
 def world() -> tuple[int, int]:
@@ -88,33 +118,133 @@ def seed_device(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-class FiniteGradients:
-    """Replaces NaN by 0 and infinite values by the limit.
+def in_all_processes(run: Run[Result]) -> Run[Result]:
+    """Decorator of a command's `run`: under `torchrun` the processes know each other while it runs.
 
-    Args:
-        limit: largest absolute value.
-
-    Examples:
-        >>> weight = nn.Parameter(torch.zeros(2)); weight.grad = torch.tensor([float("nan"), float("inf")])
-        >>> FiniteGradients(limit=10.0)([weight]); weight.grad
-        tensor([ 0., 10.])
+    Then `--device cuda` is the GPU of its number for each process, the first process alone prints and logs, and an
+    error in any of them ends all and is shown once.
     """
 
-    def __init__(self, *, limit: float = 1e5) -> None:
-        self.limit = limit
+    @functools.wraps(run)
+    def shared(args: argparse.Namespace) -> Result:
+        if not _launched():
+            return run(args)
+        with _process_group(), _silence():
+            args.device = _own_device(args.device)
+            return run(args)
 
-    @torch.no_grad()
-    def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                torch.nan_to_num_(parameter.grad, nan=0.0, posinf=self.limit, neginf=-self.limit)
+    return shared
 
 
-class ClipGradientNorm:
-    """Scales all gradients of a network together so that their norm is at most `max_norm`."""
+def is_first() -> bool:
+    """Whether this is the process that prints and writes what there is only one of."""
+    return _place()[0] == 0
 
-    def __init__(self, *, max_norm: float) -> None:
-        self.max_norm = max_norm
 
-    def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
-        torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
+def own_share(rows: Sequence[Row]) -> Sequence[Row]:
+    """Every N-th row for each of N processes; all rows alone."""
+    rank, size = _place()
+    return rows[rank::size]
+
+
+def shared_map(function: Callable[[Row], Result], rows: Sequence[Row], **bar: Any) -> list[Result]:
+    """Results for all rows, in their order and in every process; each computes its share.
+
+    The rows are the same in all processes, and a result must not depend on rows before it. `bar`: options of `tqdm`.
+
+    Examples:
+        >>> shared_map(lambda row: row**2, [1, 2, 3], disable=True)
+        [1, 4, 9]
+    """
+    _, size = _place()
+    own = [function(row) for row in tqdm(own_share(rows), **{"leave": False, "disable": not is_first(), **bar})]
+    if size == 1:
+        return own
+    shares: list[Any] = [None] * size
+    with _others_may_end():
+        dist.all_gather_object(shares, own)
+    return [shares[i % size][i // size] for i in range(len(rows))]
+
+
+def by_first(function: Callable[[], Result]) -> Result:
+    """The result of a function that the first process calls, once all have come so far."""
+    if _place()[1] == 1:
+        return function()
+    with _others_may_end():
+        dist.barrier()
+    result = [function() if is_first() else None]
+    with _others_may_end():
+        dist.broadcast_object_list(result)
+    return result[0]  # type: ignore[return-value]
+
+
+def _place() -> tuple[int, int]:
+    """`(rank, number of processes)`, only while a command shares its work: a caller's own group is not ours."""
+    return world() if _together else (0, 1)
+
+
+def _launched() -> bool:
+    if not dist.is_available() or dist.is_initialized() or not dist.is_torchelastic_launched():
+        return False
+    return int(os.environ["WORLD_SIZE"]) > 1
+
+
+@contextlib.contextmanager
+def _process_group() -> Iterator[None]:
+    global _together
+    store, rank, size = next(dist.rendezvous("env://"))
+    store = dist.PrefixStore(f"monai_retina_gen {next(_started)}", store)  # a second command finds no old addresses
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    dist.barrier()  # none may fail, and end, while another is still being connected to it
+    _together = True
+    try:
+        yield
+    except BaseException:
+        if store.add("failed", 1) > 1:  # another process has failed before, and says why
+            time.sleep(GRACE)
+            raise SystemExit(2) from None
+        raise
+    finally:
+        _together = False
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """All but the first process say nothing but their errors: what they have to say concerns the whole command."""
+    if is_first():
+        yield
+        return
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            open(os.devnull, "w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _others_may_end() -> Iterator[None]:
+    """A process that waits is told when another one is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            "another process of this command has ended; the launcher says below which one, and how. Start the same "
+            "command again to go on where it stopped"
+        ) from error
+
+
+def _own_device(device: str) -> str:
+    if device != "cuda":
+        return device
+    number, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if number >= count:
+        raise ValueError(f"--device cuda: process {number} has no GPU, of {count}; lower --nproc_per_node to that")
+    torch.cuda.set_device(number)
+    return f"cuda:{number}"

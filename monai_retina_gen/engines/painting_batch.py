@@ -13,10 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
-from monai_retina_gen.networks import dilated
-
-COVERED = 0.4
-"""Share of a pixel that a lesion covers, from which on it is erased."""
+from monai_retina_gen.networks.lesion_painter import COVERED, dilated
 
 
 class PreparePaintingBatch(PrepareOnDevice):

@@ -1,9 +1,13 @@
-"""Batches of smooth phantoms for a network that learns to draw them, and a start for its mapping network."""
+"""Batches of what another generator draws, such as smooth phantoms, for networks that learn to draw it too.
+
+And a start for the mapping network of those that learn phantoms.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +16,7 @@ from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
-from monai_retina_gen.networks.layers import scaled_leaky_relu
+from monai_retina_gen.networks.layers import resized, scaled_leaky_relu
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +24,52 @@ FEW = 10
 """Factors of a plain phantom; those that join a fitted mapping are moved along as far as each of these."""
 
 
-class PreparePhantomBatch(PrepareOnDevice):
+class _FromTeacher(PrepareOnDevice):
+    """Latents as input, and as target what a subclass makes of the teacher's images of them."""
+
+    def __init__(self, *, teacher: Any, update_averages: bool) -> None:
+        self.teacher, self.options = teacher, {"update_averages": True} if update_averages else {}
+
+    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
+        latent, grade = self.teacher.latents(batch["seed"].tolist()), batch["grade"].long()
+        return place(latent), place(self.target(latent, grade)), (), {"grade": place(grade), **self.options}
+
+    @abstractmethod
+    def target(self, latent: Tensor, grade: Tensor) -> Tensor:
+        """The target, see `read`."""
+
+
+class PrepareImitationBatch(_FromTeacher):
+    """Latents as input and another generator's images of them as target: a student learns to make the same images.
+
+    Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) of a generator: a regression, which gives a network
+    that learns slowly by its adversarial loss, such as StyleGAN3, a start from few images.
+
+    Args:
+        teacher: a conditional generator with `latents(seeds)` and `images(latents, grades)`, such as `GANGenerator`.
+        image_size: side of the targets; the teacher's images are reduced to it.
+        update_averages: call the network with `update_averages=True`, as StyleGAN3 wants it while it is trained.
+
+    Returns:
+        `(latent, image in [-1, 1], (), {"grade": grade, ...})` of a batch with the keys `grade` and `seed`.
+
+    Raises:
+        ValueError: for a teacher whose images are smaller than `image_size`.
+    """
+
+    def __init__(self, *, teacher: Any, image_size: int, update_averages: bool = True) -> None:
+        super().__init__(teacher=teacher, update_averages=update_averages)
+        if teacher.image_size < image_size:
+            raise ValueError(
+                f"teacher {teacher.name} makes images of {teacher.image_size} px, too small to learn {image_size} px of"
+            )
+        self.image_size = image_size
+
+    def target(self, latent: Tensor, grade: Tensor) -> Tensor:
+        return resized(self.teacher.images(latent, grade), self.image_size) * 2 - 1
+
+
+class PreparePhantomBatch(_FromTeacher):
     """Latents as input, phantoms with a weight for every pixel as target: see `PrepareImitationBatch`.
 
     Args:
@@ -30,19 +79,16 @@ class PreparePhantomBatch(PrepareOnDevice):
 
     Returns:
         `(latent, target (B, 4, S, S), (), {"grade": grade, ...})`; the target is the image in [-1, 1] and the weight,
-            for
-        `WeightedL1Loss`.
+        for `WeightedL1Loss`.
     """
 
     def __init__(self, *, teacher: Any, lesion_weight: float = 0.0, update_averages: bool = True) -> None:
-        self.teacher, self.lesion_weight = teacher, lesion_weight
-        self.options = {"update_averages": True} if update_averages else {}
+        super().__init__(teacher=teacher, update_averages=update_averages)
+        self.lesion_weight = lesion_weight
 
-    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
-        latent, grade = self.teacher.latents(batch["seed"].tolist()), batch["grade"].long()
+    def target(self, latent: Tensor, grade: Tensor) -> Tensor:
         image, masks = self.teacher.draw(self.teacher.factors(latent, grade))
-        target = torch.cat([image * 2 - 1, 1 + self.lesion_weight * masks["sites"]], dim=1)
-        return place(latent), place(target), (), {"grade": place(grade), **self.options}
+        return torch.cat([image * 2 - 1, 1 + self.lesion_weight * masks["sites"]], dim=1)
 
 
 class PreparePhantomMasks(PrepareOnDevice):

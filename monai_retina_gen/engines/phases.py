@@ -1,4 +1,4 @@
-"""What an adversarial training is made of: its events, its phases, and the whole loss of one network."""
+"""What an adversarial training is made of: events, phases, the loss of one network, what its gradients go through."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from ignite.engine import EventEnum
 from torch import Tensor, nn
 
@@ -110,3 +111,35 @@ def each_score(scores: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(scores, dict):
         return {name: each_score(score, change) for name, score in scores.items()}
     return [each_score(score, change) for score in scores]
+
+
+class FiniteGradients:
+    """Replaces NaN by 0 and infinite values by the limit.
+
+    Args:
+        limit: largest absolute value.
+
+    Examples:
+        >>> weight = nn.Parameter(torch.zeros(2)); weight.grad = torch.tensor([float("nan"), float("inf")])
+        >>> FiniteGradients(limit=10.0)([weight]); weight.grad
+        tensor([ 0., 10.])
+    """
+
+    def __init__(self, *, limit: float = 1e5) -> None:
+        self.limit = limit
+
+    @torch.no_grad()
+    def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                torch.nan_to_num_(parameter.grad, nan=0.0, posinf=self.limit, neginf=-self.limit)
+
+
+class ClipGradientNorm:
+    """Scales all gradients of a network together so that their norm is at most `max_norm`."""
+
+    def __init__(self, *, max_norm: float) -> None:
+        self.max_norm = max_norm
+
+    def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
+        torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)

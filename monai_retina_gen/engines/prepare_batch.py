@@ -12,7 +12,6 @@ from monai.engines import PrepareBatch
 from torch import Tensor, nn
 
 from monai_retina_gen.data.plain_tensor import plain_tensor
-from monai_retina_gen.networks.layers import resized
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -135,9 +134,13 @@ class PrepareAdversarialBatch(PrepareOnDevice):
     def _condition(self, key: str, value: Any) -> Tensor:
         value = plain_tensor(value)
         value = value.float() if value.is_floating_point() else value.long()
-        if key == "grade" and self.drop_grade > 0:
-            value = value.masked_fill(torch.rand(value.shape) < self.drop_grade, self.unknown_grade)
-        return value
+        return _partly_unknown(value, self.drop_grade, self.unknown_grade) if key == "grade" else value
+
+
+def _partly_unknown(grade: Tensor, share: float, unknown: int) -> Tensor:
+    if share <= 0:
+        return grade
+    return grade.masked_fill(torch.rand(grade.shape, device=grade.device) < share, unknown)
 
 
 class PrepareGradingBatch(PrepareOnDevice):
@@ -173,11 +176,7 @@ class PrepareReconstructionBatch(PrepareOnDevice):
 
     def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Tensor]]:
         image, grade = place(batch["image"]), place(batch["grade"]).long()
-        if self.drop_grade > 0:
-            grade = grade.masked_fill(
-                torch.rand(grade.shape, device=grade.device) < self.drop_grade, self.unknown_grade
-            )
-        return image, image, (), {"grade": grade}
+        return image, image, (), {"grade": _partly_unknown(grade, self.drop_grade, self.unknown_grade)}
 
 
 class PrepareSamplingBatch(PrepareOnDevice):
@@ -205,35 +204,3 @@ class PrepareComparisonBatch(PrepareOnDevice):
         grade = place(batch["grade"]).long().repeat_interleave(self.samples)
         seeds = [int(s) * self.samples + i for s in batch["seed"] for i in range(self.samples)]
         return grade, place(batch["image"]), (), {"seeds": seeds}
-
-
-class PrepareImitationBatch(PrepareOnDevice):
-    """Latents as input and another generator's images of them as target: a student learns to make the same images.
-
-    Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) of a generator: a regression, which gives a network
-    that learns slowly by its adversarial loss, such as StyleGAN3, a start from few images.
-
-    Args:
-        teacher: a conditional generator with `latents(seeds)` and `images(latents, grades)`, such as `GANGenerator`.
-        image_size: side of the targets; the teacher's images are reduced to it.
-        update_averages: call the network with `update_averages=True`, as StyleGAN3 wants it while it is trained.
-
-    Returns:
-        `(latent, image in [-1, 1], (), {"grade": grade, ...})` of a batch with the keys `grade` and `seed`.
-
-    Raises:
-        ValueError: for a teacher whose images are smaller than `image_size`.
-    """
-
-    def __init__(self, *, teacher: Any, image_size: int, update_averages: bool = True) -> None:
-        if teacher.image_size < image_size:
-            raise ValueError(
-                f"teacher {teacher.name} makes images of {teacher.image_size} px, too small to learn {image_size} px of"
-            )
-        self.teacher, self.image_size = teacher, image_size
-        self.options = {"update_averages": True} if update_averages else {}
-
-    def read(self, batch: Mapping[str, Any], place: Place) -> tuple[Tensor, Tensor, tuple[()], dict[str, Any]]:
-        latent, grade = self.teacher.latents(batch["seed"].tolist()), batch["grade"].long()
-        image = resized(self.teacher.images(latent, grade), self.image_size)
-        return place(latent), place(image) * 2 - 1, (), {"grade": place(grade), **self.options}

@@ -11,7 +11,7 @@ from monai_retina_gen.losses.adversarial import (
     WassersteinLoss,
     WeightedHinge,
 )
-from monai_retina_gen.losses.feature_distance import LPIPSDR, FeatureDistance, FeatureMaps
+from monai_retina_gen.losses.feature_distance import LPIPSDR, FeatureDistance
 from monai_retina_gen.losses.grading import DiscriminatedGrade, EncodedGrade, GradeFocalLoss, class_weights
 from monai_retina_gen.losses.matching import FeatureMatching, HoleError, PairedPerceptual, PieceColour, VersionChange
 from monai_retina_gen.losses.penalties import GradientPenalty, R1Penalty, WeightClipping

@@ -8,7 +8,7 @@ LPIPS_DR of Zhao et al. 2023, Eq. 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,18 +39,9 @@ VALUE_RANGES = {"[0,1]": (0.0, 1.0), "[-1,1]": (-1.0, 1.0)}
 EPSILON = 1e-10
 
 
-@runtime_checkable
-class FeatureMaps(Protocol):
-    """A network with feature maps at named layers, such as `EfficientNetLite`, `FundusGrader` or `VGG19Features`."""
-
-    def features_at(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """`(B, C, h, w)` features at each of `layers`, of `(B, 3, H, W)` images in [0, 1]."""
-        ...
-
-
 def layers_of(network: Any, layers: Sequence[str] | None) -> list[str]:
     """The layers to compare, by default all that the network names; `ValueError` for a network without any."""
-    if not isinstance(network, FeatureMaps):
+    if not hasattr(network, "features_at"):
         raise ValueError(
             f"network {type(network).__name__} has no `features_at`: want EfficientNetLite, FundusGrader or alike"
         )

@@ -6,11 +6,11 @@ comes in as an argument: this room knows nothing of weights.
 
 from __future__ import annotations
 
+from monai_retina_gen.metrics.base import extract_features
 from monai_retina_gen.metrics.bootstrap import bootstrap_interval
 from monai_retina_gen.metrics.crossed_effects import FEWEST_SEEDS, CrossedInterval, holm, verdict
 from monai_retina_gen.metrics.diversity import field_of_view_ms_ssim, lpips_distance, pair_diversity
 from monai_retina_gen.metrics.evaluation import evaluate_features
-from monai_retina_gen.metrics.features import extract_features
 from monai_retina_gen.metrics.grading import (
     NUM_GRADES,
     GradeAccuracy,

@@ -15,8 +15,7 @@ from pytorch_msssim import ms_ssim
 from torch import Tensor, nn
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics.base import PlainValues
-from monai_retina_gen.metrics.features import check_image_pair, check_images
+from monai_retina_gen.metrics.base import PlainValues, check_image_pair, check_images
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]
 SCALES = 5

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from monai_retina_gen.metrics.base import MetricResult
-from monai_retina_gen.metrics.features import check_features
+from monai_retina_gen.metrics.base import MetricResult, check_features
 from monai_retina_gen.metrics.kernel import (
     distance_of_checked,
     is_rank_deficient,

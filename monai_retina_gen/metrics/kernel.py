@@ -10,8 +10,13 @@ import torch
 from ignite.metrics.metric import reinit__is_reduced
 from torch import Tensor
 
-from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
-from monai_retina_gen.metrics.features import FeatureExtractor, check_features, extract_features
+from monai_retina_gen.metrics.base import (
+    FeatureExtractor,
+    FundusMetric,
+    OutputTransform,
+    check_features,
+    extract_features,
+)
 
 CHUNK_ROWS = 4096
 

@@ -9,9 +9,7 @@ from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from torch import Tensor
 
 from monai_retina_gen.metrics.base import FundusMetric, OutputTransform
-
-COVERED = 0.4
-"""Share of a pixel that a lesion covers, from which on it counts."""
+from monai_retina_gen.networks.lesion_painter import COVERED
 
 
 def lesion_contrast(images: Tensor, lesions: Tensor, around: Tensor) -> Tensor:

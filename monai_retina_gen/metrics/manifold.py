@@ -15,8 +15,7 @@ from scipy.stats import rankdata, tiecorrect
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from monai_retina_gen.metrics.base import plain
-from monai_retina_gen.metrics.features import check_features
+from monai_retina_gen.metrics.base import check_features, plain
 
 BLOCK_ELEMENTS = 2**24  # 128 MiB of float64 a block
 ROUNDING = 1e-13

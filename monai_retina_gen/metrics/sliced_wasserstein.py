@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.metrics.features import check_images
+from monai_retina_gen.metrics.base import check_images
 
 SMALLEST_LEVEL = 16
 

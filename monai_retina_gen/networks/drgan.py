@@ -416,7 +416,7 @@ class DRGAN(nn.Module):
             checkpointing=checkpointing,
         )
         self.fine = FineStage(len(condition_keys), base_width, norm, upsampling) if stages == 2 else None
-        self.apply(_initialise)
+        self.apply(initialise)
 
     @property
     def stride(self) -> int:
@@ -525,7 +525,7 @@ def _check_size(condition: Tensor, channels: int, stride: int) -> None:
         )
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """He initialisation of convolutions, biases zero."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.kaiming_normal_(module.weight, a=0.2, nonlinearity="leaky_relu")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
-from monai_retina_gen.networks.drgan import resized_masks
+from monai_retina_gen.networks.drgan import initialise, resized_masks
 
 HEADS = ("pooled", "patch")
 SMALLEST = 16
@@ -103,10 +103,7 @@ class _Discriminator(nn.Module):
         self.patch = patch
         self.score: nn.Module = nn.Conv2d(widths[-1], 1, 1) if patch else nn.Linear(widths[-1], 1)
         self.grade = nn.Linear(widths[-1], num_classes)
-        for layer in self.layers.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, a=0.2)
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.layers.apply(initialise)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         features = []

@@ -40,7 +40,21 @@ class _Residual(nn.Module):
         return x + self.conv2(nn.functional.silu(self.conv1(h)))
 
 
-class FundusVAE(nn.Module):
+class _Autoencoder(nn.Module):
+    """Images and reconstructions of a network with `encode` and `decode_logits`."""
+
+    def decode(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
+        """Images in [0, 1] for latents `(B, latent_dim)`."""
+        return torch.sigmoid(self.decode_logits(latent, grade))  # type: ignore[operator]
+
+    def forward(self, image: Tensor, grade: Tensor | None = None) -> Tensor:
+        mean, log_variance = self.encode(image, grade)  # type: ignore[operator]
+        if self.training:
+            mean = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return self.decode(mean, grade)
+
+
+class FundusVAE(_Autoencoder):
     """Variational autoencoder conditioned on the grade.
 
     Args:
@@ -160,16 +174,6 @@ class FundusVAE(nn.Module):
             h = conv(nn.functional.interpolate(block(h, condition), scale_factor=2.0, mode="nearest"))
         return self.head(h)
 
-    def decode(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
-        """Images in [0, 1] for latents `(B, latent_dim)`."""
-        return torch.sigmoid(self.decode_logits(latent, grade))
-
-    def forward(self, image: Tensor, grade: Tensor | None = None) -> Tensor:
-        mean, log_variance = self.encode(image, grade)
-        if self.training:
-            mean = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        return self.decode(mean, grade)
-
 
 def _moments(latents: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     centred = latents - latents.mean(0)
@@ -186,7 +190,7 @@ def _rows_of_grades(grade: Tensor | None, num_classes: int) -> list[Tensor]:
     return rows
 
 
-class PerGradeVAE(nn.Module):
+class PerGradeVAE(_Autoencoder):
     """One independent `FundusVAE` per grade, with its arguments: the system as published (preset `per_class`).
 
     A grade with few photographs is learned by heart: audit its samples for copies before use.
@@ -249,13 +253,3 @@ class PerGradeVAE(nn.Module):
             if rows[g].numel() > 0:
                 parts.append(vae.decode_logits(latent[rows[g]]))  # type: ignore[operator]
         return torch.cat(parts)[torch.cat(rows).argsort()]
-
-    def decode(self, latent: Tensor, grade: Tensor | None = None) -> Tensor:
-        """Images in [0, 1] for latents `(B, latent_dim)`."""
-        return torch.sigmoid(self.decode_logits(latent, grade))
-
-    def forward(self, image: Tensor, grade: Tensor | None = None) -> Tensor:
-        mean, log_variance = self.encode(image, grade)
-        if self.training:
-            mean = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        return self.decode(mean, grade)

@@ -84,7 +84,7 @@ class CuratedLatents(nn.Module):
     curated_latents: Tensor
     curated_counts: Tensor
 
-    def __init__(self, *, latent_dim: int, distribution: str, classes: int = 5, places: int = 100) -> None:
+    def __init__(self, *, latent_dim: int, distribution: str = "normal", classes: int = 5, places: int = 100) -> None:
         super().__init__()
         if distribution not in LATENT_DISTRIBUTIONS:
             raise ValueError(f"latent_distribution {distribution!r}: choose one of {LATENT_DISTRIBUTIONS}")

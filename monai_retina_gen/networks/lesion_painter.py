@@ -25,6 +25,9 @@ CANVAS_KEYS = ("red", "green", "blue", "fov", "hole", "vessel", *PAINTED_LESIONS
 PAINTING_PLANES = ("fov", "paintable", "vessel", *PAINTED_LESIONS)
 """Planes of masks from which canvases are made in training: field of view, where holes may lie, vessels, lesions."""
 
+COVERED = 0.4
+"""Share of a pixel that a lesion covers, from which on it counts."""
+
 MASKS = 6  # hole, vessel and lesions: read again at each size of the decoder
 
 
@@ -189,7 +192,7 @@ def uncovered(vessel: Tensor, blood: Tensor) -> Tensor:
         >>> int(uncovered(vessel, blood).sum()) == 81 - int(dilated(blood, 2).sum())
         True
     """
-    return vessel * (1 - dilated((blood >= 0.4).to(vessel.dtype), 2))
+    return vessel * (1 - dilated((blood >= COVERED).to(vessel.dtype), 2))
 
 
 def paintable(field: Tensor, disc: Tensor | None = None) -> Tensor:

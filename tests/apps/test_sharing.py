@@ -21,7 +21,7 @@ from monai_retina_gen.__main__ import main
 from monai_retina_gen.apps import expand as expand_command
 from monai_retina_gen.data import SyntheticDataset, load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing.label_gate import GateVerdict
-from monai_retina_gen.engines import sharing
+from monai_retina_gen.engines import distributed as sharing
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.evidence.evaluation import generator_evaluation
 from monai_retina_gen.evidence.evaluation.extractor import Extractor

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from monai_retina_gen.data import Item, count_grades, write_image, write_json
 from monai_retina_gen.data.sampling import spread
-from monai_retina_gen.engines.sharing import by_first
+from monai_retina_gen.engines.distributed import by_first
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, Extractor, load_extractor
 from monai_retina_gen.evidence.evaluation.image_figures import diversity_figures, sliced_wasserstein_figure

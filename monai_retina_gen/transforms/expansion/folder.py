@@ -30,7 +30,7 @@ from monai_retina_gen.data import (
 from monai_retina_gen.data.files import begin_folder, remove_unfinished
 from monai_retina_gen.data.names import ANATOMY
 from monai_retina_gen.editing import Gate, resolve_gate
-from monai_retina_gen.engines.sharing import by_first, is_first, own_share
+from monai_retina_gen.engines.distributed import by_first, is_first, own_share
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.generators.content_record import gate_record, generator_record, items_sha256

@@ -33,7 +33,7 @@ from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.data.tables import IMAGE_SUFFIXES, is_image_file, warn_unread
 from monai_retina_gen.engines import FundusSegmenter
-from monai_retina_gen.engines.sharing import by_first, is_first, own_share
+from monai_retina_gen.engines.distributed import by_first, is_first, own_share
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.generators.content_record import segmenter_record
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
