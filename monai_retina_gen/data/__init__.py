@@ -48,11 +48,9 @@ __all__ = [
     "check_photographs",
     "count_grades",
     "count_label_grades",
-    "csv_datalist",
     "load_datalist",
     "phantom_fundus",
     "read_record",
-    "save_datalist",
     "write_image",
     "write_phantoms",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from monai_retina_gen.metrics.base import extract_features
 from monai_retina_gen.metrics.bootstrap import bootstrap_interval
-from monai_retina_gen.metrics.crossed_effects import FEWEST_SEEDS, CrossedInterval, holm, verdict
+from monai_retina_gen.metrics.crossed_effects import FEWEST_SEEDS, holm, verdict
 from monai_retina_gen.metrics.diversity import field_of_view_ms_ssim, lpips_distance, pair_diversity
 from monai_retina_gen.metrics.evaluation import evaluate_features
 from monai_retina_gen.metrics.grading import (
@@ -31,7 +31,7 @@ from monai_retina_gen.metrics.manifold import (
     neighbour_radii,
     realism_score,
 )
-from monai_retina_gen.metrics.mask_curve import average_precision, best_threshold, curve_counts
+from monai_retina_gen.metrics.mask_curve import average_precision, curve_counts
 from monai_retina_gen.metrics.sliced_wasserstein import laplacian_pyramid, sliced_wasserstein_distance
 
 __all__ = [
@@ -39,5 +39,4 @@ __all__ = [
     "GradeSensitivity",
     "KernelDistance",
     "QuadraticWeightedKappa",
-    "quadratic_weighted_kappa",
 ]

@@ -14,7 +14,7 @@ from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, CrossFittedGraders, FundusGrader, OrdinalHead
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
-from monai_retina_gen.networks.layers import LATENT_DISTRIBUTIONS, CuratedLatents, draw_latents
+from monai_retina_gen.networks.layers import CuratedLatents, draw_latents
 from monai_retina_gen.networks.lesion_painter import (
     CANVAS_KEYS,
     PAINTED_LESIONS,
@@ -29,7 +29,7 @@ from monai_retina_gen.networks.lesion_painter import (
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter, LiteSegmenter
 from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
 from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
-from monai_retina_gen.networks.residual_gan import RESIDUAL_CHANNELS, ResidualCritic, ResidualGenerator
+from monai_retina_gen.networks.residual_gan import ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import DetailEncoder, StyleAutoencoder, StyleEncoder
 from monai_retina_gen.networks.stylegan3 import StyleGAN3, StyleSpace, latent_statistics, pinned_styles

@@ -6,6 +6,7 @@ ReLU6); the network itself is timm's `tf_efficientnet_lite*`. Weights from Image
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -172,15 +173,8 @@ class EvenSameConv(nn.Module):
 
 
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-_SEPARABLE_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-_INVERTED_NAMES = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
+_IN_BLOCKS = ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2")
+"""Layers of a block in the package, in order: those of `INVERTED`, or the last four those of `SEPARABLE`."""
 
 
 def convert_efficientnet_lite_state(network: EfficientNetLite, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -203,5 +197,6 @@ def _timm_name(name: str, blocks: Sequence[str], state: Mapping[str, Tensor]) ->
         return ".".join([_OUTSIDE[first], *rest])
     number, layer, *rest = rest
     # the first block has nothing to expand: a separable convolution, with a layer less
-    names = _INVERTED_NAMES if f"_blocks.{number}._expand_conv.weight" in state else _SEPARABLE_NAMES
+    timms = list(chain(*(INVERTED if f"_blocks.{number}._expand_conv.weight" in state else SEPARABLE)))
+    names = dict(zip(_IN_BLOCKS[-len(timms) :], timms, strict=True))
     return ".".join([blocks[int(number)], names[layer], *rest])

@@ -1,13 +1,7 @@
 """Finding, verifying and loading bundles and weights."""
 
-from monai_retina_gen.weights.bundle_paths import bundle_search_path, pinned_sha256, read_metadata, user_cache
-from monai_retina_gen.weights.initial_weights import (
-    IMAGENET,
-    hub_file,
-    imagenet_file,
-    load_imagenet,
-    load_initial_weights,
-)
+from monai_retina_gen.weights.bundle_paths import bundle_search_path, pinned_sha256, read_metadata
+from monai_retina_gen.weights.initial_weights import hub_file, imagenet_file, load_imagenet, load_initial_weights
 from monai_retina_gen.weights.state_files import (
     latest_checkpoint,
     load_parts,
@@ -18,7 +12,7 @@ from monai_retina_gen.weights.state_files import (
     sha256_file,
     state_sha256,
 )
-from monai_retina_gen.weights.training_state import Transfer, save_training_state, start_networks, transfer_state
+from monai_retina_gen.weights.training_state import save_training_state, start_networks, transfer_state
 from monai_retina_gen.weights.trusted_config import (
     CHECKPOINT,
     build_from_bundle,
@@ -28,14 +22,7 @@ from monai_retina_gen.weights.trusted_config import (
     weights_file,
     weights_files,
 )
-from monai_retina_gen.weights.zoo_download import (
-    INDEX_FILE,
-    PUBLIC_ZOO,
-    find_bundle,
-    installed_problems,
-    read_index,
-    zoo_location,
-)
+from monai_retina_gen.weights.zoo_download import INDEX_FILE, PUBLIC_ZOO, find_bundle, read_index, zoo_location
 from monai_retina_gen.weights.zoo_index import ZooEntry, ZooIndex, archive_name, check_member_path, parse_index
 
 __all__ = [
@@ -44,6 +31,5 @@ __all__ = [
     "load_imagenet",
     "load_initial_weights",
     "load_network",
-    "load_state",
     "save_state",
 ]
