@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
+from monai_retina_gen.networks.layers import latents_from_seeds
 from monai_retina_gen.networks.lesion_painter import COVERED, dilated
 
 
@@ -204,8 +205,8 @@ class PaintingInferer(SimpleInferer):
         self.last_batch: PaintedBatch | None = None
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
-        grain = [torch.randn(1, *inputs.shape[2:], generator=_generator(seed)) for seed in kwargs["seeds"]]
-        drawn = ((network(inputs, torch.stack(grain).to(inputs)) + 1) / 2).clamp(0, 1)
+        grain = latents_from_seeds(kwargs["seeds"], 1, *inputs.shape[2:]).to(inputs)
+        drawn = ((network(inputs, grain) + 1) / 2).clamp(0, 1)
         image = torch.where(inputs[:, 4:5] > 0, drawn, inputs[:, :3])
         rows = zip(kwargs["grades"], kwargs["seeds"], kwargs["sources"], strict=True)
         records = [self._record(*row, side=inputs.shape[-1]) for row in rows]
@@ -225,7 +226,3 @@ class PaintingInferer(SimpleInferer):
             source=source,
             options={"change": self.change},
         )
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(int(seed))

@@ -1,6 +1,6 @@
 """One interface over every trained model: sample, reconstruct, edit, synthesize, encode."""
 
-from monai_retina_gen.generators.base import MODES, GeneratedBatch, RetinaGenerator, latents_from_seeds
+from monai_retina_gen.generators.base import MODES, GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.drgan_generator import DRGANGenerator
 from monai_retina_gen.generators.gan_generator import GANGenerator, load_critic
 from monai_retina_gen.generators.lesion_painting import LesionPainterGenerator

@@ -47,13 +47,6 @@ class GeneratedBatch:
     masks: dict[str, Tensor] = field(default_factory=dict)
 
 
-def latents_from_seeds(seeds: Sequence[int], dim: int) -> Tensor:
-    """Standard normal latents `(B, dim)`, one seed each, drawn on the CPU: a sample depends on its seed alone."""
-    drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    rows = [torch.randn(dim, generator=each, dtype=torch.float32) for each in drawn]
-    return torch.stack(rows) if rows else torch.empty(0, dim)
-
-
 def decimal(value: Tensor) -> float:
     """The shortest decimal number that is the same float32: an edit that is made again with it is the same."""
     return float(str(np.float32(float(value))))

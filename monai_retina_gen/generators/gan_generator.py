@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from monai_retina_gen.arguments import check_real
 from monai_retina_gen.errors import UnsupportedModeError
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
-from monai_retina_gen.networks import draw_latents
+from monai_retina_gen.networks import latents_from_seeds
 from monai_retina_gen.weights import build_from_bundle, find_bundle, start_networks
 
 TRAINING_STATE = "training/state.pt"
@@ -62,16 +62,7 @@ class GANGenerator(RetinaGenerator):
     def latents(self, seeds: Sequence[int]) -> Tensor:
         """`(B, latent_dim)` latents on the CPU, each of its seed alone."""
         network = self.network
-        rows = [
-            draw_latents(
-                1,
-                network.latent_dim,
-                distribution=network.latent_distribution,
-                generator=torch.Generator().manual_seed(int(seed)),
-            )
-            for seed in seeds
-        ]
-        return torch.cat(rows) if rows else torch.empty(0, network.latent_dim)
+        return latents_from_seeds(seeds, network.latent_dim, distribution=network.latent_distribution)
 
     @torch.no_grad()
     def images(self, latents: Tensor, grades: Tensor | None = None) -> Tensor:

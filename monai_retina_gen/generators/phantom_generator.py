@@ -16,8 +16,9 @@ from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map
 from monai_retina_gen.data.files import atomic_path
 from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom, grade_amount
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.drgan_generator import DRGANGenerator
+from monai_retina_gen.networks import latents_from_seeds
 from monai_retina_gen.weights import state_sha256
 
 MASKS = (*STRUCTURES, "fov")

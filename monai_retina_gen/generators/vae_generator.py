@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from monai_retina_gen.arguments import check_real
-from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator, latents_from_seeds
-from monai_retina_gen.networks import FundusVAE, PerGradeVAE
+from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
+from monai_retina_gen.networks import FundusVAE, PerGradeVAE, latents_from_seeds
 
 
 class VAEGenerator(RetinaGenerator):

@@ -14,7 +14,7 @@ from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, CrossFittedGraders, FundusGrader, OrdinalHead
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
-from monai_retina_gen.networks.layers import CuratedLatents, draw_latents
+from monai_retina_gen.networks.layers import CuratedLatents, draw_latents, latents_from_seeds
 from monai_retina_gen.networks.lesion_painter import (
     CANVAS_KEYS,
     PAINTED_LESIONS,

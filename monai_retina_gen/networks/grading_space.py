@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from monai_retina_gen.networks.layers import latents_from_seeds
+
 
 class GradingSpace(nn.Module):
     """Normal distributions `N(mean_g, diag(std_g^2) + factor_g^T factor_g)` of features, one a grade.
@@ -88,10 +90,8 @@ class GradingSpace(nn.Module):
         missing = sorted({grade for grade in wanted if self.count[grade] < 2})
         if missing:
             raise ValueError(f"grades {missing} had fewer than two photographs: fit the space on data that has them")
-        drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-        noise = [torch.randn(self.numbers, generator=each, dtype=torch.float32) for each in drawn]
         index = torch.tensor(wanted, device=self.mean.device)
-        return self.from_normal(torch.stack(noise).to(self.mean.device), index)
+        return self.from_normal(latents_from_seeds(seeds, self.numbers).to(self.mean.device), index)
 
     @property
     def numbers(self) -> int:

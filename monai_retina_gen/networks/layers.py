@@ -65,13 +65,20 @@ def with_minibatch_deviation(x: Tensor, group_size: int = 4) -> Tensor:
     return torch.cat([x, deviation[:, None, None, None].expand(-1, 1, x.shape[2], x.shape[3])], dim=1)
 
 
-def draw_latents(count: int, dim: int, *, distribution: str = "normal", generator: torch.Generator) -> Tensor:
-    """Latents `(count, dim)` on the CPU, so that all devices see the same numbers: N(0, 1), or `uniform`, U(-1, 1)."""
+def draw_latents(count: int, *shape: int, distribution: str = "normal", generator: torch.Generator) -> Tensor:
+    """Latents `(count, *shape)` on the CPU, so that devices see the same numbers: N(0, 1), or `uniform`, U(-1, 1)."""
     if distribution == "normal":
-        return torch.randn(count, dim, generator=generator, dtype=torch.float32)
+        return torch.randn(count, *shape, generator=generator, dtype=torch.float32)
     if distribution == "uniform":
-        return torch.rand(count, dim, generator=generator, dtype=torch.float32) * 2 - 1
+        return torch.rand(count, *shape, generator=generator, dtype=torch.float32) * 2 - 1
     raise ValueError(f"latent distribution {distribution!r} is unknown: choose one of {LATENT_DISTRIBUTIONS}")
+
+
+def latents_from_seeds(seeds: Sequence[int], *shape: int, distribution: str = "normal") -> Tensor:
+    """Latents `(B, *shape)`, one seed each, drawn on the CPU: a sample depends on its seed alone."""
+    drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    rows = [draw_latents(1, *shape, distribution=distribution, generator=each) for each in drawn]
+    return torch.cat(rows) if rows else torch.empty(0, *shape)
 
 
 class CuratedLatents(nn.Module):

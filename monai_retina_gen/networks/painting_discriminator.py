@@ -8,15 +8,13 @@ mixing after Sauer et al. 2021 (arXiv:2111.01007).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, leaky_relu
-from torch.nn.utils.parametrizations import spectral_norm
 
-from monai_retina_gen.networks.projected_discriminator import FeatureMixing
+from monai_retina_gen.networks.projected_discriminator import FeatureMixing, frozen_features, spectral_convolutions
 
 MASKS = 7
 """Field of view, holes, vessels and lesions."""
@@ -66,10 +64,8 @@ class PaintingDiscriminator(nn.Module):
         lesion_weight: float = 4.0,
     ) -> None:
         super().__init__()
-        if features is not None and not hasattr(features, "features_at"):
-            raise ValueError(f"features {type(features).__name__} has no `features_at`: want EfficientNetLite or alike")
         self.feature_layers, self.lesion_weight = list(feature_layers), lesion_weight
-        self._features: list[Any] = [] if features is None else [features.eval().requires_grad_(False)]
+        self._features: list[Any] = [] if features is None else [frozen_features(features)]
         widths = [base_width * min(2**level, 4) for level in range(layers)]
         self.pixels = _Judge([6 + MASKS, *widths, widths[-1]], strided=layers)
         channels = self._feature_channels()
@@ -119,11 +115,7 @@ class _Judge(nn.Module):
 
     def __init__(self, widths: Sequence[int], strided: int = 0) -> None:
         super().__init__()
-        kernels = [(4, 2) if place < strided else (3, 1) for place in range(len(widths) - 1)]
-        self.layers = nn.ModuleList(
-            spectral_norm(nn.Conv2d(i, o, kernel, stride=stride, padding=1))
-            for (i, o), (kernel, stride) in zip(pairwise(widths), kernels, strict=True)
-        )
+        self.layers = spectral_convolutions(widths, strided=strided)
         self.score = nn.Conv2d(widths[-1], 1, 3, padding=1)  # its scale is free
 
     def forward(self, x: Tensor) -> Tensor:

@@ -63,9 +63,7 @@ class ProjectedDiscriminator(nn.Module):
         feature_size: int | None = None,
     ) -> None:
         super().__init__()
-        if not hasattr(features, "features_at"):
-            raise ValueError(f"features {type(features).__name__} has no `features_at`: want EfficientNetLite or alike")
-        self.features: Any = features.eval().requires_grad_(False)
+        self.features: Any = frozen_features(features)
         self.image_size, self.feature_size = image_size, feature_size or image_size
         self.layers, self.num_classes = list(layers), num_classes
         with torch.no_grad():
@@ -98,6 +96,22 @@ class ProjectedDiscriminator(nn.Module):
         return [found[layer] for layer in self.layers]
 
 
+def frozen_features(network: nn.Module) -> nn.Module:
+    """A network with `features_at`, else `ValueError`, that learns no more."""
+    if not hasattr(network, "features_at"):
+        raise ValueError(f"features {type(network).__name__} has no `features_at`: want EfficientNetLite or alike")
+    return network.eval().requires_grad_(False)
+
+
+def spectral_convolutions(widths: Sequence[int], *, strided: int) -> nn.ModuleList:
+    """3x3 convolutions with spectral normalisation; the first `strided` are 4x4 and halve the size."""
+    kernels = [(4, 2) if place < strided else (3, 1) for place in range(len(widths) - 1)]
+    return nn.ModuleList(
+        spectral_norm(nn.Conv2d(i, o, kernel, stride=stride, padding=1))
+        for (i, o), (kernel, stride) in zip(pairwise(widths), kernels, strict=True)
+    )
+
+
 class FeatureMixing(nn.Module):
     """Fixed random mixing: 1x1 convolutions that keep the channels, then 3x3 ones from coarse scales to finer."""
 
@@ -124,9 +138,7 @@ class _Discriminator(nn.Module):
 
     def __init__(self, inside: int, width: int, *, halvings: int, num_classes: int) -> None:
         super().__init__()
-        widths = [inside, *[width] * halvings]
-        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(i, o, 4, stride=2, padding=1)) for i, o in pairwise(widths))
-        self.layers.append(spectral_norm(nn.Conv2d(widths[-1], width, 3, padding=1)))
+        self.layers = spectral_convolutions([inside, *[width] * (halvings + 1)], strided=halvings)
         self.score = spectral_norm(nn.Conv2d(width, 1, 1))
         self.embedding = spectral_norm(nn.Embedding(num_classes + 1, width)) if num_classes else None
 

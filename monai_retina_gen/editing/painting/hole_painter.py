@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from monai_retina_gen.networks import PAINTED_LESIONS, LesionPainter, dilated, feathered, paintable, uncovered
+from monai_retina_gen.networks import (
+    PAINTED_LESIONS,
+    LesionPainter,
+    dilated,
+    feathered,
+    latents_from_seeds,
+    paintable,
+    uncovered,
+)
 
 CHANGED = 0.2
 """Difference of two soft masks from which on a pixel is drawn anew."""
@@ -43,7 +51,7 @@ class HolePainter:
         hole, shown = hole_around(own, wanted, margin=self.margin), own if nothing_new else wanted
         planes = [own["fov"], hole, uncovered(own.get("vessel", torch.zeros_like(hole)), own["he"])]
         canvas = torch.cat([photograph, *planes, *(shown[name] for name in PAINTED_LESIONS)], dim=1)
-        noise = torch.stack([_noise(seed, hole.shape[2:]) for seed in seeds]).to(canvas)
+        noise = latents_from_seeds(seeds, 1, *hole.shape[2:]).to(canvas)
         parts = zip(canvas.split(self.batch_size), noise.split(self.batch_size), strict=True)
         drawn = torch.cat([self._fill(part, grain) for part, grain in parts])
         return drawn, feathered(hole, self.network.feather)
@@ -69,7 +77,3 @@ def hole_around(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, marg
     """
     change = torch.cat([(wanted[name] - own[name]).abs() for name in wanted], dim=1).amax(1, keepdim=True)
     return dilated((change > CHANGED).to(change.dtype), margin) * paintable(own["fov"], own.get("od"))
-
-
-def _noise(seed: int, size: Sequence[int]) -> Tensor:
-    return torch.randn(1, *size, generator=torch.Generator().manual_seed(int(seed)))
