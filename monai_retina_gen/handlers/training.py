@@ -259,8 +259,6 @@ def handlers_of_process(handlers: Iterable[Any], *, rank: int) -> list[Any]:
     Handlers of one's own run everywhere, as schedules, guards and averages must, unless they have an attribute
     `first_process_only` that is true.
     """
-    return [each for each in handlers if rank == 0 or not _writes(each)]
-
-
-def _writes(handler: Any) -> bool:
-    return isinstance(handler, WRITERS) or bool(getattr(handler, "first_process_only", False))
+    if rank == 0:
+        return list(handlers)
+    return [h for h in handlers if not isinstance(h, WRITERS) and not getattr(h, "first_process_only", False)]

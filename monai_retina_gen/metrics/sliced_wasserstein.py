@@ -108,10 +108,6 @@ def _check_sets(real: Tensor, generated: Tensor) -> None:
         )
 
 
-def _to_bytes(images: Tensor) -> Tensor:
-    return images if images.dtype == torch.uint8 else images.mul(255).round().to(torch.uint8)
-
-
 class _LevelPatches:
     """Normalised patches of one level of a set: iterated in blocks (b, C * 49), made anew each time, not held."""
 
@@ -131,8 +127,9 @@ class _LevelPatches:
     def _chunks(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Patches, (b, C, 49), as they are."""
         for images in self.images.split(IMAGES_AT_A_TIME):
+            values = images if images.dtype == torch.uint8 else images.mul(255).round()
             # All images as channels of one: the same filter, several times as fast.
-            planes = _to_bytes(images).float().flatten(0, 1)[None]
+            planes = values.float().flatten(0, 1)[None]
             band = laplacian_pyramid(planes, self.levels)[self.level].unflatten(1, images.shape[:2])[0]
             yield _random_patches(band, self.count, generator)
 

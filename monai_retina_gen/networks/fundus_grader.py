@@ -5,7 +5,8 @@ Inception-v3 (Zhao et al.), ResNet-101 and DenseNet-121 (Cheng and Ye), which ar
 With `backbone="vgg16", num_classes=2` (grade 0 against 1-4) it is the network behind LPIPS_DR (Zhao et al., Eq. 1).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -106,7 +107,7 @@ class FundusGrader(nn.Module):
             raise ValueError(f"layers {unknown}: this backbone has {', '.join(self.layers)}")
         found: dict[str, Tensor] = {}
         hooks = [
-            self.backbone.get_submodule(self._layer_paths[name]).register_forward_hook(_keep(found, name))
+            self.backbone.get_submodule(self._layer_paths[name]).register_forward_hook(partial(_keep, found, name))
             for name in layers
         ]
         try:
@@ -129,11 +130,8 @@ class FundusGrader(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def _keep(found: dict[str, Tensor], name: str) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        found[name] = output
-
-    return hook
+def _keep(found: dict[str, Tensor], name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+    found[name] = output
 
 
 def _named_layers(network: nn.Module, backbone: str) -> dict[str, str]:

@@ -22,7 +22,14 @@ from monai_retina_gen.networks import StyleGAN3
 from monai_retina_gen.weights import CHECKPOINT, find_bundle, load_state, save_state, sha256_file
 
 TEMPLATE = "retina_stylegan3"
-_INPUT_NAMES = {"freqs": "frequencies"}
+_OUTSIDE_LAYERS = {
+    r"mapping\.w_avg": "w_avg",
+    r"mapping\.fc(\d+\.(weight|bias))": r"latent_mapping.layers.\1",
+    r"mapping\.(embed\.(weight|bias))": r"latent_mapping.\1",
+    r"synthesis\.input\.freqs": "synthesis.input.frequencies",
+    r"synthesis\.input\.((affine\.)?weight|affine\.bias|phases|transform)": r"synthesis.input.\1",
+}
+"""The original's names, but for the layers', and ours."""
 README = """# {name}
 
 A StyleGAN3 imported by `monai-retina-gen model import-stylegan3`. **Not for clinical use.**
@@ -98,22 +105,17 @@ def convert_stylegan3_state(state: Mapping[str, Tensor], network: StyleGAN3) -> 
 
 
 def _translate(name: str, network: StyleGAN3) -> str:
-    if name == "mapping.w_avg":
-        return "w_avg"
-    if match := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", name):
-        return f"latent_mapping.layers.{match[1]}.{match[2]}"
-    if match := re.fullmatch(r"mapping\.embed\.(weight|bias)", name):
-        return f"latent_mapping.embed.{match[1]}"
-    if match := re.fullmatch(r"synthesis\.input\.(weight|affine\.weight|affine\.bias|freqs|phases|transform)", name):
-        return f"synthesis.input.{_INPUT_NAMES.get(match[1], match[1])}"
+    for pattern, ours in _OUTSIDE_LAYERS.items():
+        if match := re.fullmatch(pattern, name):
+            return match.expand(ours)
     index, rest = _layer(name, network)
-    if rest in ("weight", "bias", "affine.weight", "affine.bias", "magnitude_ema"):
-        return f"synthesis.layers.{index}.{rest}"
-    raise WeightsError(f"{name!r} is not a parameter of StyleGAN3: pass the state dict of a generator alone")
+    return f"synthesis.layers.{index}.{rest}"
 
 
 def _layer(name: str, network: StyleGAN3) -> tuple[int, str]:
-    match = re.fullmatch(r"synthesis\.L(\d+)_(\d+)_(\d+)\.(.+)", name)
+    match = re.fullmatch(
+        r"synthesis\.L(\d+)_(\d+)_(\d+)\.((affine\.)?(weight|bias)|magnitude_ema|(up|down)_filter)", name
+    )
     if match is None:
         raise WeightsError(f"{name!r} is not a parameter of StyleGAN3: pass the state dict of a generator alone")
     index, size, channels = int(match[1]), int(match[2]), int(match[3])
