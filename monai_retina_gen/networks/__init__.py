@@ -27,8 +27,7 @@ from monai_retina_gen.networks.lesion_painter import (
     uncovered,
 )
 from monai_retina_gen.networks.lesion_segmenter import STRUCTURES, LesionSegmenter, LiteSegmenter
-from monai_retina_gen.networks.painting_discriminator import PaintingDiscriminator
-from monai_retina_gen.networks.projected_discriminator import ProjectedDiscriminator
+from monai_retina_gen.networks.projected_discriminator import PaintingDiscriminator, ProjectedDiscriminator
 from monai_retina_gen.networks.residual_gan import ResidualCritic, ResidualGenerator
 from monai_retina_gen.networks.style_discriminator import StyleDiscriminator
 from monai_retina_gen.networks.style_encoder import DetailEncoder, StyleAutoencoder, StyleEncoder

@@ -51,29 +51,20 @@ class LayerPlan:
     down: int
     padding: tuple[int, int]
 
-    @property
-    def middle_rate(self) -> int:
-        """Samples per image at the nonlinearity."""
-        return self.source.sampling_rate * self.up
-
     def filters(self) -> tuple[Tensor | None, Tensor | None]:
         """The filters before and after the nonlinearity; `None` for toRGB."""
         if self.to_rgb:
             return None, None
-        up = design_lowpass(
-            taps=TAPS_PER_FACTOR * self.up,
-            cutoff=self.source.cutoff,
-            width=2 * self.source.half_width,
-            sampling_rate=self.middle_rate,
+        return self._filter(self.source, self.up), self._filter(self.target, self.down, radial=self.radial)
+
+    def _filter(self, signal: Signal, factor: int, radial: bool = False) -> Tensor | None:
+        return design_lowpass(
+            taps=TAPS_PER_FACTOR * factor,
+            cutoff=signal.cutoff,
+            width=2 * signal.half_width,
+            sampling_rate=self.source.sampling_rate * self.up,  # at the nonlinearity
+            radial=radial,
         )
-        down = design_lowpass(
-            taps=TAPS_PER_FACTOR * self.down,
-            cutoff=self.target.cutoff,
-            width=2 * self.target.half_width,
-            sampling_rate=self.middle_rate,
-            radial=self.radial,
-        )
-        return up, down
 
 
 def _signal(index: int, image_size: int, channel_base: int, channel_max: int) -> Signal:
