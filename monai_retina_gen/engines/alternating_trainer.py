@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from ignite.engine import Engine, Events
+from ignite.utils import apply_to_tensor
 from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from monai_retina_gen.engines.distributed import (
     seed_of,
     world,
 )
-from monai_retina_gen.engines.phases import GenerativeEvents, LossTerm, NetworkLoss, Phase, each_score, phase_at
+from monai_retina_gen.engines.phases import GenerativeEvents, LossTerm, NetworkLoss, Phase, phase_at
 from monai_retina_gen.engines.prepare_batch import PrepareAdversarialBatch
 from monai_retina_gen.losses import AdversarialStep
 from monai_retina_gen.losses.penalties import Penalty
@@ -201,9 +202,9 @@ class AlternatingTrainer(Trainer):
             average_buffers(self.generator)
         seen = {"seen_real": self.augment(real.image), "seen_fake": self.augment(fake)}
         with self._autocast():
-            scores = [each_score(self._score(images, real.condition), Tensor.float) for images in seen.values()]
+            scores = [apply_to_tensor(self._score(images, real.condition), Tensor.float) for images in seen.values()]
         step = self._step(real, fake, latent, real_scores=scores[0], fake_scores=scores[1], **seen)
-        self.state.real_scores = each_score(scores[0], Tensor.detach)  # for handlers
+        self.state.real_scores = apply_to_tensor(scores[0], Tensor.detach)  # for handlers
         loss = self.adversarial_loss.discriminator(*scores)
         return step, self._update("discriminator", loss, step, self.state.iteration)
 
@@ -218,7 +219,7 @@ class AlternatingTrainer(Trainer):
         alike = repeatable(self.augment, fake.device)
         seen = alike(fake)  # geometry needs float32
         with self._autocast():
-            scores = each_score(self._score(seen, real.condition), Tensor.float)
+            scores = apply_to_tensor(self._score(seen, real.condition), Tensor.float)
         own = {"seen_fake": seen, "fake_scores": scores, "augment_alike": alike}
         step = self._step(real, fake, latent, seen_real=None, real_scores=None, **own)
         values = self._update("generator", self.adversarial_loss.generator(scores), step, self.state.g_steps + 1)

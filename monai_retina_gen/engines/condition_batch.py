@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from ignite.utils import apply_to_tensor
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
@@ -26,9 +27,7 @@ class AutocastInferer(SimpleInferer):
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with bfloat16_autocast(inputs.device.type, self.amp):
             outputs = super().__call__(inputs, network, *args, **kwargs)
-        if isinstance(outputs, dict):
-            return {name: value.float() for name, value in outputs.items()}
-        return outputs.float()
+        return apply_to_tensor(outputs, Tensor.float)
 
 
 class LatentOutputs(nn.Module):

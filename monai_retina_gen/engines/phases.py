@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from ignite.engine import EventEnum
@@ -102,15 +101,6 @@ class NetworkLoss:
         for penalty in self.penalties:
             if penalty.name not in without:
                 penalty.constrain(network)
-
-
-def each_score(scores: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Changed scores of one or several discriminators."""
-    if isinstance(scores, Tensor):
-        return change(scores)
-    if isinstance(scores, dict):
-        return {name: each_score(score, change) for name, score in scores.items()}
-    return [each_score(score, change) for score in scores]
 
 
 class FiniteGradients:
