@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from monai_retina_gen.data import PhantomDataset, PhantomFundus, phantom_fundus, read_mask, write_phantoms
 from monai_retina_gen.data.image_io import read_image
-from monai_retina_gen.data.phantom.drawing import disc_coverage, noise_field, stroke_coverage
+from monai_retina_gen.data.phantom.drawing import Discs, Strokes, noise_field
 from monai_retina_gen.data.phantom.fundus import GRADE_COUNTS, GRADE_RULES, MASKS, SIGNS, draw_counts, draw_grade
 
 EIGHT_NEIGHBOURS = np.ones((3, 3))
@@ -38,23 +38,23 @@ def test_disc_covers_its_area(radius: float) -> None:
     size, areas = 64, []
     for shift in np.linspace(0, 1, 5):
         centre = np.array([[(32 + shift) / 32 - 1, 0.01]], np.float32)
-        areas.append(disc_coverage(centre, np.array([radius / 32], np.float32), size).sum())
+        areas.append(Discs(centre, np.array([radius / 32], np.float32)).coverage(size).sum())
     assert np.mean(areas) == pytest.approx(np.pi * radius**2, rel=0.03)
 
 
 @pytest.mark.parametrize("radius", [0.2, 0.5, 1.5, 5.0])
 def test_stroke_covers_width_times_length(radius: float) -> None:
     points = np.stack([np.linspace(-0.8, 0.8, 20), np.full(20, 0.013)], -1)[None].astype(np.float32)
-    cover = stroke_coverage(points, np.full((1, 20), radius / 64, np.float32), 128)
+    cover = Strokes(points, np.full((1, 20), radius / 64, np.float32)).coverage(128)
     assert cover[:, 30:98].sum() == pytest.approx(68 * 2 * radius, rel=0.05)
 
 
 def test_drawing_at_the_edge_and_of_nothing() -> None:
-    corner = disc_coverage(np.array([[-0.98, -0.98], [5.0, 0.0]]), np.array([0.5, 0.5]), 32)
+    corner = Discs(np.array([[-0.98, -0.98], [5.0, 0.0]]), np.array([0.5, 0.5])).coverage(32)
     assert corner[0, 0] == 1
     assert corner[:, -1].max() == 0
-    assert disc_coverage(np.zeros((0, 2)), np.zeros(0), 32).sum() == 0
-    assert stroke_coverage(np.zeros((0, 8, 2)), np.zeros((0, 8)), 32).sum() == 0
+    assert Discs(np.zeros((0, 2)), np.zeros(0)).coverage(32).sum() == 0
+    assert Strokes(np.zeros((0, 8, 2)), np.zeros((0, 8))).coverage(32).sum() == 0
 
 
 def test_noise_is_the_same_at_every_size_and_of_unit_variance() -> None:
@@ -142,8 +142,8 @@ def test_counts_follow_the_rules(grade: int) -> None:
     drawn = [draw_counts(grade, rng) for _ in range(300)]
     for counts in drawn:
         for sign in SIGNS:
-            low, high = rule.counts.get(sign, (0, 0))
-            assert low <= counts[sign] <= high or (counts[sign] == 0 and sign in rule.probability)
+            low, high, probability = rule.counts.get(sign, (0, 0, 1))
+            assert low <= counts[sign] <= high or (counts[sign] == 0 and probability < 1)
         assert not rule.required or any(counts[sign] for sign in rule.required)
     for sign in rule.counts:
         assert any(counts[sign] for counts in drawn)

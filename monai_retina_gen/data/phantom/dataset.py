@@ -98,8 +98,7 @@ def write_phantoms(
         masks: whether masks are written: 8 bits grey, 255 for a pixel that is wholly covered.
 
     Returns:
-        Path of `datalist.json`; its paths are relative to the folder, and empty sections, which MONAI does not read,
-            are
+        Path of `datalist.json`; its paths are relative to the folder. Empty sections, which MONAI does not read, are
         left out.
 
     Raises:
@@ -111,7 +110,9 @@ def write_phantoms(
         ...     write_phantoms(folder, count=2, size=32, masks=False).name
         'datalist.json'
     """
-    bounds = _section_bounds(count, splits)
+    if len(splits) != len(SECTIONS) or min(splits) < 0 or abs(sum(splits) - 1) > 1e-6:
+        raise ValueError(f"splits is {splits!r}; give three shares for {', '.join(SECTIONS)} that add up to 1")
+    bounds = [round(count * share) for share in (0, splits[0], splits[0] + splits[1], 1)]
     dataset = PhantomDataset(length=count, size=size, seed=seed, grades=grades, masks=masks)
     root = Path(folder)
     for subfolder in ("images", *(f"masks/{mask}" for mask in MASKS if masks)):
@@ -124,13 +125,6 @@ def write_phantoms(
     path = root / "datalist.json"
     write_json({key: value for key, value in datalist.items() if value}, path)
     return path
-
-
-def _section_bounds(count: int, splits: Sequence[float]) -> list[int]:
-    """First index of each section, and the count."""
-    if len(splits) != len(SECTIONS) or min(splits) < 0 or abs(sum(splits) - 1) > 1e-6:
-        raise ValueError(f"splits is {splits!r}; give three shares for {', '.join(SECTIONS)} that add up to 1")
-    return [round(count * share) for share in (0, splits[0], splits[0] + splits[1], 1)]
 
 
 def _write_item(root: Path, item: dict[str, Any]) -> dict[str, Any]:

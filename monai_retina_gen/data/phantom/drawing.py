@@ -1,8 +1,7 @@
 """Drawing in unit coordinates: soft discs, strokes and smooth noise on a square grid of any size.
 
-The field of view is the circle of radius 1 about (0, 0); x points right and y down. Everything a phantom
-shows is a union of discs and strokes whose coverage of each pixel is computed directly, so
-that a mask is the fraction of the pixel covered at every size, with little or no oversampling.
+The field of view is the circle of radius 1 about (0, 0); x points right and y down. The coverage of each pixel is
+computed directly, so that a mask is the fraction covered at every size, with little or no oversampling.
 """
 
 from __future__ import annotations
@@ -14,13 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
-
-
-FINEST = 256
-"""Width in pixels at which discs are drawn at least; smaller masks are means of it."""
-
-SEGMENT = 2.0
-"""Longest piece of a stroke in pixels that is drawn at once."""
+FINEST = 256  # width in pixels at which discs are drawn at least; smaller masks are means of it
+SEGMENT = 2.0  # longest piece of a stroke in pixels that is drawn at once
 
 
 @lru_cache(maxsize=8)
@@ -38,35 +32,52 @@ def distance_field(size: int, centre: Array | tuple[float, float], radii: tuple[
     return np.sqrt(across**2 + down**2)
 
 
-def disc_coverage(centres: Array, radii: Array, size: int, *, edge: float = 0.0) -> Array:
-    """Fraction (size, size) of each pixel covered by discs: centres (N, 2), radii (N,), none where zero, unit lengths.
+@dataclass(frozen=True)
+class Discs:
+    """A union of discs in unit lengths: centres (N, 2), radii (N,), none where zero.
 
-    `edge` is the width over which the rim of each disc fades, beside the pixel's own width.
+    The rim of each fades over `edge`, beside the pixel's own width.
     """
-    scale = size * _oversampling(size) / 2
-    drawn, opacity = _disc_width(radii * scale, edge * scale)
-    return _draw(centres, np.zeros_like(centres), drawn, np.where(radii > 0, opacity, 0), size, 1 + edge * scale)
+
+    centres: Array
+    radii: Array
+    edge: float = 0.0
+
+    def coverage(self, size: int) -> Array:
+        """Fraction (size, size) of each pixel covered."""
+        scale = size * _oversampling(size) / 2
+        fade, still = 1 + self.edge * scale, np.zeros_like(self.centres)
+        drawn, opacity = _disc_width(self.radii * scale, self.edge * scale)
+        return _draw(self.centres, still, drawn, np.where(self.radii > 0, opacity, 0), size, fade)
 
 
-def stroke_coverage(points: Array, radii: Array, size: int, *, edge: float = 0.0) -> Array:
-    """Fraction (size, size) of each pixel covered by strokes: points (V, N, 2) along each, half its width (V, N).
+@dataclass(frozen=True)
+class Strokes:
+    """A union of strokes in unit lengths: points (V, N, 2) along each, half its width (V, N), zero where it has ended.
 
-    The width is zero where a stroke has ended; its sides fade over `edge`, beside the pixel's own width.
+    The sides fade over `edge`, beside the pixel's own width.
     """
-    if not points.size:
-        return np.zeros((size, size), np.float32)
-    scale = size * _oversampling(size) / 2
-    longest = np.abs(np.diff(points, axis=1)).max() * scale
-    steps = max(1, int(np.ceil(longest / SEGMENT)))
-    middle = ((np.arange(steps, dtype=np.float32) + 0.5) / steps)[:, None]
-    step = np.diff(points, axis=1)[:, :, None]
-    centres = points[:, :-1, None] + step * middle
-    half = np.broadcast_to(step / (2 * steps), centres.shape)
-    first, last = radii[:, :-1, None], radii[:, 1:, None]
-    width = np.where((first > 0) & (last > 0), first + (last - first) * middle[:, 0], 0).ravel() * scale
-    # No stroke is drawn narrower than a pixel; a finer one is fainter instead.
-    drawn = np.maximum(width, 0.5)
-    return _draw(centres.reshape(-1, 2), half.reshape(-1, 2), drawn, width / drawn, size, 1 + edge * scale)
+
+    points: Array
+    radii: Array
+    edge: float = 0.0
+
+    def coverage(self, size: int) -> Array:
+        """Fraction (size, size) of each pixel covered."""
+        if not self.points.size:
+            return np.zeros((size, size), np.float32)
+        scale = size * _oversampling(size) / 2
+        longest = np.abs(np.diff(self.points, axis=1)).max() * scale
+        steps = max(1, int(np.ceil(longest / SEGMENT)))
+        middle = ((np.arange(steps, dtype=np.float32) + 0.5) / steps)[:, None]
+        step = np.diff(self.points, axis=1)[:, :, None]
+        centres = self.points[:, :-1, None] + step * middle
+        half = np.broadcast_to(step / (2 * steps), centres.shape)
+        first, last = self.radii[:, :-1, None], self.radii[:, 1:, None]
+        width = np.where((first > 0) & (last > 0), first + (last - first) * middle[:, 0], 0).ravel() * scale
+        # No stroke is drawn narrower than a pixel; a finer one is fainter instead.
+        drawn, fade = np.maximum(width, 0.5), 1 + self.edge * scale
+        return _draw(centres.reshape(-1, 2), half.reshape(-1, 2), drawn, width / drawn, size, fade)
 
 
 def _oversampling(size: int) -> int:
@@ -142,27 +153,3 @@ def noise_field(rng: np.random.Generator, cells: int, size: int) -> Array:
     values = rng.standard_normal((cells + 3, cells + 3), dtype=np.float32)
     spread = _interpolation(cells, size)
     return 2.1 * (spread @ values @ spread.T)
-
-
-@dataclass(frozen=True)
-class Discs:
-    """A union of discs: centres (N, 2), radii (N,), and the width over which their rim fades."""
-
-    centres: Array
-    radii: Array
-    edge: float = 0.0
-
-    def coverage(self, size: int) -> Array:
-        return disc_coverage(self.centres, self.radii, size, edge=self.edge)
-
-
-@dataclass(frozen=True)
-class Strokes:
-    """A union of strokes: points (V, N, 2), radii (V, N), and the width over which their rim fades."""
-
-    points: Array
-    radii: Array
-    edge: float = 0.0
-
-    def coverage(self, size: int) -> Array:
-        return stroke_coverage(self.points, self.radii, size, edge=self.edge)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -117,42 +116,26 @@ def draw_new_vessels(anatomy: Anatomy, tufts: int, irma: int, rng: np.random.Gen
     return Strokes((start[:, None] + np.cumsum(step, axis=1)).astype(np.float32), radii.astype(np.float32))
 
 
-@dataclass(frozen=True)
-class Lesions:
-    """All lesions of one eye, their counts, and the haemorrhages in each quadrant."""
-
-    ma: Discs
-    he: Discs
-    ex: Discs
-    se: Discs
-    preretinal: Discs
-    laser: Discs
-    pigment: Discs
-    membrane: Strokes
-    new_vessels: Strokes
-    counts: dict[str, int]
-    he_quadrants: tuple[int, int, int, int]
-
-
-def draw_lesions(anatomy: Anatomy, counts: dict[str, int], rng: np.random.Generator) -> Lesions:
-    """Place and shape the lesions that `counts` asks for."""
+def draw_lesions(
+    anatomy: Anatomy, counts: dict[str, int], rng: np.random.Generator
+) -> tuple[dict[str, Discs | Strokes], tuple[int, int, int, int]]:
+    """Place and shape the lesions that `counts` asks for: shapes by name, and haemorrhages in each quadrant."""
     quota = _haemorrhage_quota(counts, rng)
     preretinal, taken = draw_preretinal(anatomy, counts["preretinal"], rng)
     he, taken = _haemorrhages(anatomy, quota, taken, rng)
     laser, pigment = draw_laser(anatomy, counts["laser"], rng)
-    return Lesions(
-        ma=_microaneurysms(anatomy, counts["ma"], taken, rng),
-        he=he,
-        ex=_exudates(anatomy, counts["ex"], rng),
-        se=_cotton_wool(anatomy, counts["se"], rng),
-        preretinal=preretinal,
-        laser=laser,
-        pigment=pigment,
-        membrane=draw_membranes(anatomy, counts["membrane"], rng),
-        new_vessels=draw_new_vessels(anatomy, counts["neovascularisation"], counts["irma"], rng),
-        counts={**counts, "he": sum(quota)},
-        he_quadrants=quota,
-    )
+    shapes: dict[str, Discs | Strokes] = {
+        "ma": _microaneurysms(anatomy, counts["ma"], taken, rng),
+        "he": he,
+        "ex": _exudates(anatomy, counts["ex"], rng),
+        "se": _cotton_wool(anatomy, counts["se"], rng),
+        "preretinal": preretinal,
+        "laser": laser,
+        "pigment": pigment,
+        "membrane": draw_membranes(anatomy, counts["membrane"], rng),
+        "new": draw_new_vessels(anatomy, counts["neovascularisation"], counts["irma"], rng),
+    }
+    return shapes, quota
 
 
 def _haemorrhage_quota(counts: dict[str, int], rng: np.random.Generator) -> tuple[int, int, int, int]:

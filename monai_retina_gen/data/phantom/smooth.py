@@ -15,12 +15,9 @@ import numpy as np
 
 from monai_retina_gen.data.names import LESIONS
 
-from .anatomy import Anatomy, draw_anatomy
-from .drawing import Array, Discs, Strokes, pixel_grid
-from .fundus import SIGNS
-from .lesions import Lesions
-from .render import render_phantom
-from .vessels import Vessels, draw_vessels
+from .anatomy import Anatomy, Vessels, draw_anatomy, draw_vessels
+from .drawing import Array, Discs, pixel_grid
+from .fundus import render_phantom
 
 SMOOTH_LESIONS = LESIONS
 
@@ -99,7 +96,7 @@ def draw_smooth_phantom(
     x, y = pixel_grid(size)
     image = (image * (1 + 0.15 * value["light"] * (x - 0.5 * y))).clip(0, 1).astype(np.float32)
     full = _lesions(anatomy, {**value, **dict.fromkeys((*SMOOTH_LESIONS, "preretinal"), 1.0)}, scattered)
-    sites = [getattr(full, name).coverage(size) for name in (*SMOOTH_LESIONS, "preretinal")]
+    sites = [shape.coverage(size) for shape in full.values()]
     return image, {**masks, "sites": np.minimum(np.maximum.reduce(sites), masks["fov"])}
 
 
@@ -132,7 +129,7 @@ def _spots(centres: Array, radius: float, count: int, share: float) -> tuple[Arr
     return (np.tile(centres, (count, 1)) + offset).astype(np.float32), (radius * share * scale).astype(np.float32)
 
 
-def _lesions(anatomy: Anatomy, value: dict[str, float], scattered: bool) -> Lesions:
+def _lesions(anatomy: Anatomy, value: dict[str, float], scattered: bool) -> dict[str, Discs]:
     found: dict[str, Discs] = {}
     for name in SMOOTH_LESIONS:
         radius, places = SITES[name]
@@ -144,16 +141,5 @@ def _lesions(anatomy: Anatomy, value: dict[str, float], scattered: bool) -> Lesi
         found[name] = Discs(anatomy.fovea + centres, radii * growth, edge=EDGES[name])
     place, radius = PRERETINAL
     blood = np.full(1, radius * value["preretinal"], np.float32)
-    preretinal = Discs((anatomy.fovea + np.array([place])).astype(np.float32), blood, edge=0.02)
-    nothing = Discs(np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
-    strokes = Strokes(np.zeros((0, 2, 2), np.float32), np.zeros((0, 2), np.float32))
-    return Lesions(
-        **found,
-        preretinal=preretinal,
-        laser=nothing,
-        pigment=nothing,
-        membrane=strokes,
-        new_vessels=strokes,
-        counts=dict.fromkeys(SIGNS, 0),
-        he_quadrants=(0, 0, 0, 0),
-    )
+    found["preretinal"] = Discs((anatomy.fovea + np.array([place])).astype(np.float32), blood, edge=0.02)
+    return found
