@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from monai_retina_gen.data import LESION_MASKS, EyeGeometry, LesionBank, PhantomDataset, write_phantoms
-from monai_retina_gen.data.bank_building import collect_lesions
-from monai_retina_gen.data.combine_masks import EyeMasks
+from monai_retina_gen.data.bank_building import EyeMasks, collect_lesions
 from monai_retina_gen.data.phantom.fundus import MASKS
 from monai_retina_gen.networks import FundusVAE
 from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file

@@ -6,8 +6,8 @@ pieces those along the rim, around the disc, larger than annotated ones of the g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 from tqdm import tqdm
 
-from monai_retina_gen.data.combine_masks import TOGETHER, EyeMasks, read_eye_masks
 from monai_retina_gen.data.datalist_format import Item
+from monai_retina_gen.data.ellipse_fit import Ellipse
 from monai_retina_gen.data.eye_geometry import EyeGeometry, inner_field
+from monai_retina_gen.data.field_of_view import find_field_of_view
 from monai_retina_gen.data.grades import icdr_grade
-from monai_retina_gen.data.image_io import read_image
-from monai_retina_gen.data.lesion_bank import LesionBank
+from monai_retina_gen.data.image_io import read_image, read_mask
+from monai_retina_gen.data.lesion_bank import LesionBank, starts
 from monai_retina_gen.data.lesion_choice import lesion_limits
-from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS
-from monai_retina_gen.errors import DatalistError
+from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS, TOGETHER, annotated_lesions, merge_masks
+from monai_retina_gen.data.retina_outline import disc as within
+from monai_retina_gen.errors import DatalistError, ImageFileError, ImageValueError
 
+Array = npt.NDArray[Any]
 BRIGHT = ("ex", "se")
 """Lesions that are brighter than the retina; the others are darker."""
 
@@ -63,11 +66,66 @@ def _means(values: Tensor, labels: Tensor, count: int) -> Tensor:
     return total / zeros.index_add(0, places, torch.ones_like(values).flatten()).clamp(min=1)
 
 
-Array = npt.NDArray[Any]
 RIM = 0.03  # radii of the field of view in which segmenters take the rim's glare and shadow for lesions
 ON_DISC = 0.5  # share of a piece on the optic disc from which on it is a false alarm
 AROUND_DISC = 1.3  # disc radii within which predicted pieces are the disc's own: its cup, its rim, its vessels
+SAME_SIZE = 0.03  # masks within this share of the wanted diameter are taken as they are: nothing is resampled
 SHOWS = 0.03  # contrast against the surroundings from which on a predicted piece is seen
+
+
+@dataclass(frozen=True)
+class EyeMasks:
+    """Masks `(H, W)` of one eye, the geometry in their pixels; `disc` is empty where unknown, lesions are by name."""
+
+    geometry: EyeGeometry
+    field: Array
+    disc: Array
+    lesions: Mapping[str, Array]
+    annotated: frozenset[str]
+
+
+def read_eye_masks(item: Item, predicted: Item | None, *, diameter: int, threshold: float = 0.5) -> EyeMasks | None:
+    """Read the masks of a photograph, its field of view `diameter` pixels wide.
+
+    None for one without the mask of any lesion; without `fov` the field of view is found in the photograph.
+    """
+    merged = merge_masks(item, predicted)
+    names = [name for name in LESION_MASKS if name in merged]
+    if not names:
+        return None
+    planes = {key: read_mask(merged[key])[0].numpy() for key in (*names, "fov", "od") if key in merged}
+    if "fov" not in planes:
+        planes["fov"] = _found_field(merged["image"])
+    if len({plane.shape for plane in planes.values()}) > 1:
+        each = ", ".join(f"{key} {plane.shape}" for key, plane in planes.items())
+        raise ImageFileError(f"{item['image']}: its masks differ in size ({each}); export them at one size")
+    factor = diameter / (2 * EyeGeometry.from_masks(planes["fov"]).radius)
+    hard = {key: _resized(plane, factor) >= threshold for key, plane in planes.items()}
+    disc = hard.get("od", np.zeros_like(hard["fov"]))
+    return EyeMasks(
+        geometry=EyeGeometry.from_masks(hard["fov"], disc),
+        field=hard["fov"],
+        disc=disc,
+        lesions={name: hard[name] for name in names},
+        annotated=annotated_lesions(item),
+    )
+
+
+def _found_field(path: str) -> Array:
+    try:
+        field = find_field_of_view(read_image(path))
+    except ImageValueError as error:
+        raise ImageFileError(f"{path}: {error}") from error
+    ellipse = Ellipse(field.centre_y, field.centre_x, field.radius_y, field.radius_x)
+    return within((field.height, field.width), ellipse).astype(np.float32)
+
+
+def _resized(plane: Array, factor: float) -> Array:
+    if abs(factor - 1) <= SAME_SIZE:
+        return plane
+    size = [max(1, round(side * factor)) for side in plane.shape]
+    mode: dict[str, Any] = {"mode": "area"} if factor < 1 else {"mode": "bilinear", "align_corners": False}
+    return np.asarray(interpolate(torch.from_numpy(plane)[None, None], size, **mode)[0, 0])
 
 
 def build_lesion_bank(
@@ -159,7 +217,6 @@ def collect_lesions(eyes: Sequence[tuple[str, int, EyeMasks]], diameter: int, mi
     middles = [np.array([m.geometry.disc or unknown, m.geometry.centre]) for _, _, m in eyes]
     axes = np.stack([m.geometry.to_eye(xy) for (_, _, m), xy in zip(eyes, middles, strict=True)])
     flat = [(number, *piece) for number, found in enumerate(pieces) for piece in found]
-    sizes = [len(piece[3]) for piece in flat]
     return LesionBank(
         diameter=diameter,
         name=np.array([name for name, _, _ in eyes]),
@@ -170,7 +227,7 @@ def collect_lesions(eyes: Sequence[tuple[str, int, EyeMasks]], diameter: int, mi
         eye=np.array([piece[0] for piece in flat], np.int64),
         kind=np.array([piece[1] for piece in flat], np.int64),
         position=np.array([piece[2] for piece in flat], np.float32).reshape(-1, 2),
-        start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        start=starts([len(piece[3]) for piece in flat]),
         pixels=np.concatenate([piece[3] for piece in flat] or [np.zeros((0, 2))]).astype(np.int16),
     )
 

@@ -53,7 +53,7 @@ class EyeGeometry:
         # Tops and bottoms are often clipped, so that the longer side is the diameter.
         centre = ((columns[0] + columns[-1] + 1) / 2, (rows[0] + rows[-1] + 1) / 2)
         radius = max(columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1) / 2
-        piece = None if disc is None else _largest_piece(np.asarray(disc) >= 0.5)
+        piece = None if disc is None else largest_piece(np.asarray(disc) >= 0.5)
         if piece is None:
             return cls(_point(centre), float(radius), None, 0.0, _point(centre), 1)
         where = np.argwhere(piece)[:, ::-1] + 0.5
@@ -91,11 +91,10 @@ def inner_field(field: npt.NDArray[np.bool_], width: float) -> npt.NDArray[np.bo
     return np.asarray(ndimage.minimum_filter(filled, 2 * int(np.ceil(width)) + 1, mode="constant") > 0)
 
 
-def _largest_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+def largest_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+    """The largest 4-connected piece of a mask; None where it is empty."""
     labels, count = ndimage.label(mask)
-    if not count:
-        return None
-    return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
+    return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1) if count else None
 
 
 def _point(values: Any) -> tuple[float, float]:

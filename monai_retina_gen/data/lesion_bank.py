@@ -80,6 +80,16 @@ class LesionBank:
         flat = np.ravel_multi_index((self.eye, self.kind, self.quadrant), shape)
         return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
 
+    @cached_property
+    def pieces(self) -> dict[tuple[int, int, int], Array]:
+        """Rows of the pieces by eye, lesion and quadrant, as far as there are any."""
+        shape = (len(self), len(LESION_MASKS), 4)
+        key = np.ravel_multi_index((self.eye, self.kind, self.quadrant), shape)
+        order = np.argsort(key, kind="stable")
+        found, first = np.unique(key[order], return_index=True)
+        places = zip(*(column.tolist() for column in np.unravel_index(found, shape)), strict=True)
+        return dict(zip(places, np.split(order, first[1:]), strict=True))
+
     @classmethod
     def joined(cls, banks: Sequence[LesionBank]) -> LesionBank:
         """The eyes of several banks of one diameter, at least one, in their order."""
@@ -90,16 +100,14 @@ class LesionBank:
         }
         eyes = np.cumsum([0, *(len(bank) for bank in banks)])
         arrays["eye"] = np.concatenate([bank.eye + first for bank, first in zip(banks, eyes, strict=False)])
-        sizes = np.concatenate([bank.area for bank in banks])
-        arrays["start"] = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+        arrays["start"] = starts(np.concatenate([bank.area for bank in banks]))
         return cls(diameter=banks[0].diameter, **arrays)
 
     def only(self, keep: Array) -> LesionBank:
         """The same eyes with some of their pieces; `keep` is (C,), bool."""
         pixels = np.repeat(keep, self.area)
-        start = np.concatenate([[0], np.cumsum(self.area[keep], dtype=np.int64)])
         chosen = {name: getattr(self, name)[keep] for name in ("eye", "kind", "position")}
-        return replace(self, **chosen, start=start.astype(np.int64), pixels=self.pixels[pixels])
+        return replace(self, **chosen, start=starts(self.area[keep]), pixels=self.pixels[pixels])
 
     def table(self) -> dict[str, Array]:
         """A row for every piece; area in pixels at `diameter`, distances in radii of the field of view."""
@@ -177,3 +185,8 @@ class LesionBank:
 def counts_by_lesion(counts: Array) -> Mapping[str, Array]:
     """Counts `(lesions, 4)` of one eye by name of the lesion, as `rule_violation` takes them."""
     return dict(zip(LESION_MASKS, counts, strict=True))
+
+
+def starts(sizes: Sequence[int] | Array) -> Array:
+    """Where pieces of these sizes begin, one behind the other, and where the last ends."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])

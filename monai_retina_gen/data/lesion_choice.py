@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,67 +74,58 @@ def _quantile(values: Array, share: float) -> float:
     return float(np.quantile(values, share, method="higher"))  # one that was seen: of few the largest
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """Pieces (N,), rows of a bank, for one eye.
 
     Attributes:
+        kind: (N,) lesion of each, a number in `LESION_MASKS`.
+        quadrant: (N,) quadrant that each goes to.
         flips: (N,) whether each is turned upside down, with its place.
         groups: (N,) cluster of each: its members move together.
     """
 
     pieces: Array
+    kind: Array
+    quadrant: Array
     flips: Array
     groups: Array
 
     def only(self, rows: Array) -> Chosen:
         """The pieces in these rows, in their order."""
-        return Chosen(self.pieces[rows], self.flips[rows], self.groups[rows])
+        return Chosen(*(column[rows] for column in self))
 
 
-class PieceChoice:
-    """Draws pieces of a bank, with probability `flip` from the mirrored quadrant."""
+def choose(bank: LesionBank, eyes: Array, wanted: Array, flip: float, random: np.random.Generator) -> Chosen:
+    """`wanted` (lesions, 4) pieces from some eyes of a bank, in random order, some from the mirrored quadrant."""
+    found: list[tuple[Array, bool]] = []
+    for kind, quadrant in zip(*np.nonzero(wanted), strict=True):
+        mirrored = bool(random.random() < flip)
+        found += _sources(bank, eyes, int(kind), int(quadrant), wanted[kind, quadrant], mirrored, random)
+    pieces = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in found)])
+    sizes = np.array([len(rows) for rows, _ in found], np.int64)
+    flips = np.repeat(np.array([flipped for _, flipped in found], bool), sizes)
+    groups = np.repeat(np.arange(len(found)), sizes)
+    quadrants = bank.quadrant[pieces] ^ np.where(flips, 2, 0)
+    return Chosen(pieces, bank.kind[pieces], quadrants, flips, groups).only(random.permutation(len(pieces)))
 
-    def __init__(self, bank: LesionBank, flip: float) -> None:
-        self.bank, self.flip, self._pieces = bank, flip, _index(bank)
 
-    def draw(self, eyes: Array, wanted: Array, random: np.random.Generator) -> Chosen:
-        """`wanted` (lesions, 4) pieces from some eyes of the bank, in random order."""
-        pieces: list[Array] = []
-        flips: list[bool] = []
-        for kind, quadrant in zip(*np.nonzero(wanted), strict=True):
-            for chosen, flipped in self._sources(eyes, int(kind), int(quadrant), wanted[kind, quadrant], random):
-                pieces.append(chosen)
-                flips.append(flipped)
-        sizes = [len(part) for part in pieces]
-        if not sizes:
-            return Chosen(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))
-        found = Chosen(np.concatenate(pieces), np.repeat(flips, sizes), np.repeat(np.arange(len(sizes)), sizes))
-        return found.only(random.permutation(len(found.pieces)))
+def _sources(
+    bank: LesionBank, eyes: Array, kind: int, quadrant: int, number: int, flipped: bool, random: np.random.Generator
+) -> Iterator[tuple[Array, bool]]:
+    """So many pieces of one lesion for one quadrant, from as few eyes as have enough of them.
 
-    def quadrant(self, chosen: Chosen) -> Array:
-        """(N,) quadrant that each piece goes to."""
-        return np.asarray(self.bank.quadrant[chosen.pieces] ^ np.where(chosen.flips, 2, 0))
-
-    def _sources(
-        self, eyes: Array, kind: int, quadrant: int, number: int, random: np.random.Generator
-    ) -> list[tuple[Array, bool]]:
-        """So many pieces of one lesion for one quadrant, from as few eyes as have enough of them.
-
-        An eye is drawn in proportion to its pieces, so that every piece of the bank is as likely as any other.
-        """
-        found = []
-        flipped = bool(random.random() < self.flip)
-        for mirrored in (flipped, not flipped):
-            weights = self.bank.counts[eyes, kind, quadrant ^ 2 if mirrored else quadrant].astype(float)
-            while number > 0 and weights.sum() > 0:
-                row = int(random.choice(len(eyes), p=weights / weights.sum()))
-                there = self._pieces[int(eyes[row]), kind, quadrant ^ 2 if mirrored else quadrant]
-                chosen = there if len(there) <= number else random.choice(there, number, replace=False)
-                found.append((chosen, mirrored))
-                number -= len(chosen)
-                weights[row] = 0  # merged with another eye's where this one has too few
-        return found
+    An eye is drawn in proportion to its pieces, so that every piece of the bank is as likely as any other.
+    """
+    for mirrored in (flipped, not flipped):
+        source = quadrant ^ 2 if mirrored else quadrant
+        weights = bank.counts[eyes, kind, source].astype(float)
+        while number > 0 and weights.sum() > 0:
+            row = int(random.choice(len(eyes), p=weights / weights.sum()))
+            there = bank.pieces[int(eyes[row]), kind, source]
+            chosen = there if len(there) <= number else random.choice(there, number, replace=False)
+            yield chosen, mirrored
+            number -= len(chosen)
+            weights[row] = 0  # merged with another eye's where this one has too few
 
 
 def within_limits(kind: Array, area: Array, *, count: Array, pixels: Array) -> Array:
@@ -187,13 +178,3 @@ def needed_first(grade: int, kind: Array, quadrant: Array, own: Mapping[str, Arr
     firsts = [int(rows[0]) for rows in map(np.flatnonzero, needs) if len(rows)]
     order = list(dict.fromkeys([*firsts, *range(len(kind))]))
     return np.array(order, np.int64), len(set(firsts))
-
-
-def _index(bank: LesionBank) -> dict[tuple[int, int, int], Array]:
-    """Pieces of the bank by eye, lesion and quadrant."""
-    key = (bank.eye * len(LESION_MASKS) + bank.kind) * 4 + bank.quadrant
-    order = np.argsort(key, kind="stable")
-    found, first = np.unique(key[order], return_index=True)
-    parts = np.split(order, first[1:])
-    columns = np.unravel_index(found, (len(bank), len(LESION_MASKS), 4))
-    return dict(zip(zip(*(column.tolist() for column in columns), strict=True), parts, strict=True))

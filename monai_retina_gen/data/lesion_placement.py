@@ -6,17 +6,20 @@ flame shapes of haemorrhages go on along the nerve fibres.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from torch import Tensor
 
 from monai_retina_gen.data.eye_geometry import EyeGeometry, inner_field
 from monai_retina_gen.data.lesion_bank import LesionBank
-from monai_retina_gen.data.lesion_rules import LESION_MASKS
+from monai_retina_gen.data.lesion_choice import Chosen
+from monai_retina_gen.data.lesion_rules import LESION_MASKS, meets_the_4, pieces_by_quadrant
+from monai_retina_gen.errors import ImageValueError
 
 Array = npt.NDArray[Any]
 MEMBRANE = LESION_MASKS.index("membrane")
@@ -26,7 +29,51 @@ SINGLE = 0.05  # a piece's own move as a share of its cluster's: more would merg
 MARGIN = 0.04  # distance kept from the disc, in radii of the field of view; painters cannot draw nearer (`paintable`)
 RIM = 0.05  # the same from the edge of the field
 FOVEA = 0.15  # the same from the fovea: the central subfield (0.11), and the error of its place
+LARGE = 60  # pixels of a piece, at the bank's diameter, from which on its edge is softened
+SOFTNESS = 0.12  # of the edge, as a share of the radius of a circle of the piece's area
 PAINTED = ("laser", "membrane", "ma", "he", "se", "ex")  # a pixel shows the last of them
+
+
+@dataclass(frozen=True)
+class ComposedEye:
+    """What there is: field, disc and lesions `(H, W)`, bool, and lesions by name with their numbers by quadrant."""
+
+    geometry: EyeGeometry
+    field: Array
+    disc: Array | None
+    lesions: Array | None
+    own: dict[str, Array]
+    counts: dict[str, Array]
+
+    @classmethod
+    def of(cls, anatomy: Mapping[str, Any], own: Mapping[str, Any]) -> ComposedEye:
+        if "fov" not in anatomy:
+            raise ImageValueError(f"masks: 'fov' (the field of view) is wanted, got {sorted(map(str, anatomy))}")
+        masks = {key: np.asarray(anatomy[key]) for key in ("fov", "od") if key in anatomy}
+        masks |= {name: np.asarray(own[name]) for name in LESION_MASKS if name in own}
+        shapes = {key: mask.shape for key, mask in masks.items()}
+        if any(len(shape) != 3 or shape[0] != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
+            raise ImageValueError(f"masks: shapes {shapes} came, wanted (1, H, W), all of one size")
+        planes = {key: mask[0] >= 0.5 for key, mask in masks.items()}
+        field, disc = planes.pop("fov"), planes.pop("od", None)
+        eye, shown = EyeGeometry.from_masks(field, disc), {key: plane for key, plane in planes.items() if plane.any()}
+        counts = {name: pieces_by_quadrant(plane, eye) for name, plane in shown.items()}
+        return cls(eye, field, disc, np.any([*shown.values()], axis=0) if shown else None, shown, counts)
+
+    def areas(self, diameter: int) -> Array:
+        """(lesions,) area of each lesion, in pixels at a diameter of the field."""
+        scale = diameter / (2 * self.geometry.radius)
+        return np.array([self.own[n].sum() * scale**2 if n in self.own else 0.0 for n in LESION_MASKS])
+
+    @property
+    def severe(self) -> bool:
+        return meets_the_4(self.counts.get("he", np.zeros(4, np.int64)))
+
+    def severe_with(self, haemorrhages: Tensor) -> bool:
+        """Whether the eye is severe with haemorrhages `(1, H, W)` besides its own."""
+        both = haemorrhages[0].numpy() >= 0.5
+        both = both | self.own["he"] if "he" in self.own else both
+        return meets_the_4(pieces_by_quadrant(both, self.geometry))
 
 
 @dataclass(frozen=True)
@@ -43,14 +90,12 @@ class Canvas:
     retina: Array
 
     @classmethod
-    def of_eye(
-        cls, field: Array, disc: Array | None, diameter: int, *, taken: Array | None = None, spare_fovea: bool = False
-    ) -> Canvas:
-        """Canvas of masks (H, W), its field of view `diameter` pixels wide; nothing is put where it is `taken`."""
-        factor = diameter / (2 * EyeGeometry.from_masks(field).radius)
-        size = [max(1, round(side * factor)) for side in field.shape]
-        inside = resized(np.asarray(field) >= 0.5, size)
-        middle, full = (None if m is None else resized(np.asarray(m) >= 0.5, size) for m in (disc, taken))
+    def of_eye(cls, shown: ComposedEye, diameter: int, *, spare_fovea: bool = False) -> Canvas:
+        """Canvas of an eye, its field of view `diameter` pixels wide; nothing is put on its own lesions."""
+        factor = diameter / (2 * shown.geometry.radius)
+        size = [max(1, round(side * factor)) for side in shown.field.shape]
+        inside = resized(shown.field, size)
+        middle, full = (None if m is None else resized(m, size) for m in (shown.disc, shown.lesions))
         eye = EyeGeometry.from_masks(inside, middle)
         away = np.zeros_like(inside) if full is None else full.copy()
         if middle is not None:
@@ -85,28 +130,19 @@ class Placed:
         )
 
 
-def place(
-    canvas: Canvas,
-    bank: LesionBank,
-    pieces: Array,
-    flips: Array,
-    groups: Array,
-    move: float,
-    random: np.random.Generator,
-) -> Placed:
-    """Place pieces (N,), rows of the bank, each in the quadrant that it has there, mirrored where flipped.
+def place(canvas: Canvas, bank: LesionBank, chosen: Chosen, move: float, random: np.random.Generator) -> Placed:
+    """Place pieces of the bank, each in its quadrant, mirrored where flipped.
 
     Pieces of one group move together, by the standard deviation `move` in radii of the field of view.
     """
-    mirror = np.where(flips, -1, 1)
-    home = bank.position[pieces] * np.stack([np.ones(len(pieces)), mirror], 1)
-    quadrant = bank.quadrant[pieces] ^ np.where(flips, 2, 0)
-    moves = random.normal(0, move, (int(groups.max(initial=-1)) + 1, 2))[groups]
-    moves = moves + random.normal(0, SINGLE * move, (len(pieces), 2))
-    offsets, owner = _pixels(bank, pieces, mirror, canvas.geometry.temporal)
-    middle = np.zeros((len(pieces), 2), np.int64)
-    placed = Placed(bank.kind[pieces], quadrant, middle, offsets, owner)
-    waiting = np.ones(len(pieces), bool)
+    count, mirror, quadrant = len(chosen.pieces), np.where(chosen.flips, -1, 1), chosen.quadrant
+    home = bank.position[chosen.pieces] * np.stack([np.ones(count), mirror], 1)
+    moves = random.normal(0, move, (int(chosen.groups.max(initial=-1)) + 1, 2))[chosen.groups]
+    moves = moves + random.normal(0, SINGLE * move, (count, 2))
+    offsets, owner = _pixels(bank, chosen.pieces, mirror, canvas.geometry.temporal)
+    middle = np.zeros((count, 2), np.int64)
+    placed = Placed(chosen.kind, quadrant, middle, offsets, owner)
+    waiting = np.ones(count, bool)
     for share in ATTEMPTS:
         middle[waiting] = np.floor(canvas.geometry.to_pixels((home + share * moves)[waiting]))
         fits = _share_inside(canvas, placed) >= INSIDE
@@ -133,6 +169,34 @@ def draw_pieces(canvas: Canvas, placed: Placed) -> tuple[Array, Array]:
     counts = np.zeros((len(LESION_MASKS), 4), np.int64)
     np.add.at(counts, (placed.kind[shown], placed.quadrant[shown]), 1)
     return planes.reshape(len(LESION_MASKS), height, width), counts
+
+
+def soft_edges(planes: Array, placed: Placed) -> npt.NDArray[np.float32]:
+    """Drawn planes (lesions, H, W) as shares of pixels: edges of large pieces are blurred, small pieces stay."""
+    soft = planes.astype(np.float32)
+    area = np.bincount(placed.owner, minlength=len(placed.kind))
+    starts = np.concatenate([[0], np.cumsum(area)])
+    for piece in np.flatnonzero(area >= LARGE):
+        sigma = SOFTNESS * float(np.sqrt(area[piece] / np.pi))
+        where = placed.middle[piece] + placed.offsets[starts[piece] : starts[piece + 1]]
+        _blur(soft[placed.kind[piece]], planes[placed.kind[piece]], where, sigma)
+    return soft
+
+
+def _blur(soft: Array, plane: Array, where: Array, sigma: float) -> None:
+    """Blur one piece of a plane, in place; `where` is (P, 2), its pixels as x and y."""
+    height, width = plane.shape
+    x, y = where[((where >= 0) & (where < (width, height))).all(1)].T
+    x, y = x[plane[y, x]], y[plane[y, x]]
+    if not len(x):
+        return
+    edge = int(np.ceil(3 * sigma))
+    left, top = max(0, x.min() - edge), max(0, y.min() - edge)
+    box = (slice(top, y.max() + edge + 1), slice(left, x.max() + edge + 1))
+    piece = np.zeros(soft[box].shape, np.float32)
+    piece[y - top, x - left] = 1
+    faded = ndimage.gaussian_filter(piece, sigma, mode="constant")
+    soft[box] = np.where(piece > 0, faded, np.maximum(soft[box], faded))
 
 
 def resized(mask: Array, size: Sequence[int]) -> Array:

@@ -1,4 +1,4 @@
-"""Which lesions a grade of diabetic retinopathy may and must show, and the lesions of an eye counted in its masks.
+"""Lesions and grades: which a grade may and must show, how many an eye has, and which were annotated or predicted.
 
 Source: Wilkinson et al., "Proposed international clinical diabetic retinopathy and diabetic macular edema disease
 severity scales", Ophthalmology 110 (2003) 1677-1682. Venous beading and intraretinal microvascular abnormalities (the
@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from monai_retina_gen.data.condition_map import CONDITION_LESIONS
+from monai_retina_gen.data.condition_map import CONDITION_KEYS, CONDITION_LESIONS
+from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item
 from monai_retina_gen.data.eye_geometry import EyeGeometry
+from monai_retina_gen.data.grades import icdr_grade
 from monai_retina_gen.data.names import LESIONS
 
 LESION_MASKS = CONDITION_LESIONS
@@ -94,3 +96,49 @@ def count_lesions(masks: Mapping[str, Any]) -> dict[str, npt.NDArray[np.int64]]:
     plane = {key: np.asarray(mask)[0] for key, mask in masks.items() if key in ("fov", "od", *LESION_MASKS)}
     eye = EyeGeometry.from_masks(plane["fov"], plane.get("od"))
     return {name: pieces_by_quadrant(plane[name], eye) for name in LESION_MASKS if name in plane}
+
+
+TOGETHER = LESIONS
+"""Lesions that are annotated together, by the convention of IDRiD."""
+
+
+def annotated_lesions(item: Mapping[Any, Any]) -> frozenset[str]:
+    """The lesions that were looked for in a photograph: where one of them has no mask, the photograph shows none.
+
+    The mask of any of `ma`, `he`, `ex`, `se` says that all four were annotated. Laser scars and membranes are annotated
+    each for itself, often by `model activation-maps`, and say nothing of other lesions.
+    """
+    found = {name for name in CONDITION_LESIONS if name in item}
+    return frozenset(found | set(TOGETHER) if found & set(TOGETHER) else found)
+
+
+def merge_masks(item: Item, predicted: Item | None) -> Item:
+    """The item with predicted masks of what was not annotated in it (see `annotated_lesions`)."""
+    known = annotated_lesions(item)
+    return {**item, **{k: v for k, v in (predicted or {}).items() if k not in item and k not in known}}
+
+
+def combine_masks(
+    annotated: Mapping[str, Any], predicted: Mapping[str, Any], *, follow_grades: bool = False
+) -> Datalist:
+    """The predicted datalist with annotated masks where there are any; items that only `annotated` has are left out.
+
+    A lesion that was looked for (`annotated_lesions`) and has no annotated mask is absent, whatever was predicted.
+    `follow_grades` leaves out masks of lesions that an item's grade excludes (`GRADE_LESIONS`): false alarms, such as a
+    fovea taken for a haemorrhage.
+    """
+    known = {item["image"]: item for section in SECTIONS for item in annotated.get(section, ())}
+    sections = {
+        section: [_combined(item, known.get(item["image"], {}), follow_grades) for item in items]
+        for section in SECTIONS
+        if (items := predicted.get(section))
+    }
+    return {**{key: value for key, value in predicted.items() if key not in SECTIONS}, **sections}
+
+
+def _combined(item: Item, annotated: Item, follow_grades: bool) -> Item:
+    own, found = ({key: masks[key] for key in CONDITION_KEYS if key in masks} for masks in (annotated, item))
+    allowed = set(GRADE_LESIONS[icdr_grade(item)]) if follow_grades and "grade" in item else set(CONDITION_LESIONS)
+    excluded = set(CONDITION_LESIONS) - allowed
+    masks = {key: mask for key, mask in merge_masks(own, found).items() if key not in excluded}
+    return {**{key: value for key, value in item.items() if key not in CONDITION_KEYS}, **masks}

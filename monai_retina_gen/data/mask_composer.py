@@ -10,29 +10,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
 
-from monai_retina_gen.data.composed_masks import ComposedEye, ComposedMasks, finished, nothing
 from monai_retina_gen.data.lesion_bank import LesionBank, counts_by_lesion
 from monai_retina_gen.data.lesion_choice import (
     HAEMORRHAGE,
     Chosen,
-    PieceChoice,
     below_the_4,
+    choose,
     lesion_limits,
     needed_first,
     within_limits,
 )
-from monai_retina_gen.data.lesion_placement import Canvas, place
+from monai_retina_gen.data.lesion_placement import Canvas, ComposedEye, Placed, draw_pieces, place, resized, soft_edges
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
 from monai_retina_gen.errors import DatalistError
 
 Array = npt.NDArray[Any]
 FOVEA_SPARED = (1, 2)
 """Grades whose eyes get no lesion in the fovea."""
+
+
+@dataclass(frozen=True)
+class ComposedMasks:
+    """Masks of lesions for one eye.
+
+    Attributes:
+        masks: `(1, H, W)` float32 in [0, 1] for every name in `LESION_MASKS`; absent lesions are zero.
+        counts: (lesions, 4) pieces that were placed, by lesion and quadrant.
+        area: share of the field of view that each lesion covers, by name.
+        profile: name of the photograph that said which lesions there are; `""` for grade 0.
+    """
+
+    masks: dict[str, Tensor]
+    counts: Array
+    area: dict[str, float]
+    profile: str
 
 
 class MaskComposer:
@@ -93,7 +113,6 @@ class MaskComposer:
         there = tuple(name for number, name in enumerate(LESION_MASKS) if (self.bank.kind == number).any())
         self.lesions, self.annotated_only = there if lesions is None else tuple(lesions), annotated_only
         self._profiles = {grade: self._find_profiles(grade) for grade in range(1, 5)}
-        self._choice = PieceChoice(self.bank, flip)
 
     @property
     def grades(self) -> tuple[int, ...]:
@@ -138,22 +157,22 @@ class MaskComposer:
                 f"grade={grade!r}, strength={strength!r}: grade must be 0, 1, 2, 3 or 4, strength in [0, 1]"
             )
         if grade == 0 or strength == 0:
-            return nothing(eye.field)
+            none = torch.zeros(len(LESION_MASKS), *eye.field.shape, dtype=torch.float32)
+            return _named(none, np.zeros((len(LESION_MASKS), 4), np.int64), eye)
         random = np.random.default_rng([int(seed), 0x6D61736B])
         kinds = self._kinds(lesions)
         profile = int(random.choice(self._profiles_with(grade, kinds if lesions is not None else None)))
-        chosen = self._choice.draw(self._profiles[grade], self._wanted(profile, grade, kinds), random)
+        wanted = self._wanted(profile, grade, kinds)
+        chosen = choose(self.bank, self._profiles[grade], wanted, self.flip, random)
         chosen, needed = self._limited(chosen, grade, eye)
-        canvas = Canvas.of_eye(
-            eye.field, eye.disc, self.bank.diameter, taken=eye.lesions, spare_fovea=grade in FOVEA_SPARED
-        )
-        placed = place(canvas, self.bank, chosen.pieces, chosen.flips, chosen.groups, self.move, random)
+        canvas = Canvas.of_eye(eye, self.bank.diameter, spare_fovea=grade in FOVEA_SPARED)
+        placed = place(canvas, self.bank, chosen, self.move, random)
         number = max(int(np.ceil(strength * len(chosen.pieces))), needed)
         placed = placed.only(np.arange(len(chosen.pieces)) < number)
         name = str(self.bank.name[profile])
-        made = finished(canvas, placed, eye, name)
+        made = _finished(canvas, placed, eye, name)
         if grade == 2 and not eye.severe and eye.severe_with(made.masks["he"]):  # pieces that were cut in two
-            return finished(canvas, placed.only(placed.kind != HAEMORRHAGE), eye, name)
+            return _finished(canvas, placed.only(placed.kind != HAEMORRHAGE), eye, name)
         return made
 
     def _kinds(self, lesions: Sequence[str] | None) -> Array:
@@ -194,18 +213,45 @@ class MaskComposer:
 
     def _limited(self, chosen: Chosen, grade: int, eye: ComposedEye) -> tuple[Chosen, int]:
         """Pieces that stay within the grade's limits, in the order of placing, and how many of them it needs."""
-        kind, quadrant = self.bank.kind[chosen.pieces], self._choice.quadrant(chosen)
-        order, needed = needed_first(grade, kind, quadrant, eye.counts)
-        chosen, kind, quadrant = chosen.only(order), kind[order], quadrant[order]
+        order, needed = needed_first(grade, chosen.kind, chosen.quadrant, eye.counts)
+        chosen = chosen.only(order)
         have = np.array([eye.counts.get(name, np.zeros(4, np.int64)) for name in LESION_MASKS])
         limits, areas = self.limits, eye.areas(self.bank.diameter)
         count = np.minimum(limits.count[grade], limits.total_count[grade] - have.sum(1))
         pixels = np.minimum(limits.area[grade], limits.total_area[grade] - areas)
         if grade == 3 and self.haemorrhages_per_quadrant:
             count[HAEMORRHAGE] = pixels[HAEMORRHAGE] = np.inf
-        keep = within_limits(kind, self.bank.area[chosen.pieces], count=count, pixels=pixels)
+        keep = within_limits(chosen.kind, self.bank.area[chosen.pieces], count=count, pixels=pixels)
         keep[:needed] = True
         if grade == 2:
             rows = np.flatnonzero(keep)
-            keep[rows] = below_the_4(kind[rows], quadrant[rows], have[HAEMORRHAGE])
+            keep[rows] = below_the_4(chosen.kind[rows], chosen.quadrant[rows], have[HAEMORRHAGE])
         return chosen.only(np.flatnonzero(keep)), int(keep[:needed].sum())
+
+
+def _finished(canvas: Canvas, placed: Placed, eye: ComposedEye, profile: str) -> ComposedMasks:
+    """From the bank's resolution to the eye's, where lesions may lie."""
+    planes, counts = draw_pieces(canvas, placed)
+    size = tuple(eye.field.shape)
+    shown = np.flatnonzero(planes.reshape(len(planes), -1).any(1))
+    masks = torch.zeros(len(LESION_MASKS), *size, dtype=torch.float32)
+    if len(shown):
+        small = torch.from_numpy(soft_edges(planes, placed)[shown])[None]
+        if size != planes.shape[1:]:
+            small = interpolate(small, size, mode="bilinear", antialias=True, align_corners=False)
+        masks[shown] = small[0].clamp(0, 1) * _allowed(canvas, eye)[shown]
+    return _named(masks, counts, eye, profile)
+
+
+def _named(masks: Tensor, counts: Array, eye: ComposedEye, profile: str = "") -> ComposedMasks:
+    areas = (masks.sum((1, 2)) / int(eye.field.sum())).tolist()
+    named = {name: masks[[i]] for i, name in enumerate(LESION_MASKS)}
+    return ComposedMasks(named, counts, dict(zip(LESION_MASKS, areas, strict=True)), profile)
+
+
+def _allowed(canvas: Canvas, eye: ComposedEye) -> Tensor:
+    """(lesions, H, W) where each may lie, at the eye's resolution."""
+    field, retina = (resized(plane, eye.field.shape) & eye.field for plane in (canvas.field, canvas.retina))
+    for taken in (eye.disc, eye.lesions):
+        retina = retina if taken is None else retina & ~taken
+    return torch.from_numpy(np.stack([field if name == "membrane" else retina for name in LESION_MASKS]))

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from monai_retina_gen.arguments import check_real, check_whole
-from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions
+from monai_retina_gen.data.lesion_rules import TOGETHER, annotated_lesions
 from monai_retina_gen.data.plain_tensor import in_bytes, plain_tensor
 from monai_retina_gen.transforms.worker_seeds import WorkerSeeded
 

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_retina_gen.data import LESION_MASKS, EyeGeometry, LesionBank, MaskComposer, phantom_fundus
-from monai_retina_gen.data.composed_masks import soft_edges
 from monai_retina_gen.data.eye_geometry import inner_field
 from monai_retina_gen.data.lesion_choice import HAEMORRHAGE, below_the_4, lesion_limits, needed_first, within_limits
-from monai_retina_gen.data.lesion_placement import Placed
+from monai_retina_gen.data.lesion_placement import Placed, soft_edges
 from monai_retina_gen.data.lesion_rules import count_lesions, meets_the_4, pieces_by_quadrant
 from monai_retina_gen.errors import DatalistError
 

@@ -25,8 +25,8 @@ from monai_retina_gen.data import (
     write_image,
     write_mask,
 )
-from monai_retina_gen.data.bank_building import collect_lesions
-from monai_retina_gen.data.combine_masks import EyeMasks, annotated_lesions, combine_masks, merge_masks
+from monai_retina_gen.data.bank_building import EyeMasks, collect_lesions
+from monai_retina_gen.data.lesion_rules import annotated_lesions, combine_masks, merge_masks
 from monai_retina_gen.errors import DatalistError, ImageFileError, ImageValueError
 
 

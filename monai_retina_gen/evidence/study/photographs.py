@@ -27,7 +27,7 @@ from monai_retina_gen.data import (
     icdr_grade,
 )
 from monai_retina_gen.data.bank_building import bank_of_eyes, eye_lesions
-from monai_retina_gen.data.combine_masks import annotated_lesions, merge_masks
+from monai_retina_gen.data.lesion_rules import annotated_lesions, merge_masks
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, load_eye, to_bytes
 from monai_retina_gen.networks import PAINTED_LESIONS

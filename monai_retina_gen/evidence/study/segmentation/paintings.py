@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_retina_gen.data import CONDITION_KEYS, Item, MaskComposer, SyntheticDataset, build_lesion_bank, icdr_grade
-from monai_retina_gen.data.combine_masks import TOGETHER, annotated_lesions, merge_masks
+from monai_retina_gen.data.lesion_rules import TOGETHER, annotated_lesions, merge_masks
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye, to_bytes
 from monai_retina_gen.evidence.study.arms import CANVAS_GRADES
