@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_retina_gen.data.raster_io import check_size
 from monai_retina_gen.errors import ImageFileError
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -29,12 +30,9 @@ def is_dicom(path: Path) -> bool:
     """Whether the file begins as DICOM does: `DICM` after 128 bytes, or at once with an element of group 2 or 8."""
     with path.open("rb") as file:
         start = file.read(132)
-    return start[128:] == b"DICM" or _lacks_preamble(start)
-
-
-def _lacks_preamble(start: bytes) -> bool:
     # group 0002 or 0008, then an element below 0100: how files begin that were cut out of a message
-    return start[:2] in (b"\x02\0", b"\x08\0") and start[3:4] == b"\0" and len(start) == 132
+    bare = start[:2] in (b"\x02\0", b"\x08\0") and start[3:4] == b"\0" and len(start) == 132
+    return bare or start[128:] == b"DICM"
 
 
 def decode_dicom(path: Path, *, max_pixels: int) -> np.ndarray:
@@ -71,7 +69,7 @@ def encode_dicom(pixels: np.ndarray, record: str) -> bytes:
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[*entropy, "instance"])
     meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
     file = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    for keyword, value in (_identity(record) | _description(pixels)).items():
+    for keyword, value in _elements(pixels, record).items():
         setattr(file, keyword, value)
     file.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     file.StudyInstanceUID = generate_uid(entropy_srcs=[*entropy, "study"])
@@ -117,12 +115,11 @@ def _check(path: Path, dataset: Any, max_pixels: int) -> None:
             f"{path}: {frames} frames of {samples} channels with {depth} bits{', signed' if signed else ''}; "
             "wanted one photograph, grey or colour, unsigned"
         )
-    if rows * columns > max_pixels:
-        raise ImageFileError(f"{path}: {columns} x {rows} pixels are more than max_pixels={max_pixels}")
+    check_size(path, columns, rows, max_pixels)
 
 
-def _identity(record: str) -> dict[str, Any]:
-    """What says that no patient is shown, and how the image was made."""
+def _elements(pixels: np.ndarray, record: str) -> dict[str, Any]:
+    """What says that no patient is shown, how the image was made, and how its pixels lie."""
     known = json.loads(record)
     made = " ".join(str(known.get(key, "")) for key in ("generator", "version", "mode")).strip()
     return {
@@ -141,11 +138,6 @@ def _identity(record: str) -> dict[str, Any]:
         "SeriesDescription": "Synthetic image, not a patient",
         "DerivationDescription": f"Made by {made}. Not for clinical use."[:1024],
         "ImageComments": record,
-    }
-
-
-def _description(pixels: np.ndarray) -> dict[str, Any]:
-    return {
         "SpecificCharacterSet": "ISO_IR 192",
         "SamplesPerPixel": 3,
         "PhotometricInterpretation": "RGB",

@@ -29,16 +29,12 @@ _RIM = 0.05  # width of the band along the frame that has to show retina, as a s
 _ROUGH = 0.5  # mean step between neighbours, in spreads: a retina is smooth
 
 
-def is_warm(pixels: Array) -> npt.NDArray[np.bool_]:
-    """Whether pixels (..., 3) have a hue of the retina, the optic disc included."""
-    red, green, blue = np.moveaxis(pixels, -1, 0)
-    return np.asarray((red >= green) & (green >= 0.9 * blue) & (red - blue >= _WARM * red) & (red > 0.04))
-
-
 def is_retina_coloured(pixels: Array) -> bool:
-    """Whether pixels (N, 3) together look like a retina."""
+    """Whether pixels (N, 3) together look like a retina: most of its hue, the optic disc included."""
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    warm = (red >= green) & (green >= 0.9 * blue) & (red - blue >= _WARM * red) & (red > 0.04)
     red, green, blue = np.median(pixels, axis=0)
-    return bool(green <= _GREEN * red and blue <= _BLUE * red and is_warm(pixels).mean() >= _SHARE)
+    return bool(green <= _GREEN * red and blue <= _BLUE * red and warm.mean() >= _SHARE)
 
 
 def is_reddish(pixels: Array) -> bool:

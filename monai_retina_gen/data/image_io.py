@@ -14,8 +14,15 @@ import torch
 
 from monai_retina_gen.data.dicom_io import decode_dicom, dicom_text, encode_dicom, is_dicom
 from monai_retina_gen.data.files import write_atomically
-from monai_retina_gen.data.nifti_io import decode_nifti, encode_nifti, is_nifti
-from monai_retina_gen.data.raster_io import decode_raster, encode_jpeg, encode_png, png_text
+from monai_retina_gen.data.raster_io import (
+    decode_nifti,
+    decode_raster,
+    encode_jpeg,
+    encode_nifti,
+    encode_png,
+    is_nifti,
+    png_text,
+)
 from monai_retina_gen.data.record import RECORD_KEY
 from monai_retina_gen.errors import ImageFileError, ImageValueError
 
@@ -23,7 +30,6 @@ PathLike = str | os.PathLike[str]
 MAX_PIXELS = 178_956_970
 """Default limit on H x W: where Pillow itself refuses a file as a decompression bomb."""
 _TWELVE_BITS = 2**12
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
@@ -111,15 +117,16 @@ def write_image(
     if (text or xmp is not None) and suffix not in (".png", ".dcm"):
         raise ImageFileError(f"{path}: text and XMP are kept in PNG files only; end the name in .png or leave them out")
     if suffix == ".dcm":
-        _write_into_folder(path, _synthetic_dicom(path, pixels, text or {}))
+        data = _synthetic_dicom(path, pixels, text or {})
     elif suffix == ".png":
-        _write_into_folder(path, encode_png(pixels, text=text or {}, xmp=xmp))
-    elif suffix in _JPEG_SUFFIXES:
-        _write_into_folder(path, encode_jpeg(pixels))
+        data = encode_png(pixels, text=text or {}, xmp=xmp)
+    elif suffix in (".jpg", ".jpeg"):
+        data = encode_jpeg(pixels)
     elif is_nifti(path):
-        _write_into_folder(path, encode_nifti(pixels, compress=suffix == ".gz"))
+        data = encode_nifti(pixels, compress=suffix == ".gz")
     else:
         raise ImageFileError(f"{path}: unknown suffix; end the name in .png, .jpg, .jpeg, .nii, .nii.gz or .dcm")
+    _write_into_folder(path, data)
 
 
 def write_mask(path: PathLike, mask: torch.Tensor) -> None:
@@ -151,9 +158,7 @@ def read_text(path: PathLike) -> dict[str, str]:
     """
     path = Path(path).expanduser()
     _check_is_file(path)
-    if is_dicom(path):
-        return dicom_text(path)
-    return png_text(path)
+    return dicom_text(path) if is_dicom(path) else png_text(path)
 
 
 def _decode(path: Path, max_pixels: int) -> tuple[np.ndarray, str]:
@@ -164,17 +169,13 @@ def _decode(path: Path, max_pixels: int) -> tuple[np.ndarray, str]:
         return decode_dicom(path, max_pixels=max_pixels), "DICOM"
     else:
         pixels, file_format = decode_raster(path, max_pixels=max_pixels)
-    _check_depth(pixels, path)
-    return pixels, file_format
-
-
-def _check_depth(pixels: np.ndarray, path: Path) -> None:
-    """Refuse 16-bit files that are dark because they hold fewer bits; DICOM says how many it holds."""
+    # dark because it holds fewer bits; DICOM says how many it holds
     if pixels.dtype == np.uint16 and 1 < pixels.max() < _TWELVE_BITS:
         raise ImageFileError(
             f"{path}: 16-bit file whose largest value is {pixels.max()}, so 12 bits or fewer are stored and white is "
             "not known; multiply by 65535 / (2 ** bits - 1) and save it again"
         )
+    return pixels, file_format
 
 
 def _check_is_file(path: Path) -> None:

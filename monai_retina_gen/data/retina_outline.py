@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from monai_retina_gen.data.ellipse_fit import Ellipse, fit_ellipse, normal_distance, normals
+from monai_retina_gen.data.eye_geometry import largest_piece
 
 Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
@@ -66,7 +67,7 @@ def inner_rectangle(small: Array) -> tuple[int, int, int, int] | None:
     """Top, bottom, left and right of the largest rectangle on the ground, less a pixel; None where there is none."""
     for ground in ground_colours(small):
         for contrast, threshold in _thresholds(small, ground):
-            piece = largest_piece(contrast > threshold)
+            piece = retina_piece(contrast > threshold)
             if piece is None:
                 continue
             rows, columns = (np.flatnonzero(piece.any(axis)) for axis in (1, 0))
@@ -90,7 +91,7 @@ def second_eye(small: Array, outline: Outline) -> bool:
 
 def _is_eye(mask: Mask, area: float) -> bool:
     """Whether the mask has a piece of this area that is no rectangle."""
-    piece = largest_piece(mask) if mask.sum() > area else None
+    piece = retina_piece(mask) if mask.sum() > area else None
     if piece is None or piece.sum() < area:
         return False
     rows, columns = (np.flatnonzero(piece.any(axis)) for axis in (1, 0))
@@ -123,7 +124,7 @@ def _agreement(small: Array, ground: Array) -> float:
 
 
 def _outline_above(contrast: Array, threshold: float, ground: Array, agreement: float) -> Outline | None:
-    piece = largest_piece(contrast > threshold)
+    piece = retina_piece(contrast > threshold)
     if piece is None:
         return None
     points = _edge_points(piece)
@@ -161,16 +162,15 @@ def _corners(picture: Array) -> list[Array]:
     return [picture[rows, columns] for rows in ends for columns in ends]
 
 
-def largest_piece(mask: Mask) -> Mask | None:
+def retina_piece(mask: Mask) -> Mask | None:
     """The largest connected piece, without specks and writing, its rows filled between their ends."""
     majority = ndimage.uniform_filter(mask.astype(np.float32), 5) > 0.5  # drops specks and bridges of noise
     width = max(3, round(_OPENING * min(mask.shape)))
     # Beyond the frame the piece may go on: edges there are the frame's, not the piece's.
     shrunk = ndimage.minimum_filter(majority, width, mode="nearest")
-    labels, count = ndimage.label(ndimage.maximum_filter(shrunk, width, mode="nearest") & majority)
-    if count == 0:
+    piece = largest_piece(ndimage.maximum_filter(shrunk, width, mode="nearest") & majority)
+    if piece is None:
         return None
-    piece = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     # A retina has no holes: fill each row between its ends.
     from_left, from_right = np.maximum.accumulate(piece, 1), np.maximum.accumulate(piece[:, ::-1], 1)[:, ::-1]
     return np.asarray(from_left & from_right)
