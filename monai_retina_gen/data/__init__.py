@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .bank_building import build_lesion_bank
 from .checking import check_datalist, check_photographs
-from .composed_masks import ComposedMasks
 from .condition_map import CONDITION_KEYS, CONDITION_LESIONS, condition_map, missing_masks
 from .csv_list import csv_datalist
 from .datalist import folder_datalist, load_datalist, save_datalist
@@ -24,17 +23,15 @@ from .grades import (
     grades_of,
     icdr_grade,
 )
-from .idrid_official import idrid_official_datalist
 from .image_io import MAX_PIXELS, read_mask, read_text, write_image, write_mask
 from .lesion_bank import LesionBank
 from .lesion_rules import GRADE_LESIONS, LESION_MASKS, rule_violation
-from .mask_composer import MaskComposer
+from .mask_composer import ComposedMasks, MaskComposer
 from .phantom import PhantomDataset, PhantomFundus, phantom_fundus, write_phantoms
-from .prepared_sets import chasedb1_datalist, hrf_datalist, idrid_datalist
-from .record import RECORD_KEY, read_record
+from .prepared_sets import chasedb1_datalist, hrf_datalist, idrid_datalist, idrid_official_datalist
+from .record import RECORD_KEY, SyntheticDataset, read_manifest, read_record, with_versions, write_manifest
 from .sampling import ResumableSampler, SeededDataset, balance_probabilities, balanced_sampler
 from .splitting import split_by_group, unit_of
-from .synthetic import SyntheticDataset, read_manifest, with_versions, write_manifest
 from .votes import SelectionRateFilter, votes_datalist
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from monai_retina_gen.data.datalist_format import PATH_KEYS, Item, Problems, iterate_items, listed, why_missing
+from monai_retina_gen.data.datalist_format import GRADES, PATH_KEYS, Item, Problems, iterate_items, listed, why_missing
 from monai_retina_gen.data.files import sha256_file
 from monai_retina_gen.data.grades import ICDR_GRADE, read_grade
 from monai_retina_gen.data.image_io import read_image
@@ -25,7 +25,6 @@ from monai_retina_gen.errors import ImageFileError
 def check_datalist(
     datalist: Mapping[str, Any],
     *,
-    grades: Collection[int] = range(5),
     label_key: str = "grade",
     allow_missing: bool = False,
     check_content: bool = False,
@@ -33,45 +32,33 @@ def check_datalist(
     """Check a datalist and name everything that is wrong in one `DatalistError`, up to ten of a kind.
 
     That is: no `image`, missing files (unless `allow_missing`), an image twice (also through a link), a `group` in two
-    sections (with `check_content` also photographs of equal bytes), or a grade that is not in `grades`.
+    sections (with `check_content` also photographs of equal bytes), or a grade that is not one of 0-4.
     """
     problems = Problems(f"Datalist {datalist.get('name', '')}".strip())
     items = list(iterate_items(datalist))
+    seen: set[str] = set()
     for section, item in items:
-        _note_bad_item(section, item, grades, label_key, problems)
-    if not allow_missing:
-        _note_missing_files((item for _, item in items), problems)
-    _note_repeated_images((item for _, item in items), problems)
+        _note_bad_item(section, item, label_key, problems)
+        for key in () if allow_missing else PATH_KEYS:
+            if key in item and not os.path.isfile(str(item[key])):
+                problems.add(f"missing file of key '{key}'{why_missing(str(item[key]))}", item[key])
+        path = os.path.realpath(str(item.get("image")))  # a link to a listed file is the same photograph
+        if "image" in item and path in seen:
+            problems.add("image listed more than once", item["image"])
+        seen.add(path)
     _note_shared(((section, item.get("group")) for section, item in items), "group in several sections", problems)
     if check_content:
         _note_shared_content({str(item.get("image")): section for section, item in items}, problems)
     problems.raise_any("Correct the datalist or the files.")
 
 
-def _note_bad_item(section: str, item: Item, grades: Collection[int], label_key: str, problems: Problems) -> None:
-    name = item.get("image", f"an item of {section}")
+def _note_bad_item(section: str, item: Item, label_key: str, problems: Problems) -> None:
     if not isinstance(item.get("image"), str):
         problems.add("no path under the key 'image'", f"{section}: {item}")
     for key in (key for key in (label_key, ICDR_GRADE) if key in item):
         grade = read_grade(item, key, problems)
-        if grade is not None and grade not in grades:
-            problems.add(f"{key} is not in {list(grades)}", f"{name}: {grade}")
-
-
-def _note_missing_files(items: Iterable[Item], problems: Problems) -> None:
-    for item in items:
-        for key in PATH_KEYS:
-            if key in item and not os.path.isfile(str(item[key])):
-                problems.add(f"missing file of key '{key}'{why_missing(str(item[key]))}", item[key])
-
-
-def _note_repeated_images(items: Iterable[Item], problems: Problems) -> None:
-    seen: set[str] = set()
-    for item in items:
-        path = os.path.realpath(str(item.get("image")))  # a link to a listed file is the same photograph
-        if "image" in item and path in seen:
-            problems.add("image listed more than once", item["image"])
-        seen.add(path)
+        if grade is not None and grade not in GRADES:
+            problems.add(f"{key} is not in {list(GRADES)}", f"{item.get('image', f'an item of {section}')}: {grade}")
 
 
 def _note_shared(pairs: Iterable[tuple[str, Any]], kind: str, problems: Problems) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_retina_gen.data.datalist_format import (
+    IMAGE_SUFFIXES,
     MASK_KEYS,
     SECTIONS,
     Datalist,
@@ -15,12 +16,16 @@ from monai_retina_gen.data.datalist_format import (
     absolute_path,
     existing_folder,
     make_datalist,
+    note_repeated,
+    read_header,
+    read_table,
     why_missing,
 )
+from monai_retina_gen.data.grades import parse_grade
 from monai_retina_gen.data.splitting import FRACTIONS, group_identical_files, require_items, split_by_group
-from monai_retina_gen.data.tables import IMAGE_SUFFIXES, note_repeated, parse_grade, read_header, read_table
 from monai_retina_gen.errors import DatalistError
 
+KEYS = ("image", "grade", "group", "split")
 SPLIT_NAMES = {"train": "training", "val": "validation", "valid": "validation"} | {name: name for name in SECTIONS}
 
 
@@ -56,35 +61,47 @@ def csv_datalist(
         DatalistError: an unreadable table, a missing column (with those that there are), a missing or
             repeated file, a grade outside 0-4, an unknown split, or one group in two sections.
     """
+    named = {"image": image_column, "grade": label_column, "group": group_column, "split": split_column}
+    columns = {key: column for key, column in named.items() if column is not None} | dict(mask_columns or {})
+    return _read(csv, dataset_dir, columns, image_suffix, fractions, seed)
+
+
+def _read(
+    csv: str | os.PathLike[str],
+    dataset_dir: str | os.PathLike[str],
+    columns: Mapping[str, str],
+    image_suffix: str,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 0,
+) -> Datalist:
+    """Read a table whose columns are named by key."""
     folder = existing_folder(dataset_dir, "csv_datalist")
-    masks = dict(mask_columns or {})
-    named = [image_column, label_column, group_column, split_column, *masks.values()]
-    rows = read_table(csv, [column for column in named if column is not None])
+    rows = read_table(csv, list(columns.values()))
     require_items(rows, csv, "one row per photograph")
     problems = Problems(str(csv))
-    items = [_item(row, folder, row[image_column], image_suffix, masks, problems) for row in rows]
+    items = [read_item(row, folder, columns, problems, image_suffix) for row in rows]
     note_repeated((item["image"] for item in items), "file in two rows", problems)
     for item, row in zip(items, rows, strict=True):
-        # the path as the table has it, so that the split is the same wherever the photographs lie
-        item["group"] = row[group_column] if group_column else os.path.splitext(row[image_column])[0]
         if not item["group"]:
-            problems.add(f"no value in column {group_column or image_column}", item["image"])
-        if label_column and row[label_column]:
-            item["grade"] = parse_grade(row[label_column], item["image"], problems)
+            problems.add(f"no value in column {columns.get('group', columns['image'])}", item["image"])
+        if text := row[columns["grade"]] if "grade" in columns else "":
+            item["grade"] = parse_grade(text, item["image"], problems)
     problems.raise_any("Correct the table or the files.")
-    return split_table(
-        items, rows, csv, "Photographs", split_column, fractions, seed, patients=group_column is not None
-    )
+    return split_table(items, rows, csv, "Photographs", columns, fractions, seed)
 
 
-def _item(
-    row: Mapping[str, str], folder: Path, image: str, suffix: str, masks: Mapping[str, str], problems: Problems
+def read_item(
+    row: Mapping[str, str], folder: Path, columns: Mapping[str, str], problems: Problems, suffix: str = ""
 ) -> Item:
-    paths = {"image": image + suffix, **{key: row[column] for key, column in masks.items() if row[column]}}
-    item: Item = {key: absolute_path(folder, path) for key, path in paths.items()}
+    """Paths and group of a row, whose columns are named by key; what is missing is noted."""
+    name = row[columns["image"]]
+    masks = {key: row[column] for key, column in columns.items() if key not in KEYS and row[column]}
+    item: Item = {key: absolute_path(folder, path) for key, path in {"image": name + suffix, **masks}.items()}
     for key, path in item.items():
         if not os.path.isfile(path):
             problems.add(f"missing file of key '{key}'{why_missing(path) or _named_by_id(path, suffix)}", path)
+    # the path as the table has it, so that the split is the same wherever the photographs lie
+    item["group"] = row[columns["group"]] if "group" in columns else os.path.splitext(name)[0]
     return item
 
 
@@ -100,17 +117,15 @@ def split_table(
     rows: Sequence[Mapping[str, str]],
     csv: str | os.PathLike[str],
     what: str,
-    split_column: str | None,
+    columns: Mapping[str, str],
     fractions: Sequence[float],
     seed: int,
-    *,
-    patients: bool,
 ) -> Datalist:
     """The datalist of a table's items, split by a column of its rows, or by group; identical files are one group."""
-    if not patients:
+    if "group" not in columns:
         group_identical_files(items)
-    if split_column:
-        sections, how = _split_by_column(items, rows, split_column, csv), f"by column {split_column}"
+    if "split" in columns:
+        sections, how = _split_by_column(items, rows, columns["split"], csv), f"by column {columns['split']}"
     else:
         sections, how = split_by_group(items, fractions, seed=seed), f"by group, seed {seed}"
     return make_datalist(
@@ -118,7 +133,7 @@ def split_table(
         name=Path(csv).stem,
         description=f"{what} of {Path(csv).name}, split {how}.",
         licence="unknown: that of the photographs",
-        patients_known=patients,
+        patients_known="group" in columns,
     )
 
 
@@ -140,10 +155,6 @@ def _split_by_column(
     return sections
 
 
-# key of the datalist: argument of `csv_datalist`
-CSV_COLUMNS = {"image": "image_column", "grade": "label_column", "group": "group_column", "split": "split_column"}
-
-
 def read_standard_csv(
     path: Path, dataset_dir: str | os.PathLike[str], columns: Mapping[str, str] | None = None, *, image_suffix: str = ""
 ) -> Datalist:
@@ -152,9 +163,9 @@ def read_standard_csv(
     `DatalistError` for a key or column that there is not, and what `csv_datalist` finds.
     """
     header, named = read_header(path), dict(columns or {})
-    unknown = [key for key in named if key not in (*CSV_COLUMNS, *MASK_KEYS)]
+    unknown = [key for key in named if key not in (*KEYS, *MASK_KEYS)]
     if unknown:
-        raise DatalistError(f"columns {unknown}: no such key; there are {', '.join([*CSV_COLUMNS, *MASK_KEYS])}.")
+        raise DatalistError(f"columns {unknown}: no such key; there are {', '.join([*KEYS, *MASK_KEYS])}.")
     missing = [column for column in [named.get("image", "image"), *named.values()] if column not in header]
     if missing:
         raise DatalistError(
@@ -162,7 +173,5 @@ def read_standard_csv(
             f"patient) and split, or say which is which: datalist TABLE.csv --columns image=NAME grade=NAME "
             f"(csv_datalist in Python)."
         )
-    present = {key: named.get(key, key) for key in (*CSV_COLUMNS, *MASK_KEYS) if named.get(key, key) in header}
-    mask_columns = {key: present.pop(key) for key in MASK_KEYS if key in present}
-    chosen = {"label_column": None, **{CSV_COLUMNS[key]: column for key, column in present.items()}}
-    return csv_datalist(path, dataset_dir, mask_columns=mask_columns, image_suffix=image_suffix, **chosen)  # type: ignore[arg-type]
+    present = {key: named.get(key, key) for key in (*KEYS, *MASK_KEYS) if named.get(key, key) in header}
+    return _read(path, dataset_dir, present, image_suffix)

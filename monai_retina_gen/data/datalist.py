@@ -9,14 +9,13 @@ import reprlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.data import idrid_official
 from monai_retina_gen.data.checking import check_datalist
 from monai_retina_gen.data.csv_list import read_standard_csv
 from monai_retina_gen.data.datalist_format import (
+    GRADES,
     MASK_KEYS,
     PATH_KEYS,
     SECTIONS,
@@ -25,16 +24,22 @@ from monai_retina_gen.data.datalist_format import (
     Problems,
     absolute_path,
     existing_folder,
+    image_files,
     iterate_items,
     listed,
     make_datalist,
+    warn_unread,
 )
 from monai_retina_gen.data.files import write_atomically
 from monai_retina_gen.data.grades import ICDR_GRADE, apply_grade_map, grade_of
-from monai_retina_gen.data.prepared_sets import PREPARED_SETS, is_prepared
-from monai_retina_gen.data.public_sets import PUBLIC_SETS, read_public_set
+from monai_retina_gen.data.prepared_sets import (
+    PREPARED_SETS,
+    idrid_official_datalist,
+    is_idrid_official,
+    is_prepared,
+)
+from monai_retina_gen.data.public_sets import PUBLIC_SETS, PublicSet
 from monai_retina_gen.data.splitting import group_identical_files, require_items, split_by_group
-from monai_retina_gen.data.tables import GRADES, image_files, warn_unread
 from monai_retina_gen.errors import DatalistError
 
 LAYOUT = "folder: one folder per grade (0/ 1/ 2/ 3/ 4/) with images, or images without grades in one folder"
@@ -105,20 +110,17 @@ def _prepared(name: str) -> KnownSet:
 
 
 # in the order in which a folder is tried: the plain folder, which asks least, last
-KNOWN_SETS = {
+KNOWN_SETS: dict[str, KnownSet | PublicSet] = {
     "idrid": _prepared("idrid"),
     "idrid_official": KnownSet(
-        idrid_official.idrid_official_datalist,
-        idrid_official.is_idrid_official,
-        idrid_official.LAYOUT,
-        options=("canonical_only",),
+        idrid_official_datalist,
+        is_idrid_official,
+        "idrid_official: 'A. Segmentation/' and 'B. Disease Grading/' (or one of them) as IEEE DataPort has them",
+        ("canonical_only",),
     ),
     "hrf": _prepared("hrf"),
     "chasedb1": _prepared("chasedb1"),
-    **{
-        name: KnownSet(partial(read_public_set, name), known.matches, known.layout)
-        for name, known in PUBLIC_SETS.items()
-    },
+    **{known.name: known for known in PUBLIC_SETS},
     "folder": KnownSet(folder_datalist, is_folder, LAYOUT),
 }
 

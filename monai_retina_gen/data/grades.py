@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from monai_retina_gen.data.datalist_format import Item, Problems
+from monai_retina_gen.data.datalist_format import GRADES, Item, Problems
 from monai_retina_gen.errors import DatalistError
 
 WRITTEN = re.compile(r"[0-9]+(\.0*)?", re.ASCII)  # pandas writes 3 as "3.0" in a column with gaps
@@ -232,6 +232,14 @@ def read_grade(item: Item, label_key: str, problems: Problems) -> int | None:
     except ValueError as error:
         problems.add("no grade", f"{item.get('image')}: {error}")
         return None
+
+
+def parse_grade(text: str, name: str, problems: Problems) -> int | None:
+    """Grade 0-4 from a table's cell; a cell that is none is noted in `problems` under `name`."""
+    if WRITTEN.fullmatch(text.strip()) and grade_of(text) in GRADES:
+        return grade_of(text)
+    problems.add("grade is not one of 0, 1, 2, 3, 4", f"{name}: {text!r}")
+    return None
 
 
 def _resolve(grade_map: str | Mapping[Any, int]) -> dict[int, int]:

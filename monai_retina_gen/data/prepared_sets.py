@@ -3,6 +3,10 @@
 Each size folder (`512/`, `256/`) holds `images/`, `masks/<key>/` (0 or 255) and `soft_masks/<key>/` (0 to 255, the
 share of the pixel which the full-size mask covers). Paths in both tables are relative to the size folder.
 
+IDRiD is also read as IEEE DataPort distributes it, with copies of one photograph found and a split without leaks: the
+official splits of the grading and the segmentation part overlap, and photographs appear more than once, some with
+different grades; `splits/idrid.csv` (attribution in `splits/idrid.txt`) says which files are one photograph.
+
 Sources: IDRiD, Porwal et al., Data 2018, doi:10.3390/data3030025; HRF, Budai et al. 2013, doi:10.1155/2013/154860;
 CHASE_DB1, Fraz et al. 2012, doi:10.1109/TBME.2012.2205687.
 """
@@ -12,19 +16,25 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from monai_retina_gen.data.datalist_format import (
     MASK_KEYS,
-    SECTIONS,
+    PATH_KEYS,
     Datalist,
     Item,
     Problems,
     existing_folder,
+    image_files,
     make_datalist,
+    note_repeated,
+    read_table,
+    warn_without_row,
 )
-from monai_retina_gen.data.tables import image_files, note_repeated, parse_grade, read_table, warn_without_row
+from monai_retina_gen.data.grades import parse_grade
 from monai_retina_gen.errors import DatalistError
 
 SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
@@ -47,7 +57,6 @@ five times as often as chance has it (5.8 % of them against 1.2 %), so some prob
 class Photograph:
     """One row of `labels.csv` and `splits.csv` with the item made of it (image, group, masks)."""
 
-    section: str
     item: Item
     labels: dict[str, str]
     splits: dict[str, str]
@@ -86,7 +95,7 @@ def idrid_datalist(
             item["dme"] = int(next(iter(oedema[item["group"]])))
     problems.raise_any("Correct splits.csv.")
     chosen = [p for p in photographs if p.splits.get("canonical") == "1" or not canonical_only]
-    return _datalist(chosen, "idrid", IDRID, IDRID_LICENCE, patients_known=False)
+    return _datalist([(p.splits["split"], p.item) for p in chosen], "idrid", IDRID, IDRID_LICENCE, patients_known=False)
 
 
 def hrf_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_masks: bool = False) -> Datalist:
@@ -95,10 +104,9 @@ def hrf_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_masks: b
     See `idrid_datalist`; `diagnosis` is `healthy`, `diabetic_retinopathy` or `glaucoma`.
     """
     photographs = _read(root, size, soft_masks, ("diagnosis",))
-    for photograph in photographs:
-        photograph.item["diagnosis"] = photograph.labels["diagnosis"]
+    found = [(p.splits["split"], {**p.item, "diagnosis": p.labels["diagnosis"]}) for p in photographs]
     description = "High-Resolution Fundus images with vessel masks, split by photograph."
-    return _datalist(photographs, "hrf", description, HRF_LICENCE, patients_known=False)
+    return _datalist(found, "hrf", description, HRF_LICENCE, patients_known=False)
 
 
 def chasedb1_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_masks: bool = False) -> Datalist:
@@ -106,17 +114,15 @@ def chasedb1_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_mas
 
     See `idrid_datalist`; there are no grades. The photographs show 30 degrees of children's eyes.
     """
-    photographs = _read(root, size, soft_masks, ("orig_id",))
-    problems = Problems("CHASE_DB1")
-    for photograph in photographs:
+    found, problems = [], Problems("CHASE_DB1")
+    for photograph in _read(root, size, soft_masks, ("orig_id",)):
         side = photograph.labels["orig_id"][-1:]
-        if side in EYES:
-            photograph.item["eye"] = EYES[side]
-        else:
+        found.append((photograph.splits["split"], {**photograph.item, "eye": EYES.get(side)}))
+        if side not in EYES:
             problems.add("orig_id that does not end with L or R", photograph.labels["orig_id"])
     problems.raise_any("Correct labels.csv.")
     description = "Children's eyes with vessel masks of two observers, split by child."
-    return _datalist(photographs, "chasedb1", description, CHASE_LICENCE, patients_known=True)
+    return _datalist(found, "chasedb1", description, CHASE_LICENCE, patients_known=True)
 
 
 PREPARED_SETS = {
@@ -189,18 +195,104 @@ def _photograph(images: Path, labels: dict[str, str], splits: dict[str, str], so
         if path := labels.get(f"mask_{key}", ""):
             # the field of view is computed from the image and has no soft form
             item[key] = os.path.join(images, f"soft_{path}" if soft_masks and key != "fov" else path)
-    return Photograph(SECTION_OF_SPLIT[splits["split"]], item, labels, splits)
+    return Photograph(item, labels, splits)
 
 
 def note_missing(items: list[Item], problems: Problems) -> None:
     """Note every image and mask whose file is not there."""
-    for path in (item[key] for item in items for key in ("image", *MASK_KEYS) if key in item):
+    for path in (item[key] for item in items for key in PATH_KEYS if key in item):
         if not os.path.isfile(path):
             problems.add("missing file", path)
 
 
 def _datalist(
-    photographs: list[Photograph], name: str, description: str, licence: str, *, patients_known: bool
+    found: Sequence[tuple[str, Item]], name: str, description: str, licence: str, *, patients_known: bool
 ) -> Datalist:
-    sections = {section: [p.item for p in photographs if p.section == section] for section in SECTIONS}
+    """The datalist of items, each with its split as the tables call it."""
+    sections = {s: [item for split, item in found if split == its] for its, s in SECTION_OF_SPLIT.items()}
     return make_datalist(sections, name=name, description=description, licence=licence, patients_known=patients_known)
+
+
+PARTS = {"segmentation": "A. Segmentation", "grading": "B. Disease Grading"}
+SET_FOLDERS = {"train": "a. Training Set", "test": "b. Testing Set"}
+TABLES = {
+    "train": "a. IDRiD_Disease Grading_Training Labels.csv",
+    "test": "b. IDRiD_Disease Grading_Testing Labels.csv",
+}
+MASK_FOLDERS = {
+    "ma": "1. Microaneurysms",
+    "he": "2. Haemorrhages",
+    "ex": "3. Hard Exudates",
+    "se": "4. Soft Exudates",
+    "od": "5. Optic Disc",
+}
+
+
+def idrid_official_datalist(root: str | os.PathLike[str], *, canonical_only: bool = True) -> Datalist:
+    """Read IDRiD's own folders with the leak-free split by photograph in place of the official one.
+
+    Items are those of `idrid_datalist`, without `fov`. With only one of the two parts at hand, a photograph whose
+    canonical file lies in the other keeps its first file. `DatalistError` for neither part, missing files, or official
+    labels that are not those which the shipped list was made from; a warning for photographs that the list lacks.
+    """
+    folder = existing_folder(root, "IDRiD")
+    parts = [part for part, name in PARTS.items() if (folder / name).is_dir()]
+    if not parts:
+        raise DatalistError(f"{folder}: neither {PARTS['segmentation']!r} nor {PARTS['grading']!r} is in it.")
+    rows = [row for row in shipped_rows() if row["subset"] in parts]
+    items = [_official_item(folder, row) for row in rows]
+    problems = Problems(str(folder))
+    note_missing(items, problems)
+    problems.raise_any("Extract the archive again, or remove the whole part.")
+    _check_labels(folder, rows)
+    present = {path for images in {_images(folder, row) for row in rows} for path in image_files(images).values()}
+    warn_without_row(present - {item["image"] for item in items}, "the shipped list splits/idrid.csv")
+    chosen = _canonical(rows) if canonical_only else range(len(rows))
+    found = [(rows[index]["split"], items[index]) for index in chosen]
+    return _datalist(found, "idrid_official", IDRID, IDRID_LICENCE, patients_known=False)
+
+
+def is_idrid_official(root: Path) -> bool:
+    """Whether `root` has a part of IDRiD as IEEE DataPort distributes it."""
+    return any((root / name).is_dir() for name in PARTS.values())
+
+
+def shipped_rows() -> list[dict[str, str]]:
+    """Rows of the list that is shipped with the package."""
+    with as_file(files("monai_retina_gen.data") / "splits" / "idrid.csv") as path:
+        return read_table(path)
+
+
+def _images(folder: Path, row: dict[str, str]) -> Path:
+    return folder / PARTS[row["subset"]] / "1. Original Images" / SET_FOLDERS[row["official_split"]]
+
+
+def _official_item(folder: Path, row: dict[str, str]) -> Item:
+    item: Item = {"image": str(_images(folder, row) / f"{row['orig_id']}.jpg"), "group": row["group"]}
+    item |= block_of(row["group"])
+    masks = folder / PARTS["segmentation"] / "2. All Segmentation Groundtruths" / SET_FOLDERS[row["official_split"]]
+    for key in row["masks"].split():
+        item[key] = str(masks / MASK_FOLDERS[key] / f"{row['orig_id']}_{key.upper()}.tif")
+    return {**item, **{key: int(row[key]) for key in ("grade", "dme") if row[key]}}
+
+
+def _canonical(rows: list[dict[str, str]]) -> list[int]:
+    """Of each group the canonical file, else the first."""
+    first = {row["group"]: index for index, row in reversed([*enumerate(rows)])}
+    return sorted((first | {row["group"]: index for index, row in enumerate(rows) if row["canonical"] == "1"}).values())
+
+
+def _check_labels(folder: Path, rows: list[dict[str, str]]) -> None:
+    columns = {"grade": "Retinopathy grade", "dme": "Risk of macular edema"}
+    problems = Problems(str(folder))
+    for split in sorted({row["official_split"] for row in rows if row["subset"] == "grading"}):
+        table = folder / PARTS["grading"] / "2. Groundtruths" / TABLES[split]
+        official = {row["Image name"]: row for row in read_table(table, ("Image name", *columns.values()))}
+        for row in (row for row in rows if row["subset"] == "grading" and row["official_split"] == split):
+            labels = official.get(row["orig_id"], {})
+            if not labels:
+                problems.add(f"image without a row in {table.name}", row["orig_id"])
+            for key, column in columns.items():
+                if labels and row[key] and labels[column] != row[key]:
+                    problems.add(f"{column} is not that of the shipped list", f"{row['orig_id']}: {labels[column]!r}")
+    problems.raise_any("This is not the release that splits/idrid.csv was made from: fetch it from IEEE DataPort.")

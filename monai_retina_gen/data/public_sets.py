@@ -12,20 +12,24 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from monai_retina_gen.data.datalist_format import Datalist, Item, Problems, existing_folder, make_datalist
-from monai_retina_gen.data.splitting import group_identical_files, require_items, split_by_group
-from monai_retina_gen.data.tables import (
+from monai_retina_gen.data.datalist_format import (
     IMAGE_SUFFIXES,
+    Datalist,
+    Item,
+    Problems,
+    existing_folder,
     image_files,
+    make_datalist,
     note_repeated,
-    parse_grade,
     read_header,
     read_table,
     warn_without_row,
 )
+from monai_retina_gen.data.grades import parse_grade
+from monai_retina_gen.data.splitting import group_identical_files, require_items, split_by_group
 from monai_retina_gen.errors import DatalistError
 
 EYES = {"L": "left", "R": "right"}
@@ -43,39 +47,39 @@ class Found:
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A set: how it is called, its layout and licence in words, the test for its layout, and its reader."""
+    """A set: its name and how it is called, its layout and licence in words, the test for its layout, what finds it."""
 
+    name: str
     title: str
     layout: str
     licence: str
     matches: Callable[[Path], bool]
-    read: Callable[[Path, Problems], Found]
+    find: Callable[[Path, Problems], Found]
+    options: tuple[str, ...] = ()
 
+    def read(self, root: str | os.PathLike[str]) -> Datalist:
+        """Read the set, split by patient or, where patients are unknown, by photograph.
 
-def read_public_set(name: str, root: str | os.PathLike[str]) -> Datalist:
-    """Read a set of `PUBLIC_SETS`, split by patient or, where patients are unknown, by photograph.
-
-    Items have `image`, `grade`, `group` and what the set says besides: `eye`, `dme`, `diagnosis` (keywords), `class`.
-    `DatalistError` for rows without a file, photographs twice, names that say no patient, grades outside 0-4; a warning
-    for files without a row, which are left out, and for identical photographs with different grades.
-    """
-    known = PUBLIC_SETS[name]
-    folder = existing_folder(root, known.title)
-    problems = Problems(str(folder))
-    found = known.read(folder, problems)
-    problems.raise_any("Fetch the data set again, or correct its table.")
-    require_items(found.items, folder, known.layout)
-    warn_without_row(found.unlisted, f"the table of {folder}")
-    if not found.patients:
-        group_identical_files(found.items)
-    how = "by patient, " if found.patients else ""
-    return make_datalist(
-        split_by_group(found.items),
-        name=name,
-        description=f"{known.title}, split {how}with seed 0{found.note}.",
-        licence=known.licence,
-        patients_known=found.patients,
-    )
+        Items have `image`, `grade`, `group` and what the set says besides: `eye`, `dme`, `diagnosis` (keywords),
+        `class`. `DatalistError` for rows without a file, photographs twice, names that say no patient, grades outside
+        0-4; a warning for files without a row, which are left out, and for identical photographs with different grades.
+        """
+        folder = existing_folder(root, self.title)
+        problems = Problems(str(folder))
+        found = self.find(folder, problems)
+        problems.raise_any("Fetch the data set again, or correct its table.")
+        require_items(found.items, folder, self.layout)
+        warn_without_row(found.unlisted, f"the table of {folder}")
+        if not found.patients:
+            group_identical_files(found.items)
+        how = "by patient, " if found.patients else ""
+        return make_datalist(
+            split_by_group(found.items),
+            name=self.name,
+            description=f"{self.title}, split {how}with seed 0{found.note}.",
+            licence=self.licence,
+            patients_known=found.patients,
+        )
 
 
 def _graded(
@@ -103,26 +107,27 @@ def _by_name(
     return {name_of(name): path for name, path in files.items()}
 
 
+def _listed(table: Path, columns: tuple[str, str], images: Path, problems: Problems) -> Found:
+    """Photographs of a table with a file's name, without its suffix, and a grade in two columns."""
+    rows, files = read_table(table, columns), _by_name(images, problems)
+    names = [row[columns[0]] for row in rows]
+    note_repeated(names, f"{columns[0].removesuffix('_code')} in two rows", problems)
+    return Found(_graded(rows, columns, files, problems), patients=False, unlisted=set(files) - set(names))
+
+
 def _aptos(folder: Path, problems: Problems) -> Found:
-    columns = ("id_code", "diagnosis")
-    rows, files = read_table(folder / "train.csv", columns), _by_name(folder / "train_images", problems)
-    note_repeated((row["id_code"] for row in rows), "id in two rows", problems)
-    items = _graded(rows, columns, files, problems)
-    return Found(items, patients=False, unlisted=set(files) - {row["id_code"] for row in rows})
+    return _listed(folder / "train.csv", ("id_code", "diagnosis"), folder / "train_images", problems)
 
 
 def _eyepacs(folder: Path, problems: Problems) -> Found:
-    columns = ("image", "level")
-    rows, files = read_table(folder / "trainLabels.csv", columns), _by_name(folder / "train", problems)
-    note_repeated((row["image"] for row in rows), "image in two rows", problems)
-    items = _graded(rows, columns, files, problems)
-    for item in items:
+    found = _listed(folder / "trainLabels.csv", ("image", "level"), folder / "train", problems)
+    for item in found.items:
         match = re.fullmatch(r"(\d+)_(left|right)", item["group"])
         if match is None:
             problems.add("name is not <patient>_left or <patient>_right", item["group"])
         else:
             item["group"], item["eye"] = match.groups()
-    return Found(items, unlisted=set(files) - {row["image"] for row in rows})
+    return replace(found, patients=True)
 
 
 MESSIDOR_FOLDERS = ("IMAGES", "images")
@@ -250,29 +255,33 @@ def _dr_images(folder: Path, problems: Problems) -> Found:
     return Found(items)
 
 
-PUBLIC_SETS = {
-    "aptos2019": PublicSet(
+PUBLIC_SETS = (
+    PublicSet(
+        "aptos2019",
         "APTOS 2019 Blindness Detection",
         "aptos2019: train.csv (id_code, diagnosis) and train_images/<id_code>.png",
         "Rules of the Kaggle competition APTOS 2019 Blindness Detection",
         lambda root: (root / "train.csv").is_file() and (root / "train_images").is_dir(),
         _aptos,
     ),
-    "eyepacs": PublicSet(
+    PublicSet(
+        "eyepacs",
         "EyePACS (Kaggle 2015)",
         "eyepacs: trainLabels.csv (image, level) and train/<patient>_<left or right>.jpeg",
         "Rules of the Kaggle competition Diabetic Retinopathy Detection (2015); photographs by EyePACS",
         lambda root: (root / "trainLabels.csv").is_file() and (root / "train").is_dir(),
         _eyepacs,
     ),
-    "odir5k": PublicSet(
+    PublicSet(
+        "odir5k",
         "ODIR-5K",
         f"odir5k: a CSV with the columns {', '.join(ODIR_COLUMNS)}, and the images in '{ODIR_FOLDERS[0]}'",
         "Terms of the ODIR-2019 challenge (Peking University); not for redistribution",
         _is_odir,
         _odir,
     ),
-    "messidor2": PublicSet(
+    PublicSet(
+        "messidor2",
         "Messidor-2, adjudicated grades",
         "messidor2: messidor_data.csv (image_id, adjudicated_dr_grade), IMAGES/, and pairs.csv (left, right; a row for "
         "each patient) where the pairs are known",
@@ -280,11 +289,12 @@ PUBLIC_SETS = {
         lambda root: (root / "messidor_data.csv").is_file() and any((root / f).is_dir() for f in MESSIDOR_FOLDERS),
         _messidor,
     ),
-    "dr_images": PublicSet(
+    PublicSet(
+        "dr_images",
         "DR-image-dataset, ten classes as grades 0-4",
         f"dr_images: '{CLASSES}' with folders '1 - No DR' to '10 - ...' of Patient<number>_<L or R>.jpg",
         "Free for academic purposes with attribution (S. S. Rahim, Retinal Fundus Image Dataset, 2025)",
         lambda root: (root / CLASSES).is_dir(),
         _dr_images,
     ),
-}
+)

@@ -60,36 +60,25 @@ def _check_arguments(items: Sequence[Item], fractions: Sequence[float]) -> None:
     problems.raise_any("Give each item a group: its patient, or its photograph where patients are unknown.")
 
 
-def _deal_out(groups: dict[str, Counter[str]], fractions: Sequence[float], seed: int) -> dict[str, str]:
+def _deal_out(groups: Mapping[str, Counter[str]], fractions: Sequence[float], seed: int) -> dict[str, str]:
     totals: Counter[str] = sum(groups.values(), Counter())
-    sections = [_Section(name, share, totals) for name, share in zip(SECTIONS, fractions, strict=True) if share]
-    sections.sort(key=lambda section: -section.share)  # of equal needs the larger section is met first
+    # of equal needs the larger section is met first
+    shares = dict(sorted(zip(SECTIONS, fractions, strict=True), key=lambda section: -section[1]))
+    shares = {section: share for section, share in shares.items() if share}
+    # what each still lacks: of each label to its share of all, and in size to its share of those dealt out
+    lacks = {section: {label: share * count for label, count in totals.items()} for section, share in shares.items()}
+    shortfall = dict.fromkeys(shares, 0.0)
     section_of: dict[str, str] = {}
     # the rarest label first, while there is still freedom; then by a hash, which no library version changes
     for group in sorted(groups, key=lambda name: (*_rarest(groups[name], totals), _hash(seed, name))):
-        needs = [section.need(_rarest(groups[group], totals)[1]) for section in sections]
-        chosen = sections[needs.index(max(needs))]
-        section_of[group] = chosen.name
-        for section in sections:
-            section.count(groups[group], section is chosen)
+        _, rarest = _rarest(groups[group], totals)
+        needs = {section: lacks[section][rarest] + CARRY * shortfall[section] for section in shares}
+        section_of[group] = chosen = max(needs, key=needs.__getitem__)
+        for section, share in shares.items():
+            shortfall[section] += (share - (section == chosen)) * sum(groups[group].values())
+        for label, count in groups[group].items():
+            lacks[chosen][label] -= count
     return section_of
-
-
-class _Section:
-    """What a section still lacks: of each label to its share of all, and in size to its share of those dealt out."""
-
-    def __init__(self, name: str, share: float, totals: Mapping[str, int]) -> None:
-        self.name, self.share = name, share
-        self.lacks = {label: share * count for label, count in totals.items()}
-        self.shortfall = 0.0
-
-    def need(self, label: str) -> float:
-        return self.lacks[label] + CARRY * self.shortfall
-
-    def count(self, labels: Mapping[str, int], received: bool) -> None:
-        self.shortfall += (self.share - received) * sum(labels.values())
-        for label, count in labels.items():
-            self.lacks[label] -= count * received
 
 
 def _rarest(labels: Iterable[str], totals: Mapping[str, int]) -> tuple[int, str]:

@@ -6,14 +6,21 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-from monai_retina_gen.data.csv_list import split_table
-from monai_retina_gen.data.datalist_format import SECTIONS, Datalist, Item, Problems, existing_folder
+from monai_retina_gen.data.csv_list import KEYS, read_item, split_table
+from monai_retina_gen.data.datalist_format import (
+    GRADES,
+    SECTIONS,
+    Datalist,
+    Item,
+    Problems,
+    existing_folder,
+    note_repeated,
+    read_table,
+)
 from monai_retina_gen.data.splitting import FRACTIONS, require_items
-from monai_retina_gen.data.tables import GRADES, note_repeated, read_table
 from monai_retina_gen.errors import DatalistError
 
 
@@ -84,17 +91,14 @@ REFERENCES = ("label", "grade")
 OTHER_COLUMNS = ("image", "group", "split", *REFERENCES)
 
 
-@dataclass
-class VotedPhotograph:
-    """One photograph of a table: its votes by reader, and the cells that are not votes by column."""
-
-    image: str
-    cells: Mapping[str, str]
-    votes: dict[str, str] = field(default_factory=dict)
+Row = Mapping[str, str]
 
 
-def read_votes(csv: str | os.PathLike[str], readers: Sequence[str] | None = None) -> list[VotedPhotograph]:
-    """Read a table in either form; see `votes_datalist`."""
+def read_votes(csv: str | os.PathLike[str], readers: Sequence[str] | None = None) -> list[tuple[Row, list[str]]]:
+    """Cells that are no votes, by column, and votes of every photograph of a table in either form.
+
+    See `votes_datalist`.
+    """
     rows = read_table(csv, ["image", *(readers or ())])
     if rows and "reader" in rows[0] and readers is None:
         return _read_by_vote(rows, csv)
@@ -102,8 +106,8 @@ def read_votes(csv: str | os.PathLike[str], readers: Sequence[str] | None = None
 
 
 def _read_by_photograph(
-    rows: Sequence[Mapping[str, str]], readers: Sequence[str] | None, csv: str | os.PathLike[str]
-) -> list[VotedPhotograph]:
+    rows: Sequence[Row], readers: Sequence[str] | None, csv: str | os.PathLike[str]
+) -> list[tuple[Row, list[str]]]:
     """One row per photograph: `image,<reader>,<reader>,...`."""
     names = list(readers or [name for name in (rows[0] if rows else ()) if name not in OTHER_COLUMNS])
     if rows and not names:
@@ -111,29 +115,28 @@ def _read_by_photograph(
     problems = Problems(str(csv))
     note_repeated((row["image"] for row in rows), "photograph in two rows", problems)
     problems.raise_any("Keep one row per photograph, or one per vote with the columns image, reader and label.")
-    cells = [{name: row[name] for name in OTHER_COLUMNS if name in row} for row in rows]
-    votes = [{name: row[name] for name in names if row[name]} for row in rows]
-    return [VotedPhotograph(row["image"], c, v) for row, c, v in zip(rows, cells, votes, strict=True)]
+    others = [{name: row[name] for name in OTHER_COLUMNS if name in row} for row in rows]
+    return [(cells, [row[name] for name in names if row[name]]) for cells, row in zip(others, rows, strict=True)]
 
 
-def _read_by_vote(rows: Sequence[Mapping[str, str]], csv: str | os.PathLike[str]) -> list[VotedPhotograph]:
+def _read_by_vote(rows: Sequence[Row], csv: str | os.PathLike[str]) -> list[tuple[Row, list[str]]]:
     """One row per vote: `image,reader,label`; the other cells of a photograph must agree in all its rows."""
     column = "vote" if "vote" in rows[0] else "label"
     if column not in rows[0]:
         raise DatalistError(f"{csv}: one row per vote needs a column label or vote; its columns are {list(rows[0])}.")
     problems = Problems(str(csv))
-    found: dict[str, VotedPhotograph] = {}
+    found: dict[str, tuple[Row, dict[str, str]]] = {}
     for row in rows:
         cells = {name: row[name] for name in OTHER_COLUMNS if name in row and name != column}
-        photograph = found.setdefault(row["image"], VotedPhotograph(row["image"], cells))
-        if photograph.cells != cells:
+        known, votes = found.setdefault(row["image"], (cells, {}))
+        if known != cells:
             problems.add("rows of one photograph that differ in label, grade, group or split", row["image"])
-        if row["reader"] in photograph.votes:
+        if row["reader"] in votes:
             problems.add("two votes of one reader", f"{row['image']}: {row['reader']}")
         if row[column]:
-            photograph.votes[row["reader"]] = row[column]
+            votes[row["reader"]] = row[column]
     problems.raise_any("Correct the table.")
-    return list(found.values())
+    return [(cells, list(votes.values())) for cells, votes in found.values()]
 
 
 NUMBER = re.compile(r"[+-]?[0-9]+(\.0+)?", re.ASCII)
@@ -179,44 +182,37 @@ def votes_datalist(
         raise DatalistError(f"min_readers={min_readers}: at least 1 is wanted; a rate of no votes is undefined.")
     photographs = read_votes(csv, readers)
     problems = Problems(str(csv))
-    items = [_item(photograph, folder, min_readers, problems) for photograph in photographs]
+    items = [_item(cells, votes, folder, min_readers, problems) for cells, votes in photographs]
     require_items(items, csv, "one row per photograph or per vote")
     note_repeated((item["image"] for item in items), "file in two rows", problems)
     problems.raise_any("Correct the table or the files.")
     classes = _number_labels(items, graded, csv)
-    cells = [photograph.cells for photograph in photographs]
-    split, patients = "split" if "split" in cells[0] else None, "group" in cells[0]
-    what = "Photographs and readers' votes"
-    return {**split_table(items, cells, csv, what, split, fractions, seed, patients=patients), "classes": classes}
+    cells = [each for each, _ in photographs]
+    what, columns = "Photographs and readers' votes", {key: key for key in KEYS if key in cells[0]}
+    return {**split_table(items, cells, csv, what, columns, fractions, seed), "classes": classes}
 
 
-def _item(photograph: VotedPhotograph, folder: Path, min_readers: int, problems: Problems) -> Item:
-    path = os.path.abspath(os.path.join(folder, photograph.image))
-    if not photograph.image or not os.path.isfile(path):
-        problems.add("missing file", path)
-    votes = list(photograph.votes.values())
+def _item(cells: Row, votes: list[str], folder: Path, min_readers: int, problems: Problems) -> Item:
+    item = read_item(cells, folder, {key: key for key in KEYS if key in cells}, problems)
+    if not item["group"]:
+        problems.add("no value in column group", cells["image"])
     if len(votes) < min_readers:
-        problems.add(f"fewer votes than min_readers={min_readers}", f"{photograph.image}: {len(votes)}")
-    label = _reference(photograph, problems)
-    group = photograph.cells.get("group", os.path.splitext(photograph.image)[0])
-    if not group:
-        problems.add("no value in column group", photograph.image)
-    return {"image": path, "group": group, "label": label, "votes": votes}
+        problems.add(f"fewer votes than min_readers={min_readers}", f"{cells['image']}: {len(votes)}")
+    return {**item, "label": _reference(cells, votes, problems), "votes": votes}
 
 
-def _reference(photograph: VotedPhotograph, problems: Problems) -> str:
+def _reference(cells: Row, votes: Sequence[str], problems: Problems) -> str:
     """The reference label where the table has one, else the majority."""
-    columns = [name for name in REFERENCES if name in photograph.cells]
+    columns = [name for name in REFERENCES if name in cells]
     if len(columns) > 1:
-        problems.add("two reference labels, in columns label and grade", photograph.image)
+        problems.add("two reference labels, in columns label and grade", cells["image"])
     if columns:
-        label = photograph.cells[columns[0]]
-        if not label:
-            problems.add(f"no value in column {columns[0]}", photograph.image)
-        return label
-    counts = Counter(photograph.votes.values()).most_common(2)
+        if not cells[columns[0]]:
+            problems.add(f"no value in column {columns[0]}", cells["image"])
+        return cells[columns[0]]
+    counts = Counter(votes).most_common(2)
     if len(counts) > 1 and counts[0][1] == counts[1][1]:
-        problems.add("no majority and no column with the reference label", f"{photograph.image}: {dict(counts)}")
+        problems.add("no majority and no column with the reference label", f"{cells['image']}: {dict(counts)}")
     return counts[0][0] if counts else ""
 
 

@@ -18,7 +18,7 @@ from monai_retina_gen.data import (
     idrid_official_datalist,
     load_datalist,
 )
-from monai_retina_gen.data.idrid_official import MASK_FOLDERS, PARTS, SET_FOLDERS, TABLES, shipped_rows
+from monai_retina_gen.data.prepared_sets import MASK_FOLDERS, PARTS, SET_FOLDERS, TABLES, shipped_rows
 from monai_retina_gen.engines import fold_of_group
 from monai_retina_gen.errors import DatalistError
 

@@ -15,9 +15,9 @@ from monai_retina_gen.data import (
     folder_datalist,
     load_datalist,
 )
+from monai_retina_gen.data.datalist_format import read_table
 from monai_retina_gen.data.public_sets import ODIR_COLUMNS as COLUMNS
 from monai_retina_gen.data.public_sets import grade_from_keywords
-from monai_retina_gen.data.tables import read_table
 from monai_retina_gen.errors import DatalistError
 
 ALL_TRAINING = {"fractions": (1, 0, 0)}

@@ -15,7 +15,7 @@ from torch import Tensor
 from monai_retina_gen.data import SECTIONS, Item, icdr_grade, load_datalist, read_manifest
 from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.plain_tensor import plain_tensor
-from monai_retina_gen.data.synthetic import verify_file
+from monai_retina_gen.data.record import verify_file
 from monai_retina_gen.engines.distributed import shared_map
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.extractor import Extractor

@@ -18,8 +18,7 @@ from torch import Tensor
 from monai_retina_gen.data import read_manifest, read_mask
 from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.data.plain_tensor import in_bytes
-from monai_retina_gen.data.record import GenerationRecord
-from monai_retina_gen.data.synthetic import MANIFEST, verify_file
+from monai_retina_gen.data.record import MANIFEST, GenerationRecord, verify_file
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.opened_once import OpenedOnce, file_stamps

@@ -26,12 +26,12 @@ from monai_retina_gen.data import (
     write_image,
     write_mask,
 )
-from monai_retina_gen.data.combine_masks import combine_masks
 from monai_retina_gen.data.condition_map import MASK_COLOURS
+from monai_retina_gen.data.datalist_format import IMAGE_SUFFIXES, is_image_file, warn_unread
 from monai_retina_gen.data.files import begin_folder, remove_unfinished
 from monai_retina_gen.data.image_io import read_image
+from monai_retina_gen.data.lesion_rules import combine_masks
 from monai_retina_gen.data.sampling import spread
-from monai_retina_gen.data.tables import IMAGE_SUFFIXES, is_image_file, warn_unread
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.engines.distributed import by_first, is_first, own_share
 from monai_retina_gen.errors import DatalistError
