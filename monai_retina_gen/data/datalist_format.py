@@ -12,6 +12,7 @@ import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> lis
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise DatalistError(f"{path}: column {twice} appears twice in the header; rename one of them.")
-    return [_as_dict(header, row) for row in rows]
+    return [{name: cell for name, cell in zip_longest(header, row, fillvalue="") if name} for row in rows]
 
 
 def read_header(path: str | os.PathLike[str]) -> list[str]:
@@ -149,11 +150,6 @@ def _delimiter(text: str) -> str:
     """What parts the cells of the header: the comma unless semicolons or tabs are more."""
     header = re.sub('"[^"]*"', "", text.lstrip().split("\n", 1)[0])
     return max(",;\t", key=header.count)
-
-
-def _as_dict(header: list[str], row: list[str]) -> dict[str, str]:
-    cells = row + [""] * (len(header) - len(row))
-    return {name: cell for name, cell in zip(header, cells, strict=False) if name}
 
 
 def note_repeated(names: Iterable[str], kind: str, problems: Problems) -> None:

@@ -17,7 +17,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -53,13 +52,7 @@ five times as often as chance has it (5.8 % of them against 1.2 %), so some prob
 """
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """One row of `labels.csv` and `splits.csv` with the item made of it (image, group, masks)."""
-
-    item: Item
-    labels: dict[str, str]
-    splits: dict[str, str]
+Row = dict[str, str]
 
 
 def idrid_datalist(
@@ -84,18 +77,17 @@ def idrid_datalist(
     photographs = _read(root, size, soft_masks, ("dme", "orig_id", "subset"))
     problems = Problems("IDRiD")
     oedema: dict[str, set[str]] = defaultdict(set)
-    for photograph in photographs:
-        oedema[photograph.item["group"]] |= {photograph.labels["dme"]} - {""}
-    for photograph in photographs:
-        item, grade = photograph.item, photograph.splits.get("grade", "")
+    for item, labels, _ in photographs:
+        oedema[item["group"]] |= {labels["dme"]} - {""}
+    for item, _, splits in photographs:
         item |= block_of(item["group"])
-        if grade:
+        if grade := splits.get("grade", ""):
             item["grade"] = parse_grade(grade, item["image"], problems)
         if len(oedema[item["group"]]) == 1:
             item["dme"] = int(next(iter(oedema[item["group"]])))
     problems.raise_any("Correct splits.csv.")
-    chosen = [p for p in photographs if p.splits.get("canonical") == "1" or not canonical_only]
-    return _datalist([(p.splits["split"], p.item) for p in chosen], "idrid", IDRID, IDRID_LICENCE, patients_known=False)
+    chosen = [(s["split"], item) for item, _, s in photographs if s.get("canonical") == "1" or not canonical_only]
+    return _datalist(chosen, "idrid", IDRID, IDRID_LICENCE, patients_known=False)
 
 
 def hrf_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_masks: bool = False) -> Datalist:
@@ -104,7 +96,7 @@ def hrf_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_masks: b
     See `idrid_datalist`; `diagnosis` is `healthy`, `diabetic_retinopathy` or `glaucoma`.
     """
     photographs = _read(root, size, soft_masks, ("diagnosis",))
-    found = [(p.splits["split"], {**p.item, "diagnosis": p.labels["diagnosis"]}) for p in photographs]
+    found = [(splits["split"], {**item, "diagnosis": labels["diagnosis"]}) for item, labels, splits in photographs]
     description = "High-Resolution Fundus images with vessel masks, split by photograph."
     return _datalist(found, "hrf", description, HRF_LICENCE, patients_known=False)
 
@@ -115,11 +107,11 @@ def chasedb1_datalist(root: str | os.PathLike[str], *, size: int = 512, soft_mas
     See `idrid_datalist`; there are no grades. The photographs show 30 degrees of children's eyes.
     """
     found, problems = [], Problems("CHASE_DB1")
-    for photograph in _read(root, size, soft_masks, ("orig_id",)):
-        side = photograph.labels["orig_id"][-1:]
-        found.append((photograph.splits["split"], {**photograph.item, "eye": EYES.get(side)}))
+    for item, labels, splits in _read(root, size, soft_masks, ("orig_id",)):
+        side = labels["orig_id"][-1:]
+        found.append((splits["split"], {**item, "eye": EYES.get(side)}))
         if side not in EYES:
-            problems.add("orig_id that does not end with L or R", photograph.labels["orig_id"])
+            problems.add("orig_id that does not end with L or R", labels["orig_id"])
     problems.raise_any("Correct labels.csv.")
     description = "Children's eyes with vessel masks of two observers, split by child."
     return _datalist(found, "chasedb1", description, CHASE_LICENCE, patients_known=True)
@@ -157,8 +149,8 @@ def block_of(group: str) -> dict[str, str]:
 
 def _read(
     root: str | os.PathLike[str], size: int, soft_masks: bool, label_columns: tuple[str, ...]
-) -> list[Photograph]:
-    """Both tables; they must list the same photographs once, and every file must be there."""
+) -> list[tuple[Item, Row, Row]]:
+    """Photographs with their rows of `labels.csv` and `splits.csv`, which must list the same ones once."""
     folder = existing_folder(root, "Prepared data set")
     images = folder / str(size)
     if not images.is_dir():
@@ -166,16 +158,16 @@ def _read(
         raise DatalistError(f"size={size}: {images} does not exist; {folder} has the sizes {sizes}.")
     labels = read_table(folder / "labels.csv", ("image", *label_columns))
     splits = {row["image"]: row for row in _read_splits(folder, [row["image"] for row in labels])}
-    photographs = [_photograph(images, row, splits[row["image"]], soft_masks) for row in labels]
+    items = [_item(images, row, splits[row["image"]]["group"], soft_masks) for row in labels]
     problems = Problems(str(folder))
-    note_missing([photograph.item for photograph in photographs], problems)
+    note_missing(items, problems)
     problems.raise_any("Fetch the data set again, or remove the rows from both tables.")
-    listed = {os.path.basename(photograph.item["image"]) for photograph in photographs}
+    listed = {os.path.basename(item["image"]) for item in items}
     warn_without_row(set(image_files(images / "images")) - listed, folder / "labels.csv")
-    return photographs
+    return [(item, row, splits[row["image"]]) for item, row in zip(items, labels, strict=True)]
 
 
-def _read_splits(folder: Path, labelled: list[str]) -> list[dict[str, str]]:
+def _read_splits(folder: Path, labelled: list[str]) -> list[Row]:
     rows = read_table(folder / "splits.csv", ("image", "group", "split"))
     problems = Problems(str(folder))
     note_repeated(labelled, "image twice in labels.csv", problems)
@@ -189,13 +181,13 @@ def _read_splits(folder: Path, labelled: list[str]) -> list[dict[str, str]]:
     return rows
 
 
-def _photograph(images: Path, labels: dict[str, str], splits: dict[str, str], soft_masks: bool) -> Photograph:
-    item: Item = {"image": os.path.join(images, labels["image"]), "group": splits["group"]}
+def _item(images: Path, labels: Row, group: str, soft_masks: bool) -> Item:
+    item: Item = {"image": os.path.join(images, labels["image"]), "group": group}
     for key in MASK_KEYS:
         if path := labels.get(f"mask_{key}", ""):
             # the field of view is computed from the image and has no soft form
             item[key] = os.path.join(images, f"soft_{path}" if soft_masks and key != "fov" else path)
-    return Photograph(item, labels, splits)
+    return item
 
 
 def note_missing(items: list[Item], problems: Problems) -> None:
@@ -257,17 +249,17 @@ def is_idrid_official(root: Path) -> bool:
     return any((root / name).is_dir() for name in PARTS.values())
 
 
-def shipped_rows() -> list[dict[str, str]]:
+def shipped_rows() -> list[Row]:
     """Rows of the list that is shipped with the package."""
     with as_file(files("monai_retina_gen.data") / "splits" / "idrid.csv") as path:
         return read_table(path)
 
 
-def _images(folder: Path, row: dict[str, str]) -> Path:
+def _images(folder: Path, row: Row) -> Path:
     return folder / PARTS[row["subset"]] / "1. Original Images" / SET_FOLDERS[row["official_split"]]
 
 
-def _official_item(folder: Path, row: dict[str, str]) -> Item:
+def _official_item(folder: Path, row: Row) -> Item:
     item: Item = {"image": str(_images(folder, row) / f"{row['orig_id']}.jpg"), "group": row["group"]}
     item |= block_of(row["group"])
     masks = folder / PARTS["segmentation"] / "2. All Segmentation Groundtruths" / SET_FOLDERS[row["official_split"]]
@@ -276,13 +268,13 @@ def _official_item(folder: Path, row: dict[str, str]) -> Item:
     return {**item, **{key: int(row[key]) for key in ("grade", "dme") if row[key]}}
 
 
-def _canonical(rows: list[dict[str, str]]) -> list[int]:
+def _canonical(rows: list[Row]) -> list[int]:
     """Of each group the canonical file, else the first."""
     first = {row["group"]: index for index, row in reversed([*enumerate(rows)])}
     return sorted((first | {row["group"]: index for index, row in enumerate(rows) if row["canonical"] == "1"}).values())
 
 
-def _check_labels(folder: Path, rows: list[dict[str, str]]) -> None:
+def _check_labels(folder: Path, rows: list[Row]) -> None:
     columns = {"grade": "Retinopathy grade", "dme": "Risk of macular edema"}
     problems = Problems(str(folder))
     for split in sorted({row["official_split"] for row in rows if row["subset"] == "grading"}):
