@@ -31,22 +31,35 @@ COMMANDS = {
     "zoo": "build, list, download and verify the bundles of a model zoo",
     "model": "train or adapt generators, graders and the label gate",
 }
+# of groups: by name, the module below `apps` that holds `add_<name>` and `run_<name>`, and what the command does
 MODEL_COMMANDS = {
-    "directions": "find a StyleGAN3's lesion directions and store them in its bundle",
-    "invert": "find the styles of photographs and keep them on disk",
-    "style-statistics": "measure the style channels of a StyleGAN3 and store the statistics in its bundle",
-    "import-stylegan3": "make a bundle of a StyleGAN3 trained with the original implementation",
-    "lesion-bank": "collect real lesions for composing masks",
-    "versions": "paint versions of photographs with other lesions, for training a StyleGAN3",
-    "grading-space": "fit distributions of grader features per grade, with a plot",
-    "activation-maps": "write masks of findings that are labelled per photograph only",
-    "curate": "choose and label images of a generator that knows no grades",
-    "selection-rate": "train on photographs on whose label readers agree, at several thresholds",
-    "cross-fit": "train graders that judge only photographs that they never saw",
-    "gate": "set the label gate's limits, and measure what it detects",
-    "search-grader": "cross-validate settings of a grader's training, and train the best",
-    "pin": "install trained weights in a bundle and pin their sha256",
+    "directions": ("model.style", "find a StyleGAN3's lesion directions and store them in its bundle"),
+    "invert": ("model.style", "find the styles of photographs and keep them on disk"),
+    "style-statistics": ("model.style", "measure a StyleGAN3's style channels and store the statistics in its bundle"),
+    "import-stylegan3": ("model.style", "make a bundle of a StyleGAN3 trained with the original implementation"),
+    "lesion-bank": ("model.parts", "collect real lesions for composing masks"),
+    "versions": ("model.style", "paint versions of photographs with other lesions, for training a StyleGAN3"),
+    "grading-space": ("model.graders", "fit distributions of grader features per grade, with a plot"),
+    "activation-maps": ("model.parts", "write masks of findings that are labelled per photograph only"),
+    "curate": ("model.selection", "choose and label images of a generator that knows no grades"),
+    "selection-rate": ("model.selection", "train on photographs on whose label readers agree, at several thresholds"),
+    "cross-fit": ("model.graders", "train graders that judge only photographs that they never saw"),
+    "gate": ("model.graders", "set the label gate's limits, and measure what it detects"),
+    "search-grader": ("model.graders", "cross-validate settings of a grader's training, and train the best"),
+    "pin": ("model.parts", "install trained weights in a bundle and pin their sha256"),
 }
+ZOO_COMMANDS = {
+    "build": ("zoo", "pack every bundle and write the indices"),
+    "publish": ("zoo", "build the zoo and upload it to GitHub or Hugging Face"),
+    "list": ("zoo", "what a zoo offers"),
+    "download": ("zoo", "install a bundle, checked against the index"),
+    "verify": ("zoo", "check bundles as MONAI's model zoo does, and more"),
+}
+GROUPS = {
+    "model": (MODEL_COMMANDS, "pin my_vae --weights my_vae/output/model.pt"),
+    "zoo": (ZOO_COMMANDS, "download retina_vae --from /mirror/zoo"),
+}
+"""Commands that have commands of their own, with an example."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,26 +98,27 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
-    model = _add_commands(parser, "monai_retina_gen.apps", COMMANDS, words).get("model")
-    if model is not None:
-        model.epilog = "example: monai-retina-gen model pin my_vae --weights my_vae/output/model.pt"
-        _add_commands(model, "monai_retina_gen.apps.model", MODEL_COMMANDS, words[1:])
+    _add_commands(parser, {name: (name, summary) for name, summary in COMMANDS.items()}, words)
     return parser
 
 
 def _add_commands(
-    parser: argparse.ArgumentParser, package: str, commands: Mapping[str, str], words: Sequence[str]
-) -> dict[str, argparse.ArgumentParser]:
-    """Name the commands, and describe the one that is called; returns its parser by its name."""
-    added, called = parser.add_subparsers(dest="command", required=True, metavar="COMMAND"), {}
-    for name, summary in commands.items():
+    parser: argparse.ArgumentParser, commands: Mapping[str, tuple[str, str]], words: Sequence[str], *, top: bool = True
+) -> None:
+    """Name the commands, and describe the one that is called."""
+    added = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (place, summary) in commands.items():
         command = added.add_parser(name, help=summary, description=summary)
-        if name in words[:1]:
-            called[name] = command
-            module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
-            getattr(module, "add_options", lambda _: None)(command)
-            command.set_defaults(run=getattr(module, "run", None))
-    return called
+        if name not in words[:1]:
+            continue
+        if top and name in GROUPS:
+            own, example = GROUPS[name]
+            command.epilog = f"example: {command.prog} {example}"
+            _add_commands(command, own, words[1:], top=False)
+            continue
+        module, suffix = importlib.import_module(f"monai_retina_gen.apps.{place}"), name.replace("-", "_")
+        getattr(module, "add_options" if top else f"add_{suffix}")(command)
+        command.set_defaults(run=getattr(module, "run" if top else f"run_{suffix}"))
 
 
 def _cause(error: BaseException) -> BaseException:

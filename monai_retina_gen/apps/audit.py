@@ -9,7 +9,7 @@ from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import icdr_grade
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.evidence.audit.copying_audit import AUDIT_FILE, audit
-from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP, load_extractor
+from monai_retina_gen.evidence.evaluation.extractor import load_extractor
 from monai_retina_gen.evidence.evaluation.image_sets import generated_images, photographs, read_section
 
 
@@ -18,12 +18,10 @@ def add_options(parser: CommandParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     parser.add_argument("--generator", group=source)
     parser.add_argument("--images", group=source)
-    parser.add_argument("--datalist", required=True, help="DATALIST[:SECTION] that it was trained on (training)")
+    parser.datalist("DATALIST[:SECTION] that it was trained on (training)")
     parser.add_argument("--holdout", metavar="DATALIST", help="what it has not seen (default: the test section)")
-    parser.shared("--dataset-dir", "--out")
     parser.add_argument("--count", type=int, default=200, help="samples, with the training grades")
-    parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
-    parser.shared("--seed", "--device")
+    parser.shared("--out", "--extractor", "--seed", "--device")
 
 
 def run(args: argparse.Namespace) -> None:

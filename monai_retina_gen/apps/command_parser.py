@@ -35,6 +35,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--images": {"metavar": "DIR", "help": "folder made by `expand`, judged instead of samples"},
     "--out": {"required": True, "help": "folder to write, or to go on with"},
     "--graders": {"nargs": "+", "help": "BUNDLE or BUNDLE:CONFIG"},
+    "--extractor": {"default": "lite2", "help": "lite2 (default), fundus, pixels, inception, or a grader's bundle"},
     "--device": {"type": _device, "default": "cpu", "help": "where to compute: cpu, cuda or cuda:1"},
     "--seed": {"type": int, "default": 0, "help": "seed of all random numbers"},
     "--batch-size": {"type": int, "help": "images at a time"},
@@ -63,10 +64,15 @@ class CommandParser(argparse.ArgumentParser):
         words = re.sub("^`.*?`: ", "", description or "")
         self.description, self.epilog = words[:1].upper() + words[1:], f"example: {self.prog} {example}"
 
-    def shared(self, *names: str) -> None:
+    def shared(self, *names: str, **kwargs: Any) -> None:
         """Add options as `SHARED` describes them."""
         for name in names:
-            self.add_argument(name)
+            self.add_argument(name, **kwargs)
+
+    def datalist(self, what: str | None = None, *, required: bool = True) -> None:
+        """Add `--datalist`, which is `what`, with the folder of a named data set."""
+        self.add_argument("--datalist", required=required, **({"help": what} if what else {}))
+        self.shared("--dataset-dir")
 
     def add_argument(self, *names: Any, group: Any = None, **kwargs: Any) -> argparse.Action:
         kwargs = {**SHARED.get(names[0], {}), **kwargs}

@@ -16,7 +16,6 @@ from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, LabelGate
 from monai_retina_gen.engines.distributed import in_all_processes, is_first
 from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_study, alpha_table
 from monai_retina_gen.evidence.edits.phantom_edits import phantom_study
-from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, EXTRACTOR_HELP
 from monai_retina_gen.evidence.evaluation.generator_evaluation import (
     METRICS_FILE,
     SMALLEST,
@@ -44,9 +43,8 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--labels", group=what, action="store_true", help="judge the grades of samples instead")
     parser.add_argument("--edits", group=what, choices=["photographs", "phantoms"], help="judge edits of these instead")
     parser.shared("--generator", "--images")
-    parser.add_argument("--datalist", help="photographs to judge by: DATALIST[:SECTION] (test; for edits validation)")
-    parser.shared("--dataset-dir", "--out")
-    parser.add_argument("--extractor", default=DEFAULT_EXTRACTOR, help=EXTRACTOR_HELP)
+    parser.datalist("photographs to judge by: DATALIST[:SECTION] (test; for edits validation)", required=False)
+    parser.shared("--out", "--extractor")
     parser.add_argument("--count", type=int, help="samples (default: as many as photographs); or phantoms (default 24)")
     parser.add_argument("--each-grade", action="store_true", help=f"also of grades with {SMALLEST} images of each kind")
     parser.add_argument("--pairs", type=int, default=200, help="pairs of each grade for diversity")
@@ -65,12 +63,8 @@ def _add_edits(parser: CommandParser) -> None:
     add("--lesions", default=["ex"], help="of ma, he, ex, se (phantoms: default all)")
     add("--strengths", nargs="+", type=float, default=AlphaSettings.strengths, help="of the edits, in [-1, 1]")
     add("--image-size", type=int, default=256)
-    add(
-        "--blend",
-        choices=["ratio", "delta", "replace"],
-        default="delta",
-        help="ratio and delta bring over changes alone",
-    )
+    blends = ["ratio", "delta", "replace"]
+    add("--blend", choices=blends, default="delta", help="ratio and delta bring over changes alone")
     add("--gate", default="none")
     add("--perceptual", default="retina_grader:dr_vgg16", help="network that measures what changes elsewhere")
     add("--limit", type=int, help="only so many photographs")

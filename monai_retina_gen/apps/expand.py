@@ -19,16 +19,14 @@ from monai_retina_gen.transforms.expansion.folder import BANK, BANK_OF, check_re
 
 def add_options(parser: CommandParser) -> None:
     parser.describe(__doc__, "--datalist my.json --generator retina_vae --balance --out bank")
-    parser.add_argument("--datalist", help="datalist, data set name or folder whose training grades are filled up")
-    parser.shared("--dataset-dir")
+    parser.datalist("datalist, data set name or folder whose training grades are filled up", required=False)
     parser.add_argument("--label-key", default="grade", help="key or column of the grade in the datalist")
     parser.add_argument("--grade-map", help="binary or referable: balance these labels; their images have their grades")
     labels = (
         'JSON: photographs by grade of each label, where there are labels alone: \'{"0": 0, "1": {"2": 120, "3": 40}}\''
     )
     parser.add_argument("--label-grades", type=json_mapping, help=labels)
-    parser.add_argument("--generator", required=True)
-    parser.shared("--out")
+    parser.shared("--generator", "--out", required=True)
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--balance", action="store_true", help="fill every grade up to the largest")
     parser.add_argument("--per-grade", group=group, type=int, help="this many images of every grade")

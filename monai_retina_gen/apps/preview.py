@@ -21,8 +21,7 @@ transforms.json, a list of transforms as in a bundle's configuration:
 
 def add_options(parser: CommandParser) -> None:
     parser.describe(__doc__, EXAMPLE)
-    parser.add_argument("--datalist", required=True)
-    parser.shared("--dataset-dir")
+    parser.datalist()
     parser.add_argument("--transforms", required=True, help="JSON file with the transforms; runs code, so use your own")
     parser.add_argument("--out", required=True, help="picture to write")
     parser.add_argument("--count", type=int, default=6, help="photographs")

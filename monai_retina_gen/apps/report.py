@@ -14,13 +14,7 @@ from monai_retina_gen.data import icdr_grade, write_json
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.evidence.evaluation.image_sets import generated_images, photographs, read_section
 from monai_retina_gen.evidence.report.html import interval_text
-from monai_retina_gen.evidence.report.reader_study import (
-    SCORE,
-    read_answers,
-    read_key,
-    reader_study,
-    score_answers,
-)
+from monai_retina_gen.evidence.report.reader_study import SCORE, read_answers, read_key, reader_study, score_answers
 from monai_retina_gen.evidence.report.report_page import SECTIONS, report, sample_rows
 from monai_retina_gen.generators import load_generator
 
@@ -39,8 +33,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--readers", metavar="JSON", help="score.json of `report --score`")
     parser.add_argument("--training", metavar="LOG", help="TensorBoard folder or file, or a CSV log")
     parser.add_argument("--generator", help="its samples are shown by grade, or to readers: bundle name or folder")
-    parser.add_argument("--datalist", help="DATALIST[:SECTION] with the photographs beside them (validation; test)")
-    parser.shared("--dataset-dir")
+    parser.datalist("DATALIST[:SECTION] with the photographs beside them (validation; test)", required=False)
     parser.add_argument("--out", required=True, help="HTML file to write; a folder with --blind and --score")
     parser.add_argument("--title", default="Generated retinal photographs: the evidence", help="title of the page")
     parser.shared("--seed")
@@ -88,9 +81,7 @@ def _score(args: argparse.Namespace) -> None:
         raise ValueError("--key is missing: scoring needs the key.csv of the blinded page")
     key = read_key(args.key)
     result = score_answers([read_answers(path, key) for path in args.score], key)
-    target = Path(args.out)
-    target.mkdir(parents=True, exist_ok=True)
-    write_json(result, target / SCORE)
+    write_json(result, Path(args.out) / SCORE)
     for name, figure in result["figures"].items():
         print(f"{name}: {interval_text(figure)}")
-    print(f"wrote {target / SCORE}")
+    print(f"wrote {Path(args.out) / SCORE}")

@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from monai_retina_gen.apps.command_parser import CommandParser, json_mapping
-from monai_retina_gen.evidence.study.config import ARMS, SELECTIONS, StudyConfig
-from monai_retina_gen.evidence.study.presets import PRESETS, smoke_generator, smoke_phantoms, smoke_synthesizer
+from monai_retina_gen.evidence.study.config import (
+    ARMS,
+    PRESETS,
+    SELECTIONS,
+    StudyConfig,
+    smoke_generator,
+    smoke_phantoms,
+    smoke_synthesizer,
+)
 from monai_retina_gen.evidence.study.segmentation import (
     SEGMENTATION_ARMS,
     SEGMENTATION_PRESETS,
@@ -37,8 +44,7 @@ def add_options(parser: CommandParser) -> None:
         f"arms of graders:\n{_listed(ARMS)}\n\narms of segmenters:\n{_listed(SEGMENTATION_ARMS)}",
     )
     parser.add_argument("--task", choices=["grading", "segmentation"], default="grading", help="what is trained")
-    parser.add_argument("--datalist", help="datalist, data set name or folder; annotated lesions for segmenters")
-    parser.shared("--dataset-dir")
+    parser.datalist("datalist, data set name or folder; annotated lesions for segmenters", required=False)
     parser.add_argument("--masks", metavar="DATALIST", help="the same photographs with predicted masks (`segment`)")
     parser.add_argument("--generators", nargs="+", default=[], help="bundle names or folders, or BUNDLE:CONFIG")
     presets = sorted({*PRESETS, *SEGMENTATION_PRESETS})

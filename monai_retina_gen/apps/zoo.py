@@ -1,7 +1,4 @@
-"""`zoo`: build, publish, list, download and verify the bundles of a model zoo.
-
-A zoo is a folder, or the same behind an address, with archives of bundles and index.json.
-"""
+"""`zoo`: build, publish, list, download and verify the bundles of a model zoo."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.errors import ZooError
@@ -30,24 +26,28 @@ HOSTS: dict[str, tuple[Callable[[str], str], str, Callable[..., list[str]]]] = {
 """By name: address of a repository's files, environment variable of the token, and upload."""
 
 
-def add_options(parser: CommandParser) -> None:
-    parser.describe(__doc__, "download retina_vae --from /mirror/zoo")
-    actions = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (summary, description, example, add, run) in ACTIONS.items():
-        action = actions.add_parser(name, help=summary)
-        action.describe(description, example)
-        add(action)
-        action.set_defaults(run=run)
+def _bundles(folder: str | None = None) -> list[Path]:
+    """All that lie in a folder: the one named, else the first that is searched for names."""
+    return find_bundles(Path(folder) if folder else bundle_search_path()[0])
 
 
-def _add_build(parser: CommandParser) -> None:
+def add_build(parser: CommandParser) -> None:
+    parser.describe(run_build.__doc__, "--bundles bundles --out zoo")
     parser.add_argument("--out", required=True, help="folder to write; other versions in it stay")
     parser.add_argument("--bundles", help=BUNDLES)
     parser.add_argument("--address", help="where the archives will be found, for model_info.json")
     parser.add_argument("--replace", action="store_true", help="overwrite a version that has other content")
 
 
-def _add_publish(parser: CommandParser) -> None:
+def run_build(args: argparse.Namespace) -> None:
+    """Write <name>_v<version>.zip of every bundle, index.json and MONAI's model_info.json."""
+    for entry in build_zoo(_bundles(args.bundles), Path(args.out), **chosen(args, "address", "replace")):
+        print(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, {len(entry.files)} files, sha256 {entry.sha256}")
+    print(f"wrote {Path(args.out) / 'index.json'} and model_info.json")
+
+
+def add_publish(parser: CommandParser) -> None:
+    parser.describe(run_publish.__doc__, "OWNER/REPOSITORY --dry-run")
     parser.add_argument("repository", help="OWNER/NAME")
     parser.add_argument("--to", choices=list(HOSTS), default="github", help="whose repository it is (default: github)")
     parser.add_argument("--bundles", help=BUNDLES)
@@ -55,33 +55,11 @@ def _add_publish(parser: CommandParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="build, and upload nothing")
 
 
-def _add_download(parser: CommandParser) -> None:
-    parser.add_argument("name", help="of the bundle")
-    parser.add_argument("--from", dest="location", help=FROM)
-    parser.add_argument("--version", help="the highest by default")
-    parser.add_argument("--to", help="folder to put it into (default: the user's cache, where it is found by name)")
-    parser.add_argument("--replace", action="store_true", help="put a changed or other version that is there aside")
+def run_publish(args: argparse.Namespace) -> None:
+    """Build as `zoo build` does, and upload what is lacking.
 
-
-def _add_verify(parser: CommandParser) -> None:
-    parser.add_argument("bundles", nargs="*", help="names or folders (default: all in MRG_BUNDLES, else ./bundles)")
-    parser.add_argument("--fast", action="store_true", help="only what reads files, and runs no code of the bundle")
-    parser.add_argument("--figures", action="store_true", help="run evaluate.json, too: up to minutes a bundle")
-    parser.add_argument("--dataset-dir", help="photographs for --figures (default: as in train.json, in MRG_DATA)")
-
-
-def _bundles(folder: str | None = None) -> list[Path]:
-    """All that lie in a folder: the one named, else the first that is searched for names."""
-    return find_bundles(Path(folder) if folder else bundle_search_path()[0])
-
-
-def _build(args: argparse.Namespace) -> None:
-    for entry in build_zoo(_bundles(args.bundles), Path(args.out), **chosen(args, "address", "replace")):
-        print(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, {len(entry.files)} files, sha256 {entry.sha256}")
-    print(f"wrote {Path(args.out) / 'index.json'} and model_info.json")
-
-
-def _publish(args: argparse.Namespace) -> None:
+    To a GitHub release (token in GITHUB_TOKEN), or to a Hugging Face repository (--to huggingface, HF_TOKEN).
+    """
     address_of, variable, upload = HOSTS[args.to]
     address, token = address_of(args.repository), os.environ.get(variable, "")
     if not token and not args.dry_run:
@@ -95,7 +73,13 @@ def _publish(args: argparse.Namespace) -> None:
     print(f"the zoo is at {address}: PUBLIC_ZOO in monai_retina_gen/weights/zoo_download.py makes it the default")
 
 
-def _list(args: argparse.Namespace) -> None:
+def add_list(parser: CommandParser) -> None:
+    parser.describe(run_list.__doc__, "--from https://example.org/zoo")
+    parser.add_argument("--from", dest="location", help=FROM)
+
+
+def run_list(args: argparse.Namespace) -> None:
+    """Show bundles with version, size, modes, figures and the licence of their weights."""
     index = read_index(args.location)
     print(f"zoo at {index.location}")
     for entry in index.latest():
@@ -106,12 +90,38 @@ def _list(args: argparse.Namespace) -> None:
         print(f"  {entry.weights_licence or 'licence of the weights not stated'}")
 
 
-def _download(args: argparse.Namespace) -> None:
+def add_download(parser: CommandParser) -> None:
+    parser.describe(run_download.__doc__, "retina_vae --from /mirror/zoo")
+    parser.add_argument("name", help="of the bundle")
+    parser.add_argument("--from", dest="location", help=FROM)
+    parser.add_argument("--version", help="the highest by default")
+    parser.add_argument("--to", help="folder to put it into (default: the user's cache, where it is found by name)")
+    parser.add_argument("--replace", action="store_true", help="put a changed or other version that is there aside")
+
+
+def run_download(args: argparse.Namespace) -> None:
+    """Install a bundle whose size and sha256 are checked before anything is unpacked.
+
+    A broken download goes on where it stopped.
+    """
     folder = download_bundle(args.name, folder=args.to, **chosen(args, "version", "location", "replace"))
     print(f"{args.name} is at {folder}")
 
 
-def _verify(args: argparse.Namespace) -> int:
+def add_verify(parser: CommandParser) -> None:
+    parser.describe(run_verify.__doc__, "retina_vae --fast")
+    parser.add_argument("bundles", nargs="*", help="names or folders (default: all in MRG_BUNDLES, else ./bundles)")
+    parser.add_argument("--fast", action="store_true", help="only what reads files, and runs no code of the bundle")
+    parser.add_argument("--figures", action="store_true", help="run evaluate.json, too: up to minutes a bundle")
+    parser.add_argument("--dataset-dir", help="photographs for --figures (default: as in train.json, in MRG_DATA)")
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Check layout, metadata, version, weights, card, licences, paths, network, scripting, export and properties.
+
+    With --figures, evaluate.json on the validation photographs. All but --fast runs the bundle's configurations: only
+    for bundles whose author you trust.
+    """
     folders = [find_bundle(b, download=False) for b in args.bundles] or _bundles()
     failed = 0
     for folder in folders:
@@ -122,46 +132,3 @@ def _verify(args: argparse.Namespace) -> int:
             print(f"{folder.name}: {result.check} {said}", flush=True)
     print(f"{len(folders)} bundles: {f'{failed} checks failed' if failed else 'all checks passed'}")
     return 1 if failed else 0
-
-
-ACTIONS: dict[str, tuple[str, str, str, Callable[[CommandParser], Any], Callable[[argparse.Namespace], Any]]] = {
-    "build": (
-        "pack every bundle and write the indices",
-        "Writes <name>_v<version>.zip of every bundle, index.json and MONAI's model_info.json.",
-        "--bundles bundles --out zoo",
-        _add_build,
-        _build,
-    ),
-    "publish": (
-        "build the zoo and upload it to GitHub or Hugging Face",
-        "Builds as `zoo build` does and uploads what a GitHub release (token in GITHUB_TOKEN) or a Hugging Face "
-        "repository (--to huggingface, HF_TOKEN) lacks.",
-        "OWNER/REPOSITORY --dry-run",
-        _add_publish,
-        _publish,
-    ),
-    "list": (
-        "what a zoo offers",
-        "Bundles with version, size, modes, figures and the licence of their weights.",
-        "--from https://example.org/zoo",
-        lambda parser: parser.add_argument("--from", dest="location", help=FROM),
-        _list,
-    ),
-    "download": (
-        "install a bundle, checked against the index",
-        "Checks size and sha256 before anything is unpacked; a broken download goes on where it stopped.",
-        "retina_vae --from /mirror/zoo",
-        _add_download,
-        _download,
-    ),
-    "verify": (
-        "check bundles as MONAI's model zoo does, and more",
-        "Layout, metadata, version, weights, card, licences, paths; network in and out, scripting, export, required "
-        "properties; with --figures, evaluate.json on the validation photographs. All but --fast runs the bundle's "
-        "configurations: only for bundles whose author you trust.",
-        "retina_vae --fast",
-        _add_verify,
-        _verify,
-    ),
-}
-"""By name: summary, description, example, options and function."""

@@ -35,7 +35,6 @@ from monai_retina_gen.evidence.report.html import (
     warnings,
 )
 from monai_retina_gen.evidence.report.report_page import report, sample_rows
-from monai_retina_gen.evidence.study import StudyConfig, run_study
 from monai_retina_gen.generators import GeneratedBatch, VAEGenerator, load_generator
 from monai_retina_gen.handlers import FitPriorHandler, ProgressHandler, image_grid
 from monai_retina_gen.losses import ELBOLoss
@@ -44,6 +43,8 @@ from monai_retina_gen.networks.layers import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.transforms.segmenting.segment import find_images
 from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
+
+from .study import StudyConfig, run_study
 
 logger = logging.getLogger(__name__)
 PAINTER, DRAWER = "retina_lesion_painter", "retina_drgan"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.__main__ import main
-from monai_retina_gen.apps.model import directions as command
+from monai_retina_gen.apps.model import style as command
 from monai_retina_gen.data import load_datalist, phantom_fundus, write_image
 from monai_retina_gen.editing import Directions, GateLimits, Inversion, LabelGate, load_directions
 from monai_retina_gen.engines import FundusSegmenter

@@ -17,7 +17,12 @@ from torch import Tensor
 
 from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.audit.copying import (
+from monai_retina_gen.evidence.evaluation.extractor import Extractor
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
+from monai_retina_gen.evidence.report.pictures import rows_of
+from monai_retina_gen.metrics import kernel_permutation_p_value
+
+from .copying import (
     NEAR,
     Space,
     copying_figures,
@@ -27,11 +32,7 @@ from monai_retina_gen.evidence.audit.copying import (
     pixel_descriptors,
     same_source,
 )
-from monai_retina_gen.evidence.audit.rule import ALIKE, LEVEL, QUESTIONS, dealt_anew, ratio_tests
-from monai_retina_gen.evidence.evaluation.extractor import Extractor
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
-from monai_retina_gen.evidence.report.pictures import rows_of
-from monai_retina_gen.metrics import kernel_permutation_p_value
+from .rule import ALIKE, LEVEL, QUESTIONS, dealt_anew, ratio_tests
 
 OUTCOMES = ("copies found", "suspicious", "no copies found", "no fair ground")
 FEW_IMAGES = 50

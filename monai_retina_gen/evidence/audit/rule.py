@@ -29,9 +29,10 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from monai_retina_gen.evidence.audit.copying import NEAR, Space
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics.manifold import ratio_of_distances
+
+from .copying import NEAR, Space
 
 LEVEL = 0.05
 QUESTIONS = 3  # asked in each space that may vote

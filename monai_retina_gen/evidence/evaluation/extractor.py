@@ -27,7 +27,6 @@ from monai_retina_gen.weights import (
 )
 
 DEFAULT_EXTRACTOR = "lite2"
-EXTRACTOR_HELP = "lite2 (default), fundus, pixels, inception, or a grader's bundle"
 
 PIXEL_SIDE = 16
 IMAGENET_SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}  # sides that the published networks were trained at

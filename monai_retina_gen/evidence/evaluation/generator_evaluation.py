@@ -18,13 +18,14 @@ from monai_retina_gen.data import Item, count_grades, write_image, write_json
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.engines.distributed import by_first
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.evidence.evaluation.extractor import DEFAULT_EXTRACTOR, Extractor, load_extractor
-from monai_retina_gen.evidence.evaluation.image_figures import diversity_figures, sliced_wasserstein_figure
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, sampled_images
 from monai_retina_gen.evidence.report.pictures import grade_rows, strip
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.metrics import evaluate_features, realism_score
 from monai_retina_gen.weights import CHECKPOINT, find_bundle, read_metadata, sha256_file
+
+from .extractor import DEFAULT_EXTRACTOR, Extractor, load_extractor
+from .image_figures import diversity_figures, sliced_wasserstein_figure
+from .image_sets import ImageSet, photographs, sampled_images
 
 METRICS_FILE, SMALLEST, STRIP = "metrics.json", 6, 8
 

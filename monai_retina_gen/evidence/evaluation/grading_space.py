@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_retina_gen.data import write_json
-from monai_retina_gen.evidence.evaluation.extractor import Extractor
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.networks import GradingSpace
 from monai_retina_gen.weights import find_bundle, load_network, load_state, save_state, split_bundle_name
 from monai_retina_gen.zoo.packing import pin
+
+from .extractor import Extractor
+from .image_sets import ImageSet
 
 STATE, SETTINGS, PLOT = "grading_space.pt", "grading_space.json", "grading_space.png"
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics import field_of_view_ms_ssim, lpips_distance, pair_diversity, sliced_wasserstein_distance
 from monai_retina_gen.metrics.base import plain
 from monai_retina_gen.metrics.evaluation import FEW_IMAGES, random_halves
 from monai_retina_gen.weights import state_sha256
+
+from .image_sets import ImageSet
 
 logger = logging.getLogger(__name__)
 SPLITS = 3

@@ -18,10 +18,11 @@ from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.data.record import verify_file
 from monai_retina_gen.engines.distributed import shared_map
 from monai_retina_gen.errors import DatalistError
-from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.generators import RetinaGenerator, load_generator
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.transforms.expansion.folder import image_seed
+
+from .extractor import Extractor
 
 _LOGGER = logging.getLogger("monai_retina_gen.images")
 

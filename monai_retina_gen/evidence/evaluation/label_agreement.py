@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.data import write_json
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.metrics import (
     accuracy_from_confusion,
     bootstrap_interval,
@@ -28,6 +27,8 @@ from monai_retina_gen.weights import (
     split_bundle_name,
     weights_files,
 )
+
+from .image_sets import ImageSet
 
 LABEL_CHECK_FILE = "label_check.json"
 FEW_OF_A_GRADE = 10

@@ -17,13 +17,14 @@ from tqdm import tqdm
 from monai_retina_gen.data import CONDITION_KEYS, Item, icdr_grade
 from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.engines import load_segmenter
-from monai_retina_gen.evidence.evaluation.generator_evaluation import GeneratorEvaluation
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, to_bytes
-from monai_retina_gen.evidence.evaluation.label_agreement import FIGURES, load_grader
 from monai_retina_gen.metrics import bootstrap_interval
 from monai_retina_gen.metrics.mask_curve import average_precision, best_threshold, curve_counts
 from monai_retina_gen.networks.layers import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackConditionMapd
+
+from .generator_evaluation import GeneratorEvaluation
+from .image_sets import ImageSet, to_bytes
+from .label_agreement import FIGURES, load_grader
 
 
 class SynthesisEvaluation(GeneratorEvaluation):

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.data import Item, load_datalist, write_json
-from monai_retina_gen.evidence.grading.cross_fit import bundle_workflow, shipped_logits
 from monai_retina_gen.metrics import (
     accuracy_from_confusion,
     grade_confusion_matrix,
@@ -30,6 +29,8 @@ from monai_retina_gen.metrics import (
     sensitivity_from_confusion,
 )
 from monai_retina_gen.weights import find_bundle, load_state, read_inference_config, save_parts, save_state
+
+from .cross_fit import bundle_workflow, shipped_logits
 
 logger = logging.getLogger(__name__)
 CONFIG, REPORT, WEIGHTS = "search", "search.json", "graders.pt"

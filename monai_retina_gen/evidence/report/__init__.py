@@ -1,5 +1,5 @@
 """Results for people: one page of what was found, and the blinded page on which a clinician judges images."""
 
-from monai_retina_gen.evidence.report.report_page import report
+from .report_page import report
 
 __all__ = ["report"]

@@ -85,17 +85,28 @@ def read_training(path: str | Path) -> Curves:
 
 def training_plot(curves: Curves) -> bytes:
     """All curves by step, one small plot each."""
-    columns = min(3, len(curves))
-    rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axes, (name, (steps, values)) in zip(panels, sorted(curves.items()), strict=False):
+    figure, panels = panel_grid(len(curves), columns=3, size=(4, 2.6))
+    for axes, (name, (steps, values)) in zip(panels, sorted(curves.items()), strict=True):
         axes.plot(steps, values, linewidth=1.2)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=8)
-    for axes in panels[len(curves) :]:
-        axes.set_visible(False)
     return _png(figure)
+
+
+def panel_grid(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Any]]:
+    """A figure with `count` axes of a size in inches, at most so many beside each other."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return figure, list(panels[:count])
+
+
+def save_plot(figure: Figure, target: Any, *, dpi: int = 110) -> None:
+    """Write a figure as PNG; equal figures give equal bytes."""
+    figure.savefig(target, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def audit_plot(spaces: Mapping[str, Any]) -> bytes:
@@ -134,7 +145,7 @@ def agreement_plot(check: Mapping[str, Any]) -> bytes:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    save_plot(figure, buffer)
     return buffer.getvalue()
 
 

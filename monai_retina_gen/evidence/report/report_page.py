@@ -11,10 +11,11 @@ from monai_retina_gen.data import Item
 from monai_retina_gen.data.files import write_atomically
 from monai_retina_gen.data.raster_io import encode_png
 from monai_retina_gen.evidence.evaluation.image_sets import photographs, sampled_images
-from monai_retina_gen.evidence.report import sections
-from monai_retina_gen.evidence.report.html import figure, page, paragraph, section
-from monai_retina_gen.evidence.report.pictures import grade_rows, read_training, training_plot
 from monai_retina_gen.generators import RetinaGenerator
+
+from . import sections
+from .html import figure, page, paragraph, section
+from .pictures import grade_rows, read_training, training_plot
 
 COLUMNS = 4
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], str]]] = {

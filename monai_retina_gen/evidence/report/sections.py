@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from monai_retina_gen.evidence.report.html import Cell, figure, number, paragraph, picture, section, table, warnings
-from monai_retina_gen.evidence.report.pictures import agreement_plot, audit_plot
+from .html import Cell, figure, interval_text, number, paragraph, picture, section, table, warnings
+from .pictures import agreement_plot, audit_plot
 
 Result = dict[str, Any]
 
@@ -51,8 +51,9 @@ def label_check_section(result: Result, folder: Path) -> str:
             found = grader[kind]
             values = zip(found["agreement_per_grade"]["value"], found["per_grade_n"], strict=True)
             per_grade = [f"{number(value)} (n = {n})" for value, n in values]
-            named: list[Cell] = [grader["name"], grader["sha256"][:12], kind, found["agreement"]["n"]]
-            rows.append([*named, _interval(found["agreement"]), _interval(found["kappa"]), *per_grade])
+            agreement, kappa = interval_text(found["agreement"]), interval_text(found["kappa"])
+            n = found["agreement"]["n"]
+            rows.append([grader["name"], grader["sha256"][:12], kind, n, agreement, kappa, *per_grade])
     head = ["grader", "sha256", "images", "n", "agreement", "kappa", *(f"grade {g}" for g in range(5))]
     plot = figure(agreement_plot(result), "Agreement with the grade asked for, beside that on photographs.", plot=True)
     return section("Label check", warnings(result["warnings"]), table(head, rows), plot)
@@ -65,7 +66,7 @@ def reader_section(result: Result, folder: Path) -> str:
         f"Naming the commoner class always gives an accuracy of {result['chance_accuracy']:.2f}. Generated is the "
         "positive class."
     )
-    rows = [[name.replace("_", ", "), _interval(found)] for name, found in result["figures"].items()]
+    rows = [[name.replace("_", ", "), interval_text(found)] for name, found in result["figures"].items()]
     return section("Reader study", paragraph(told), table(["figure", "value, 95 % interval"], rows))
 
 
@@ -155,20 +156,17 @@ def _metric_table(metrics: list[Result]) -> str:
         value = m["value"] if m.get("p_value") is None else f"{number(m['value'])} (p = {number(m['p_value'])})"
         better = "lower" if m["name"] in ("fid", "kid", "swd") else "nearer to real against real"
         row: list[Cell] = [m["name"], better, value, m["floor"], m["value_at_floor_n"], m["ratio_to_floor"]]
-        rows.append([*row, m["floor_n"], f"{m['n_real']} / {m['n_generated']}", _extractor(m), m["dimension"]])
-    head = [
-        "figure",
-        "better",
-        "value",
-        "real against real",
-        "at equal n",
-        "ratio",
-        "n of floor",
-        "n",
-        "extractor",
-        "d",
-    ]
+        rows.append([*row, m["floor_n"], *_counted(m)])
+    head = ["figure", "better", "value", "real against real", "at equal n", "ratio", "n of floor", *COUNTED]
     return table(head, rows, "All grades")
+
+
+COUNTED = ("n", "extractor", "d")
+
+
+def _counted(metric: Result) -> list[Cell]:
+    extractor = f"{metric['extractor']} {metric['extractor_sha256'][:8]}".strip()
+    return [f"{metric['n_real']} / {metric['n_generated']}", extractor, metric["dimension"]]
 
 
 def _grade_table(per_grade: Result) -> str:
@@ -179,19 +177,12 @@ def _grade_table(per_grade: Result) -> str:
     names = list(next(iter(figured.values()), {}))
     rows: list[list[Cell]] = []
     for grade, found in figured.items():
-        first = found[names[0]]
-        named: list[Cell] = [
-            grade,
-            f"{first['n_real']} / {first['n_generated']}",
-            _extractor(first),
-            first["dimension"],
-        ]
         figures = ([number(found[name][key]) for key in ("value", "floor", "ratio_to_floor")] for name in names)
-        rows.append([*named, *map("; ".join, figures)])
+        rows.append([grade, *_counted(found[names[0]]), *map("; ".join, figures)])
     caption = "By grade: value; real against real; ratio at equal n."
     if "swd" in names:
         caption += " SWD takes no extractor but 7x7 patches (d = 147), and as many images of each kind as of the rarer."
-    return warnings(_merged(lines)) + (table(["grade", "n", "extractor", "d", *names], rows, caption) if rows else "")
+    return warnings(_merged(lines)) + (table(["grade", *COUNTED, *names], rows, caption) if rows else "")
 
 
 def _diversity(found: Result) -> str:
@@ -212,10 +203,6 @@ def _named(extractor: Result) -> str:
     return f"Extractor {extractor['name']} (sha256 {sha256}, d = {extractor['dimension']})"
 
 
-def _extractor(metric: Result) -> str:
-    return f"{metric['extractor']} {metric['extractor_sha256'][:8]}".strip()
-
-
 def _merged(lines: list[str]) -> list[str]:
     """One line for a warning that several figures share."""
     by_text: dict[str, list[str]] = {}
@@ -223,8 +210,3 @@ def _merged(lines: list[str]) -> list[str]:
         name, text = line.split(": ", 1)
         by_text.setdefault(text, []).append(name)
     return [f"{', '.join(names)}: {text}" for text, names in by_text.items()]
-
-
-def _interval(found: Result) -> str:
-    ends = "" if found["low"] is None else f" [{number(found['low'])}, {number(found['high'])}]"
-    return number(found["value"]) + ends

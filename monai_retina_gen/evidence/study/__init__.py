@@ -5,8 +5,7 @@ An arm is a recipe for the training images; all else, the number of optimiser st
 
 from __future__ import annotations
 
-from .config import ARMS, StudyConfig
-from .presets import PRESETS
+from .config import ARMS, PRESETS, StudyConfig
 from .study import run_study
 
 __all__ = ["StudyConfig", "run_study"]

@@ -32,14 +32,13 @@ RIDGE = 1e-2  # weight of the squared coefficients beside the mean loss
 
 def texture_features(images: Tensor) -> Tensor:
     """Log energy of four levels of the Laplacian pyramid, mean and deviation of every channel: `(N, 18)`."""
-    return torch.cat([_features(part) for part in images.split(CHUNK)])
-
-
-def _features(images: Tensor) -> Tensor:
-    images = images.float() / 255 if images.dtype == torch.uint8 else images
-    levels = laplacian_pyramid(images, 5)[:-1]
-    energies = [level.square().mean((2, 3)).clamp(min=1e-12).log() for level in levels]
-    return torch.cat([*energies, images.mean((2, 3)), images.std((2, 3))], dim=1)
+    found = []
+    for part in images.split(CHUNK):
+        floats = part.float() / 255
+        levels = laplacian_pyramid(floats, 5)[:-1]
+        energies = [level.square().mean((2, 3)).clamp(min=1e-12).log() for level in levels]
+        found.append(torch.cat([*energies, floats.mean((2, 3)), floats.std((2, 3))], dim=1))
+    return torch.cat(found)
 
 
 def detect_generated(photographs: Photographs, bank: Bank, config: StudyConfig) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +35,6 @@ from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, load_eye, 
 from monai_retina_gen.networks import PAINTED_LESIONS
 
 from .config import StudyConfig
-from .side_by_side import mapped
 
 PREDICTED = "predicted_masks"  # key of an item: which of its masks are predicted
 _eyes: dict[str, LesionBank | None] = {}
@@ -176,3 +177,31 @@ def _read_masks(item: Item, size: int) -> dict[str, npt.NDArray[np.uint8]]:
     keys = tuple(key for key in CONDITION_KEYS if key in item)
     eye = load_eye(item, size, keys) if keys else {}
     return {key: to_bytes(eye[key]).numpy() for key in keys}
+
+
+Row = TypeVar("Row")
+Made = TypeVar("Made")
+_function: Callable[[Any], Any] | None = None
+
+
+def mapped(function: Callable[[Row], Made], rows: Sequence[Row], jobs: int) -> list[Made]:
+    """`function` of each row, begun in their order, in `jobs` processes; with one job in this process.
+
+    What it leaves in memory is lost where there are several. A process that has begun to use a GPU cannot be forked.
+    Where it fails for a row, the others are done before the error is raised.
+    """
+    global _function
+    if jobs <= 1 or not rows:  # one row too goes to a process: this one must not begin to use the GPU
+        return [function(row) for row in rows]
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise ValueError("jobs: this system cannot fork processes; use one")
+    _function = function  # a fork has it, also where it could not be sent to another process
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(jobs, len(rows)), context, torch.set_num_threads, (1,)) as pool:
+        done = [pool.submit(_call, row) for row in rows]
+    return [each.result() for each in done]
+
+
+def _call(row: Any) -> Any:
+    assert _function is not None  # set before the fork
+    return _function(row)

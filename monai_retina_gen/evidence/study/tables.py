@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from monai_retina_gen.evidence.report.html import interval_text, markdown_table
+from monai_retina_gen.evidence.report.pictures import panel_grid, save_plot
 
 from .arms import GENERATIVE
 
@@ -82,15 +83,14 @@ def _zhao_table_2(study: Study, rows: Sequence[Row]) -> Table:
 
 def _drgan_table_3(study: Study, rows: Sequence[Row]) -> Table:
     """Accuracy and kappa by grader: trained on real and tested on fake, trained on real, trained on both."""
-    best, by_name = _best_generative(study), _by_name(rows)
+    best = _best_generative(study)
     pairs = ["Tr-Real Te-Fake", "Tr-Real Te-Real", f"Tr-Real & Fake Te-Real ({best or 'none'})"]
     table = [["backbone", *(f"{pair} {figure}" for pair in pairs for figure in ("acc.", "kappa"))]]
-    for grader in _graders(rows):
+    for grader, of in _by_grader(rows).items():
         fake = study["te_fake"].get(grader, {}).get(best.split("--")[1] if best else "", {})
         cells = [_number(fake.get(figure)) for figure in ("accuracy", "kappa")]
         for condition in ("none", best):
-            row = by_name.get((condition, grader))
-            cells += [_number(row[figure]["value"]) if row else "" for figure in ("accuracy", "kappa")]
+            cells += [_number(of[condition][f]["value"]) if condition in of else "" for f in ("accuracy", "kappa")]
         table.append([grader, *cells])
     return table
 
@@ -103,19 +103,18 @@ def _drgan_table_4(study: Study, rows: Sequence[Row]) -> Table:
 
 def _drgan_table_5(study: Study, rows: Sequence[Row]) -> Table:
     """True-positive rate by grade, trained on real and on real and fake."""
-    conditions, by_name = ("none", "oversample", _best_generative(study)), _by_name(rows)
-    columns = {f"{g}, {c}": by_name[c, g] for g in _graders(rows) for c in conditions if (c, g) in by_name}
+    conditions = ("none", "oversample", _best_generative(study))
+    columns = {f"{g}, {c}": of[c] for g, of in _by_grader(rows).items() for c in conditions if c in of}
     rates = zip(*(row["sensitivity"]["value"] for row in columns.values()), strict=True)
     return [["grade", *columns], *([str(grade), *map(_number, of)] for grade, of in enumerate(rates))]
 
 
 def _cheng_table_1(study: Study, rows: Sequence[Row]) -> Table:
     """Accuracy by augmentation, a column for each grader."""
-    by_name = _by_name(rows)
-    table = [["augmentation", *_graders(rows)]]
+    table, graders = [["augmentation", *_by_grader(rows)]], _by_grader(rows).values()
     for condition in dict.fromkeys(row["condition"] for row in rows):
-        found = [by_name[condition, grader] for grader in _graders(rows) if (condition, grader) in by_name]
-        table.append([condition, *(f"{100 * row['accuracy']['value']:.2f}%" for row in found)])
+        accuracies = [of[condition]["accuracy"]["value"] for of in graders if condition in of]
+        table.append([condition, *(f"{100 * accuracy:.2f}%" for accuracy in accuracies)])
     return table
 
 
@@ -143,12 +142,12 @@ def _grades(study: Study) -> list[str]:
     return [f"grade {g}" for g in range(len(study["sets"]["test"][0]["confusion"]))]
 
 
-def _graders(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["grader"] for row in rows))
-
-
-def _by_name(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
-    return {(row["condition"], row["grader"]): row for row in rows}
+def _by_grader(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
+    """Rows by grader and condition."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault(row["grader"], {})[row["condition"]] = row
+    return found
 
 
 def _named(rows: Sequence[Row], figures: Sequence[Sequence[float | None]]) -> Table:
@@ -170,7 +169,7 @@ def draw_plots(study: dict[str, Any], folder: Path) -> None:
             plots[f"{stem}_differences"] = _differences(study["comparisons"][name], name)
     (folder / "plots").mkdir(exist_ok=True)
     for name, plot in plots.items():
-        plot.savefig(folder / "plots" / f"{name}.png", dpi=120, metadata={"Software": None})
+        save_plot(plot, folder / "plots" / f"{name}.png", dpi=120)
 
 
 def _figures(rows: Sequence[dict[str, Any]], name: str) -> Figure:
@@ -212,11 +211,8 @@ def _intervals(axes: Any, figures: Sequence[dict[str, Any]], labels: Sequence[st
 
 
 def _confusions(rows: Sequence[dict[str, Any]], name: str) -> Figure:
-    columns = min(3, len(rows))
-    lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(3.1 * columns, 3.6 * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False).flatten()
-    for axes, row in zip(grid, rows, strict=False):
+    figure, grid = panel_grid(len(rows), columns=3, size=(3.1, 3.6))
+    for axes, row in zip(grid, rows, strict=True):
         # counts summed over trainings, coloured by the share of each true grade
         shares = [[value / max(sum(line), 1) for value in line] for line in row["confusion"]]
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -227,8 +223,6 @@ def _confusions(rows: Sequence[dict[str, Any]], name: str) -> Figure:
         axes.set_xlabel("predicted", fontsize=8)
         axes.set_ylabel("true", fontsize=8)
         axes.set_title(f"{_title(row['condition'])}\n{row['grader']}, {name}", fontsize=8)
-    for axes in grid[len(rows) :]:
-        axes.set_visible(False)
     return figure
 
 

@@ -19,9 +19,9 @@ from monai_retina_gen.evidence.study import material as material_module
 from monai_retina_gen.evidence.study.alternatives import Alternatives, Bank, make_alternatives
 from monai_retina_gen.evidence.study.analysis import SEEN, analyse
 from monai_retina_gen.evidence.study.arms import Condition, replacement_probabilities
+from monai_retina_gen.evidence.study.config import smoke_generator, smoke_synthesizer
 from monai_retina_gen.evidence.study.material import Material, Run
 from monai_retina_gen.evidence.study.photographs import Photographs
-from monai_retina_gen.evidence.study.presets import smoke_generator, smoke_synthesizer
 from monai_retina_gen.evidence.study.training import TrainingPhotographs, train_grader
 from monai_retina_gen.transforms.augment.outcome import Outcome
 from monai_retina_gen.transforms.augment.policy import AugmentationPlan

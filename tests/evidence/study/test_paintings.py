@@ -14,9 +14,9 @@ from monai_retina_gen.data.datalist import load_datalist
 from monai_retina_gen.evidence.study import PRESETS, StudyConfig
 from monai_retina_gen.evidence.study.alternatives import make_alternatives
 from monai_retina_gen.evidence.study.arms import expand_arms
+from monai_retina_gen.evidence.study.config import smoke_generator
 from monai_retina_gen.evidence.study.material import GeneratedImages
 from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
-from monai_retina_gen.evidence.study.presets import smoke_generator
 
 ARMS = ("oversample", "edit", "nothing-new", "texture-matched", "canvas", "synthesize", "sample")
 

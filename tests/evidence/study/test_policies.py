@@ -21,21 +21,20 @@ from monai_retina_gen.evidence.study import material as material_module
 from monai_retina_gen.evidence.study.alternative_images import Alternatives, read_made, write_made
 from monai_retina_gen.evidence.study.analysis import REFERABLE, SEEN, analyse, best_policy
 from monai_retina_gen.evidence.study.arms import Condition, expand_arms, replacement_probabilities
+from monai_retina_gen.evidence.study.config import smoke_generator
 from monai_retina_gen.evidence.study.detection import detect_paintings
 from monai_retina_gen.evidence.study.material import GeneratedImages, Material, Run, _subset
 from monai_retina_gen.evidence.study.photographs import (
     Photographs,
     lesions_of,
     load_photographs,
+    mapped,
     mask_keys,
     own_masks,
     read_ahead,
     with_predicted,
 )
-from monai_retina_gen.evidence.study.presets import smoke_generator
-from monai_retina_gen.evidence.study.runs import carry_out, list_runs, read_results
-from monai_retina_gen.evidence.study.side_by_side import mapped
-from monai_retina_gen.evidence.study.study import study_warnings
+from monai_retina_gen.evidence.study.study import carry_out, list_runs, read_results, study_warnings
 from monai_retina_gen.evidence.study.training import TrainingPhotographs
 from monai_retina_gen.metrics import grade_confusion_matrix
 

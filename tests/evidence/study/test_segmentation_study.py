@@ -17,8 +17,8 @@ from stand_in_device import stand_in_device
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import SECTIONS, LesionBank, build_lesion_bank, load_datalist, unit_of, write_phantoms
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError
+from monai_retina_gen.evidence.study.config import smoke_synthesizer
 from monai_retina_gen.evidence.study.paintings import painting, with_lesions
-from monai_retina_gen.evidence.study.presets import smoke_synthesizer
 from monai_retina_gen.evidence.study.segmentation import SegmentationStudyConfig, run_segmentation_study
 from monai_retina_gen.evidence.study.segmentation.paintings import (
     healthy_pairs,

@@ -20,8 +20,7 @@ from monai_retina_gen.errors import DatalistError, WeightsError
 from monai_retina_gen.evidence.evaluation.extractor import Extractor
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, photographs, sampled_images
 from monai_retina_gen.evidence.study.selection_rate import training as selection_rate_training
-from monai_retina_gen.evidence.study.selection_rate.ranking import critic_scores, groups_of
-from monai_retina_gen.evidence.study.selection_rate.study import SelectionRateStudy
+from monai_retina_gen.evidence.study.selection_rate.study import SelectionRateStudy, critic_scores, groups_of
 from monai_retina_gen.evidence.study.selection_rate.training import BundleTrainer, Trained, parse_overrides
 from monai_retina_gen.generators import GANGenerator
 from monai_retina_gen.metrics import evaluate_features, realism_score

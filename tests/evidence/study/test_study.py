@@ -20,10 +20,10 @@ from monai_retina_gen.evidence.study import ARMS, PRESETS, StudyConfig, run_stud
 from monai_retina_gen.evidence.study.alternatives import _blur, make_alternatives, make_bank, match_texture
 from monai_retina_gen.evidence.study.analysis import Gradings, analyse, figure_interval
 from monai_retina_gen.evidence.study.arms import Condition, bank_mode, expand_arms, replacement_probabilities
+from monai_retina_gen.evidence.study.config import smoke_generator, smoke_synthesizer
 from monai_retina_gen.evidence.study.detection import auc, cross_fitted_scores
 from monai_retina_gen.evidence.study.material import GeneratedImages, _folds
 from monai_retina_gen.evidence.study.photographs import Photographs, load_photographs
-from monai_retina_gen.evidence.study.presets import smoke_generator, smoke_synthesizer
 from monai_retina_gen.evidence.study.training import TrainingPhotographs, classic_transform, train_grader
 from monai_retina_gen.metrics import accuracy_from_confusion, holm, kappa_from_confusion
 from monai_retina_gen.networks import FundusGrader

@@ -23,7 +23,7 @@ from monai_retina_gen.data import (
 )
 from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.errors import DatalistError, UnsupportedModeError
-from monai_retina_gen.evidence.study.presets import smoke_synthesizer
+from monai_retina_gen.evidence.study.config import smoke_synthesizer
 from monai_retina_gen.generators import GeneratedBatch, RetinaGenerator, load_generator
 from monai_retina_gen.transforms.expansion.folder import expand
 

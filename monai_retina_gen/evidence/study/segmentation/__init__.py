@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .config import SEGMENTATION_ARMS, SEGMENTATION_PRESETS, SegmentationStudyConfig
 from .study import run_segmentation_study
+from .training import SEGMENTATION_ARMS, SEGMENTATION_PRESETS, SegmentationStudyConfig
 
 __all__ = ["SEGMENTATION_ARMS", "SEGMENTATION_PRESETS", "SegmentationStudyConfig", "run_segmentation_study"]

@@ -22,8 +22,7 @@ from monai_retina_gen.generators.lesion_painting import HEALTHY, LesionPainting
 from monai_retina_gen.transforms import StackMasksd
 from monai_retina_gen.transforms.expansion.folder import expand
 
-from .config import PAINTED_ARMS, SYNTHESIZED_ARMS, SegmentationStudyConfig
-from .training import Pairs, load_pairs
+from .training import PAINTED_ARMS, SYNTHESIZED_ARMS, Pairs, SegmentationStudyConfig, load_pairs
 
 BATCH = 8
 Eye = dict[str, Tensor]

@@ -24,9 +24,16 @@ from monai_retina_gen.generators.lesion_painting import HEALTHY
 from monai_retina_gen.metrics import average_precision, holm, verdict
 from monai_retina_gen.metrics.crossed_effects import crossed_interval
 
-from .config import PAINTED_ARMS, SYNTHESIZED_ARMS, SegmentationStudyConfig
 from .paintings import made_pairs
-from .training import crop_batches, judge_segmenter, load_pairs, train_segmenter
+from .training import (
+    PAINTED_ARMS,
+    SYNTHESIZED_ARMS,
+    SegmentationStudyConfig,
+    crop_batches,
+    judge_segmenter,
+    load_pairs,
+    train_segmenter,
+)
 
 MEAN, EACH, BASELINE = "mean", "each photograph", "classic"
 

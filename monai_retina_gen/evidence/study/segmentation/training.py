@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from monai.handlers import LrScheduleHandler
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from monai_retina_gen.arguments import check_whole
 from monai_retina_gen.data import Item
 from monai_retina_gen.engines import AutocastInferer, FlippedWindowInferer
 from monai_retina_gen.errors import DatalistError
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye
+from monai_retina_gen.evidence.study.config import check_names, check_share
 from monai_retina_gen.handlers import ProgressHandler
 from monai_retina_gen.losses import LesionLoss
 from monai_retina_gen.metrics import curve_counts
@@ -26,7 +28,90 @@ from monai_retina_gen.transforms import LesionCropBatches, LoadFundusd, StackMas
 from monai_retina_gen.transforms.box_geometry import resize_square
 from monai_retina_gen.weights import load_imagenet
 
-from .config import SegmentationStudyConfig
+SEGMENTATION_ARMS = {
+    "none": "crops of the annotated photographs as they are",
+    "classic": "turns, scale, flips and colour: the baseline",
+    "healthy": "as `classic`, with healthy photographs as they are: the control for canvases",
+    "edit": "as `classic`, with the annotated eyes painted with more lesions of their grade",
+    "canvas": "as `classic`, with healthy photographs painted to grades 2 and 3",
+    "own-masks": "as `classic`, with pairs synthesized from the photographs' own masks: the control for texture",
+    "synthesize": "as `classic`, with pairs synthesized from composed masks",
+}
+"""Arms by name; `edit` and `canvas` need a generator that paints, the last two one that synthesizes."""
+
+PAINTED_ARMS = ("edit", "canvas")
+SYNTHESIZED_ARMS = ("own-masks", "synthesize")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationStudyConfig:
+    """Settings of a segmentation study; a `ValueError` names the setting, what came and what is wanted.
+
+    Examples:
+        >>> SegmentationStudyConfig(datalist="idrid", out="study", arms=("magic",))
+        Traceback (most recent call last):
+        ...
+        ValueError: arms: unknown ['magic']; choose from none, classic, healthy, edit, canvas, own-masks, synthesize
+    """
+
+    datalist: str  # with annotated lesions and the sections training and test
+    out: str  # folder of the results
+    dataset_dir: str | None = None  # of a named data set
+    masks: str = ""  # datalist with predicted masks, for synthesized pairs; painting takes annotated ones alone
+    arms: tuple[str, ...] = ("classic", "healthy", "edit", "canvas")  # of `SEGMENTATION_ARMS`
+    structures: tuple[str, ...] = ("ma", "he", "ex", "se")  # lesions that are segmented
+    folds: int = 0  # over the annotated photographs of all sections; 0: training, test
+    seeds: int = 5  # trainings of every arm (and fold); fewer than five give no verdict
+    image_size: int = 512  # side in pixels
+    crop_size: int = 256  # of the crops that are trained on
+    steps: int = 600  # the same in every arm; the last weights are judged
+    batch_size: int = 4  # crops of a step
+    pretrained: bool = True  # start the encoder with ImageNet's weights (extra `pretrained`)
+    enlarge: bool = False  # see `LiteSegmenter`
+    learning_rate: float = 1e-3  # of AdamW, with a short rise and a cosine
+    share: float = 0.4  # of the drawn crops that are of painted, synthesized or healthy photographs
+    bank_size: int = 80  # made pairs per grade
+    grades: tuple[int, ...] = (2, 3, 4)  # of the made pairs; canvases of 2 and 3 alone
+    device: str = "cpu"
+    preset: str = ""  # that these settings come from, for the record
+
+    def __post_init__(self) -> None:
+        check_names("arms", self.arms, SEGMENTATION_ARMS)
+        for name in ("seeds", "image_size", "crop_size", "steps", "batch_size", "bank_size"):
+            check_whole(name, getattr(self, name))
+        check_share("share", self.share)
+        if self.crop_size % 2 or self.crop_size > self.image_size:
+            raise ValueError(f"crop_size: {self.crop_size} came, an even number up to {self.image_size} is wanted")
+        if self.folds < 0 or self.folds == 1:
+            raise ValueError(f"folds: {self.folds} came, 0 or a number from 2 is wanted")
+
+    def settings(self) -> dict[str, Any]:
+        """All settings as plain values, without the folder."""
+        values = asdict(self)
+        del values["out"]
+        return values
+
+
+SEGMENTATION_PRESETS: dict[str, dict[str, Any]] = {
+    # A GPU; days on two cores.
+    "gpu": {"folds": 5, "steps": 2000, "batch_size": 16, "device": "cuda"},
+    # Hours on two cores.
+    "cpu": {},
+    # A test that everything runs; its figures mean nothing.
+    "smoke": {
+        "arms": ("none", "classic", "own-masks", "synthesize"),
+        "seeds": 2,
+        "image_size": 64,
+        "crop_size": 48,
+        "steps": 6,
+        "batch_size": 2,
+        "pretrained": False,
+        "bank_size": 2,
+        "grades": (3,),
+    },
+}
+"""Settings by preset; all of them can be overridden."""
+
 
 RISE = 50  # steps in which the learning rate rises
 
