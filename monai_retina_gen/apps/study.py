@@ -51,8 +51,9 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--preset", choices=presets, default="cpu", help="settings to start from")
     parser.shared("--out")
     parser.add_argument("--arms", nargs="+", help="arms, see below")
-    for name in ("seeds", "image-size", "batch-size", "bank-size"):
-        parser.add_argument(f"--{name}", type=int, **({"help": HELP[name]} if name in HELP else {}))
+    parser.add_argument("--seeds", type=int, help="trainings of every arm; fewer than five give no verdict")
+    parser.add_argument("--bank-size", type=int, help="generated images per grade")
+    parser.shared("--image-size", "--batch-size")
     parser.add_argument("--learning-rate", type=float, help="learning rate of every training")
     parser.add_argument("--device", default=None, help="cpu (default) or cuda")
     _add_grading(partial(parser.add_argument, group=parser.add_argument_group("graders")))
@@ -62,14 +63,6 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--crop-size", group=group, type=int, help="side of the crops that are trained on")
     parser.add_argument("--folds", group=group, type=int, help="over all annotated photographs; 0: training, test")
     parser.add_argument("--only-folds", group=group, nargs="+", type=int, help="to train; other processes train others")
-
-
-HELP = {
-    "seeds": "trainings of every arm; fewer than five give no verdict",
-    "bank-size": "generated images per grade",
-    "max-epochs": "epochs of every training",
-    "cross-validation": "folds over training and validation, with another division for every seed",
-}
 
 
 def _add_grading(add: Callable[..., Any]) -> None:
@@ -88,8 +81,8 @@ def _add_grading(add: Callable[..., Any]) -> None:
     add("--primary", metavar="CONDITION", help="what to compare with oversample, named before any run")
     add("--unseen", nargs="+", help="generators made without the photographs of --datalist")
     add("--classic", help="recipe of the classic augmentations: default or cheng2021")
-    for name in ("max-epochs", "cross-validation"):
-        add(f"--{name}", type=int, help=HELP[name])
+    add("--max-epochs", type=int, help="epochs of every training")
+    add("--cross-validation", type=int, help="folds over training and validation, with another division for every seed")
 
 
 def _listed(arms: Mapping[str, str]) -> str:

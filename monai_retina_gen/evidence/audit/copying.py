@@ -101,16 +101,16 @@ def distances(queries: Tensor, references: Tensor) -> Tensor:
 
 
 def make_space(
-    variants: Callable[[str, list[int] | None], Tensor],
+    variants: Callable[[str, list[int]], Tensor],
     plain: dict[str, Tensor],
     excluded: tuple[Tensor, Tensor],
     holdout_groups: Sequence[str],
 ) -> Space:
-    """Distances of a space, from `(n, d)` of the sets and `(V, n, d)` of the variants of rows (all for None) of a set.
+    """Distances of a space, from `(n, d)` of the sets and `(V, n, d)` of the variants of some rows of a set.
 
     `excluded` are (generated, train) and (generated, holdout): an edit and its own source.
     """
-    generated, holdout = variants("generated", None), variants("holdout", None)
+    generated, holdout = (variants(name, list(range(len(plain[name])))) for name in ("generated", "holdout"))
     to_train = distances(generated, plain["train"]).masked_fill(excluded[0], math.inf)
     holdout_to_train = distances(holdout, plain["train"])
     # variants of all training photographs would not fit into memory for large sets

@@ -6,7 +6,6 @@ An audit can find copies; it cannot prove that there are none, and it is no meas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -93,7 +92,7 @@ def audit(
         "pairs": {},
     }
     labels = dealt_anew(train, holdout)
-    spaces = {"features": _feature_space(sets, extractor), "pixels": _pixel_space(sets)}
+    spaces = _spaces(sets, extractor)
     questions = QUESTIONS * (sum(alike >= ALIKE for _, alike in spaces.values()) or len(spaces))
     for name, (space, alike) in spaces.items():
         found = {"tests": ratio_tests(space, labels, questions=questions), "alike": alike, "fair": alike >= ALIKE}
@@ -122,38 +121,28 @@ def _check(generated: ImageSet, train: ImageSet, holdout: ImageSet) -> None:
         )
 
 
-def _feature_space(sets: dict[str, ImageSet], extractor: Extractor) -> tuple[Space, float]:
-    plain = {name: images.features(extractor) for name, images in sets.items()}
+def _spaces(sets: dict[str, ImageSet], extractor: Extractor) -> dict[str, tuple[Space, float]]:
+    """Distances, and the p-value that training photographs and those held out are alike, in each space."""
+    features = {name: images.features(extractor) for name, images in sets.items()}
+    pixels = {name: pixel_descriptors(images.floats()) for name, images in sets.items()}
 
-    def variants(name: str, rows: list[int] | None) -> Tensor:
-        images, own = _rows(sets[name], rows), plain[name] if rows is None else plain[name][rows]
-        turned = islice(flipped(images.images), 1, None)  # the first is the image as it is
-        return torch.stack([own, *(replace(images, images=x).features(extractor) for x in turned)])
+    def turned(name: str, rows: list[int]) -> Tensor:
+        images = sets[name].select(rows)
+        others = islice(flipped(images.images), 1, None)  # the first is the image as it is
+        return torch.stack([features[name][rows], *(replace(images, images=x).features(extractor) for x in others)])
 
-    return _space(sets, variants, plain)
+    def moved(name: str, rows: list[int]) -> Tensor:
+        return pixel_descriptors(sets[name].select(rows).floats(), moved=True)
 
-
-def _pixel_space(sets: dict[str, ImageSet]) -> tuple[Space, float]:
-    def variants(name: str, rows: list[int] | None) -> Tensor:
-        return pixel_descriptors(_rows(sets[name], rows).floats(), moved=True)
-
-    return _space(sets, variants, {name: pixel_descriptors(images.floats()) for name, images in sets.items()})
-
-
-def _rows(images: ImageSet, rows: list[int] | None) -> ImageSet:
-    return images if rows is None else images.select(rows)
-
-
-def _space(
-    sets: dict[str, ImageSet], variants: Callable[[str, list[int] | None], Tensor], plain: dict[str, Tensor]
-) -> tuple[Space, float]:
-    """Distances, and the p-value that training photographs and those held out are alike in this space."""
     sources = sets["generated"].groups
     names = [list(zip(s.names, s.groups, strict=True)) for s in (sets["train"], sets["holdout"])]
     plain_sources = [Path(source).name for source in sources]
     excluded = [same_source(sources, n) | same_source(plain_sources, n) for n in names]
-    space = make_space(variants, plain, (excluded[0], excluded[1]), sets["holdout"].groups)
-    return space, kernel_permutation_p_value(plain["train"], plain["holdout"])
+    found = {}
+    for space, variants, plain in (("features", turned, features), ("pixels", moved, pixels)):
+        made = make_space(variants, plain, (excluded[0], excluded[1]), sets["holdout"].groups)
+        found[space] = made, kernel_permutation_p_value(plain["train"], plain["holdout"])
+    return found
 
 
 def audit_verdict(result: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from monai_retina_gen.editing import LabelGate, resolve_gate
 from monai_retina_gen.editing.gate_measures import lesion_neighbourhood
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye
+from monai_retina_gen.evidence.report.pictures import save_plot
 from monai_retina_gen.generators import RetinaGenerator
 from monai_retina_gen.generators.content_record import gate_record, generator_record, items_sha256
 from monai_retina_gen.losses import LPIPSDR
@@ -160,9 +161,11 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for lesion, asked in sorted({(row["lesion"], row["asked"]) for row in rows}):
         own = [row for row in rows if (row["lesion"], row["asked"]) == (lesion, asked)]
         base = {row.get("image"): row for row in rows if row["lesion"] == lesion and row["asked"] == 0}
-        changes = [row["area"] - base[row.get("image")]["area"] for row in own if row["area"] is not None and base]
-        areas = [base[row.get("image")]["area"] for row in own if row["area"] is not None and base]
+        areas = [(row["area"], base[row.get("image")]["area"]) for row in own if row["area"] is not None and base]
+        changed, before = sum(now - then for now, then in areas), sum(then for _, then in areas)
         outside = [row["outside"] for row in own if row["outside"] is not None]
+        # how often each kind of refusal occurs; figures in the text are left out
+        reasons = (re.sub(r"\d", "", str(row["refused"]).split(",")[0]) for row in own if row["refused"])
         found.append(
             {
                 "lesion": lesion,
@@ -173,12 +176,9 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "accepted": _rate([not row["refused"] for row in own]),
                 "mean_strength": sum(float(row["strength"]) for row in own) / len(own),
                 "probability": sum(float(row["probability"]) for row in own) / len(own),
-                "area_change": sum(changes) / sum(areas) if areas and sum(areas) > 0 else None,
+                "area_change": changed / before if before > 0 else None,
                 "outside": sum(outside) / len(outside) if outside else None,
-                # how often each kind of refusal occurs; figures in the text are left out
-                "reasons": dict(
-                    Counter(sorted(re.sub(r"\d", "", str(r["refused"]).split(",")[0]) for r in own if r["refused"]))
-                ),
+                "reasons": dict(Counter(sorted(reasons))),
             }
         )
     return found
@@ -215,4 +215,4 @@ def draw_alpha_study(figures: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.set_xlabel("strength")
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    save_plot(figure, path)

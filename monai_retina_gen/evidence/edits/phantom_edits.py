@@ -19,7 +19,7 @@ from monai_retina_gen.data import write_image, write_json
 from monai_retina_gen.data.phantom.smooth import FACTORS
 from monai_retina_gen.editing.gate_measures import vessel_loss, widened
 from monai_retina_gen.editing.style.channel_effects import centre_of
-from monai_retina_gen.evidence.report.pictures import rows_of
+from monai_retina_gen.evidence.report.pictures import rows_of, save_plot
 from monai_retina_gen.generators import (
     DRGANGenerator,
     PhantomGenerator,
@@ -121,7 +121,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set_title(lesion)
         axes.set_xlabel("lesion pixels asked for")
     figure.axes[0].set_ylabel("lesion pixels changed")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    save_plot(figure, path)
 
 
 def phantom_study(
@@ -139,16 +139,14 @@ def phantom_study(
     draw(rows, folder / "phantom_edits.png")
     for lesion, sheet in sheets.items():
         write_image(folder / f"{lesion}.png", sheet)
+    head = "lesion | asked | n | pixels asked | changed | right way | inside the sites | vessels 1-Dice | disc | error"
     lines = [
-        "lesion | asked | n | pixels asked | changed | right way | inside the sites | vessels 1-Dice | disc | error"
-    ]
-    lines += [
         f"{f['lesion']} | {100 * f['change']:+.0f} % | {f['n']} of {f['of']} | {f['asked']:+.1f} | "
         f"{f['changed']:+.1f} | {f['right_way']:.2f} | {f['inside']:.2f} | {f['vessels']:.3f} | {f['disc']:.4f} | "
         f"{f['error_before']:.3f} -> {f['error_after']:.3f}"
         for f in found
     ]
-    return "\n".join(lines)
+    return "\n".join([head, *lines])
 
 
 def _rendered(name: str, generator: StyleGAN3Generator, device: str) -> RenderedEyeGenerator:

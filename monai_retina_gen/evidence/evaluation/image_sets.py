@@ -40,6 +40,13 @@ class ImageSet:
     names: list[str]
     groups: list[str]
 
+    @classmethod
+    def of_items(cls, images: Sequence[Tensor], items: Sequence[Item]) -> ImageSet:
+        """Photographs `(3, S, S)` uint8 of graded items of a datalist."""
+        names = [os.path.basename(item["image"]) for item in items]
+        groups = [str(item.get("group", item["image"])) for item in items]
+        return ImageSet(torch.stack(list(images)), [icdr_grade(item) for item in items], names, groups)
+
     def __len__(self) -> int:
         return len(self.grades)
 
@@ -106,10 +113,7 @@ def photographs(items: Sequence[Item], size: int, what: str = "photographs") -> 
     """
     if not items:
         raise DatalistError(f"{what}: no graded photographs")
-    images = shared_map(lambda item: to_bytes(load_eye(item, size)["image"]), items, desc=what)
-    names = [os.path.basename(item["image"]) for item in items]
-    groups = [str(item.get("group", item["image"])) for item in items]
-    return ImageSet(torch.stack(images), [icdr_grade(item) for item in items], names, groups)
+    return ImageSet.of_items(shared_map(lambda item: to_bytes(load_eye(item, size)["image"]), items, desc=what), items)
 
 
 def sampled_images(

@@ -70,7 +70,6 @@ class GeneratedImages:
         self.photographs, self.generators, self.config, self.part = photographs, dict(generators), config, part
         self.grades = grades
         self._alternatives: dict[tuple[str, str, str], Alternatives] = {}
-        self._accepted: dict[tuple[str, str], list[bool]] = {}
         self._banks: dict[tuple[str, str], Bank] = {}
 
     @property
@@ -143,13 +142,11 @@ class GeneratedImages:
 
     def _verdicts(self, arm: str, name: str) -> list[bool]:
         """What the gate says of each image of an arm."""
-        if (arm, name) not in self._accepted:
-            file = self._folder / f"accepted-{arm}--{name}.json"
-            if not file.is_file():
-                made = self._made(arm, name)
-                write_json(judge(made, self.photographs, self.config, edits=arm == "edit"), file)
-            self._accepted[arm, name] = json.loads(file.read_text(encoding="utf-8"))
-        return self._accepted[arm, name]
+        file = self._folder / f"accepted-{arm}--{name}.json"
+        if not file.is_file():
+            write_json(judge(self._made(arm, name), self.photographs, self.config, edits=arm == "edit"), file)
+        found: list[bool] = json.loads(file.read_text(encoding="utf-8"))
+        return found
 
 
 class Material:

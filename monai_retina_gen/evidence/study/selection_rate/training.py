@@ -10,15 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from monai_retina_gen.data import Item, icdr_grade
+from monai_retina_gen.data import Item
 from monai_retina_gen.errors import WeightsError
-from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
+from monai_retina_gen.evidence.evaluation.image_sets import ImageSet, to_bytes
 from monai_retina_gen.generators import GANGenerator, RetinaGenerator
 from monai_retina_gen.generators.content_record import files_sha256
 from monai_retina_gen.weights import find_bundle, latest_checkpoint, load_state, sha256_file
@@ -65,10 +64,7 @@ class BundleTrainer:
         """Graded photographs as training reads them: through the configuration's `load_transforms`."""
         load = Compose(self._parse("load_transforms"))
         images = [load({"image": item["image"]})["image"] for item in tqdm(items, desc="photographs", leave=False)]
-        pixels = torch.stack([(image.as_subclass(Tensor) * 255).round().byte() for image in images])
-        names = [Path(item["image"]).name for item in items]
-        groups = [str(item.get("group", item["image"])) for item in items]
-        return ImageSet(pixels, [icdr_grade(item) for item in items], names, groups)
+        return ImageSet.of_items([to_bytes(image) for image in images], items)
 
     def __call__(self, datalist: Path, folder: Path) -> Trained:
         """Train, or go on, or take what was trained before; see `Trainer`."""
