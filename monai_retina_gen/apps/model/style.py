@@ -19,9 +19,10 @@ from monai_retina_gen.evidence.edits.inversions import (
     choose_inverter,
     invert_photographs,
     inverter_identity,
+    paint_versions,
     store_limit,
+    styles_of_pairs,
 )
-from monai_retina_gen.evidence.edits.painted_versions import paint_versions, styles_of_pairs
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye, read_section
 from monai_retina_gen.generators import (
     STATISTICS,

@@ -47,20 +47,16 @@ def pixel_descriptors(images: Tensor, *, moved: bool = False) -> Tensor:
 
 def _standardised(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
     """Descriptors of all shifts down and right, `(V, N, d)`."""
-    inside = _shifted_discs(smooth, shifts)  # (V, N, 3, pixels)
-    luminance = (inside * torch.tensor(_LUMINANCE)[:, None]).sum(2, keepdim=True)
-    channels = torch.cat([luminance, inside[:, :, :1] - luminance, inside[:, :, 2:] - luminance], dim=2)
-    deviation = luminance.std(dim=3, keepdim=True).clamp(min=1e-4)  # a picture of one colour stays finite
-    return ((channels - channels.mean(dim=3, keepdim=True)) / deviation).flatten(2)
-
-
-def _shifted_discs(smooth: Tensor, shifts: Sequence[int]) -> Tensor:
     reach = max(SHIFTS)
     padded = pad(smooth, (reach,) * 4, mode="replicate")
     axis = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
     rows, columns = (axis[:, None] ** 2 + axis[None] ** 2 <= RADIUS**2).nonzero(as_tuple=True)
     parts = [padded[:, :, rows + reach - down, columns + reach - right] for down in shifts for right in shifts]
-    return torch.stack(parts)
+    inside = torch.stack(parts)  # (V, N, 3, pixels)
+    luminance = (inside * torch.tensor(_LUMINANCE)[:, None]).sum(2, keepdim=True)
+    channels = torch.cat([luminance, inside[:, :, :1] - luminance, inside[:, :, 2:] - luminance], dim=2)
+    deviation = luminance.std(dim=3, keepdim=True).clamp(min=1e-4)  # a picture of one colour stays finite
+    return ((channels - channels.mean(dim=3, keepdim=True)) / deviation).flatten(2)
 
 
 NEAR = 0.5  # ratio of distances below which an image is taken for a possible copy

@@ -96,8 +96,7 @@ def load_extractor(source: str | os.PathLike[str] | Extractor = DEFAULT_EXTRACTO
 
     Args:
         source: `"lite2"`, 1280 pooled features at 260 pixels of EfficientNet-Lite2 as it comes from ImageNet, which is
-        in
-            no loss and no gate (extra `pretrained`; `"lite0"` and `"lite1"` are no judges of what they taught);
+            in no loss and no gate (extra `pretrained`; `"lite0"` and `"lite1"` are no judges of what they taught);
             `"fundus"`, the pooled features of the bundle `retina_grader`, which knows the photographs it was trained
             on; `"pixels"`, the colours of a reduction to 16 x 16 pixels, for data that no network fits; `"inception"`,
             torch-fidelity's Inception-v3 as in published FIDs, whose weights your machine downloads; or a grader's

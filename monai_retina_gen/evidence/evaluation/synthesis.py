@@ -54,10 +54,10 @@ class SynthesisEvaluation(GeneratorEvaluation):
         self.segmenter, self.segmenter_size = segmenter, segmenter_size
         self.graders, self.device = tuple(graders), str(options.get("device", "cpu"))
         self.conditions, self.missing = condition_maps(self.items, self.generator.image_size)
+        self.rows = [i % len(self.items) for i in range(self.count)]
 
     def _generated(self, grades: Sequence[int]) -> ImageSet:
-        rows = [i % len(self.items) for i in range(self.count)]
-        asked = [icdr_grade(self.items[row]) for row in rows]
+        rows, asked = self.rows, [icdr_grade(self.items[row]) for row in self.rows]
         parts = []
         for start in tqdm(range(0, self.count, self.batch_size), desc="synthesize", unit="batch", leave=False):
             few = slice(start, start + self.batch_size)
@@ -71,7 +71,6 @@ class SynthesisEvaluation(GeneratorEvaluation):
 
     def _further(self, real: ImageSet, generated: ImageSet) -> dict[str, Any]:
         found: dict[str, Any] = {"missing_masks": self.missing}
-        rows = [i % len(self.items) for i in range(self.count)]
         if self.segmenter is not None:
             segmenter = load_segmenter(self.segmenter, device=self.device, flips=False)
             side = self.segmenter_size or segmenter.image_size
@@ -79,7 +78,7 @@ class SynthesisEvaluation(GeneratorEvaluation):
             found["mask_agreement"] = {
                 "segmenter": segmenter.name,
                 "segmenter_size": side,
-                "generated": mask_agreement(generated, conditions[rows], segmenter, side),
+                "generated": mask_agreement(generated, conditions[self.rows], segmenter, side),
                 "real": mask_agreement(real, conditions, segmenter, side),
             }
         if self.graders:

@@ -84,8 +84,7 @@ def make_alternatives(
     if arm == "canvas":
         return painted_canvases(generator, photographs, config)
     if arm == "edit":
-        make = painted_edits if paints(generator) else _edits
-        return make(generator, photographs, config)
+        return (painted_edits if paints(generator) else _edits)(generator, photographs, config)
     if of is None:
         raise ValueError(f"of: none came, and the arm {arm!r} is a control: of which images?")
     if arm == "nothing-new":

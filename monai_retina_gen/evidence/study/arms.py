@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from monai_retina_gen.data import balance_probabilities
 from monai_retina_gen.editing.painting import SMALLEST_SIDE
@@ -162,7 +163,7 @@ def _why_not(arm: str, generator: RetinaGenerator, config: StudyConfig, photogra
         return f"mode {mode!r} goes by the photographs' own grades, and their labels stand for several"
     # an edit changes the photograph only around its lesions, at the photograph's own resolution
     if arm in PAINTED or (arm == "edit" and paints(generator)):
-        if not isinstance(generator, LesionPainting) or generator.painter is None:
+        if not paints(generator):
             return "the generator paints no photographs"
         if generator.composer is None:
             return "the generator has no lesion bank"
@@ -211,6 +212,6 @@ def replacement_probabilities(condition: Condition, photographs: Photographs) ->
     return share
 
 
-def paints(generator: RetinaGenerator) -> bool:
+def paints(generator: RetinaGenerator) -> TypeGuard[LesionPainting]:
     """Whether a generator edits photographs by painting."""
     return isinstance(generator, LesionPainting) and generator.painter is not None

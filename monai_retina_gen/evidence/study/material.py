@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -149,23 +149,19 @@ class GeneratedImages:
         return found
 
 
+@dataclass
 class Material:
-    """Photographs of a study and the generators that make images of them; `tests` are `test` and the external sets.
+    """Photographs of a study and the generators that make images of them.
 
     With cross-validation `training` holds those of validation too, and `validation` is not used.
     """
 
-    def __init__(
-        self,
-        training: Photographs,
-        validation: Photographs,
-        tests: Mapping[str, Photographs],
-        generators: Mapping[str, RetinaGenerator],
-        config: StudyConfig,
-    ) -> None:
-        self.training, self.validation, self.tests = training, validation, dict(tests)
-        self.generators, self.config = dict(generators), config
-        self._made: dict[str, GeneratedImages] = {}
+    training: Photographs
+    validation: Photographs
+    tests: Mapping[str, Photographs]  # `test`, and the external sets
+    generators: dict[str, RetinaGenerator]
+    config: StudyConfig
+    _made: dict[str, GeneratedImages] = field(default_factory=dict, init=False)
 
     def move(self, device: str) -> None:
         """Bring the generators to a device, where they are not there yet."""

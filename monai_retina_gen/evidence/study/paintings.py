@@ -25,7 +25,7 @@ from monai_retina_gen.networks import PAINTED_LESIONS
 from monai_retina_gen.transforms.augment.policy import DEFAULT_STRENGTH
 
 from .alternative_images import Alternatives, LesionChange, rows_by_grade, rows_by_source, to_be_edited
-from .arms import CANVAS_GRADES, EDITED_GRADES
+from .arms import CANVAS_GRADES, EDITED_GRADES, paints
 from .config import StudyConfig
 from .photographs import Photographs, lesions_of, mask_keys, own_masks
 
@@ -115,7 +115,7 @@ def painted_canvases(generator: RetinaGenerator, photographs: Photographs, confi
     grades = [grade for grade in wanted for _ in range(config.bank_size)]
     chosen = [healthy[i % len(healthy)] for i in range(len(grades))]
     seeds, strengths = drawn(len(chosen))
-    images, made, sources = [], [], []
+    images, kept = [], []
     for few in _alike(chosen, photographs, "canvas"):
         rows = [chosen[i] for i in few]
         canvas = photographs.select(rows).floats().to(config.device)
@@ -129,9 +129,9 @@ def painted_canvases(generator: RetinaGenerator, photographs: Photographs, confi
         for i, image, record in zip(few, batch.image, batch.records, strict=True):
             if not record.options.get("refused"):
                 images.append(to_bytes(image))
-                made.append(grades[i])
-                sources.append(chosen[i])
+                kept.append(i)
     _check_any(images, "canvas", painter)
+    made, sources = [grades[i] for i in kept], [chosen[i] for i in kept]
     return Alternatives(torch.stack(images), made, rows_by_grade(made, photographs), len(chosen), (), sources)
 
 
@@ -163,7 +163,7 @@ def _alike(rows: Sequence[int], photographs: Photographs, what: str) -> Iterator
 
 def painting(generator: RetinaGenerator) -> LesionPainting:
     """The generator, or an error where it paints no photographs."""
-    if not isinstance(generator, LesionPainting) or generator.painter is None:
+    if not paints(generator):
         raise ValueError(f"generator: {generator.name} came, which paints no photographs")
     return generator
 

@@ -113,7 +113,8 @@ def load_material(
         if name in tests:
             raise ValueError(f"external: two sets are called {name!r}; give datalists with different names")
         tests[name] = load_photographs([item for s in sections for item in other[s]], name, config, jobs)
-    return Material(loaded["training"], loaded["validation"], tests, generators, config), str(datalist["patients"])
+    made = Material(loaded["training"], loaded["validation"], tests, dict(generators), config)
+    return made, str(datalist["patients"])
 
 
 def study_settings(config: StudyConfig, material: Material) -> dict[str, Any]:
@@ -167,8 +168,7 @@ def study_warnings(config: StudyConfig, material: Material, patients: str) -> li
 
 def list_runs(conditions: Sequence[Condition], config: StudyConfig) -> list[Run]:
     """All runs, seed by seed, so that a study stopped early has every arm; what is compared first."""
-    order = (lambda c: c.arm == BASELINE, lambda c: c.arm in GENERATIVE)
-    conditions = sorted(conditions, key=lambda c: next((i for i, is_it in enumerate(order) if is_it(c)), len(order)))
+    conditions = sorted(conditions, key=lambda c: 0 if c.arm == BASELINE else 1 if c.arm in GENERATIVE else 2)
     folds = range(config.cross_validation) if config.cross_validation else [-1]
     return [
         Run(condition, grader, seed, fold)

@@ -33,6 +33,7 @@ HALF_LIFE = 1000
 """Images until a step of the weights counts half in their average, as in the training of the shipped grader."""
 
 
+@dataclass
 class TrainingPhotographs:
     """Photographs of which some draws are replaced (`probabilities` by label), then augmented by `transform`.
 
@@ -40,18 +41,13 @@ class TrainingPhotographs:
     from torch's global random state.
     """
 
-    def __init__(
-        self,
-        photographs: Photographs,
-        transform: Callable[[Tensor], Tensor],
-        probabilities: Mapping[int, float],
-        alternatives: Alternatives | None = None,
-    ) -> None:
-        self.photographs, self.transform = photographs, transform
-        self._on: dict[str, Tensor] = {}
-        self.probabilities, self.alternatives = probabilities, alternatives
-        self.draws: Counter[int] = Counter()
-        self.replaced: Counter[int] = Counter()
+    photographs: Photographs
+    transform: Callable[[Tensor], Tensor]
+    probabilities: Mapping[int, float]
+    alternatives: Alternatives | None = None
+    draws: Counter[int] = field(default_factory=Counter)  # images shown, by label
+    replaced: Counter[int] = field(default_factory=Counter)  # of them generated ones
+    _on: dict[str, Tensor] = field(default_factory=dict)  # all images, by the device that they lie on
 
     def __len__(self) -> int:
         return len(self.photographs)

@@ -11,7 +11,7 @@ from tiny_generators import stylegan3
 
 from monai_retina_gen.data import LesionBank, with_versions, write_image
 from monai_retina_gen.data.image_io import read_image
-from monai_retina_gen.evidence.edits.painted_versions import paint_versions, styles_of_pairs
+from monai_retina_gen.evidence.edits.inversions import paint_versions, styles_of_pairs
 from monai_retina_gen.networks.layers import resized
 
 

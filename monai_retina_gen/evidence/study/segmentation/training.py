@@ -1,4 +1,4 @@
-"""Training and judging one segmenter on pairs that are kept in memory as 8 bits."""
+"""Settings of a segmentation study; training and judging one segmenter on pairs that are kept in memory as 8 bits."""
 
 from __future__ import annotations
 
