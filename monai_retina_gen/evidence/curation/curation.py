@@ -31,7 +31,7 @@ from monai_retina_gen.zoo.packing import pin
 
 from .candidates import REASONS, CandidatePool, Selection, is_unconditional, network_sha256, score_photographs, select
 
-CURATION_FILE, COLUMNS, K = "curation.json", 10, 3
+CURATION_FILE, PLAN, COLUMNS, K = "curation.json", "images.json", 10, 3
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -209,9 +209,6 @@ def pictures(folder: Path, pool: CandidatePool, selection: Selection, grades: Ma
         sheet = labelled_rows([(words, pool.images(rows).float() / 255) for words, rows in shown], columns=COLUMNS)
         write_image(folder / f"{name}.png", sheet)
     return {name: f"{name}.png" for name in sheets}
-
-
-PLAN = "images.json"
 
 
 def write_kept(

@@ -35,6 +35,8 @@ from .training import (
     train_segmenter,
 )
 
+logger = logging.getLogger("monai_retina_gen.study")
+RESULT, SUMMARY = "study.json", "summary.md"
 MEAN, EACH, BASELINE = "mean", "each photograph", "classic"
 
 
@@ -91,10 +93,6 @@ def _by_photograph(counts: Tensor) -> Tensor:
 def _areas_and_mean(counts: Tensor) -> Tensor:
     areas = average_precision(counts)
     return torch.cat([areas, areas.nanmean(-1, keepdim=True)], -1)
-
-
-logger = logging.getLogger("monai_retina_gen.study")
-RESULT, SUMMARY = "study.json", "summary.md"
 
 
 def run_segmentation_study(

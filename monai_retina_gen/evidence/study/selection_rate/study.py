@@ -38,7 +38,10 @@ from monai_retina_gen.metrics import evaluate_features, realism_score
 from .training import Trained, Trainer
 
 RESULT = "selection_rate"
-K = 3
+K, SMALLEST, ORDERS = 3, 6, 8
+RANKINGS, FIGURES = ("critic", "realism"), ("fid", "kid")
+REFERENCES = {"training": "the photographs trained on", "validation": "the validation photographs"}
+Critic = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class SelectionRateStudy:
@@ -176,14 +179,6 @@ def _graded(datalist: Datalist) -> tuple[Datalist, list[str]]:
         return {**datalist, **{s: [{**item, "grade": 0} for item in datalist[s]] for s in SECTIONS}}, ["all"]
     kept = {section: [item for item in datalist[section] if "grade" in item] for section in SECTIONS}
     return {**datalist, **kept}, list(datalist.get("classes", map(str, range(5))))
-
-
-Critic = Callable[[Tensor, Tensor | None], Tensor]
-RANKINGS = ("critic", "realism")
-FIGURES = ("fid", "kid")
-SMALLEST = 6
-ORDERS = 8
-REFERENCES = {"training": "the photographs trained on", "validation": "the validation photographs"}
 
 
 @torch.no_grad()
