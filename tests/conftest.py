@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from monai_retina_gen.data import LESION_MASKS, EyeGeometry, LesionBank, PhantomDataset, write_phantoms
-from monai_retina_gen.data.bank_building import EyeMasks, collect_lesions
+from monai_retina_gen.data.bank_building import EyeMasks, eye_bank
 from monai_retina_gen.data.phantom.fundus import MASKS
 from monai_retina_gen.networks import FundusVAE
 from monai_retina_gen.weights import CHECKPOINT, save_state, sha256_file
@@ -87,7 +87,8 @@ def eye_masks(item: dict[str, Any]) -> EyeMasks:
 def phantom_bank() -> LesionBank:
     """Lesions of 60 phantoms of 128 px, grades 1 to 4 in turn; drawn in memory."""
     dataset = PhantomDataset(length=60, size=128, seed=21, grades=(1, 2, 3, 4), masks=True)
-    return collect_lesions([(f"phantom{i}", dataset[i]["grade"], eye_masks(dataset[i])) for i in range(60)], 128, 1)
+    eyes = [(f"phantom{i}", dataset[i]["grade"], eye_masks(dataset[i])) for i in range(60)]
+    return LesionBank.joined([eye_bank(*eye, diameter=128, min_area=1) for eye in eyes])
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ pieces those along the rim, around the disc, larger than annotated ones of the g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +170,8 @@ def eye_lesions(
     masks = read_eye_masks(item, predicted, diameter=diameter, threshold=threshold)
     if masks is None:
         return None
-    seen = confirmed(masks, partial(read_image, item["image"]))
-    return collect_lesions([(Path(item["image"]).stem, icdr_grade(item), seen)], diameter, min_area)
+    seen, name = confirmed(masks, item["image"]), Path(item["image"]).stem
+    return eye_bank(name, icdr_grade(item), seen, diameter=diameter, min_area=min_area)
 
 
 def bank_of_eyes(eyes: Sequence[LesionBank], items: Sequence[Item]) -> LesionBank:
@@ -185,12 +184,13 @@ def bank_of_eyes(eyes: Sequence[LesionBank], items: Sequence[Item]) -> LesionBan
     return without_outsized(LesionBank.joined(eyes))
 
 
-def confirmed(masks: EyeMasks, photograph: Callable[[], Tensor]) -> EyeMasks:
+def confirmed(masks: EyeMasks, photograph: str) -> EyeMasks:
     """The masks without predicted pieces that do not show: less contrast to their ring than 3 % of its green."""
     predicted = {name: mask for name, mask in masks.lesions.items() if name in TOGETHER and name not in masks.annotated}
     if not any(mask.any() for mask in predicted.values()):
         return masks
-    image = interpolate(photograph()[None], masks.field.shape, mode="bilinear", antialias=True, align_corners=False)
+    size, image = masks.field.shape, read_image(photograph)[None]
+    image = interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
     lesions = np.any(list(masks.lesions.values()), axis=0)
     found = {name: _shown(image, name, mask, lesions) for name, mask in predicted.items()}
     return replace(masks, lesions={**masks.lesions, **found})
@@ -210,25 +210,22 @@ def without_outsized(bank: LesionBank) -> LesionBank:
     return bank.only(bank.annotated[bank.eye] | ~large)
 
 
-def collect_lesions(eyes: Sequence[tuple[str, int, EyeMasks]], diameter: int, min_area: int) -> LesionBank:
-    """The bank of eyes that are in memory: name, grade and masks of each, at `diameter`."""
-    pieces = [_pieces(masks, grade, min_area) for _, grade, masks in eyes]
-    unknown = (np.nan, np.nan)
-    middles = [np.array([m.geometry.disc or unknown, m.geometry.centre]) for _, _, m in eyes]
-    axes = np.stack([m.geometry.to_eye(xy) for (_, _, m), xy in zip(eyes, middles, strict=True)])
-    flat = [(number, *piece) for number, found in enumerate(pieces) for piece in found]
+def eye_bank(name: str, grade: int, masks: EyeMasks, *, diameter: int, min_area: int) -> LesionBank:
+    """The bank of one eye that is in memory, its masks at `diameter`."""
+    eye, pieces = masks.geometry, _pieces(masks, grade, min_area)
+    axes = eye.to_eye(np.array([eye.disc or (np.nan, np.nan), eye.centre])).astype(np.float32)
     return LesionBank(
         diameter=diameter,
-        name=np.array([name for name, _, _ in eyes]),
-        grade=np.array([grade for _, grade, _ in eyes], np.int64),
-        annotated=np.array([not masks.annotated.isdisjoint(TOGETHER) for _, _, masks in eyes]),
-        disc=axes[:, 0].astype(np.float32),
-        field=axes[:, 1].astype(np.float32),
-        eye=np.array([piece[0] for piece in flat], np.int64),
-        kind=np.array([piece[1] for piece in flat], np.int64),
-        position=np.array([piece[2] for piece in flat], np.float32).reshape(-1, 2),
-        start=starts([len(piece[3]) for piece in flat]),
-        pixels=np.concatenate([piece[3] for piece in flat] or [np.zeros((0, 2))]).astype(np.int16),
+        name=np.array([name]),
+        grade=np.array([grade], np.int64),
+        annotated=np.array([not masks.annotated.isdisjoint(TOGETHER)]),
+        disc=axes[:1],
+        field=axes[1:],
+        eye=np.zeros(len(pieces), np.int64),
+        kind=np.array([kind for kind, _, _ in pieces], np.int64),
+        position=np.array([middle for _, middle, _ in pieces], np.float32).reshape(-1, 2),
+        start=starts([len(offsets) for _, _, offsets in pieces]),
+        pixels=np.concatenate([offsets for _, _, offsets in pieces] or [np.zeros((0, 2))]).astype(np.int16),
     )
 
 

@@ -218,13 +218,7 @@ def _other_suffixes(path: str) -> tuple[str, ...]:
 def _warn(
     items: Mapping[str, tuple[str, Mapping[str, Any]]], opened: Mapping[str, _Opened], copies: list[list[str]]
 ) -> None:
-    misnamed = [f"{path} holds {found.suffixes[0]}" for path, found in opened.items() if found.suffixes]
-    if misnamed:
-        warnings.warn(f"Suffix that is not that of the content: {listed(misnamed)}.", UserWarning, stacklevel=3)
     known = {path: number for number, paths in enumerate(copies) for path in paths}
-    if copies:
-        names = [" = ".join(paths) for paths in copies]
-        warnings.warn(f"Same content more than once: {listed(names)}.", UserWarning, stacklevel=3)
     hashes = {path: found.bits for path, found in opened.items() if found.bits is not None}
     alike = [
         f"{first} ({items[first][0]}) = {second} ({items[second][0]})"
@@ -232,9 +226,11 @@ def _warn(
         if items[first][1].get("group", first) != items[second][1].get("group", second)
         and known.get(first, -1) != known.get(second, -2)
     ]
-    if alike:
-        warnings.warn(
-            f"Photographs of different groups that look alike: {listed(alike)}. Give copies one group.",
-            UserWarning,
-            stacklevel=3,
-        )
+    misnamed = [f"{path} holds {found.suffixes[0]}" for path, found in opened.items() if found.suffixes]
+    for kind, names, advice in (
+        ("Suffix that is not that of the content", misnamed, ""),
+        ("Same content more than once", [" = ".join(paths) for paths in copies], ""),
+        ("Photographs of different groups that look alike", alike, " Give copies one group."),
+    ):
+        if names:
+            warnings.warn(f"{kind}: {listed(names)}.{advice}", UserWarning, stacklevel=3)

@@ -25,7 +25,7 @@ from monai_retina_gen.data import (
     write_image,
     write_mask,
 )
-from monai_retina_gen.data.bank_building import EyeMasks, collect_lesions
+from monai_retina_gen.data.bank_building import EyeMasks, eye_bank
 from monai_retina_gen.data.lesion_rules import annotated_lesions, combine_masks, merge_masks
 from monai_retina_gen.errors import DatalistError, ImageFileError, ImageValueError
 
@@ -84,7 +84,7 @@ def test_pieces_are_the_phantoms_lesions(phantom_bank: LesionBank) -> None:
 def test_microaneurysms_and_haemorrhages_are_counted() -> None:
     """Against the phantoms' own counts; haemorrhages are a pixel apart at this size, and some touch."""
     eyes = [phantom_fundus(seed, grade=2 + seed % 2, size=256) for seed in range(8)]
-    bank = collect_lesions([("", e.grade, eye_masks(e.masks)) for e in eyes], 256, 1)
+    bank = LesionBank.joined([eye_bank("", e.grade, eye_masks(e.masks), diameter=256, min_area=1) for e in eyes])
     ma, he = (bank.counts[:, LESION_MASKS.index(name)] for name in ("ma", "he"))
     assert ma.sum(1).tolist() == [e.lesion_counts["ma"] for e in eyes]
     for found, eye in zip(he, eyes, strict=True):
