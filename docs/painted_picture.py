@@ -16,7 +16,7 @@ from torchvision.transforms.functional import to_pil_image
 from monai_retina_gen.data.condition_map import draw_masks
 from monai_retina_gen.evidence.demo import EYE, LESIONS, drawn_eye
 from monai_retina_gen.generators import load_generator
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from monai_retina_gen.engines import FundusSegmenter, load_segmenter
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.fork_safety import ForkSafeLock
 from monai_retina_gen.networks import fold_batch_norm
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.weights import find_bundle, load_network, read_inference_config, read_metadata, split_bundle_name
 
 DEFAULT_GRADERS = "retina_grader:cross_fitted"

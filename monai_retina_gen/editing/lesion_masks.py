@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.engines import FundusSegmenter
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 
 SEGMENTED_SHARE = 0.5
 """A segmenter is asked about images from this share of the side that it was trained at: it finds nothing in smaller."""

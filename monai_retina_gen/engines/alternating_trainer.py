@@ -33,7 +33,7 @@ from monai_retina_gen.engines.prepare_batch import PrepareAdversarialBatch
 from monai_retina_gen.losses import AdversarialStep
 from monai_retina_gen.losses.penalties import Penalty
 from monai_retina_gen.networks import draw_latents
-from monai_retina_gen.networks.layers import bfloat16_autocast
+from monai_retina_gen.networks.inputs import bfloat16_autocast
 
 LatentSampler = Callable[[int, torch.Generator, dict[str, Tensor]], Tensor]
 

@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d
 from monai_retina_gen.data.condition_map import CONDITION_KEYS
 from monai_retina_gen.engines.prepare_batch import Place, PrepareAdversarialBatch, PrepareOnDevice
 from monai_retina_gen.networks import FundusVAE, PerGradeVAE
-from monai_retina_gen.networks.layers import bfloat16_autocast
+from monai_retina_gen.networks.inputs import bfloat16_autocast
 
 
 class AutocastInferer(SimpleInferer):

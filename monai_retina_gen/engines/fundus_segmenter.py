@@ -15,7 +15,7 @@ from monai_retina_gen.data import SECTIONS, Datalist, Item, load_datalist
 from monai_retina_gen.data.prepared_sets import PREPARED_SETS
 from monai_retina_gen.errors import DatalistError, ImageValueError, WeightsError
 from monai_retina_gen.networks import STRUCTURES
-from monai_retina_gen.networks.layers import bfloat16_autocast
+from monai_retina_gen.networks.inputs import bfloat16_autocast
 from monai_retina_gen.weights import (
     find_bundle,
     load_network,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
-from monai_retina_gen.networks.layers import latents_from_seeds
+from monai_retina_gen.networks.latents import latents_from_seeds
 from monai_retina_gen.networks.lesion_painter import COVERED, dilated
 
 
@@ -149,6 +149,14 @@ PAINTING_CHANGES = ("remove", "redraw")
 """What is done to the lesions of a photograph: taken away, or drawn anew at the same places."""
 
 
+@dataclass
+class PaintedBatch:
+    """Painted photographs `(B, 3, H, W)` in [0, 1] with their records."""
+
+    image: Tensor
+    records: list[GenerationRecord]
+
+
 class PreparePaintingInference(PreparePaintingEvaluation):
     """Canvases of whole photographs, and what their records need.
 
@@ -194,7 +202,7 @@ class PaintingInferer(SimpleInferer):
     def __init__(self, *, bundle: tuple[str, str, str], change: str = "remove") -> None:
         super().__init__()
         self.bundle, self.change = bundle, change
-        self.last_batch: Any = None
+        self.last_batch: PaintedBatch | None = None
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
         grain = latents_from_seeds(kwargs["seeds"], 1, *inputs.shape[2:]).to(inputs)
@@ -202,7 +210,7 @@ class PaintingInferer(SimpleInferer):
         image = torch.where(inputs[:, 4:5] > 0, drawn, inputs[:, :3])
         rows = zip(kwargs["grades"], kwargs["seeds"], kwargs["sources"], strict=True)
         records = [self._record(*row, side=inputs.shape[-1]) for row in rows]
-        self.last_batch = SimpleNamespace(image=image, records=records)
+        self.last_batch = PaintedBatch(image, records)
         return image
 
     def _record(self, grade: int, seed: int, source: str, *, side: int) -> GenerationRecord:

@@ -1,6 +1,6 @@
-"""Batches of what another generator draws, such as smooth phantoms, for networks that learn to draw it too.
+"""Batches of images that another generator makes, for a network that learns to make the same ones.
 
-And a start for the mapping network of those that learn phantoms.
+Among them smooth phantoms, with a start for the mapping network of a network that learns them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
 from monai_retina_gen.engines.prepare_batch import Place, PrepareOnDevice
-from monai_retina_gen.networks.layers import resized, scaled_leaky_relu
+from monai_retina_gen.networks.inputs import resized
+from monai_retina_gen.networks.layers import scaled_leaky_relu
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class _FromTeacher(PrepareOnDevice):
 
     @abstractmethod
     def target(self, latent: Tensor, grade: Tensor) -> Tensor:
-        """The target, see `read`."""
+        """What the network is to make of these latents, `(B, C, S, S)`, before it is moved to the network's device."""
 
 
 class PrepareImitationBatch(_FromTeacher):

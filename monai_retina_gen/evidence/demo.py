@@ -39,7 +39,7 @@ from monai_retina_gen.generators import GeneratedBatch, VAEGenerator, load_gener
 from monai_retina_gen.handlers import FitPriorHandler, ProgressHandler, image_grid
 from monai_retina_gen.losses import ELBOLoss
 from monai_retina_gen.networks import FundusVAE
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
 from monai_retina_gen.transforms.segmenting.segment import find_images
 from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle

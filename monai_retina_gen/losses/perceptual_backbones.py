@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from monai_retina_gen.errors import WeightsError
 from monai_retina_gen.losses.feature_distance import VALUE_RANGES, OccasionalLook, to_unit_range
-from monai_retina_gen.networks.layers import register_imagenet_colours
+from monai_retina_gen.networks.inputs import register_imagenet_colours
 
 WEIGHT_FILES = {
     "alex": "alexnet-owt-7be5be79.pth",

@@ -1,4 +1,4 @@
-"""Architectures: tensors in and out, one per file; no files, no devices, nothing of the rooms above."""
+"""Architectures: tensors in and out; no files, no devices, nothing of the rooms above."""
 
 from monai_retina_gen.networks.activation_map import ActivationMapClassifier
 from monai_retina_gen.networks.drgan import DRGAN, SpatialChannelAttention
@@ -14,7 +14,7 @@ from monai_retina_gen.networks.filtered_leaky_relu import FilteredLeakyReLU
 from monai_retina_gen.networks.fundus_grader import BACKBONES, CrossFittedGraders, FundusGrader, OrdinalHead
 from monai_retina_gen.networks.fundus_vae import FundusVAE, PerGradeVAE
 from monai_retina_gen.networks.grading_space import GradingSpace
-from monai_retina_gen.networks.layers import CuratedLatents, draw_latents, latents_from_seeds
+from monai_retina_gen.networks.latents import CuratedLatents, draw_latents, latents_from_seeds
 from monai_retina_gen.networks.lesion_painter import (
     CANVAS_KEYS,
     PAINTED_LESIONS,

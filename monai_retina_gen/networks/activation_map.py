@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from monai_retina_gen.networks.layers import convolution, register_imagenet_colours
+from monai_retina_gen.networks.inputs import register_imagenet_colours
+from monai_retina_gen.networks.layers import convolution
 
 
 class ActivationMapClassifier(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from monai_retina_gen.networks.efficientnet_lite import LAST_STAGE, LITE_VARIANTS, EfficientNetLite
-from monai_retina_gen.networks.layers import IMAGENET_MEAN, IMAGENET_STD
+from monai_retina_gen.networks.inputs import IMAGENET_MEAN, IMAGENET_STD
 
 LITE = "efficientnet_"
 BACKBONES = (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from monai_retina_gen.networks.layers import latents_from_seeds
+from monai_retina_gen.networks.latents import latents_from_seeds
 
 
 class GradingSpace(nn.Module):

@@ -1,45 +1,11 @@
-"""Parts that several networks share.
-
-Sources: equalised learning rate and the minibatch's deviation, Karras et al., arXiv:1710.10196, sections 4.1 and 3;
-mapping network, Karras et al., arXiv:1812.04948, section 2.
-"""
+"""Layers that several networks share."""
 
 # TorchScript reads these, so this file does not postpone annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
-
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-LATENT_DISTRIBUTIONS = ("normal", "uniform")
-
-
-def register_imagenet_colours(module: nn.Module) -> None:
-    """Give a module ImageNet's colours as buffers `mean` and `std`, `(3, 1, 1)`, which are no part of its state."""
-    for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-        module.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
-
-
-def resized(images: Tensor, side: int) -> Tensor:
-    """Images `(B, C, S, S)` at another side: bilinear, antialiased, in [0, 1]; 0 leaves them as they are."""
-    if not side or images.shape[-1] == side:
-        return images
-    return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
-
-
-def bfloat16_autocast(device_type: str, enabled: bool = True) -> torch.autocast:
-    """Autocast to bfloat16, obeyed on every device: a run says how it computed, whatever the processor.
-
-    A CPU computes bfloat16 right, but without instructions for it (`avx512_bf16`, `amx_bf16`) several times slower than
-    float32; the bundles' `amp` is therefore off on a CPU unless asked for. `TypeError` if `enabled` is no bool, as the
-    "false" of a command line.
-    """
-    if not isinstance(enabled, bool):
-        raise TypeError(f"amp={enabled!r}: want True or False (on a command line with a capital letter)")
-    return torch.autocast(device_type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def convolution(before: int, after: int) -> nn.Sequential:
@@ -52,8 +18,8 @@ def convolution(before: int, after: int) -> nn.Sequential:
 def with_minibatch_deviation(x: Tensor, group_size: int = 4) -> Tensor:
     """Append a channel with the mean standard deviation over the images of each group.
 
-    A discriminator that sees one image at a time does not see that all are alike. Of a group are the largest number of
-    images up to `group_size` that divides the batch.
+    Source: Karras et al., arXiv:1710.10196, section 3. A discriminator that sees one image at a time does not see that
+    all are alike. A group has the largest number of images, up to `group_size`, that divides the batch.
 
     Examples:
         >>> with_minibatch_deviation(torch.tensor([0.0, 2.0]).view(2, 1, 1, 1)).flatten(1).tolist()
@@ -63,54 +29,6 @@ def with_minibatch_deviation(x: Tensor, group_size: int = 4) -> Tensor:
     grouped = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(0, (size, -1))
     deviation = (grouped.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)).repeat(size).to(x.dtype)
     return torch.cat([x, deviation[:, None, None, None].expand(-1, 1, x.shape[2], x.shape[3])], dim=1)
-
-
-def draw_latents(count: int, *shape: int, distribution: str = "normal", generator: torch.Generator) -> Tensor:
-    """Latents `(count, *shape)` on the CPU, so that devices see the same numbers: N(0, 1), or `uniform`, U(-1, 1)."""
-    if distribution == "normal":
-        return torch.randn(count, *shape, generator=generator, dtype=torch.float32)
-    if distribution == "uniform":
-        return torch.rand(count, *shape, generator=generator, dtype=torch.float32) * 2 - 1
-    raise ValueError(f"latent distribution {distribution!r} is unknown: choose one of {LATENT_DISTRIBUTIONS}")
-
-
-def latents_from_seeds(seeds: Sequence[int], *shape: int, distribution: str = "normal") -> Tensor:
-    """Latents `(B, *shape)`, one seed each, drawn on the CPU: a sample depends on its seed alone."""
-    drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    rows = [draw_latents(1, *shape, distribution=distribution, generator=each) for each in drawn]
-    return torch.cat(rows) if rows else torch.empty(0, *shape)
-
-
-class CuratedLatents(nn.Module):
-    """Base of unconditional generators: a table of latents that stand for each grade, `places` at most.
-
-    Nothing in such a network knows a grade. `curate` draws many images, keeps the realistic ones and lets graders label
-    them; the latents of those are stored here, so that one file holds all that sampling by grade needs.
-    """
-
-    curated_latents: Tensor
-    curated_counts: Tensor
-
-    def __init__(self, *, latent_dim: int, distribution: str = "normal", classes: int = 5, places: int = 100) -> None:
-        super().__init__()
-        if distribution not in LATENT_DISTRIBUTIONS:
-            raise ValueError(f"latent_distribution {distribution!r}: choose one of {LATENT_DISTRIBUTIONS}")
-        self.latent_dim, self.latent_distribution = latent_dim, distribution
-        self.register_buffer("curated_latents", torch.zeros(classes, places, latent_dim))
-        self.register_buffer("curated_counts", torch.zeros(classes, dtype=torch.long))
-
-    @torch.no_grad()
-    def set_curated(self, latents: Sequence[Tensor]) -> None:
-        """Store the latents of each grade, `(n, latent_dim)`; `n` may be 0."""
-        classes, places = self.curated_latents.shape[:2]
-        if len(latents) != classes or max(map(len, latents)) > places:
-            raise ValueError(
-                f"latents hold {[len(x) for x in latents]}: want {classes} grades with at most {places} each"
-            )
-        self.curated_latents.zero_()
-        for grade, rows in enumerate(latents):
-            self.curated_latents[grade, : len(rows)] = rows
-            self.curated_counts[grade] = len(rows)
 
 
 def scaled_leaky_relu(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
@@ -146,8 +64,9 @@ def check_grade(grade: Tensor | None, num_classes: int, batch: int) -> None:
 class EqualizedLinear(nn.Module):
     """Linear layer with equalised learning rate.
 
-    Weights are drawn from N(0, 1) and scaled by 1 / sqrt(fan in) when used, so that an optimiser which normalises its
-    steps moves all layers alike.
+    Source: Karras et al., arXiv:1710.10196, section 4.1: weights are drawn from N(0, 1) and scaled by 1 / sqrt(fan in)
+    when used, so that an optimiser which normalises its steps moves all layers alike.
+
     `weight_init` is the standard deviation of the initial effective weights times sqrt(in_features), `lr_multiplier`
     the share of the optimiser's step that reaches them.
     """
@@ -171,7 +90,7 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv2d(nn.Module):
-    """Convolution with equalised learning rate, without activation; the bias is initially zero."""
+    """Convolution with equalised learning rate (see `EqualizedLinear`), without activation; the bias starts at zero."""
 
     def __init__(
         self,
@@ -202,8 +121,8 @@ def _unit_mean_square(x: Tensor) -> Tensor:
 class LatentMapping(nn.Module):
     """Fully connected network from latent and grade to the intermediate latent w, `(B, w_dim)`.
 
-    By default with the two layers of StyleGAN3. `z_dim` 0 maps the grade alone (a discriminator's use), `num_classes` 0
-    the latent alone. A grade is `num_classes` for "unknown", `None` where all
+    Source: Karras et al., arXiv:1812.04948, section 2, with the two layers of StyleGAN3. `z_dim` 0 maps the grade alone
+    (a discriminator's use), `num_classes` 0 the latent alone. A grade is `num_classes` for "unknown", `None` where all
     are: it gets the mean of all embeddings.
     """
 

@@ -16,12 +16,17 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.networks.efficientnet_lite import EfficientNetLite
-from monai_retina_gen.networks.layers import convolution, register_imagenet_colours
+from monai_retina_gen.networks.inputs import register_imagenet_colours
+from monai_retina_gen.networks.layers import convolution
 
 PRIOR_BIAS = -math.log((1 - 0.01) / 0.01)
 """Lesions cover a thousandth of a photograph: from sigmoid(0) the first steps would only unlearn them."""
+
 FINEST = 24
+"""Channels of a `LiteSegmenter` at the full resolution."""
+
 SKIPS = ["stride16", "stride8", "stride4", "stride2"]
+"""Layers of its encoder that its decoder reads, from coarse to fine."""
 
 
 class LesionSegmenter(nn.Module):
@@ -107,7 +112,7 @@ class LesionSegmenter(nn.Module):
 
 
 class LiteSegmenter(nn.Module):
-    """Logits of masks by a U-Net around an EfficientNet-Lite.
+    """Logits of masks by a U-Net around an EfficientNet-Lite; structures may overlap: each has its own sigmoid.
 
     Args:
         structures: names of the output channels.

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.networks.layers import CuratedLatents, with_minibatch_deviation
+from monai_retina_gen.networks.latents import CuratedLatents
+from monai_retina_gen.networks.layers import with_minibatch_deviation
 
 RESIDUAL_CHANNELS = {
     64: (128, 128, 64, 32, 16),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_retina_gen.arguments import check_whole
-from monai_retina_gen.networks.layers import CuratedLatents
+from monai_retina_gen.networks.latents import CuratedLatents
 
 
 class DeconvolutionGenerator(CuratedLatents):
@@ -49,7 +49,8 @@ class DeconvolutionGenerator(CuratedLatents):
         curated_per_class: int = 100,
     ) -> None:
         super().__init__(latent_dim=latent_dim, distribution=latent_distribution, places=curated_per_class)
-        channels, self.image_size = _channels(image_size, width)[::-1], image_size
+        self.image_size = image_size
+        channels = _channels(image_size, width)[::-1]
         self.project = nn.Linear(latent_dim, channels[0] * 16, bias=False)
         self.start = nn.BatchNorm2d(channels[0])
         layers: list[nn.Module] = []

@@ -14,7 +14,7 @@ from torch import Tensor
 from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map, missing_masks
 from monai_retina_gen.data.plain_tensor import in_bytes
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.transforms.image_order import naming_file
 from monai_retina_gen.transforms.load_fundus import LoadFundus
 

@@ -33,7 +33,7 @@ from monai_retina_gen.evidence.study.segmentation.training import (
 from monai_retina_gen.generators import load_generator
 from monai_retina_gen.losses import LesionLoss
 from monai_retina_gen.networks import LiteSegmenter
-from monai_retina_gen.networks.layers import bfloat16_autocast
+from monai_retina_gen.networks.inputs import bfloat16_autocast
 from monai_retina_gen.weights import load_imagenet
 
 ARMS, PAINTER = ("classic", "edit", "canvas"), "retina_lesion_painter"

@@ -19,7 +19,7 @@ from monai_retina_gen.evidence.edits.alpha_study import AlphaSettings, alpha_stu
 from monai_retina_gen.evidence.edits.directions import search_directions, store
 from monai_retina_gen.generators import StyleGAN3Generator, load_generator
 from monai_retina_gen.networks import LesionSegmenter, StyleGAN3
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.transforms import CropToFieldOfView, LoadFundus
 from monai_retina_gen.weights import save_state, sha256_file
 

@@ -16,6 +16,7 @@ from monai_retina_gen.networks import (
     ResidualGenerator,
     StridedCritic,
     draw_latents,
+    latents_from_seeds,
 )
 from monai_retina_gen.weights import start_networks
 
@@ -129,3 +130,17 @@ def test_uniform_latents_fill_their_interval() -> None:
     assert drawn.min() < -0.99
     assert drawn.max() > 0.99
     assert drawn.var().item() == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_a_latent_depends_on_its_seed_alone() -> None:
+    together = latents_from_seeds([7, 3, 7], 2, 5)
+    assert together.shape == (3, 2, 5)
+    assert torch.equal(together[0], together[2])
+    assert not torch.equal(together[0], together[1])
+    assert torch.equal(together[1:2], latents_from_seeds([3], 2, 5))
+    torch.manual_seed(7)
+    assert torch.equal(together[0].flatten(), torch.randn(10))
+    assert (
+        latents_from_seeds([7], 64, distribution="uniform").abs().max() <= 1 < latents_from_seeds([7], 64).abs().max()
+    )
+    assert latents_from_seeds([], 4).shape == (0, 4)

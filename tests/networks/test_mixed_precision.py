@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from monai_retina_gen.engines import AutocastInferer
-from monai_retina_gen.networks.layers import bfloat16_autocast
+from monai_retina_gen.networks.inputs import bfloat16_autocast
 
 
 @pytest.mark.parametrize("instructions", [True, False])

@@ -13,7 +13,7 @@ from torchvision.transforms.functional import gaussian_blur
 from monai_retina_gen.data.condition_map import condition_map
 from monai_retina_gen.editing.painting.paint import Painter
 from monai_retina_gen.networks import dilated
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 
 FLOOR = 0.03
 """Added to every colour, so that a ratio of dark ones stays bounded."""

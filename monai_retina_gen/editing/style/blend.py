@@ -17,7 +17,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from monai_retina_gen.editing.gate_measures import DARK, widened
 from monai_retina_gen.editing.painting.ratio_painter import FLOOR, ratio_blend
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 
 BLENDS = ("delta", "ratio", "replace")
 SOFTNESS = 0.01

@@ -25,7 +25,7 @@ from monai_retina_gen.editing.style.directions import StyleShift
 from monai_retina_gen.editing.style.inversion import InvertedPhotograph
 from monai_retina_gen.editing.style.style_space_editor import StyleSpaceEditor
 from monai_retina_gen.errors import ImageValueError
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 
 __all__ = ["PendingStyleEdits"]
 

@@ -16,7 +16,7 @@ from monai_retina_gen.editing.photograph_cache import PhotographCache
 from monai_retina_gen.editing.style.directions import Directions, StyleShift
 from monai_retina_gen.editing.style.inversion import InvertedPhotograph, Inverter
 from monai_retina_gen.networks import StyleGAN3
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.networks.style_encoder import flipped
 
 

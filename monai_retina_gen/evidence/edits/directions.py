@@ -34,7 +34,7 @@ from monai_retina_gen.editing import (
 from monai_retina_gen.evidence.report.html import markdown_table
 from monai_retina_gen.generators import StyleGAN3Generator
 from monai_retina_gen.handlers import image_grid
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.weights import read_inference_config
 from monai_retina_gen.weights.state_files import save_pinned
 

@@ -18,7 +18,7 @@ from monai_retina_gen.metrics import (
     sensitivity_from_confusion,
 )
 from monai_retina_gen.networks import CrossFittedGraders
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.weights import (
     find_bundle,
     load_network,

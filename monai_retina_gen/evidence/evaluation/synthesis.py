@@ -19,7 +19,7 @@ from monai_retina_gen.data.names import STRUCTURES
 from monai_retina_gen.engines import load_segmenter
 from monai_retina_gen.metrics import bootstrap_interval
 from monai_retina_gen.metrics.mask_curve import average_precision, best_threshold, curve_counts
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd, StackConditionMapd
 
 from .generator_evaluation import GeneratorEvaluation

@@ -28,7 +28,7 @@ from monai_retina_gen.editing.gate_limits import EDIT_TESTS
 from monai_retina_gen.editing.gate_measures import grade_distance, grade_excess
 from monai_retina_gen.editing.label_gate import DEFAULT_GRADERS, DEFAULT_SEGMENTER
 from monai_retina_gen.evidence.evaluation.image_sets import load_eye
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.weights import find_bundle, read_inference_config, split_bundle_name
 
 SIDES = (32, 64, 128, 256)

@@ -17,7 +17,7 @@ from torch import Tensor
 from monai_retina_gen.data.sampling import spread
 from monai_retina_gen.evidence.evaluation.image_sets import ImageSet
 from monai_retina_gen.handlers import image_grid
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 
 TILE, GAP, MARGIN = 128, 4, 150
 

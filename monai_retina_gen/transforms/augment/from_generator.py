@@ -16,7 +16,7 @@ from monai_retina_gen.data.record import GenerationRecord
 from monai_retina_gen.editing import Gate
 from monai_retina_gen.errors import ImageValueError
 from monai_retina_gen.generators import GeneratedBatch, GeneratorHandle, RetinaGenerator
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 from monai_retina_gen.transforms.augment.canvases import Canvases, CanvasEye
 from monai_retina_gen.transforms.augment.conditions import ConditionMasks
 from monai_retina_gen.transforms.augment.outcome import Outcome

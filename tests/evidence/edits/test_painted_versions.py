@@ -12,7 +12,7 @@ from tiny_generators import stylegan3
 from monai_retina_gen.data import LesionBank, with_versions, write_image
 from monai_retina_gen.data.image_io import read_image
 from monai_retina_gen.evidence.edits.inversions import paint_versions, styles_of_pairs
-from monai_retina_gen.networks.layers import resized
+from monai_retina_gen.networks.inputs import resized
 
 
 def test_versions_are_painted_and_become_directions(phantom_bank: LesionBank, tmp_path: Path) -> None:
