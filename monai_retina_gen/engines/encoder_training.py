@@ -175,7 +175,14 @@ class PrepareVersionsBatch(PrepareOnDevice):
 
     Args:
         photographs: rows of a batch that are reconstructed; `None` for all.
+        shown: share of the versions whose lesions are shown.
+        faintest: smallest amount in the eye that detail is read from; the largest is 1.
+        strongest: largest amount in the photograph that is drawn.
+        equal: share of rows in which both show the same.
         mirror: share of eyes that are mirrored: a left eye is a right one in the mirror.
+        turned: share of eyes that are turned and enlarged.
+        degrees: largest angle.
+        zoom: largest change of size.
         supervised: give what `SupervisedTrainer` takes: `(photograph, {"image", "eye"}, (eye,), {})`.
 
     Returns:
@@ -188,15 +195,23 @@ class PrepareVersionsBatch(PrepareOnDevice):
         (torch.Size([3, 3, 8, 8]), torch.Size([2, 3, 8, 8]), torch.Size([3]))
     """
 
-    shown, equal = 0.35, 0.3
-    """Share of the versions whose lesions are shown, and of rows in which both eyes show the same."""
-    faintest, strongest = 0.4, 1.4
-    """Smallest amount in the eye that detail is read from (the largest is 1); largest in the photograph."""
-    turned, degrees, zoom = 0.5, 10.0, 0.04
-    """Share of eyes that are turned and enlarged, largest angle, and largest change of size."""
-
-    def __init__(self, *, photographs: int | None = None, mirror: float = 0.5, supervised: bool = False) -> None:
-        self.photographs, self.mirror, self.supervised = photographs, mirror, supervised
+    def __init__(
+        self,
+        *,
+        photographs: int | None = None,
+        shown: float = 0.35,
+        faintest: float = 0.4,
+        strongest: float = 1.4,
+        equal: float = 0.3,
+        mirror: float = 0.5,
+        turned: float = 0.5,
+        degrees: float = 10.0,
+        zoom: float = 0.04,
+        supervised: bool = False,
+    ) -> None:
+        self.photographs, self.shown, self.supervised = photographs, shown, supervised
+        self.faintest, self.strongest, self.equal = faintest, strongest, equal
+        self.mirror, self.turned, self.degrees, self.zoom = mirror, turned, degrees, zoom
 
     def read(self, batch: Mapping[str, Any], place: Place) -> Any:
         stacks, grades = place(batch["versions"]), place(batch["grades"])

@@ -80,7 +80,9 @@ class FeatureDistance(nn.Module):
     `d(x, y) = sum over l of mean over h, w of sum over c of w_lc (phi_lc(x) - phi_lc(y))^2`.
 
     Args:
-        network: any network with `features_at`, such as `EfficientNetLite`; it is frozen and stays in evaluation mode.
+        network: any network with `features_at(image, layers)`, such as `EfficientNetLite`, `FundusGrader` or
+            `VGG19Features`, which gives for images `(B, 3, H, W)` in [0, 1] a dictionary of features `(B, C, h, w)` by
+            layer; it is frozen and stays in evaluation mode.
         layers: layers that are compared; all that the network names where not given.
         weights: one number or one list of channel weights per layer, not negative; uniform (1) where not given.
         value_range: `"[0,1]"` or `"[-1,1]"`, of both images. `target` must lie in it; `preds` may overshoot by half of

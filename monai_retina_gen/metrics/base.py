@@ -1,4 +1,4 @@
-"""What metrics share: checks of images and features, a base that Ignite and MONAI hold alike, a figure's statement."""
+"""What metrics share: checks of images and features, a base class for Ignite and MONAI, a figure with its statement."""
 
 from __future__ import annotations
 

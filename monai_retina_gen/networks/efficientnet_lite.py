@@ -197,6 +197,6 @@ def _timm_name(name: str, blocks: Sequence[str], state: Mapping[str, Tensor]) ->
         return ".".join([_OUTSIDE[first], *rest])
     number, layer, *rest = rest
     # the first block has nothing to expand: a separable convolution, with a layer less
-    timms = list(chain(*(INVERTED if f"_blocks.{number}._expand_conv.weight" in state else SEPARABLE)))
-    names = dict(zip(_IN_BLOCKS[-len(timms) :], timms, strict=True))
+    own = list(chain(*(INVERTED if f"_blocks.{number}._expand_conv.weight" in state else SEPARABLE)))
+    names = dict(zip(_IN_BLOCKS[-len(own) :], own, strict=True))
     return ".".join([blocks[int(number)], names[layer], *rest])

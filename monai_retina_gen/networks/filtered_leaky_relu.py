@@ -159,9 +159,20 @@ class _Operator:
         return out.add_(bias.repeat(x.shape[0]).view(1, -1, 1)[:, part])
 
 
-def _by_products(*arguments: Any) -> Tensor:
+def _by_products(
+    tangent: Tensor | None,
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    up: Tensor,
+    down: Tensor,
+    weights: Sequence[float],
+    bands: Sequence[int],
+    slope: float,
+    clamp: float,
+    adjoint: bool,
+) -> Tensor:
     # The operator, or with a tangent its linear form around x (or the adjoint of that).
-    tangent, x, scale, bias, up, down, weights, bands, slope, clamp, adjoint = arguments
     operator = _Operator(x, up, down, weights, bands)
     size = operator.inner if adjoint else operator.outer
     out = up.new_empty(operator.maps, size, size)
@@ -191,13 +202,23 @@ _ARGUMENTS = (
 
 
 @torch.library.custom_op("monai_retina_gen::filtered_leaky_relu", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor")
-def filtered_leaky_relu(*arguments: Any) -> Tensor:
+def filtered_leaky_relu(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    up: Tensor,
+    down: Tensor,
+    weights: Sequence[float],
+    bands: Sequence[int],
+    slope: float,
+    clamp: float,
+) -> Tensor:
     """Resample, leaky ReLU, clamp, resample `(B, C, H, H)`; differentiable twice in `x`, `scale` and `bias`.
 
     `up` `(M, H)` is the first resampling of an axis, `down` `(rank, H', M)` the second one, as a sum of separable terms
     with `weights`; `bands` are the `Banding` of both, eight numbers.
     """
-    return _computed(None, *arguments, False)
+    return _computed(None, x, scale, bias, up, down, weights, bands, slope, clamp, False)
 
 
 @filtered_leaky_relu.register_fake

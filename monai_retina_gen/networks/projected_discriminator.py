@@ -24,13 +24,13 @@ SCORE_SIZE = 4
 """Side in places that every scale is brought down to."""
 
 MASKS = 7
-"""Field of view, holes, vessels and lesions."""
+"""Planes that a `PaintingDiscriminator` is given: field of view, holes, vessels and lesions."""
 
 DETAIL = 8.0
 """Lesions differ from the retina by about a tenth of the range: too little for a judge whose slope is bounded."""
 
 GAIN = 8.0
-"""Of scores: spectral normalisation leaves little of a signal, and scores have to reach 1 within some tens of steps."""
+"""Of its scores: spectral normalisation leaves little of a signal, and they must reach 1 within some tens of steps."""
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -108,7 +108,7 @@ class ProjectedDiscriminator(nn.Module):
 
 
 def frozen_features(network: nn.Module) -> nn.Module:
-    """A network with `features_at`, else `ValueError`, that learns no more."""
+    """The network, in evaluation mode and without gradients of its own; `ValueError` for one without `features_at`."""
     if not hasattr(network, "features_at"):
         raise ValueError(f"features {type(network).__name__} has no `features_at`: want EfficientNetLite or alike")
     return network.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Encoders of photographs for a StyleGAN3, and generator and encoders as one network.
+"""Encoders of photographs for a StyleGAN3, generator and encoders as one network, and which eyes are mirrored for it.
 
 Sources: Richardson et al. 2021, "Encoding in Style", arXiv:2008.00951 (styles: a feature pyramid whose coarse, middle
 and fine maps give the latents of coarse, middle and fine layers; offsets from the mean latent). Yao et al. 2022, "A
@@ -234,8 +234,9 @@ def mean_eye(network: Any) -> Tensor:
 def mirrored_photographs(network: Any, images: Tensor, mean: Tensor | None = None) -> Tensor:
     """Which photographs show their disc on the other side than a one-sided network draws it, `(B,)`.
 
-    Left and right eyes mirror each other, and a small network learns one of them far better than both. Those that are
-    more like the mirror image of the network's mean eye (`mean`, where it is there already) than like it.
+    Left and right eyes mirror each other, and a small network learns one of them far better than both. Mirrored are
+    photographs that are more like the mirror image of the network's mean eye (`mean`, where it is there already) than
+    like it.
     """
     mean = (mean_eye(network) if mean is None else mean).to(images)
     return ((mean - mean.flip(-1)) * images).sum((1, 2, 3)) < 0

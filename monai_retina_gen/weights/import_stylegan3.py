@@ -29,7 +29,7 @@ _OUTSIDE_LAYERS = {
     r"synthesis\.input\.freqs": "synthesis.input.frequencies",
     r"synthesis\.input\.((affine\.)?weight|affine\.bias|phases|transform)": r"synthesis.input.\1",
 }
-"""The original's names, but for the layers', and ours."""
+"""Names of the original's parameters outside the layers of the synthesis network, and ours for them."""
 README = """# {name}
 
 A StyleGAN3 imported by `monai-retina-gen model import-stylegan3`. **Not for clinical use.**
@@ -91,7 +91,6 @@ def convert_stylegan3_state(state: Mapping[str, Tensor], network: StyleGAN3) -> 
     """Translate names such as `synthesis.L0_36_512.weight`; the result is for `network.load_state_dict`.
 
     Filters are no parameters here; they are compared with those that the network computes.
-
     `WeightsError` for a name that is not known, a layer that `network` does not have (another size, configuration or
     number of channels) or a filter that differs from `network`'s.
     """

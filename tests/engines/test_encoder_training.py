@@ -12,6 +12,7 @@ from monai_retina_gen.engines import (
     PrepareEncoderBatch,
     PreparePhantomBatch,
     PreparePhantomMasks,
+    PrepareVersionsBatch,
     fit_mapping,
 )
 from monai_retina_gen.generators import PhantomGenerator
@@ -156,3 +157,33 @@ def test_weighted_error_is_its_formula() -> None:
     assert float(WeightedL1Loss()(preds, wanted)) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="one more with the weights"):
         WeightedL1Loss()(preds, torch.zeros(1, 5, 2, 2))
+
+
+def test_versions_are_the_clean_eye_and_the_changes_that_are_asked_for() -> None:
+    versions = torch.randint(40, 60, (6, 3, 3, 16, 16), dtype=torch.uint8)
+    batch = {"versions": versions, "grades": torch.tensor([[0, 2, 3]] * 6)}
+    clean = versions[:, 0].float() / 255 * 2 - 1
+    still = {"mirror": 0.0, "turned": 0.0}
+
+    def made(**options: float) -> tuple[Tensor, dict[str, Tensor]]:
+        torch.manual_seed(0)
+        found: tuple[Tensor, dict[str, Tensor]] = PrepareVersionsBatch(**options)(batch, "cpu")  # type: ignore[arg-type]
+        return found
+
+    real, condition = made(shown=0.0, **still)
+    torch.testing.assert_close(real, clean)
+    torch.testing.assert_close(condition["eye"], clean)
+    assert condition["grade"].tolist() == [0] * 6
+
+    whole = versions[:, 1:].float().sum(1) / 255 - versions[:, 0].float() / 255  # both changes in full
+    real, condition = made(shown=1.0, equal=0.0, faintest=1.0, strongest=0.0, **still)
+    torch.testing.assert_close(real, clean)  # amounts of 0 in the photograph
+    torch.testing.assert_close(condition["eye"], whole.clamp(0, 1) * 2 - 1)
+
+    real, condition = made(shown=1.0, equal=1.0, faintest=1.0, **still)
+    torch.testing.assert_close(real, condition["eye"])
+    assert set(condition["grade"].tolist()) <= {2, 3}
+
+    torch.testing.assert_close(made(shown=0.0, mirror=1.0, turned=0.0)[0], clean.flip(-1))
+    torch.testing.assert_close(made(shown=0.0, mirror=0.0, turned=1.0, degrees=0.0, zoom=0.0)[0], clean)
+    assert not torch.allclose(made(shown=0.0, mirror=0.0, turned=1.0, degrees=10.0, zoom=0.0)[0], clean, atol=0.1)
