@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from monai_retina_gen.errors import ImageFileError
 def check_datalist(
     datalist: Mapping[str, Any],
     *,
+    grades: Collection[int] = GRADES,
     label_key: str = "grade",
     allow_missing: bool = False,
     check_content: bool = False,
@@ -32,13 +33,13 @@ def check_datalist(
     """Check a datalist and name everything that is wrong in one `DatalistError`, up to ten of a kind.
 
     That is: no `image`, missing files (unless `allow_missing`), an image twice (also through a link), a `group` in two
-    sections (with `check_content` also photographs of equal bytes), or a grade that is not one of 0-4.
+    sections (with `check_content` also photographs of equal bytes), or a grade that is not in `grades`.
     """
     problems = Problems(f"Datalist {datalist.get('name', '')}".strip())
     items = list(iterate_items(datalist))
     seen: set[str] = set()
     for section, item in items:
-        _note_bad_item(section, item, label_key, problems)
+        _note_bad_item(section, item, grades, label_key, problems)
         for key in () if allow_missing else PATH_KEYS:
             if key in item and not os.path.isfile(str(item[key])):
                 problems.add(f"missing file of key '{key}'{why_missing(str(item[key]))}", item[key])
@@ -52,13 +53,14 @@ def check_datalist(
     problems.raise_any("Correct the datalist or the files.")
 
 
-def _note_bad_item(section: str, item: Item, label_key: str, problems: Problems) -> None:
+def _note_bad_item(section: str, item: Item, grades: Collection[int], label_key: str, problems: Problems) -> None:
+    name = item.get("image", f"an item of {section}")
     if not isinstance(item.get("image"), str):
         problems.add("no path under the key 'image'", f"{section}: {item}")
     for key in (key for key in (label_key, ICDR_GRADE) if key in item):
         grade = read_grade(item, key, problems)
-        if grade is not None and grade not in GRADES:
-            problems.add(f"{key} is not in {list(GRADES)}", f"{item.get('image', f'an item of {section}')}: {grade}")
+        if grade is not None and grade not in grades:
+            problems.add(f"{key} is not in {list(grades)}", f"{name}: {grade}")
 
 
 def _note_shared(pairs: Iterable[tuple[str, Any]], kind: str, problems: Problems) -> None:

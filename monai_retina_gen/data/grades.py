@@ -236,8 +236,12 @@ def read_grade(item: Item, label_key: str, problems: Problems) -> int | None:
 
 def parse_grade(text: str, name: str, problems: Problems) -> int | None:
     """Grade 0-4 from a table's cell; a cell that is none is noted in `problems` under `name`."""
-    if WRITTEN.fullmatch(text.strip()) and grade_of(text) in GRADES:
-        return grade_of(text)
+    try:
+        grade = grade_of(text)
+    except ValueError:
+        grade = -1
+    if grade in GRADES:
+        return grade
     problems.add("grade is not one of 0, 1, 2, 3, 4", f"{name}: {text!r}")
     return None
 

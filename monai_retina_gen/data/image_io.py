@@ -169,7 +169,7 @@ def _decode(path: Path, max_pixels: int) -> tuple[np.ndarray, str]:
         return decode_dicom(path, max_pixels=max_pixels), "DICOM"
     else:
         pixels, file_format = decode_raster(path, max_pixels=max_pixels)
-    # dark because it holds fewer bits; DICOM says how many it holds
+    # A 16-bit file that holds fewer bits would come out dark; DICOM says how many it holds.
     if pixels.dtype == np.uint16 and 1 < pixels.max() < _TWELVE_BITS:
         raise ImageFileError(
             f"{path}: 16-bit file whose largest value is {pixels.max()}, so 12 bits or fewer are stored and white is "

@@ -44,7 +44,7 @@ def decode_raster(path: Path, *, max_pixels: int) -> tuple[np.ndarray, str]:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, path, max_pixels)
             return _pixels(image, data, path), str(image.format)
-    except ImageFileError:
+    except (ImageFileError, ImportError, MemoryError):  # the last two are no fault of the file
         raise
     except Image.DecompressionBombError as error:
         raise ImageFileError(
@@ -141,7 +141,7 @@ def png_text(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         with Image.open(path, formats=("PNG",)) as image:
             return {str(key): str(value) for key, value in image.text.items()}  # type: ignore[attr-defined]
-    except Exception as error:
+    except Exception as error:  # damaged files raise whatever the damage leads to
         raise ImageFileError(f"{path}: not a complete PNG file ({error}); text is kept in PNG files only") from error
 
 
@@ -158,7 +158,7 @@ def decode_nifti(path: Path, *, max_pixels: int) -> np.ndarray:
         pixels = _unscaled(path, image)
     except ImageFileError:
         raise
-    except Exception as error:
+    except Exception as error:  # damaged files raise whatever the damage leads to
         raise ImageFileError(f"{path}: not a complete NIfTI file ({error}); copy or export it again") from error
     if pixels.dtype.names:  # RGB24: one field per colour
         pixels = np.stack([pixels[name] for name in ("R", "G", "B")], axis=-1)

@@ -175,6 +175,16 @@ def test_check_names_the_bad_item(change, message, datalist):
         check_datalist(datalist)
 
 
+def test_check_takes_the_labels_that_are_allowed(datalist):
+    for section in SECTIONS:
+        for item in datalist[section]:
+            item["dme"] = 1
+    check_datalist(datalist, grades=(0, 1), label_key="dme")
+    datalist["training"][0]["dme"] = 2
+    with pytest.raises(DatalistError, match=r"dme is not in \[0, 1\]: 1 \(.*0.png: 2\)"):
+        check_datalist(datalist, grades=(0, 1), label_key="dme")
+
+
 def test_grades_come_out_as_integers_under_their_own_key(datalist, tmp_path):
     written = [(" 3", 3), ("2.0", 2), (1.0, 1)]
     for item, (grade, _) in zip(datalist["training"], written, strict=False):

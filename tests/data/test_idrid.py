@@ -190,6 +190,7 @@ def test_miniature(miniature):
     [
         ("splits", 0, 2, "training", "split is not train, val or test.*'training'"),
         ("splits", 0, 3, "7", r"grade is not one of.*images/0.jpg: '7'"),
+        pytest.param("splits", 0, 3, "9" * 5000, "grade is not one of", id="more digits than Python reads"),
         ("splits", 2, 0, "images/1.jpg", r"image twice in splits.csv: 1 .images/1.jpg.*only one of.*images/2.jpg"),
         ("labels", 2, 0, "images/1.jpg", "image twice in labels.csv"),
         ("labels", 1, 4, "masks/ex/9.png", "missing file: 1 .*masks/ex/9.png"),

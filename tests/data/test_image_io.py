@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import nibabel as nib
 import numpy as np
@@ -287,6 +288,15 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageFileError, match=message) as caught:
         read_image(tmp_path / "a.png")
     assert str(tmp_path / "a.png") in str(caught.value)
+
+
+def test_damage_is_the_cause_and_lack_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(encoded("PNG", PICTURE))
+    for error, raised in ((AttributeError(), ImageFileError), (MemoryError(), MemoryError)):
+        monkeypatch.setattr("PIL.ImageOps.exif_transpose", Mock(side_effect=error))
+        with pytest.raises(raised) as caught:
+            read_image(tmp_path / "a.png")
+        assert error in (caught.value, caught.value.__cause__)
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
