@@ -109,18 +109,6 @@ class LesionBank:
         chosen = {name: getattr(self, name)[keep] for name in ("eye", "kind", "position")}
         return replace(self, **chosen, start=starts(self.area[keep]), pixels=self.pixels[pixels])
 
-    def table(self) -> dict[str, Array]:
-        """A row for every piece; area in pixels at `diameter`, distances in radii of the field of view."""
-        return {
-            "lesion": np.array(LESION_MASKS)[self.kind],
-            "grade": self.grade[self.eye],
-            "annotated": self.annotated[self.eye],
-            "area": self.area,
-            "quadrant": self.quadrant,
-            "disc_distance": np.linalg.norm(self.position - self.disc[self.eye], axis=1),
-            "eccentricity": np.linalg.norm(self.position - self.field[self.eye], axis=1),
-        }
-
     def summary(self) -> str:
         """A line for every grade: its eyes, and per lesion the median number and area of an eye's pieces."""
         lines = []

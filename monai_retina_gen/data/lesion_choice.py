@@ -25,8 +25,7 @@ class LesionLimits:
 
     `count`, `area` and `piece` limit what is composed for an eye: pieces, their pixels, and the pixels of one.
     `total_count` and `total_area` limit these with what the eye has: segmenters break lesions into fragments, so that
-    eyes with predicted masks say them too. `eyes` said the first three; `annotated` is whether they are the annotated
-    ones.
+    eyes with predicted masks say them too. `annotated` is whether annotated eyes alone said the first three.
     """
 
     count: Array
@@ -34,7 +33,6 @@ class LesionLimits:
     piece: Array
     total_count: Array
     total_area: Array
-    eyes: Array
     annotated: Array
 
 
@@ -46,15 +44,13 @@ def lesion_limits(bank: LesionBank) -> LesionLimits:
     """
     shape = (5, len(LESION_MASKS))
     count, area, piece, total_count, total_area = np.zeros((5, *shape))
-    eyes_with, annotated = np.zeros(shape, np.int64), np.zeros(shape, bool)
-    limits = LesionLimits(count, area, piece, total_count, total_area, eyes_with, annotated)
+    limits = LesionLimits(count, area, piece, total_count, total_area, np.zeros(shape, bool))
     for grade, names in GRADE_LESIONS.items():
         for cell in ((grade, LESION_MASKS.index(name)) for name in names):
             everyone = np.flatnonzero((bank.grade == grade) & (bank.counts[:, cell[1]].sum(1) > 0))
             known = everyone[bank.annotated[everyone]]
             limits.annotated[cell] = len(known) >= FEWEST
             eyes = known if limits.annotated[cell] else everyone
-            limits.eyes[cell] = len(eyes)
             if len(eyes):
                 limits.count[cell], limits.area[cell], limits.piece[cell] = _measured(bank, eyes, cell[1])
                 pieces, pixels, _ = _measured(bank, everyone, cell[1])
@@ -96,7 +92,10 @@ class Chosen(NamedTuple):
 
 
 def choose(bank: LesionBank, eyes: Array, wanted: Array, flip: float, random: np.random.Generator) -> Chosen:
-    """`wanted` (lesions, 4) pieces from some eyes of a bank, in random order, some from the mirrored quadrant."""
+    """`wanted` (lesions, 4) pieces from some eyes of a bank, in random order.
+
+    Those of a quadrant come with probability `flip` from the mirrored one, the upper for the lower.
+    """
     found: list[tuple[Array, bool]] = []
     for kind, quadrant in zip(*np.nonzero(wanted), strict=True):
         mirrored = bool(random.random() < flip)

@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate
 
 from monai_retina_gen.data.condition_map import CONDITION_KEYS, condition_map
 from monai_retina_gen.data.files import atomic_path
-from monai_retina_gen.data.names import STRUCTURES
-from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom, grade_amount
+from monai_retina_gen.data.names import LESIONS, STRUCTURES
+from monai_retina_gen.data.phantom.smooth import FACTORS, draw_smooth_phantom, grade_amount
 from monai_retina_gen.generators.base import GeneratedBatch, RetinaGenerator
 from monai_retina_gen.generators.drgan_generator import DRGANGenerator
 from monai_retina_gen.networks import latents_from_seeds
@@ -59,7 +59,7 @@ class PhantomGenerator(RetinaGenerator):
         """Factors `(B, 10)` in the order of `FACTORS`: continuous in the latent; lesions after the grade's rules."""
         scaled = latents / latents.square().mean(1, keepdim=True).add(1e-8).sqrt()
         share = (0.5 + scaled[:, : len(FACTORS)] / 4).clamp(0, 1)  # 95 of 100 lie within two standard deviations
-        amounts = [i for i, name in enumerate(FACTORS) if name in (*SMOOTH_LESIONS, "preretinal")]
+        amounts = [i for i, name in enumerate(FACTORS) if name in (*LESIONS, "preretinal")]
         found = 2 * share - 1
         for row, grade in enumerate(grades.tolist()):
             for i in amounts:

@@ -30,7 +30,8 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from monai_retina_gen.data import icdr_grade, load_datalist
-from monai_retina_gen.data.phantom.smooth import FACTORS, SMOOTH_LESIONS, draw_smooth_phantom
+from monai_retina_gen.data.names import LESIONS
+from monai_retina_gen.data.phantom.smooth import FACTORS, draw_smooth_phantom
 from monai_retina_gen.editing import harmless_change, transplant_lesions
 from monai_retina_gen.evidence.grading.gate_calibration import load_with_lesions
 from monai_retina_gen.losses import LPIPSDR
@@ -46,7 +47,7 @@ def phantoms(count: int, size: int) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Name of the lesion, the eye without it, and the eye with `SHARES` of it."""
     random = np.random.default_rng(0)
     for number in range(count):
-        lesion = SMOOTH_LESIONS[number % len(SMOOTH_LESIONS)]
+        lesion = LESIONS[number % len(LESIONS)]
         factors = dict.fromkeys(FACTORS, 0.0) | dict(zip(FACTORS[:5], random.uniform(-1, 1, 5), strict=True))
         drawn = [
             draw_smooth_phantom(list({**factors, lesion: share}.values()), size=size, scattered=True)[0]
@@ -60,7 +61,7 @@ def photographs(count: int, size: int) -> Iterator[tuple[str, Tensor, Tensor]]:
     """As `phantoms`: the lesions of an annotated photograph, from none to all of its connected pieces."""
     items = load_datalist("idrid", Path(os.environ.get("MRG_DATA", "data")) / "idrid", require_grade=True)["training"]
     healthy = [item for item in items if icdr_grade(item) == 0]
-    kinds = [(item, kind) for item in items for kind in SMOOTH_LESIONS if kind in item and icdr_grade(item) >= 2]
+    kinds = [(item, kind) for item in items for kind in LESIONS if kind in item and icdr_grade(item) >= 2]
     random = np.random.default_rng(0)
     for number in random.permutation(len(kinds))[:count]:
         item, kind = kinds[number]

@@ -92,15 +92,16 @@ def test_microaneurysms_and_haemorrhages_are_counted() -> None:
         assert np.abs(found - np.array(eye.he_quadrants)).sum() <= 2 + 0.3 * sum(eye.he_quadrants)
 
 
-def test_table_has_a_row_for_every_piece(phantom_bank: LesionBank) -> None:
-    table = phantom_bank.table()
-    assert {len(column) for column in table.values()} == {len(phantom_bank.eye)}
-    assert set(table["lesion"][table["grade"] == 1]) == {"ma"}
-    assert table["eccentricity"].max() < 1.1
-    off_disc = table["lesion"] != "membrane"
-    assert np.quantile(table["disc_distance"][off_disc], 0.01) > 0.1
-    counted = np.bincount(table["quadrant"], minlength=4)
-    np.testing.assert_array_equal(counted, phantom_bank.counts.sum((0, 1)))
+def test_pieces_lie_where_lesions_lie(phantom_bank: LesionBank) -> None:
+    bank = phantom_bank
+    pieces = (bank.eye, bank.kind, bank.position, bank.area, bank.quadrant)
+    assert {len(column) for column in pieces} == {len(bank.start) - 1}
+    lesion = np.array(LESION_MASKS)[bank.kind]
+    assert set(lesion[bank.grade[bank.eye] == 1]) == {"ma"}
+    assert np.linalg.norm(bank.position - bank.field[bank.eye], axis=1).max() < 1.1
+    from_disc = np.linalg.norm(bank.position - bank.disc[bank.eye], axis=1)
+    assert np.quantile(from_disc[lesion != "membrane"], 0.01) > 0.1
+    np.testing.assert_array_equal(np.bincount(bank.quadrant, minlength=4), bank.counts.sum((0, 1)))
 
 
 def test_save_and_load(phantom_bank: LesionBank, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_retina_gen.data.lesion_rules import GRADE_LESIONS
-from monai_retina_gen.data.phantom.smooth import AMOUNTS, FACTORS, SMOOTH_LESIONS, draw_smooth_phantom, grade_amount
+from monai_retina_gen.data.names import LESIONS
+from monai_retina_gen.data.phantom.smooth import AMOUNTS, FACTORS, draw_smooth_phantom, grade_amount
 from monai_retina_gen.generators import PhantomGenerator
 
 
@@ -19,7 +20,7 @@ def drawn(size: int = 32, **factors: float) -> tuple[np.ndarray, dict[str, np.nd
     return draw_smooth_phantom([factors.get(name, 0.0) for name in FACTORS], size=size)
 
 
-@pytest.mark.parametrize("lesion", SMOOTH_LESIONS)
+@pytest.mark.parametrize("lesion", LESIONS)
 def test_area_grows_with_the_amount_and_nothing_else_changes(lesion: str) -> None:
     made = [drawn(size=64, **{lesion: amount}) for amount in (0.0, 0.3, 0.6, 1.0)]
     areas = [masks[lesion].sum() for _, masks in made]
@@ -51,10 +52,10 @@ def test_is_continuous(values: list[float], index: int) -> None:
 
 def test_amounts_follow_the_grade() -> None:
     for grade, amounts in enumerate(AMOUNTS):
-        allowed = GRADE_LESIONS.get(grade, SMOOTH_LESIONS)
+        allowed = GRADE_LESIONS.get(grade, LESIONS)
         assert set(amounts) - {"preretinal"} <= set(allowed)
         assert ("preretinal" in amounts) == (grade == 4)
-        for lesion in (*SMOOTH_LESIONS, "preretinal"):
+        for lesion in (*LESIONS, "preretinal"):
             low, high = grade_amount(grade, lesion, 0.0), grade_amount(grade, lesion, 1.0)
             assert 0 <= low <= high <= 1
     assert grade_amount(1, "ma", 0.0) > 0  # microaneurysms make grade 1
@@ -68,7 +69,7 @@ def test_generator_and_masks() -> None:
     again = generator.sample([4], seeds=[7])
     assert torch.equal(batch.image[2:], again.image)
     assert [record.mode for record in batch.records] == ["sample"] * 3
-    assert float(sum(batch.masks[name][0].sum() for name in SMOOTH_LESIONS)) == 0
+    assert float(sum(batch.masks[name][0].sum() for name in LESIONS)) == 0
     assert float(batch.masks["ma"][1].sum()) > 0
     assert float(sum(batch.masks[name][1].sum() for name in ("he", "ex", "se"))) == 0
     assert float(batch.masks["he"][2].sum()) > 0

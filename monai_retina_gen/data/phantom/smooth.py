@@ -19,9 +19,7 @@ from .anatomy import Anatomy, Vessels, draw_anatomy, draw_vessels
 from .drawing import Array, Discs, pixel_grid
 from .fundus import render_phantom
 
-SMOOTH_LESIONS = LESIONS
-
-FACTORS = ("disc_x", "disc_y", "brightness", "warmth", "light", *SMOOTH_LESIONS, "preretinal")
+FACTORS = ("disc_x", "disc_y", "brightness", "warmth", "light", *LESIONS, "preretinal")
 """Amounts (a lesion's name, `preretinal`) lie in [0, 1], the others in [-1, 1]."""
 
 # Lowest and highest amount of each lesion by grade, after the international scale: none; microaneurysms only; more;
@@ -95,7 +93,7 @@ def draw_smooth_phantom(
     image, masks = render_phantom(anatomy, vessels, lesions, size, np.random.default_rng(RENDER_SEED))
     x, y = pixel_grid(size)
     image = (image * (1 + 0.15 * value["light"] * (x - 0.5 * y))).clip(0, 1).astype(np.float32)
-    full = _lesions(anatomy, {**value, **dict.fromkeys((*SMOOTH_LESIONS, "preretinal"), 1.0)}, scattered)
+    full = _lesions(anatomy, {**value, **dict.fromkeys((*LESIONS, "preretinal"), 1.0)}, scattered)
     sites = [shape.coverage(size) for shape in full.values()]
     return image, {**masks, "sites": np.minimum(np.maximum.reduce(sites), masks["fov"])}
 
@@ -131,7 +129,7 @@ def _spots(centres: Array, radius: float, count: int, share: float) -> tuple[Arr
 
 def _lesions(anatomy: Anatomy, value: dict[str, float], scattered: bool) -> dict[str, Discs]:
     found: dict[str, Discs] = {}
-    for name in SMOOTH_LESIONS:
+    for name in LESIONS:
         radius, places = SITES[name]
         centres = np.array(places, np.float32)
         radii = np.full(len(centres), radius, np.float32)
