@@ -74,7 +74,7 @@ SHOWS = 0.03  # contrast against the surroundings from which on a predicted piec
 
 @dataclass(frozen=True)
 class EyeMasks:
-    """Masks `(H, W)` of one eye, the geometry in their pixels; `disc` is empty where unknown, lesions are by name."""
+    """Masks of one eye, bool `(H, W)`, geometry in their pixels; `disc` is empty where unknown, lesions are by name."""
 
     geometry: EyeGeometry
     field: Array

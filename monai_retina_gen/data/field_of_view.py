@@ -30,8 +30,8 @@ _ROUGH = 0.5  # mean step between neighbours, in spreads: a retina is smooth
 
 
 def is_retina_coloured(pixels: Array) -> bool:
-    """Whether pixels (N, 3) together look like a retina: most of its hue, the optic disc included."""
-    red, green, blue = np.moveaxis(pixels, -1, 0)
+    """Whether pixels (N, 3) together look like a retina: most have its hue, the optic disc included."""
+    red, green, blue = pixels.T
     warm = (red >= green) & (green >= 0.9 * blue) & (red - blue >= _WARM * red) & (red > 0.04)
     red, green, blue = np.median(pixels, axis=0)
     return bool(green <= _GREEN * red and blue <= _BLUE * red and warm.mean() >= _SHARE)

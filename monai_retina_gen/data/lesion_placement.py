@@ -36,7 +36,16 @@ PAINTED = ("laser", "membrane", "ma", "he", "se", "ex")  # a pixel shows the las
 
 @dataclass(frozen=True)
 class ComposedEye:
-    """What there is: field, disc and lesions `(H, W)`, bool, and lesions by name with their numbers by quadrant."""
+    """What there is before lesions are composed.
+
+    Attributes:
+        geometry: of the eye, in pixels of its masks.
+        field: (H, W) bool, its field of view.
+        disc: (H, W) bool, its optic disc; None where there is no mask of it.
+        lesions: (H, W) bool, all of its lesions; None where it has none.
+        own: each of its lesions by name, (H, W) bool.
+        counts: their pieces by name, (4,) by quadrant.
+    """
 
     geometry: EyeGeometry
     field: Array

@@ -157,8 +157,8 @@ class MaskComposer:
                 f"grade={grade!r}, strength={strength!r}: grade must be 0, 1, 2, 3 or 4, strength in [0, 1]"
             )
         if grade == 0 or strength == 0:
-            none = torch.zeros(len(LESION_MASKS), *eye.field.shape, dtype=torch.float32)
-            return _named(none, np.zeros((len(LESION_MASKS), 4), np.int64), eye)
+            empty = torch.zeros(len(LESION_MASKS), *eye.field.shape, dtype=torch.float32)
+            return _named(empty, np.zeros((len(LESION_MASKS), 4), np.int64), eye)
         random = np.random.default_rng([int(seed), 0x6D61736B])
         kinds = self._kinds(lesions)
         profile = int(random.choice(self._profiles_with(grade, kinds if lesions is not None else None)))

@@ -150,7 +150,10 @@ def block_of(group: str) -> dict[str, str]:
 def _read(
     root: str | os.PathLike[str], size: int, soft_masks: bool, label_columns: tuple[str, ...]
 ) -> list[tuple[Item, Row, Row]]:
-    """Photographs with their rows of `labels.csv` and `splits.csv`, which must list the same ones once."""
+    """Photographs with their rows of `labels.csv` and `splits.csv`.
+
+    Both tables must list the same photographs once, and every file must be there.
+    """
     folder = existing_folder(root, "Prepared data set")
     images = folder / str(size)
     if not images.is_dir():
@@ -201,7 +204,9 @@ def _datalist(
     found: Sequence[tuple[str, Item]], name: str, description: str, licence: str, *, patients_known: bool
 ) -> Datalist:
     """The datalist of items, each with its split as the tables call it."""
-    sections = {s: [item for split, item in found if split == its] for its, s in SECTION_OF_SPLIT.items()}
+    sections: dict[str, list[Item]] = {section: [] for section in SECTION_OF_SPLIT.values()}
+    for split, item in found:
+        sections[SECTION_OF_SPLIT[split]].append(item)
     return make_datalist(sections, name=name, description=description, licence=licence, patients_known=patients_known)
 
 
@@ -269,9 +274,12 @@ def _official_item(folder: Path, row: Row) -> Item:
 
 
 def _canonical(rows: list[Row]) -> list[int]:
-    """Of each group the canonical file, else the first."""
-    first = {row["group"]: index for index, row in reversed([*enumerate(rows)])}
-    return sorted((first | {row["group"]: index for index, row in enumerate(rows) if row["canonical"] == "1"}).values())
+    """The row of each group's canonical file, or of its first file where that one is not there."""
+    chosen: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        if row["canonical"] == "1" or row["group"] not in chosen:
+            chosen[row["group"]] = index
+    return sorted(chosen.values())
 
 
 def _check_labels(folder: Path, rows: list[Row]) -> None:

@@ -47,7 +47,7 @@ class Found:
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A set: its name and how it is called, its layout and licence in words, the test for its layout, what finds it."""
+    """A set: name, title, layout and licence in words, the test for its layout, and what finds its photographs."""
 
     name: str
     title: str
@@ -108,7 +108,7 @@ def _by_name(
 
 
 def _listed(table: Path, columns: tuple[str, str], images: Path, problems: Problems) -> Found:
-    """Photographs of a table with a file's name, without its suffix, and a grade in two columns."""
+    """Photographs of a table with two columns: a file's name without its suffix, and its grade."""
     rows, files = read_table(table, columns), _by_name(images, problems)
     names = [row[columns[0]] for row in rows]
     note_repeated(names, f"{columns[0].removesuffix('_code')} in two rows", problems)

@@ -1,4 +1,4 @@
-"""The record that every generated or edited image carries, and folders of such images with their manifest.
+"""The record that every generated or edited image carries, and folders of such images with a manifest.
 
 From the record alone the image can be made again. It travels as one JSON string, because strings collate, decollate and
 survive every MONAI pipeline, in `MetaTensor.meta["generated"]`, in the dictionary item, in the PNG and in the manifest.

@@ -51,7 +51,7 @@ class Anatomy:
         return np.hypot(*((points - self.disc) / np.array(self.disc_radii)).T)
 
     def quadrants(self, points: Array) -> np.ndarray:
-        """Number in `QUADRANTS`, about the fovea, of each point (N, 2)."""
+        """Quadrant about the fovea of each point (N, 2), a number in `eye_geometry.QUADRANTS`."""
         return quadrants((points - self.fovea) * np.array([self.temporal, 1]))
 
 
@@ -214,7 +214,10 @@ def _grow(
     radius: np.ndarray,
     veins: np.ndarray,
 ) -> Vessels:
-    """Curves of so many points from (V, 2) starts, their `angles` (V, 2) at start and end turning over a length."""
+    """Integrate headings into curves of so many points.
+
+    Headings turn from the first to the second of `angles` (V, 2) over `turn` of the `length`; `radius` is at the start.
+    """
     along = np.linspace(0, 1, points) * length[:, None]
     first, last = angles[:, :1], angles[:, 1:]
     heading = last + (first - last) * np.exp(-((along / turn[:, None]) ** 1.5))

@@ -1,7 +1,8 @@
 """Drawing in unit coordinates: soft discs, strokes and smooth noise on a square grid of any size.
 
-The field of view is the circle of radius 1 about (0, 0); x points right and y down. The coverage of each pixel is
-computed directly, so that a mask is the fraction covered at every size, with little or no oversampling.
+The field of view is the circle of radius 1 about (0, 0); x points right and y down. All that a phantom
+shows are unions of discs and strokes. Their coverage of each pixel is computed directly, so that a mask is the
+fraction covered at every size, with little or no oversampling.
 """
 
 from __future__ import annotations
