@@ -99,8 +99,8 @@ def zoo_location(location: str | os.PathLike[str] | None = None) -> str:
     found = (found or PUBLIC_ZOO or "").rstrip("/")
     if not found:
         raise ZooUnavailableError(
-            "no model zoo is known: the public one is not published yet. Name a folder or address that "
-            "`monai-retina-gen zoo build` has made with --from, or in MRG_ZOO."
+            "no model zoo is known: the public one is not published yet. Set MRG_ZOO (`zoo list` and `zoo download`: "
+            "or --from) to the folder or address of a zoo made by `monai-retina-gen zoo build`."
         )
     if _is_address(found) and not found.startswith("file:"):
         check_address(found)

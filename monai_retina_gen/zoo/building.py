@@ -32,7 +32,8 @@ def find_bundles(folder: Path) -> list[Path]:
     found = [bundle for bundle in bundles if bundle.name not in without]
     if not found:
         raise ZooError(
-            f"{folder.absolute()} holds no bundle with {CHECKPOINT}: name its folder (--bundles, or MRG_BUNDLES)"
+            f"{folder.absolute()} holds no bundle with {CHECKPOINT}: set MRG_BUNDLES to the folder that holds your "
+            "bundles, or name it (`zoo build --bundles FOLDER`, `zoo verify FOLDER/retina_vae`)"
         )
     return found
 

@@ -72,6 +72,7 @@ def test_a_bundle_that_fails_sets_the_exit_status(bundles: Path, capsys: pytest.
         (["download", "x", "--from", "nowhere"], "zoo build"),
         (["build", "--bundles", "nowhere", "--out", "zoo"], "holds no bundle"),
         (["verify", "retina_none"], "was not found"),
+        (["verify", "--fast"], "zoo verify FOLDER/retina_vae"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
