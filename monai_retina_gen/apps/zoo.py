@@ -130,5 +130,6 @@ def run_verify(args: argparse.Namespace) -> int:
             failures = "".join(f"\n  FAILED {problem}" for problem in result.problems)
             said = f"skipped: {result.skipped}" if result.skipped else "ok" if result.passed else failures
             print(f"{folder.name}: {result.check} {said}", flush=True)
-    print(f"{len(folders)} bundle{'s' * (len(folders) > 1)}: {f'{failed} checks failed' if failed else 'all checks passed'}")
+    checked = f"{len(folders)} bundle{'s' * (len(folders) > 1)}"
+    print(f"{checked}: {f'{failed} checks failed' if failed else 'all checks passed'}")
     return 1 if failed else 0
