@@ -28,10 +28,10 @@ COMMANDS = {
     "evaluate": "compare samples with photographs, their grades with the ones asked for, or judge edits",
     "audit": "search generated images for copies of training photographs",
     "report": "put results on one HTML page; the blinded page for clinicians, and its score",
-    "zoo": "build, list, download and verify the bundles of a model zoo",
+    "zoo": "build, publish, list, download and verify the bundles of a model zoo",
     "model": "train or adapt generators, graders and the label gate",
 }
-# of groups: by name, the module below `apps` that holds `add_<name>` and `run_<name>`, and what the command does
+# commands of a group, by name: the module below `apps` with `add_<name>` and `run_<name>`, and what the command does
 MODEL_COMMANDS = {
     "directions": ("model.style", "find a StyleGAN3's lesion directions and store them in its bundle"),
     "invert": ("model.style", "find the styles of photographs and keep them on disk"),
@@ -56,10 +56,14 @@ ZOO_COMMANDS = {
     "verify": ("zoo", "check bundles as MONAI's model zoo does, and more"),
 }
 GROUPS = {
-    "model": (MODEL_COMMANDS, "pin my_vae --weights my_vae/output/model.pt"),
-    "zoo": (ZOO_COMMANDS, "download retina_vae --from /mirror/zoo"),
+    "model": (MODEL_COMMANDS, COMMANDS["model"], "pin my_vae --weights my_vae/output/model.pt"),
+    "zoo": (
+        ZOO_COMMANDS,
+        f"{COMMANDS['zoo']}: a folder, or the same behind an address, with archives of bundles and index.json",
+        "download retina_vae --from /mirror/zoo",
+    ),
 }
-"""Commands that have commands of their own, with an example."""
+"""Commands that have commands of their own, with a description and an example."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +107,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add_commands(
-    parser: argparse.ArgumentParser, commands: Mapping[str, tuple[str, str]], words: Sequence[str], *, top: bool = True
+    parser: CommandParser, commands: Mapping[str, tuple[str, str]], words: Sequence[str], *, top: bool = True
 ) -> None:
     """Name the commands, and describe the one that is called."""
     added = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -112,8 +116,8 @@ def _add_commands(
         if name not in words[:1]:
             continue
         if top and name in GROUPS:
-            own, example = GROUPS[name]
-            command.epilog = f"example: {command.prog} {example}"
+            own, description, example = GROUPS[name]
+            command.describe(description, example)
             _add_commands(command, own, words[1:], top=False)
             continue
         module, suffix = importlib.import_module(f"monai_retina_gen.apps.{place}"), name.replace("-", "_")

@@ -1,1 +1,1 @@
-"""What a person runs: each module is a command, which parses, calls one function of the package, and prints."""
+"""What a person runs: a command parses, calls one function of the package, and prints."""

@@ -56,9 +56,9 @@ def add_publish(parser: CommandParser) -> None:
 
 
 def run_publish(args: argparse.Namespace) -> None:
-    """Build as `zoo build` does, and upload what is lacking.
+    """Build as `zoo build` does, and upload what the repository lacks.
 
-    To a GitHub release (token in GITHUB_TOKEN), or to a Hugging Face repository (--to huggingface, HF_TOKEN).
+    That is a GitHub release (token in GITHUB_TOKEN) or, with --to huggingface, a Hugging Face repository (HF_TOKEN).
     """
     address_of, variable, upload = HOSTS[args.to]
     address, token = address_of(args.repository), os.environ.get(variable, "")
@@ -117,10 +117,11 @@ def add_verify(parser: CommandParser) -> None:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """Check layout, metadata, version, weights, card, licences, paths, network, scripting, export and properties.
+    """Check the files of bundles: layout, metadata, version, weights, card, licences and paths; then what they do.
 
-    With --figures, evaluate.json on the validation photographs. All but --fast runs the bundle's configurations: only
-    for bundles whose author you trust.
+    That is what goes into the network and comes out, scripting, export and the required properties; with --figures,
+    evaluate.json on the validation photographs as well. All but --fast runs the bundle's configurations: only for
+    bundles whose author you trust.
     """
     folders = [find_bundle(b, download=False) for b in args.bundles] or _bundles()
     failed = 0

@@ -80,17 +80,17 @@ def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: 
     painter, costs = load_generator(PAINTER, device=device), list[list[Cell]]()
     items = find_images(images)[:EYES] if images else []
     eyes: list[tuple[str, Tensor, dict[str, Tensor] | None]] = [
-        (Path(item["image"]).name, _photograph(item), None) for item in items
+        (Path(item["image"]).name, _photograph(item).to(device), None) for item in items
     ]
     eyes = eyes or [(f"drawn eye {i + 1}", *drawn_eye(EYE + seed + i, device=device)) for i in range(EYES)]
     rows, pictures, n = list[list[Cell]](), [], len(GRADES)
     for i, (name, eye, own) in enumerate(eyes):
         logger.info("painting %s", name)
-        start, canvas = time.perf_counter(), eye.to(device).expand(n, -1, -1, -1)
+        start, canvas = time.perf_counter(), eye.expand(n, -1, -1, -1)
         masks = own and {key: mask.expand(n, -1, -1, -1) for key, mask in own.items()}
         batch = painter.synthesize(masks, list(GRADES), seeds=[LESIONS + seed + i] * n, canvas=canvas)
         costs.append([PAINTER, f"painting, {SIZE} px", (time.perf_counter() - start) / n])
-        rows += _verdicts(name, eye.to(device), batch)
+        rows += _verdicts(name, eye, batch)
         write_image(folder / f"painted_{i}.png", _sheet(eye, batch))
         caption = f"{name} | painted to grades {', '.join(map(str, GRADES))}; close-ups; the masks that come with them"
         pictures.append(figure(folder / f"painted_{i}.png", caption))
@@ -114,14 +114,15 @@ def _photograph(item: Item) -> Tensor:
 
 
 def drawn_eye(seed: int, *, device: str = "cpu") -> tuple[Tensor, dict[str, Tensor]]:
-    """A healthy eye that is nobody's `(1, 3, 512, 512)`, and its masks `(1, 1, 512, 512)`.
+    """A healthy eye that is nobody's `(1, 3, 512, 512)`, and its masks `(1, 1, 512, 512)`, on the device.
 
     Vessels and disc are a phantom's; `retina_drgan` draws the eye at 256 px.
     """
-    masks = {key: phantom_fundus(seed, grade=0, size=SIZE).masks[key][None] for key in ("vessel", "od", "fov")}
+    found = phantom_fundus(seed, grade=0, size=SIZE).masks
+    masks = {key: found[key][None].to(device) for key in ("vessel", "od", "fov")}
     network = load_generator(DRAWER, device=device)
-    small = {key: resized(mask, network.image_size).to(device) for key, mask in masks.items()}
-    drawn = network.synthesize(small, [0], seeds=[seed]).image.cpu()
+    small = {key: resized(mask, network.image_size) for key, mask in masks.items()}
+    drawn = network.synthesize(small, [0], seeds=[seed]).image
     return resized(drawn, SIZE) ** BRIGHTENED, masks
 
 

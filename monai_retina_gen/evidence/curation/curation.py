@@ -214,7 +214,7 @@ def pictures(folder: Path, pool: CandidatePool, selection: Selection, grades: Ma
 def write_kept(
     folder: Path, pool: CandidatePool, selection: Selection, *, label: str, stored: Mapping[str, Any] | None
 ) -> None:
-    """Write what was kept as a data set, and remove images of an earlier choice.
+    """Write what was kept as a data set, as `expand` does, and remove images of an earlier choice.
 
     `label` says in the records who verified the grades; `stored`, from `store`, which weights make the images again.
     """

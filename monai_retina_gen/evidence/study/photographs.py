@@ -187,8 +187,9 @@ _function: Callable[[Any], Any] | None = None
 def mapped(function: Callable[[Row], Made], rows: Sequence[Row], jobs: int) -> list[Made]:
     """`function` of each row, begun in their order, in `jobs` processes; with one job in this process.
 
-    What it leaves in memory is lost where there are several. A process that has begun to use a GPU cannot be forked.
-    Where it fails for a row, the others are done before the error is raised.
+    The processes are forked, so that what was read before is read once for all; what `function` leaves in their memory
+    is lost. A process that has begun to use a GPU cannot be forked. Where it fails for a row, the others are done
+    before the error is raised.
     """
     global _function
     if jobs <= 1 or not rows:  # one row too goes to a process: this one must not begin to use the GPU
