@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from monai_retina_gen.__main__ import COMMANDS, MODEL_COMMANDS, main
+from monai_retina_gen.__main__ import COMMANDS, GROUPS, main
 from monai_retina_gen.apps.command_parser import CommandParser
 from monai_retina_gen.data import load_datalist
 
-ALL = [*COMMANDS, *(f"model {name}" for name in MODEL_COMMANDS)]
+ALL = [*COMMANDS, *(f"{group} {name}" for group, (commands, *_) in GROUPS.items() for name in commands)]
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
