@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stand_in_device import stand_in_device
 
 from monai_retina_gen.__main__ import main
 from monai_retina_gen.data import PhantomDataset, write_image
@@ -55,6 +56,18 @@ def test_page_of_given_photographs(tmp_path: Path, bundles_dir: Path, monkeypatc
     monkeypatch.setattr("monai_retina_gen.evidence.demo.GRADES", (2,))
     found = demo(tmp_path / "out", images=[str(tmp_path / "eye.png")])
     assert [row[:2] for row in found["painted"]] == [["eye.png", "as it was"], ["eye.png", 2]]
+
+
+@pytest.mark.slow
+def test_eyes_are_drawn_and_painted_on_the_device(
+    tmp_path: Path, bundles_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
+    for name, value in (("EYES", 1), ("SAMPLED", ()), ("GRADES", (2,))):
+        monkeypatch.setattr(f"monai_retina_gen.evidence.demo.{name}", value)
+    with stand_in_device() as device:
+        found = demo(tmp_path, device=str(device))
+    assert [row[:2] for row in found["painted"]] == [["drawn eye 1", "as it was"], ["drawn eye 1", 2]]
 
 
 @pytest.mark.slow
