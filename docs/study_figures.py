@@ -32,6 +32,7 @@ STUDIES: dict[str, tuple[str, dict[str, str]]] = {
             "synthesize--retina_drgan--share0.3": "synthesize",
         },
     ),
+    "severe_25": ("idrid_severe_25", {"oversample": "oversample", PAINTED: "policy"}),
     "samples_64px": ("idrid_samples_64px", {"oversample": "oversample", **OF_GENERATORS}),
 }
 """By key under `study`: folder in `docs/results`, and names of the rows by condition."""
