@@ -62,6 +62,10 @@ READING = (
     "painting passes where that is no farther from the grade asked for than it is for nine in ten photographs of it. "
     "Grade 1 is microaneurysms alone, dots of a few pixels, which graders hardly see."
 )
+MASK_LEGEND = (
+    "Masks: microaneurysms magenta, haemorrhages red, hard exudates yellow, soft exudates pale blue; vessels and optic "
+    "disc in grey and beige."
+)
 PHANTOMS, PHANTOM_SETTINGS = 240, "phantoms.json"
 
 
@@ -96,16 +100,22 @@ def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: 
         pictures.append(figure(folder / f"painted_{i}.png", caption))
     samples = _samples(folder, seed, device, costs)
     said = ["eye", "grade asked", "expected grade", "probability of the grade asked", "label gate"]
-    spent: list[list[Cell]] = [[name, what, f"{seconds:.2f} s"] for name, what, seconds in costs]
+    spent: list[list[Cell]] = [[name, what, _time(seconds)] for name, what, seconds in costs]
     parts = [
         warnings([CAUTION]),
-        section("Lesions painted on healthy eyes", *pictures, paragraph(READING), table(said, rows)),
+        section(
+            "Lesions painted on healthy eyes", *pictures, paragraph(MASK_LEGEND), paragraph(READING), table(said, rows)
+        ),
         section("Samples of each generator, grades 0 to 4", *samples),
         section("Time per image", table(["generator", "what", "time"], spent)),
         section("Next, with your own photographs in folders named 0 to 4", code(NEXT)),
     ]
     write_atomically(folder / "demo.html", page("monai_retina_gen: what it makes", parts))
     return {"painted": rows, "costs": costs}
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
 def _photograph(item: Item) -> Tensor:

@@ -27,6 +27,8 @@ def test_page_of_drawn_eyes(tmp_path: Path, bundles_dir: Path, monkeypatch: pyte
     page = (tmp_path / "demo.html").read_text(encoding="utf-8")
     assert page.count("data:image/png") == 1 + len(SAMPLED)
     assert "not patients" in page
+    assert "hard exudates yellow" in page  # the legend of the masks
+    assert " ms</td>" in page  # 0.00 s would say nothing
     samples = read_image(tmp_path / "retina_wgan.png")  # which has no grade 1
     assert [bool((grade == 1).all()) for grade in samples.split(128, 2)] == [False, True, *[False] * 3]
     eyes, close_ups, masks = read_image(tmp_path / "painted_0.png").split(TILE, 1)
