@@ -130,7 +130,7 @@ def read_known_set(name: str, dataset_dir: str | os.PathLike[str] | None, option
     if name not in KNOWN_SETS:
         raise DatalistError(
             f"datalist={name!r}: no such file or folder, and no data set of that name. Give a JSON datalist, "
-            f"a CSV table, a folder, or one of {', '.join(KNOWN_SETS)} with dataset_dir."
+            f"a CSV table, a folder, or a name and dataset_dir, its folder. Names: {', '.join(KNOWN_SETS)}."
         )
     if not dataset_dir:
         raise DatalistError(f"datalist={name!r} needs dataset_dir, the folder that holds that data set.")
