@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from monai_retina_gen.apps.command_parser import CommandParser, chosen
 from monai_retina_gen.errors import ZooError
@@ -85,9 +86,19 @@ def run_list(args: argparse.Namespace) -> None:
     for entry in index.latest():
         modes = f", modes {', '.join(entry.modes)}" if entry.modes else ""
         print(f"{entry.name} {entry.version} ({entry.bytes / 1e6:.1f} MB{modes}): {entry.task}")
-        figures = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in entry.figures.items()]
-        print(f"  {', '.join(figures) or 'no figures'}")
+        print(f"  {_figures_text(entry.figures)}")
         print(f"  {entry.weights_licence or 'licence of the weights not stated'}")
+
+
+def _figures_text(figures: Mapping[str, Any]) -> str:
+    """Headline figures, each beside what photographs among themselves reach, and what they were taken on."""
+    shown = []
+    for name, value in figures.items():
+        if isinstance(value, float) and not name.endswith("_floor"):
+            floor = figures.get(f"{name}_floor")
+            shown.append(f"{name} {value:.3g}" + (f" (photographs {floor:.3g})" if floor is not None else ""))
+    on = f" on {figures['n']} {figures['split']} photographs" if {"n", "split"} <= figures.keys() else ""
+    return f"{', '.join(shown)}{on}" if shown else "no figures"
 
 
 def add_download(parser: CommandParser) -> None:

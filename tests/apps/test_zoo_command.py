@@ -36,7 +36,13 @@ def test_from_building_to_an_installed_bundle(
     shutil.rmtree(bundles)
     assert main(["zoo", "list", "--from", "zoo"]) == 0
     listed = capsys.readouterr().out
-    for part in ("retina_wgan_gp 0.1.0", "modes sample", f"fid {figures['fid']:.3g}", "Weights and code: Apache-2.0"):
+    for part in (
+        "retina_wgan_gp 0.1.0",
+        "modes sample",
+        f"fid {figures['fid']:.3g} (photographs 17.3)",
+        "on 58 test photographs",
+        "Weights and code: Apache-2.0",
+    ):
         assert part in listed
     monkeypatch.setenv("MRG_ZOO", str(tmp_path / "zoo"))
     assert main(["zoo", "download", "retina_wgan_gp"]) == 0
