@@ -66,6 +66,8 @@ MASK_LEGEND = (
     "Masks: microaneurysms magenta, haemorrhages red, hard exudates yellow, soft exudates pale blue; vessels and optic "
     "disc in grey and beige."
 )
+Cost = tuple[str, str, float]
+"""Generator, what it made, and seconds an image."""
 PHANTOMS, PHANTOM_SETTINGS = 240, "phantoms.json"
 
 
@@ -81,7 +83,7 @@ def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: 
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    painter, costs = load_generator(PAINTER, device=device), list[list[Cell]]()
+    painter, costs = load_generator(PAINTER, device=device), list[Cost]()
     items = find_images(images)[:EYES] if images else []
     eyes: list[tuple[str, Tensor, dict[str, Tensor] | None]] = [
         (Path(item["image"]).name, _photograph(item).to(device), None) for item in items
@@ -93,7 +95,7 @@ def demo(out: str | Path, *, images: Sequence[str] = (), seed: int = 0, device: 
         start, canvas = time.perf_counter(), eye.expand(n, -1, -1, -1)
         masks = own and {key: mask.expand(n, -1, -1, -1) for key, mask in own.items()}
         batch = painter.synthesize(masks, list(GRADES), seeds=[LESIONS + seed + i] * n, canvas=canvas)
-        costs.append([PAINTER, f"painting, {SIZE} px", (time.perf_counter() - start) / n])
+        costs.append((PAINTER, f"painting, {SIZE} px", (time.perf_counter() - start) / n))
         rows += _verdicts(name, eye, batch)
         write_image(folder / f"painted_{i}.png", _sheet(eye, batch))
         caption = f"{name} | painted to grades {', '.join(map(str, GRADES))}; close-ups; the masks that come with them"
@@ -170,7 +172,7 @@ def _close_up(eyes: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
     return eyes[:, :, top : top + CLOSE, left : left + CLOSE]
 
 
-def _samples(folder: Path, seed: int, device: str, costs: list[list[Cell]]) -> list[str]:
+def _samples(folder: Path, seed: int, device: str, costs: list[Cost]) -> list[str]:
     """A picture for each generator that is at hand, one sample a grade; adds what each cost."""
     pictures = []
     for name in SAMPLED:
@@ -185,7 +187,7 @@ def _samples(folder: Path, seed: int, device: str, costs: list[list[Cell]]) -> l
         grades = [grade for grade in range(generator.num_classes) if grade not in generator.missing_grades]
         start = time.perf_counter()
         images = generator.sample(grades, seeds=range(seed, seed + len(grades))).image.cpu()
-        costs.append([name, f"sample, {generator.image_size} px", (time.perf_counter() - start) / len(grades)])
+        costs.append((name, f"sample, {generator.image_size} px", (time.perf_counter() - start) / len(grades)))
         by_grade = images.new_ones(generator.num_classes, *images.shape[1:])  # white where a grade is missing
         by_grade[grades] = images
         side = max(generator.image_size, SMALLEST)
