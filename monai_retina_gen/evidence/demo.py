@@ -23,7 +23,16 @@ from monai_retina_gen.data.plain_tensor import plain_tensor
 from monai_retina_gen.editing import LabelGate
 from monai_retina_gen.engines import AutocastInferer, LatentOutputs, PrepareReconstructionBatch
 from monai_retina_gen.errors import BundleNotFoundError
-from monai_retina_gen.evidence.report.html import (
+from monai_retina_gen.generators import GeneratedBatch, VAEGenerator, load_generator
+from monai_retina_gen.handlers import FitPriorHandler, ProgressHandler, image_grid
+from monai_retina_gen.losses import ELBOLoss
+from monai_retina_gen.networks import FundusVAE
+from monai_retina_gen.networks.inputs import resized
+from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
+from monai_retina_gen.transforms.segmenting.segment import find_images
+from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
+
+from .report.html import (
     Cell,
     code,
     figure,
@@ -34,16 +43,7 @@ from monai_retina_gen.evidence.report.html import (
     table,
     warnings,
 )
-from monai_retina_gen.evidence.report.report_page import report, sample_rows
-from monai_retina_gen.generators import GeneratedBatch, VAEGenerator, load_generator
-from monai_retina_gen.handlers import FitPriorHandler, ProgressHandler, image_grid
-from monai_retina_gen.losses import ELBOLoss
-from monai_retina_gen.networks import FundusVAE
-from monai_retina_gen.networks.inputs import resized
-from monai_retina_gen.transforms import CropToFieldOfViewd, LoadFundusd
-from monai_retina_gen.transforms.segmenting.segment import find_images
-from monai_retina_gen.weights import CHECKPOINT, bundle_search_path, find_bundle
-
+from .report.report_page import report, sample_rows
 from .study import StudyConfig, run_study
 
 logger = logging.getLogger(__name__)

@@ -73,6 +73,22 @@ def test_eyes_are_drawn_and_painted_on_the_device(
 
 
 @pytest.mark.slow
+def test_an_eye_without_optic_disc_stays_as_it_was(
+    tmp_path: Path, bundles_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MRG_BUNDLES", str(bundles_dir))
+    monkeypatch.setattr("monai_retina_gen.evidence.demo.SAMPLED", ())
+    side = torch.linspace(-1, 1, 600)
+    radius = (side[:, None] ** 2 + side**2).sqrt()
+    colours = torch.tensor([0.75, 0.38, 0.12]).view(3, 1, 1)
+    write_image(tmp_path / "eye.png", colours * (1 - 0.3 * radius) * (radius < 0.95))
+    _, *painted = demo(tmp_path / "out", images=[str(tmp_path / "eye.png")])["painted"]
+    assert all("no optic disc was found" in row[-1] for row in painted)
+    eyes = read_image(tmp_path / "out" / "painted_0.png")[:, :TILE]
+    assert all(torch.equal(eyes[:, :, :TILE], other) for other in eyes.split(TILE, 2))
+
+
+@pytest.mark.slow
 def test_training_on_given_photographs(
     phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
